@@ -1,0 +1,111 @@
+"""Canonical bytes, digests and text forms that agree everywhere.
+
+A record is JSON canonicalised by RFC 8785 (JCS), in UTF-8; its digest is
+SHA-256; bytes in text are base64url without padding; times are UTC, RFC 3339
+with ``Z`` and at most milliseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import rfc8785
+
+from vitne.clock import to_milliseconds
+from vitne.errors import InvalidArgument
+
+_B64URL = re.compile(r"[A-Za-z0-9_-]*\Z")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z\Z", re.ASCII)
+
+
+def canonical_bytes(record: Mapping[str, Any]) -> bytes:
+    """The RFC 8785 bytes of a JSON object.
+
+    Raises:
+        InvalidArgument: ``NOT_CANONICAL`` when the record holds something JSON
+            cannot carry exactly (NaN, integers beyond 2^53, lone surrogates).
+    """
+    try:
+        return rfc8785.dumps(dict(record))
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise InvalidArgument(
+            "NOT_CANONICAL",
+            f"the record has no canonical form: {error}",
+            rule="RFC 8785",
+            remedy="use strings, booleans, null, and numbers that IEEE 754 carries exactly",
+        ) from error
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 of ``data``: 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def b64url(data: bytes) -> str:
+    """base64url without padding (RFC 4648, section 5)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def from_b64url(text: str, *, field: str = "") -> bytes:
+    """The bytes of unpadded base64url text, strictly: one text for each byte string.
+
+    Raises:
+        InvalidArgument: ``BAD_BASE64URL`` on padding, a foreign alphabet, an
+            impossible length, or unused bits that are not zero.
+    """
+    try:
+        if not _B64URL.match(text) or len(text) % 4 == 1:
+            raise ValueError("foreign characters, padding or an impossible length")
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        if b64url(data) != text:
+            raise ValueError("unused bits are set")
+    except (ValueError, binascii.Error) as error:
+        raise InvalidArgument(
+            "BAD_BASE64URL",
+            f"not base64url without padding: {error}",
+            field=field,
+            rule="RFC 4648, section 5, without padding",
+            remedy="encode the bytes with the URL-safe alphabet and drop the padding",
+        ) from error
+    return data
+
+
+def digest_text(data: bytes) -> str:
+    """SHA-256 of ``data`` in the text form used in records."""
+    return b64url(sha256(data))
+
+
+def instant_text(moment: datetime) -> str:
+    """An aware datetime as RFC 3339 text in UTC, with milliseconds only where there are any."""
+    if moment.tzinfo is None:
+        raise ValueError("a naive datetime says nothing about when")
+    moment = to_milliseconds(moment)
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    milliseconds = moment.microsecond // 1000
+    return f"{text}.{milliseconds:03d}Z" if milliseconds else f"{text}Z"
+
+
+def parse_instant(text: str, *, field: str = "") -> datetime:
+    """The inverse of :func:`instant_text`.
+
+    Raises:
+        InvalidArgument: ``BAD_INSTANT`` for anything but UTC with ``Z`` and at most milliseconds.
+    """
+    try:
+        if not _INSTANT.match(text):
+            raise ValueError(text)
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError as error:
+        raise InvalidArgument(
+            "BAD_INSTANT",
+            "not an instant in UTC",
+            field=field,
+            rule="RFC 3339, UTC with 'Z', at most milliseconds",
+            remedy="write it like 2026-11-21T10:05:00.214Z",
+        ) from error
