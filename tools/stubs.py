@@ -35,7 +35,8 @@ def generate(target: Path = TARGET) -> int:
     protos = sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.proto"))
     with tempfile.TemporaryDirectory(dir=ROOT) as scratch:
         arguments = ["protoc", f"-I{SOURCE}", f"-I{well_known}", f"-I{google_rpc}"]
-        arguments += [f"--{kind}={scratch}" for kind in ("python_out", "mypy_out", "grpc_python_out", "mypy_grpc_out")]
+        arguments += [f"--{kind}={scratch}" for kind in ("python_out", "grpc_python_out")]
+        arguments += [f"--{kind}=quiet:{scratch}" for kind in ("mypy_out", "mypy_grpc_out")]
         if protoc.main([*arguments, *protos]) != 0:
             raise SystemExit("protoc failed")
         generated = Path(scratch) / "vitne"

@@ -1,0 +1,67 @@
+# Vitne: `make help` says what is here.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The newest Python there is, from 3.11 on; PYTHON=… chooses another.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3 python,$(shell command -v $(name) 2>/dev/null)))
+RUN := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+# Where the embedded stack keeps its state: the only folder besides .venv and build/.
+VITNE_HOME ?= $(CURDIR)/.vitne
+export VITNE_HOME
+
+.PHONY: help setup demo up test unit lint format proto-check interop lock clean distclean
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what the locks pin, generate the stubs (every target does this first)
+	@$(PYTHON) tools/bootstrap.py
+
+demo: setup ## Run the whole road once on the embedded stack, show the result, end
+	@$(RUN) -m vitne.dev demo
+
+up: setup ## Start the embedded stack with the demo's data, print its pages, run until Ctrl-C
+	@$(RUN) -m vitne.dev up
+
+test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest)
+	@$(RUN) -m pytest $(ARGS)
+
+unit: setup ## Only the tests that need no stack
+	@$(RUN) -m pytest -m "not stack" $(ARGS)
+
+lint: setup ## ruff, mypy --strict, the import rules, buf
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+	@$(MAKE) proto-check
+
+proto-check: setup ## Lint the protos; refuse changes that break what was released
+	@buf lint
+	@buf format --diff --exit-code proto
+	@buf breaking --against proto/released.binpb --limit-to-input-files
+
+format: setup ## Format the code and the protos
+	@ruff format .
+	@ruff check --fix-only .
+	@buf format --write proto
+
+interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
+	@cd tests/interop && npm ci --silent --no-audit --no-fund
+	@$(RUN) -m vitne.dev interop
+
+lock: setup ## Renew the hash-pinned locks from pyproject.toml
+	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -o requirements/run.txt
+	@uv pip compile -q --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## Remove the embedded stack's state
+	@rm -rf "$(VITNE_HOME)"
+
+distclean: clean ## Remove everything that was built
+	@rm -rf .venv build vitne_api tests/interop/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

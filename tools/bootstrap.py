@@ -1,0 +1,100 @@
+"""Set up ``.venv`` and the generated stubs; called by make, runs on the standard library alone.
+
+Safe to call from several makes at once: a lock file lets one of them work while
+the others wait. Nothing is done when what is there fits the locks and protos.
+
+Usage: ``python3 tools/bootstrap.py``
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOCK = ROOT / "requirements" / "dev.txt"
+OLDEST = (3, 11)
+
+
+def digest(paths: Iterable[Path], *extra: str) -> str:
+    """One SHA-256 over names and contents."""
+    state = hashlib.sha256("\0".join(extra).encode())
+    for path in sorted(paths):
+        state.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def is_current(stamp: Path, wanted: str) -> bool:
+    """True where ``stamp`` says that ``wanted`` was built."""
+    return stamp.is_file() and stamp.read_text() == wanted
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"setup: {text}", flush=True)
+
+
+def run(*command: str | Path) -> None:
+    """Run a step; stop with its exit code where it fails."""
+    code = subprocess.call([str(part) for part in command], cwd=ROOT)
+    if code:
+        raise SystemExit(f"setup: {' '.join(str(part) for part in command[:4])} … failed with exit code {code}")
+
+
+def build_venv() -> None:
+    """Make ``.venv`` from the hash-pinned lock, unless it is there."""
+    stamp = VENV / ".vitne-lock"
+    # The folder is part of it: scripts in a venv that was moved point to where it was.
+    wanted = digest([LOCK], sys.version, str(VENV))
+    if is_current(stamp, wanted):
+        return
+    started = time.monotonic()
+    say(f"installing what requirements/dev.txt pins into .venv (Python {sys.version.split()[0]}) …")
+    shutil.rmtree(VENV, ignore_errors=True)
+    # Started from inside the very .venv that was just removed, the interpreter below it still exists.
+    run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", VENV)
+    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", LOCK)
+    stamp.write_text(wanted)
+    say(f"installed in {time.monotonic() - started:.0f} s")
+
+
+def build_stubs() -> None:
+    """Generate ``vitne_api/`` from ``proto/``, unless it is there."""
+    stamp = ROOT / "vitne_api" / ".vitne-protos"
+    wanted = digest([*ROOT.glob("proto/**/*.proto"), ROOT / "tools" / "stubs.py", LOCK])
+    if is_current(stamp, wanted) and (ROOT / "build" / "proto-deps").is_dir():
+        return
+    run(PYTHON, "-m", "tools.stubs")
+    stamp.write_text(wanted)
+
+
+def main() -> None:
+    """Build what is missing, alone."""
+    if sys.version_info < OLDEST:
+        raise SystemExit(f"setup: Vitne needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}")
+    # pip would otherwise install for the person's own settings, not for the lock.
+    for name in ("PIP_USER", "PIP_TARGET", "PIP_REQUIRE_VIRTUALENV", "PYTHONPATH", "PYTHONHOME"):
+        os.environ.pop(name, None)
+    folder = ROOT / "build"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".setup-lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another make is setting up; waiting for it …")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        build_venv()
+        build_stubs()
+
+
+if __name__ == "__main__":
+    main()
