@@ -62,7 +62,18 @@ def build_venv() -> None:
     shutil.rmtree(VENV, ignore_errors=True)
     # Started from inside the very .venv that was just removed, the interpreter below it still exists.
     run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", VENV)
-    run(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", LOCK)
+    run(
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        LOCK,
+    )
     stamp.write_text(wanted)
     say(f"installed in {time.monotonic() - started:.0f} s")
 
@@ -80,7 +91,9 @@ def build_stubs() -> None:
 def main() -> None:
     """Build what is missing, alone."""
     if sys.version_info < OLDEST:
-        raise SystemExit(f"setup: Vitne needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}")
+        raise SystemExit(
+            f"setup: Vitne needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}"
+        )
     # pip would otherwise install for the person's own settings, not for the lock.
     for name in ("PIP_USER", "PIP_TARGET", "PIP_REQUIRE_VIRTUALENV", "PYTHONPATH", "PYTHONHOME"):
         os.environ.pop(name, None)
