@@ -1,0 +1,86 @@
+"""Fixtures that every kind of test shares: the embedded stack, databases, time, official vectors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from vitne.clock import ManualClock
+from vitne.dev.broker import EmbeddedBroker
+from vitne.dev.postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Tests that use one of these need the embedded stack.
+STACK_FIXTURES = {"postgres", "broker", "database_dsn", "pool"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if STACK_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.stack)
+
+
+@pytest.fixture(scope="session")
+def stack_folder() -> Iterator[Path]:
+    """A folder for servers. Not pytest's own: an unprivileged user can't enter those of root."""
+    folder = Path(tempfile.mkdtemp(prefix="vitne-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def postgres(stack_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A PostgreSQL for the whole run; it does not wait for the disk, since nobody crashes this machine."""
+    async with EmbeddedPostgres(stack_folder / "postgres", settings={"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def broker(stack_folder: Path) -> AsyncIterator[str]:
+    """Bootstrap address (``host:port``) of a broker for the whole run; use topics with names of your own."""
+    async with EmbeddedBroker(stack_folder / "broker") as server:
+        yield server.bootstrap_servers
+
+
+@pytest.fixture
+async def database_dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """DSN of an empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield await postgres.create_database(name)
+    await postgres.drop_database(name)
+
+
+@pytest.fixture
+async def pool(database_dsn: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to the database of :func:`database_dsn`."""
+    pool = await asyncpg.create_pool(database_dsn, min_size=1, max_size=10)
+    yield pool
+    # Not close(): a test that failed may still hold a connection, and close() would wait for it.
+    pool.terminate()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands at 2026-11-21T10:00:00Z until it is moved."""
+    return ManualClock(datetime(2026, 11, 21, 10, tzinfo=UTC))
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """Folder of the official test vectors, beside the checkout."""
+    folder = ROOT.parent / "shared" / "vectors"
+    if not folder.is_dir():
+        message = "the official test vectors are not there: ../shared/vectors"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder

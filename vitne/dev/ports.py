@@ -1,0 +1,44 @@
+"""Free ports on the loopback interface, and waiting for one to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Final
+
+#: The only interface that the embedded stack listens on.
+LOOPBACK: Final = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment.
+
+    Another process may take it before it is used: whoever starts a server on it
+    tries again with a new one when that happens.
+    """
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """``count`` different free ports; all are held until the last is found, so that none repeats."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+async def answers(port: int, host: str = LOOPBACK) -> bool:
+    """Whether something accepts TCP connections on the port."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    with suppress(OSError):  # It answered; how it hung up does not matter.
+        await writer.wait_closed()
+    return True
