@@ -5,5 +5,35 @@ ID-porten's ID tokens. Both issuers are configuration.
 """
 
 from vitne.runtime.identity.caller import Caller, caller_context, current_caller
+from vitne.runtime.identity.issuer import OAUTH_METADATA, OPENID_METADATA, Issuer
+from vitne.runtime.identity.source import CLIENT_ASSERTION, JWT_BEARER, ClientKey, TokenSource, post_form
+from vitne.runtime.identity.tokens import (
+    HIGH,
+    LEVELS_OF_ASSURANCE,
+    LOW,
+    SUBSTANTIAL,
+    IdTokenVerifier,
+    LearnerIdentity,
+    TokenVerifier,
+)
 
-__all__ = ["Caller", "caller_context", "current_caller"]
+__all__ = [
+    "CLIENT_ASSERTION",
+    "HIGH",
+    "JWT_BEARER",
+    "LEVELS_OF_ASSURANCE",
+    "LOW",
+    "OAUTH_METADATA",
+    "OPENID_METADATA",
+    "SUBSTANTIAL",
+    "Caller",
+    "ClientKey",
+    "IdTokenVerifier",
+    "Issuer",
+    "LearnerIdentity",
+    "TokenSource",
+    "TokenVerifier",
+    "caller_context",
+    "current_caller",
+    "post_form",
+]
