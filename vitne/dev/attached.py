@@ -1,4 +1,7 @@
-"""Run a program that dies with its parent: ``python attached.py PARENT SIGNAL PROGRAM [ARGUMENT...]``.
+"""Run a program that dies with its parent: ``python attached.py PARENT SIGNAL USER GROUP PROGRAM [ARGUMENT...]``.
+
+``PARENT`` is the parent's process id, ``SIGNAL`` what the program gets when it
+dies, ``USER`` and ``GROUP`` the ids to run as, or -1 to keep the present ones.
 
 Runs as a small program of its own, before the real one replaces it, since code
 between fork and exec is unsafe in a parent that has threads. Standard library
@@ -19,10 +22,15 @@ PR_SET_PDEATHSIG: Final = 1
 
 def main(arguments: list[str]) -> None:
     """Attach this process to its parent, then become the program."""
-    parent, signal, *program = arguments
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal), 0, 0, 0)
-        if os.getppid() != int(parent):  # It died before the call above: no signal will come.
+    parent, signal, user, group = (int(argument) for argument in arguments[:4])
+    program = arguments[4:]
+    if user >= 0:  # Here and not by whoever starts us: that user may not be let in where the interpreter is.
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+    if sys.platform == "linux":  # After the change of user, which would undo it.
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
+        if os.getppid() != parent:  # It died before the call above: no signal will come.
             sys.exit(1)
     os.execvp(program[0], program)  # noqa: S606 - no shell is wanted: the arguments are passed as they are
 

@@ -93,15 +93,8 @@ class ManagedProcess:
         """
         if self.running:
             raise FailedPrecondition("ALREADY_RUNNING", f"{self.name} runs already as process {self.pid}")
-        launcher = [
-            sys.executable,
-            "-I",
-            "-S",
-            attached.__file__,
-            str(os.getpid()),
-            str(int(self._parent_death_signal)),
-        ]
-        user, group = self._user_and_group or (None, None)
+        ids = (os.getpid(), int(self._parent_death_signal), *(self._user_and_group or (-1, -1)))
+        launcher = [sys.executable, "-I", "-S", attached.__file__, *map(str, ids)]
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
@@ -112,9 +105,6 @@ class ManagedProcess:
                 env=None if self._env is None else dict(self._env),
                 cwd=self._cwd,
                 process_group=0,
-                user=user,
-                group=group,
-                extra_groups=() if group is not None else None,
             )
 
     async def wait_ready(self, check: Callable[[], Awaitable[bool]], timeout: float) -> None:  # noqa: ASYNC109 - part of the contract: the error names it
