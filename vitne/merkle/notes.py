@@ -1,0 +1,288 @@
+"""Signed notes and checkpoints (C2SP signed-note and tlog-checkpoint), with Ed25519.
+
+A note is text under one or more signature lines; a checkpoint is a note whose
+text is a log's origin, its size and its root. The text of a note means nothing
+until a trusted key's signature on it has been verified, so the only way to it
+here is :func:`open_note`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from vitne.canonical import sha256
+from vitne.errors import InvalidArgument
+from vitne.merkle.hashing import HASH_SIZE
+
+#: Signature type identifier byte of Ed25519 (signed-note, "Signature types").
+ED25519: Final = b"\x01"
+#: Longest note that is read: sixteen signatures, even post-quantum ones, fit (signed-note asks for that much).
+MAX_NOTE_BYTES: Final = 128 * 1024
+#: Most signature lines that are read; signed-note asks for at least 16.
+MAX_SIGNATURES: Final = 64
+
+_KEY_ID_SIZE: Final = 4
+_SIGNATURE_SIZE: Final = 64
+_SIGNATURE_START: Final = "— "
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
+_SIZE = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
+_VERIFIER_KEY = re.compile(r"([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class NoteKey:
+    """A trusted Ed25519 key by its name: what verifies a note's signatures.
+
+    Attributes:
+        name: not empty, without Unicode spaces and plus signs; for a log its origin.
+        public_key: 32 bytes (RFC 8032).
+    """
+
+    name: str
+    public_key: bytes
+
+    def __post_init__(self) -> None:
+        if not self.name or "+" in self.name or any(c.isspace() or c < " " for c in self.name):
+            raise _bad_key("its name is empty or holds a space, plus or control character")
+        if len(self.public_key) != 32:
+            raise _bad_key("an Ed25519 public key has 32 bytes")
+
+    @property
+    def key_id(self) -> bytes:
+        """SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key), its first four bytes."""
+        return sha256(self.name.encode() + b"\n" + ED25519 + self.public_key)[:_KEY_ID_SIZE]
+
+    @property
+    def text(self) -> str:
+        """The verifier key (vkey): ``<name>+<key id in hex>+<base64 of 0x01 ‖ public key>``."""
+        return f"{self.name}+{self.key_id.hex()}+{_base64(ED25519 + self.public_key)}"
+
+    @classmethod
+    def parse(cls, text: str) -> NoteKey:
+        """Read a verifier key.
+
+        Raises:
+            InvalidArgument: ``BAD_NOTE_KEY`` unless it is an Ed25519 key with the right key id.
+        """
+        match = _VERIFIER_KEY.match(text)
+        if match is None:
+            raise _bad_key("it is not <name>+<key id>+<key>")
+        material = _from_base64(match[3], _bad_key)
+        if material[:1] != ED25519:
+            raise _bad_key("its signature type is not Ed25519")
+        key = cls(match[1], material[1:])
+        if key.key_id.hex() != match[2]:
+            raise _bad_key("its key id is not that of its name and key")
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSigner:
+    """What signs notes: a key and the function that makes its Ed25519 signatures (64 bytes)."""
+
+    key: NoteKey
+    sign: Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedNote:
+    """A note with at least one signature of a trusted key, verified."""
+
+    text: str
+    signers: tuple[NoteKey, ...]
+
+
+def sign_note(text: str, signers: Iterable[NoteSigner]) -> str:
+    """The signed note over ``text``, which ends in a newline.
+
+    Raises:
+        InvalidArgument: ``BAD_NOTE`` when the text or the signers can't make one.
+    """
+    if not text.endswith("\n") or _CONTROL.search(text):
+        raise _bad_note("the text has to end in a newline and hold no other control character")
+    lines = []
+    for signer in signers:
+        signature = signer.sign(text.encode())
+        if len(signature) != _SIGNATURE_SIZE:
+            raise _bad_note("an Ed25519 signature has 64 bytes")
+        lines.append(f"{_SIGNATURE_START}{signer.key.name} {_base64(signer.key.key_id + signature)}\n")
+    if not lines:
+        raise _bad_note("nobody signs it")
+    return f"{text}\n{''.join(lines)}"
+
+
+def open_note(note: str | bytes, keys: Iterable[NoteKey]) -> OpenedNote:
+    """Verify a signed note by trusted keys and answer its text.
+
+    Signatures of other keys are ignored, as the specification demands; one by a
+    trusted key that fails makes the whole note fail, and so does the lack of any.
+
+    Raises:
+        InvalidArgument: ``BAD_NOTE`` (not a signed note), ``BAD_NOTE_SIGNATURE`` (a trusted
+            key's signature does not verify), ``NOTE_UNTRUSTED`` (no trusted key signed).
+    """
+    text, signatures = _split_note(note)
+    trusted = {(key.name, key.key_id): key for key in keys}
+    message = text.encode()
+    signers: dict[tuple[str, bytes], NoteKey] = {}
+    for name, blob in signatures:
+        key = trusted.get((name, blob[:_KEY_ID_SIZE]))
+        if key is None:
+            continue
+        try:
+            Ed25519PublicKey.from_public_bytes(key.public_key).verify(blob[_KEY_ID_SIZE:], message)
+        except (InvalidSignature, ValueError) as error:
+            raise InvalidArgument(
+                "BAD_NOTE_SIGNATURE",
+                f"the signature of {name} does not verify",
+                rule="signed-note: a trusted key's signature verifies",
+                remedy="fetch the note again, over another way if it fails again",
+            ) from error
+        signers[name, key.key_id] = key
+    if not signers:
+        raise InvalidArgument(
+            "NOTE_UNTRUSTED",
+            "no trusted key signed the note",
+            rule="signed-note: at least one known key's signature verifies",
+            remedy="check the configured keys and whether the note comes from the right log",
+        )
+    return OpenedNote(text, tuple(signers.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A log's state: its origin, its size in leaves, its root (32 bytes)."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def text(self) -> str:
+        """The note text (tlog-checkpoint, "Note text")."""
+        if not self.origin or _CONTROL.search(self.origin) or "\n" in self.origin:
+            raise _bad_checkpoint("its origin is empty or holds a control character")
+        if self.size < 0 or len(self.root) != HASH_SIZE:
+            raise _bad_checkpoint("its size is negative or its root has not got 32 bytes")
+        return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
+
+    @classmethod
+    def parse(cls, text: str) -> Checkpoint:
+        """Read a checkpoint's note text; extension lines are allowed and ignored (nobody can audit them).
+
+        Raises:
+            InvalidArgument: ``BAD_CHECKPOINT``.
+        """
+        lines = text.split("\n")
+        if len(lines) < 4 or lines.pop() != "" or not all(lines):
+            raise _bad_checkpoint("it is not three or more non-empty lines, each ended by a newline")
+        origin, size, root = lines[:3]
+        if not _SIZE.match(size):
+            raise _bad_checkpoint("its size is not a decimal number without leading zeros")
+        checkpoint = cls(origin, int(size), _from_base64(root, _bad_checkpoint))
+        if len(checkpoint.root) != HASH_SIZE:
+            raise _bad_checkpoint("its root has not got 32 bytes")
+        return checkpoint
+
+
+def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> str:
+    """The signed note of a checkpoint. The key's name has to be the origin."""
+    if signer.key.name != checkpoint.origin:
+        raise _bad_checkpoint("the signing key's name is not the origin")
+    return sign_note(checkpoint.text(), [signer])
+
+
+def open_checkpoint(note: str | bytes, key: NoteKey) -> Checkpoint:
+    """Verify a signed checkpoint by the log's key, whose name is the log's origin.
+
+    Raises:
+        InvalidArgument: as :func:`open_note`; ``BAD_CHECKPOINT`` where the text is none or of another origin.
+    """
+    checkpoint = Checkpoint.parse(open_note(note, [key]).text)
+    if checkpoint.origin != key.name:
+        raise _bad_checkpoint("it is of another origin than the key's")
+    return checkpoint
+
+
+def _split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """The text, and (key name, key id ‖ signature) of each signature line."""
+    try:
+        content = note.decode() if isinstance(note, bytes) else note
+        size = len(content.encode())
+    except UnicodeError as error:
+        raise _bad_note("it is not UTF-8") from error
+    if size > MAX_NOTE_BYTES:
+        raise _bad_note(f"it is longer than {MAX_NOTE_BYTES} bytes")
+    if _CONTROL.search(content):
+        raise _bad_note("it holds a control character other than newline")
+    # The last empty line parts text and signatures: the text itself may hold empty lines.
+    at = content.rfind("\n\n")
+    if at < 0 or not content.endswith("\n"):
+        raise _bad_note("it has no text, blank line and signature lines")
+    text, block = content[: at + 1], content[at + 2 :]
+    lines = block.split("\n")[:-1]
+    if not 1 <= len(lines) <= MAX_SIGNATURES:
+        raise _bad_note(f"it has to have between 1 and {MAX_SIGNATURES} signatures")
+    signatures = []
+    for line in lines:
+        name, space, encoded = line.removeprefix(_SIGNATURE_START).rpartition(" ")
+        if not line.startswith(_SIGNATURE_START) or not space or not name or "+" in name:
+            raise _bad_note("a signature line is not '— <key name> <base64>'")
+        if any(c.isspace() for c in name):
+            raise _bad_note("a key name holds a space")
+        blob = _from_base64(encoded, _bad_note)
+        if len(blob) <= _KEY_ID_SIZE:
+            raise _bad_note("a signature is shorter than a key id")
+        signatures.append((name, blob))
+    return text, signatures
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _from_base64(text: str, refusal: Callable[[str], InvalidArgument]) -> bytes:
+    try:
+        if not _BASE64.match(text):
+            raise ValueError(text)
+        data = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise refusal("it holds something that is not base64") from error
+    if _base64(data) != text:
+        raise refusal("it holds base64 that is not in its one canonical form")
+    return data
+
+
+def _bad_note(why: str) -> InvalidArgument:
+    return InvalidArgument(
+        "BAD_NOTE",
+        f"not a signed note: {why}",
+        rule="C2SP signed-note, Format",
+        remedy="fetch the note again, unchanged",
+    )
+
+
+def _bad_key(why: str) -> InvalidArgument:
+    return InvalidArgument(
+        "BAD_NOTE_KEY",
+        f"not a note's Ed25519 key: {why}",
+        rule="C2SP signed-note, Verifier keys",
+        remedy="copy the log's verifier key from its operator's announcement",
+    )
+
+
+def _bad_checkpoint(why: str) -> InvalidArgument:
+    return InvalidArgument(
+        "BAD_CHECKPOINT",
+        f"not a checkpoint: {why}",
+        rule="C2SP tlog-checkpoint, Note text",
+        remedy="fetch the checkpoint of the right log again",
+    )

@@ -1,0 +1,140 @@
+"""Nodes in tiles of 256 (C2SP tlog-tiles, "Merkle Tree"): what a log stores and later publishes.
+
+A tile at tile level ``l`` holds up to 256 hashes of tree level ``8 * l``; the
+seven tree levels between are hashed again when needed. A proof in a log of ten
+million leaves so reads at most seven tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from vitne.errors import DataLoss
+from vitne.merkle.hashing import HASH_SIZE, node_hash
+from vitne.merkle.tree import CompactTree, Node
+
+#: Tree levels that one tile spans (tlog-tiles).
+TILE_HEIGHT: Final = 8
+#: Hashes in a full tile (tlog-tiles).
+TILE_WIDTH: Final = 1 << TILE_HEIGHT
+
+
+class TileId(NamedTuple):
+    """A tile: its level, and its number within the level."""
+
+    level: int
+    number: int
+
+
+def tile_of(node: Node) -> TileId:
+    """The tile from which a node can be computed."""
+    level, height = divmod(node.level, TILE_HEIGHT)
+    return TileId(level, node.number >> (TILE_HEIGHT - height))
+
+
+def tiles_of(nodes: Iterable[Node]) -> set[TileId]:
+    """The tiles from which nodes can be computed."""
+    return {tile_of(node) for node in nodes}
+
+
+def tiles_at(size: int) -> list[TileId]:
+    """The rightmost tile of each level that a tree of ``size`` leaves has, partial or full."""
+    tiles: list[TileId] = []
+    level, count = 0, size
+    while count:
+        tiles.append(TileId(level, (count - 1) // TILE_WIDTH))
+        level, count = level + 1, count // TILE_WIDTH
+    return tiles
+
+
+class Tile:
+    """A tile's hashes, with the levels between computed once, when first asked for."""
+
+    __slots__ = ("_levels", "tile_id")
+
+    def __init__(self, tile_id: TileId, hashes: bytes) -> None:
+        if not hashes or len(hashes) % HASH_SIZE or len(hashes) > TILE_WIDTH * HASH_SIZE:
+            raise DataLoss(
+                "BAD_TILE",
+                f"tile {tile_id.level}/{tile_id.number} holds {len(hashes)} bytes",
+                rule="tlog-tiles: 1 to 256 hashes of 32 bytes",
+                remedy="restore the log's storage from a copy that agrees with the checkpoint",
+            )
+        self.tile_id = tile_id
+        self._levels = [hashes]
+
+    @property
+    def hashes(self) -> bytes:
+        """The stored hashes, one after the other."""
+        return self._levels[0]
+
+    @property
+    def full(self) -> bool:
+        """Whether the tile will never change again."""
+        return len(self._levels[0]) == TILE_WIDTH * HASH_SIZE
+
+    def node(self, height: int, offset: int) -> bytes | None:
+        """The hash at ``offset`` (within the tile), ``height`` levels above its stored hashes; None: not there yet."""
+        while len(self._levels) <= height:
+            below = self._levels[-1]
+            pairs = range(0, len(below) // (2 * HASH_SIZE) * 2 * HASH_SIZE, 2 * HASH_SIZE)
+            above = (node_hash(below[at : at + HASH_SIZE], below[at + HASH_SIZE : at + 2 * HASH_SIZE]) for at in pairs)
+            self._levels.append(b"".join(above))
+        return self._levels[height][offset * HASH_SIZE : (offset + 1) * HASH_SIZE] or None
+
+
+class TileReader:
+    """A :class:`~vitne.merkle.tree.NodeReader` over tiles that are at hand."""
+
+    def __init__(self, tiles: Mapping[TileId, Tile]) -> None:
+        self._tiles = tiles
+
+    def node(self, node: Node) -> bytes:
+        """The hash of a perfect subtree; ``DataLoss`` ``NODE_MISSING`` where its tile has not got it."""
+        tile_id = tile_of(node)
+        height = node.level % TILE_HEIGHT
+        tile = self._tiles.get(tile_id)
+        value = tile and tile.node(height, node.number - (tile_id.number << (TILE_HEIGHT - height)))
+        if not value:
+            raise DataLoss(
+                "NODE_MISSING",
+                f"tile {tile_id.level}/{tile_id.number} does not hold node {node.level}/{node.number}",
+                rule="tlog-tiles: a tree has all tiles that its size implies",
+                remedy="restore the log's storage from a copy that agrees with the checkpoint",
+            )
+        return value
+
+
+class TileWriter:
+    """Grows a tree and gathers the tiles that change.
+
+    Args:
+        size: the leaves that the tree has.
+        edge: the tiles of ``tiles_at(size)``.
+    """
+
+    def __init__(self, size: int, edge: Mapping[TileId, Tile]) -> None:
+        self._tree = CompactTree.load(size, TileReader(edge))
+        self._open = {tile.tile_id: bytearray(tile.hashes) for tile in edge.values() if not tile.full}
+        self._changed: set[TileId] = set()
+
+    @property
+    def tree(self) -> CompactTree:
+        """The tree as it has grown so far."""
+        return self._tree
+
+    def append(self, leaf: bytes) -> int:
+        """Add a leaf's hash (32 bytes); answer its index."""
+        index = self._tree.size
+        for node, value in self._tree.append(leaf):
+            level, height = divmod(node.level, TILE_HEIGHT)
+            if height == 0:
+                tile_id = TileId(level, node.number >> TILE_HEIGHT)
+                self._open.setdefault(tile_id, bytearray()).extend(value)
+                self._changed.add(tile_id)
+        return index
+
+    def changed(self) -> dict[TileId, Tile]:
+        """The tiles to store: those that got hashes since the writer was made."""
+        return {tile_id: Tile(tile_id, bytes(self._open[tile_id])) for tile_id in sorted(self._changed)}
