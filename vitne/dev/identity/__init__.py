@@ -1,0 +1,29 @@
+"""The development stand-in for Maskinporten and ID-porten: the real protocols, synthetic people.
+
+It is configuration for everything else: to use the real issuers, point
+``VITNE_IDENTITY_ISSUER`` at them and register the clients there.
+"""
+
+from vitne.dev.identity.configuration import (
+    Client,
+    ClientCredentials,
+    Configuration,
+    Delegation,
+    DevelopmentIdentity,
+    Learner,
+    SystemUser,
+)
+from vitne.dev.identity.provider import create_app
+from vitne.dev.identity.visitor import log_in
+
+__all__ = [
+    "Client",
+    "ClientCredentials",
+    "Configuration",
+    "Delegation",
+    "DevelopmentIdentity",
+    "Learner",
+    "SystemUser",
+    "create_app",
+    "log_in",
+]
