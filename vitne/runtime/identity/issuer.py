@@ -13,8 +13,9 @@ import aiohttp
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from vitne.canonical import from_b64url
 from vitne.clock import Clock
-from vitne.errors import Unauthenticated, Unavailable
+from vitne.errors import InvalidArgument, Unauthenticated, Unavailable
 
 #: Where OAuth 2.0 authorization servers (Maskinporten) publish their metadata: RFC 8414, section 3.
 OAUTH_METADATA: Final = "oauth-authorization-server"
@@ -193,12 +194,11 @@ def _usable_keys(document: Mapping[str, Any]) -> dict[str, PublicKey]:
             continue
         try:
             if entry.get("kty") == "RSA" and entry.get("alg", "RS256") == "RS256":
-                rsa = RSAKey.import_key({name: entry[name] for name in ("kty", "n", "e")})
-                if rsa.raw_value.key_size >= MINIMUM_RSA_BITS:
-                    keys[entry["kid"]] = rsa
+                if int.from_bytes(from_b64url(entry["n"])).bit_length() >= MINIMUM_RSA_BITS:
+                    keys[entry["kid"]] = RSAKey.import_key({name: entry[name] for name in ("kty", "n", "e")})
             elif entry.get("kty") == "EC" and entry.get("crv") == "P-256" and entry.get("alg", "ES256") == "ES256":
                 keys[entry["kid"]] = ECKey.import_key({name: entry[name] for name in ("kty", "crv", "x", "y")})
-        except (JoseError, KeyError, ValueError, TypeError):
+        except (JoseError, InvalidArgument, KeyError, ValueError, TypeError):
             continue
     return keys
 
