@@ -1,0 +1,1 @@
+"""Plumbing of every service: settings, servers, interceptors, channels, database, telemetry, shutdown."""

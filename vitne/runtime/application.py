@@ -1,0 +1,339 @@
+"""One service process: its servers, its background tasks, its readiness, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import grpc
+import uvicorn
+from fastapi import FastAPI
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vitne.clock import Clock
+from vitne.runtime import http
+from vitne.runtime.interceptors.access import AccessInterceptor, TokenVerifierProtocol
+from vitne.runtime.interceptors.chain import Chain
+from vitne.runtime.interceptors.deadline import DeadlineInterceptor
+from vitne.runtime.interceptors.errors import ErrorsInterceptor
+from vitne.runtime.interceptors.rules import RulesInterceptor
+from vitne.runtime.interceptors.telemetry import TelemetryInterceptor
+from vitne.runtime.rules import compile_rules
+from vitne.runtime.settings import CommonSettings
+
+#: Largest request message in bytes: a batch item is a few KiB, an achievement with all its
+#: languages some hundred; what is larger is refused by gRPC with RESOURCE_EXHAUSTED.
+MAX_RECEIVE_BYTES: Final = 4 * 1024 * 1024
+#: Seconds that one readiness check may take before it counts as failed.
+READINESS_TIMEOUT_SECONDS: Final = 2.0
+#: Seconds between two looks at readiness for gRPC's health service.
+HEALTH_INTERVAL_SECONDS: Final = 1.0
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    # Several processes may share a port: one a core, or an old and a new one during a restart.
+    ("grpc.so_reuseport", 1),
+    # Clients behind load balancers may ping every 10 s, even without calls.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+#: Answers None when ready, else why not, in words for an operator.
+ReadinessCheck = Callable[[], Awaitable[str | None]]
+
+_log = logging.getLogger(__name__)
+
+
+class TaskFailed(Exception):
+    """A background task or server ended with an exception; the process must end with it."""
+
+
+class Application:
+    """Puts a service's parts together and runs them until SIGTERM or SIGINT.
+
+    gRPC is served with our interceptors, health and reflection; HTTP with ``/livez``,
+    ``/readyz`` and what :meth:`mount_http` brings. At the end readiness goes first, then
+    running calls get their grace, then tasks are cancelled, then close callbacks run in
+    reverse order.
+
+    Args:
+        name: of the service, ``issuer``.
+        settings: where to listen, and how long to wait at the end.
+        clock: tells the time.
+        verifier: of access tokens. None: every method that is not public is refused;
+            in production that is an error.
+
+    Attributes:
+        started: set when everything listens.
+        grpc_address: where gRPC listens, ``host:port``, once started.
+        http_address: where HTTP listens, once started.
+    """
+
+    def __init__(
+        self, name: str, settings: CommonSettings, clock: Clock, *, verifier: TokenVerifierProtocol | None = None
+    ) -> None:
+        if verifier is None and settings.environment == "production":
+            raise ValueError("in production a verifier of access tokens is required")
+        self.name = name
+        self.settings = settings
+        self.clock = clock
+        self.started = asyncio.Event()
+        self.grpc_address = ""
+        self.http_address = ""
+        self._verifier = verifier
+        self._servicers: list[tuple[Callable[[Any, Any], None], Any]] = []
+        self._services: list[str] = []
+        self._http: FastAPI | None = None
+        self._max_body = http.DEFAULT_MAX_BODY
+        self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._checks: dict[str, ReadinessCheck] = {}
+        self._callbacks: list[Callable[[], Awaitable[None] | None]] = []
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    def add_servicer(
+        self,
+        add: Callable[[Any, Any], None],
+        servicer: Any,
+        service: str,
+        *,
+        checks_own_streams: Iterable[str] = (),
+    ) -> None:
+        """Serve an implementation of a gRPC service.
+
+        Args:
+            add: the generated ``add_…Servicer_to_server``.
+            servicer: what implements the generated base class, with coroutine functions.
+            service: full name in the contract, ``vitne.issuer.v1.IssuerService``.
+            checks_own_streams: names of the methods that take a stream of requests; by
+                naming them the service promises to call
+                :func:`~vitne.runtime.rules.check_rules` for each message.
+
+        Raises:
+            ValueError: the contract has no such service, or ``checks_own_streams`` is not
+                exactly its methods with a stream of requests.
+        """
+        descriptor = _service_descriptor(service)
+        streaming = {method.name for method in descriptor.methods if method.client_streaming}
+        if streaming != set(checks_own_streams):
+            raise ValueError(
+                f"{service}: request streams are not checked by the rules interceptor; "
+                f"checks_own_streams must name exactly {sorted(streaming)}"
+            )
+        for method in descriptor.methods:
+            compile_rules(method.input_type)  # a contract that no rule is written for fails here, not in a call
+        self._servicers.append((add, servicer))
+        self._services.append(service)
+
+    def mount_http(self, app: FastAPI, *, max_body: int = http.DEFAULT_MAX_BODY) -> None:
+        """Serve an application over HTTP, with our error answers, spans and a bound on bodies (bytes)."""
+        if self._http is not None:
+            raise ValueError("one HTTP application a service")
+        self._http, self._max_body = app, max_body
+
+    def add_task(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a coroutine function beside the servers; if it raises, the process ends with it."""
+        self._tasks.append((name, run))
+
+    def add_readiness(self, name: str, check: ReadinessCheck) -> None:
+        """Make readiness depend on a check; it answers None when ready, else why not."""
+        self._checks[name] = check
+
+    def on_close(self, callback: Callable[[], Awaitable[None] | None]) -> None:
+        """Call back at the end, after everything was stopped; the last one added is called first."""
+        self._callbacks.append(callback)
+
+    def stop(self) -> None:
+        """Begin the end, as SIGTERM does."""
+        self._stopping.set()
+
+    async def readiness(self) -> dict[str, str]:
+        """What is not ready, and why; empty when ready."""
+        if self._stopping.is_set():
+            return {"process": "shutting down"}
+        if not self.started.is_set():
+            return {"process": "starting"}
+        outcomes = await asyncio.gather(*(_outcome(check) for check in self._checks.values()))
+        return {name: outcome for name, outcome in zip(self._checks, outcomes, strict=True) if outcome is not None}
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, SIGINT, :meth:`stop`, or the failure of a part.
+
+        Raises:
+            TaskFailed: a background task or server failed; everything was stopped in order.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        server, health_servicer = self._grpc_server()
+        web = _WebServer(self._web_config())
+        background: list[asyncio.Task[None]] = []
+        try:
+            self.grpc_address = _bind(server, self.settings.grpc_listen)
+            await server.start()
+            listener = _listen(self.settings.http_listen)
+            self.http_address = "{}:{}".format(*listener.getsockname()[:2])
+            background.append(self._spawn("http", lambda: web.serve_on(listener)))
+            await web.listening(self._stopping)
+            background += [self._spawn(name, run) for name, run in self._tasks]
+            background.append(self._spawn("health", lambda: self._watch_health(health_servicer)))
+            self.started.set()
+            _log.info("started", extra={"service": self.name, "grpc": self.grpc_address, "http": self.http_address})
+            await self._stopping.wait()
+        finally:
+            self._stopping.set()
+            _log.info("stopping", extra={"service": self.name})
+            await self._end(server, health_servicer, web, background)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        if self._failure is not None:
+            raise TaskFailed(str(self._failure)) from self._failure
+
+    def _grpc_server(self) -> tuple[Any, health.HealthServicer]:
+        chain = Chain(
+            [
+                TelemetryInterceptor(),
+                ErrorsInterceptor(),
+                DeadlineInterceptor(),
+                AccessInterceptor(self._verifier),
+                RulesInterceptor(),
+            ]
+        )
+        server = grpc.aio.server(interceptors=[chain], options=_OPTIONS)
+        for add, servicer in self._servicers:
+            add(servicer, server)
+        health_servicer = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        reflection.enable_server_reflection(
+            [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME],
+            server,
+        )
+        return server, health_servicer
+
+    def _web_config(self) -> uvicorn.Config:
+        app = self._http or FastAPI(title=self.name, openapi_url=None)
+        http.install(app, max_body=self._max_body)
+        # First, so that no catch-all of the service's own hides them.
+        app.router.routes[:0] = [Route("/livez", self._livez), Route("/readyz", self._readyz)]
+        return uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # paths may name learners
+            server_header=False,
+            timeout_graceful_shutdown=max(1, int(self.settings.shutdown_grace_seconds)),
+        )
+
+    async def _livez(self, _request: Request) -> Response:
+        """The event loop turns, or this would not answer."""
+        return Response("ok\n", media_type="text/plain")
+
+    async def _readyz(self, _request: Request) -> Response:
+        missing = await self.readiness()
+        body = json.dumps({"ready": not missing, "missing": missing})
+        return Response(body, 503 if missing else 200, media_type="application/json")
+
+    def _spawn(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        async def guarded() -> None:
+            try:
+                await run()
+            except Exception as error:  # noqa: BLE001 - whatever ended the task ends the process
+                _log.error("task failed", exc_info=error, extra={"task": name})
+                self._failure = self._failure or error
+                self._stopping.set()
+
+        return asyncio.create_task(guarded(), name=name)
+
+    async def _watch_health(self, servicer: health.HealthServicer) -> None:
+        """Keep gRPC's health service saying what ``/readyz`` says."""
+        while True:
+            serving = not await self.readiness()
+            status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+            for service in ("", *self._services):
+                await servicer.set(service, status)
+            await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
+
+    async def _end(
+        self, server: Any, health_servicer: health.HealthServicer, web: _WebServer, background: list[asyncio.Task[None]]
+    ) -> None:
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(self.settings.shutdown_grace_seconds)
+        web.should_exit = True
+        http_tasks = [task for task in background if task.get_name() == "http"]
+        if http_tasks:
+            await asyncio.wait(http_tasks)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        for callback in reversed(self._callbacks):
+            try:
+                outcome = callback()
+                if inspect.isawaitable(outcome):
+                    await outcome
+            except Exception as error:  # noqa: BLE001 - the others must still be called
+                _log.error("close callback failed", exc_info=error)
+
+
+class _WebServer(uvicorn.Server):
+    """uvicorn as a task among others: signals are the application's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def listening(self, stopping: asyncio.Event) -> None:
+        """Return when requests are taken, or when the end has begun before."""
+        while not self.started and not stopping.is_set():  # noqa: ASYNC110 - uvicorn has a flag, no event
+            await asyncio.sleep(0.01)
+
+    async def serve_on(self, listener: socket.socket) -> None:
+        await self.serve(sockets=[listener])
+        if not self.should_exit or not self.started:
+            raise RuntimeError("the HTTP server ended by itself")
+
+
+async def _outcome(check: ReadinessCheck) -> str | None:
+    try:
+        async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
+            return await check()
+    except TimeoutError:
+        return f"no answer within {READINESS_TIMEOUT_SECONDS:g} s"
+    except Exception as error:  # noqa: BLE001 - a check that fails says "not ready", it does not end the process
+        return type(error).__name__
+
+
+def _bind(server: Any, address: str) -> str:
+    """Bind gRPC to ``host:port``; answer it with the real port."""
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"gRPC cannot listen on {address}") from error
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _listen(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
+
+
+def _service_descriptor(service: str) -> ServiceDescriptor:
+    try:
+        return descriptor_pool.Default().FindServiceByName(service)
+    except KeyError:
+        raise ValueError(f"the contract has no service {service}") from None

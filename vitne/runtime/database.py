@@ -1,0 +1,328 @@
+"""PostgreSQL: the pool, forward-only migrations, and group commit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import asyncpg
+
+from vitne.clock import Clock, SystemClock
+from vitne.errors import Aborted, FailedPrecondition, ResourceExhausted, Unavailable, VitneError
+
+#: Seconds that one statement may take before its connection is given up.
+COMMAND_TIMEOUT_SECONDS: Final = 30.0
+#: Seconds that a caller waits for a connection to be made.
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+#: Prepared statements kept for each connection: more than any service has.
+STATEMENT_CACHE: Final = 256
+#: Key of the advisory lock that migrations hold: any constant of our own.
+MIGRATION_LOCK: Final = 0x5649_544E_45
+#: Most items that share a transaction: enough to amortise a commit, few enough to stay short.
+DEFAULT_MAX_GROUP: Final = 256
+#: Most items that wait: beyond it, waiting would outlast the callers' deadlines.
+DEFAULT_MAX_WAITING: Final = 4096
+#: How often an item that met another transaction is tried, alone.
+ATTEMPTS: Final = 3
+
+#: The transaction met another one and may be repeated as a whole.
+CONFLICT: Final[tuple[type[Exception], ...]] = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, Aborted)
+#: What asyncpg raises when a connection breaks, or the server starts, stops or has no room.
+_CONNECTION_LOST: Final[tuple[type[Exception], ...]] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+)
+
+_FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def open_pool(dsn: str, *, max_size: int = 10, name: str = "vitne") -> Any:
+    """An ``asyncpg.Pool`` whose sessions are in UTC.
+
+    Args:
+        dsn: ``postgresql://…``.
+        max_size: most connections.
+        name: what PostgreSQL shows as ``application_name``.
+
+    Raises:
+        Unavailable: ``DATABASE_UNAVAILABLE``.
+    """
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=max_size,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            statement_cache_size=STATEMENT_CACHE,
+            server_settings={"timezone": "UTC", "application_name": name},
+        )
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise unavailable() from error
+
+
+def is_out_of_reach(error: Exception) -> bool:
+    """Whether an exception says that the database is out of reach; whether a commit happened is then unknown."""
+    if isinstance(error, asyncpg.InterfaceError):
+        # Also raised for wrong arguments and misuse, which are faults of ours.
+        return not isinstance(error, ValueError) and ("closed" in str(error) or "closing" in str(error))
+    # Several addresses refused: asyncio raises plain OSError. Its other subclasses are about files.
+    return isinstance(error, _CONNECTION_LOST) or type(error) is OSError
+
+
+def unavailable() -> Unavailable:
+    """What callers are told when the database is out of reach."""
+    return Unavailable(
+        "DATABASE_UNAVAILABLE", "the database is out of reach", remedy="try again, with the same request"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """The numbered SQL files of one part: ``0001_name.sql`` onwards, without a gap.
+
+    Attributes:
+        component: stable name of the part, ``runtime``, ``messaging``, ``issuer``.
+        folder: where the files are.
+    """
+
+    component: str
+    folder: Path
+
+
+async def migrate(dsn: str, migrations: Sequence[Migrations], *, clock: Clock | None = None) -> list[str]:
+    """Bring a database to the newest version; answers what was applied, as ``component/0001_name``.
+
+    Each file runs in a transaction of its own. Runs at the same time wait for each other.
+
+    Raises:
+        FailedPrecondition: ``MIGRATION_CHANGED`` (a file is no longer what was applied),
+            ``MIGRATION_GAP`` (a number is missing), ``DATABASE_NEWER`` (the database
+            knows a later file than this release).
+        Unavailable: ``DATABASE_UNAVAILABLE``.
+    """
+    clock = clock or SystemClock()
+    try:
+        conn = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"timezone": "UTC"})
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise unavailable() from error
+    try:
+        # Held by the session: ends with the connection, however this ends.
+        await conn.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        await conn.execute(
+            """
+            CREATE TABLE IF NOT EXISTS schema_migration (
+                component  text        NOT NULL,
+                number     integer     NOT NULL,
+                name       text        NOT NULL,
+                digest     bytea       NOT NULL,
+                applied_at timestamptz NOT NULL,
+                PRIMARY KEY (component, number)
+            )
+            """
+        )
+        applied: list[str] = []
+        for part in migrations:
+            applied += await _migrate_part(conn, part, clock)
+        return applied
+    finally:
+        await conn.close()
+
+
+async def _migrate_part(conn: Any, part: Migrations, clock: Clock) -> list[str]:
+    files = _numbered_files(part)
+    known = {
+        row["number"]: row
+        for row in await conn.fetch(
+            "SELECT number, name, digest FROM schema_migration WHERE component = $1", part.component
+        )
+    }
+    if known and max(known) > len(files):
+        raise FailedPrecondition(
+            "DATABASE_NEWER",
+            f"the database knows migration {max(known)} of {part.component}, this release ends at {len(files)}",
+            rule="migrations only go forward",
+            remedy="deploy the newer release",
+        )
+    applied = []
+    for number, path in enumerate(files, start=1):
+        text = path.read_text(encoding="utf-8")
+        digest = hashlib.sha256(text.encode()).digest()
+        if number in known:
+            if known[number]["digest"] != digest:
+                raise FailedPrecondition(
+                    "MIGRATION_CHANGED",
+                    f"{part.component}/{path.name} is not what was applied",
+                    rule="an applied migration is never edited",
+                    remedy="restore the file and write what is to change as a new one",
+                )
+            continue
+        async with conn.transaction():
+            await conn.execute(text)
+            await conn.execute(
+                "INSERT INTO schema_migration (component, number, name, digest, applied_at)"
+                " VALUES ($1, $2, $3, $4, $5)",
+                part.component,
+                number,
+                path.stem,
+                digest,
+                clock.now(),
+            )
+        _log.info("migration applied", extra={"component": part.component, "migration": path.stem})
+        applied.append(f"{part.component}/{path.stem}")
+    return applied
+
+
+def _numbered_files(part: Migrations) -> list[Path]:
+    """The part's files in order; numbers are 1, 2, 3, …"""
+    files = sorted(part.folder.glob("*.sql"))
+    for expected, path in enumerate(files, start=1):
+        match = _FILE.fullmatch(path.name)
+        if match is None or int(match[1]) != expected:
+            raise FailedPrecondition(
+                "MIGRATION_GAP",
+                f"{part.component}/{path.name} stands where number {expected:04d} is expected",
+                rule="files are named 0001_name.sql, 0002_name.sql, … without a gap",
+                remedy="rename or restore the file",
+            )
+    if not files:
+        raise FailedPrecondition("MIGRATION_GAP", f"{part.component} has no migrations in its folder")
+    return files
+
+
+class GroupCommitter(Generic[T, R]):
+    """Lets concurrent requests share transactions (group commit).
+
+    While one transaction commits, further items gather; the next takes all that
+    wait, up to ``max_group``. Nothing waits for a timer: a lone item commits at once.
+
+    When ``apply`` raises, its transaction is rolled back and the group is tried again
+    in halves, until the poisoned item is alone, whose submitter gets the exception. An
+    item that is alone and met another transaction (:data:`CONFLICT`) is tried again, up
+    to three times. When the database is out of reach, every item of the group gets
+    :class:`~vitne.errors.Unavailable`; whether it was committed is then unknown, and the
+    request id of a repeated call tells.
+
+    A submitter that is cancelled leaves its item to complete: it may be written already.
+
+    Args:
+        pool: of asyncpg.
+        apply: ``await apply(conn, items)`` inside a transaction answers one result for
+            each item, in order. A :class:`~vitne.errors.VitneError` as a result is
+            raised to that submitter alone; ``apply`` wrote nothing for it.
+        max_group: most items in one transaction.
+        max_waiting: most items that wait before ``submit`` refuses.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        apply: Callable[[Any, Sequence[T]], Awaitable[Sequence[R | VitneError]]],
+        max_group: int = DEFAULT_MAX_GROUP,
+        *,
+        max_waiting: int = DEFAULT_MAX_WAITING,
+    ) -> None:
+        self._pool = pool
+        self._apply = apply
+        self._max_group = max_group
+        self._max_waiting = max_waiting
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, item: T) -> R:
+        """Apply ``item`` in some transaction; returns once that is committed.
+
+        Raises:
+            ResourceExhausted: ``OVERLOADED``: too many items wait already.
+            Unavailable: ``DATABASE_UNAVAILABLE``, or ``SHUTTING_DOWN`` after :meth:`close`.
+            VitneError: what ``apply`` answered or raised for this item.
+        """
+        if self._closed:
+            raise Unavailable("SHUTTING_DOWN", "this server is shutting down", remedy="repeat the call elsewhere")
+        if len(self._waiting) >= self._max_waiting:
+            raise ResourceExhausted(
+                "OVERLOADED",
+                "more requests wait for the database than can be served in time",
+                rule=f"at most {self._max_waiting} waiting",
+                remedy="send fewer at once, and repeat with the same request id after a pause",
+            )
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._flusher is None:
+            # A task per busy period rather than one for ever: nothing to start, nothing to leak.
+            self._flusher = asyncio.create_task(self._flush(), name="group-commit")
+        return await future
+
+    async def close(self) -> None:
+        """Take no more items, and return when those that wait are done."""
+        self._closed = True
+        if self._flusher is not None:
+            await asyncio.wait([self._flusher])
+
+    async def _flush(self) -> None:
+        group: list[tuple[T, asyncio.Future[R]]] = []
+        try:
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(self._max_group, len(self._waiting)))]
+                await self._commit(group)
+        finally:
+            # Only a cancelled flusher leaves something behind.
+            for _, future in [*group, *self._waiting]:
+                if not future.done():
+                    future.set_exception(unavailable())
+            self._waiting.clear()
+            self._flusher = None
+
+    async def _commit(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        items = [item for item, _ in group]
+        attempt = 1
+        while True:
+            try:
+                async with self._pool.acquire() as conn, conn.transaction():
+                    results = await self._apply(conn, items)
+                    if len(results) != len(items):
+                        raise RuntimeError(f"{len(items)} items were answered by {len(results)} results")
+                break
+            except Exception as error:  # noqa: BLE001 - whatever it is, it goes to the one it belongs to
+                if is_out_of_reach(error):
+                    _log.warning("group commit: database out of reach: %s", type(error).__name__)
+                    for _, future in group:
+                        _raise_to(future, unavailable())
+                    return
+                if len(group) > 1:
+                    middle = len(group) // 2
+                    await self._commit(group[:middle])
+                    await self._commit(group[middle:])
+                    return
+                if isinstance(error, CONFLICT) and attempt < ATTEMPTS:
+                    attempt += 1
+                    continue
+                _raise_to(group[0][1], error)
+                return
+        for (_, future), result in zip(group, results, strict=True):
+            if isinstance(result, VitneError):
+                _raise_to(future, result)
+            elif not future.done():
+                future.set_result(result)
+
+
+def _raise_to(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,178 @@
+"""HTTP edge: refusals as RFC 9457 problem details, a bound on bodies, spans."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vitne.errors import ResourceExhausted, VitneError
+from vitne.runtime.interceptors.errors import as_vitne_error
+from vitne.runtime.status import RuleViolations
+from vitne.runtime.telemetry import context_from_traceparent
+
+#: Largest request body in bytes unless a service says otherwise: a credential with room to spare.
+DEFAULT_MAX_BODY: Final = 1024 * 1024
+#: Media type of problem details.
+PROBLEM_JSON: Final = "application/problem+json"
+#: Prefix of problem types; the reason follows.
+PROBLEM_TYPE: Final = "https://vitne.example/problems/"
+
+#: HTTP statuses of the canonical codes (google.rpc.Code), except FAILED_PRECONDITION: 400 there says
+#: "wrong request", and the request is right; 409 says that the state forbids it.
+HTTP_STATUS: Final = {
+    "INVALID_ARGUMENT": HTTPStatus.BAD_REQUEST,
+    "FAILED_PRECONDITION": HTTPStatus.CONFLICT,
+    "NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "ALREADY_EXISTS": HTTPStatus.CONFLICT,
+    "PERMISSION_DENIED": HTTPStatus.FORBIDDEN,
+    "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
+    "ABORTED": HTTPStatus.CONFLICT,
+    "RESOURCE_EXHAUSTED": HTTPStatus.TOO_MANY_REQUESTS,
+    "UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
+    "DEADLINE_EXCEEDED": HTTPStatus.GATEWAY_TIMEOUT,
+    "UNIMPLEMENTED": HTTPStatus.NOT_IMPLEMENTED,
+    "DATA_LOSS": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "UNKNOWN": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+class BodyTooLarge(ResourceExhausted):
+    """The request body exceeds what this server takes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            "BODY_TOO_LARGE", "the request body is too large", rule=f"at most {limit} bytes", remedy="send less"
+        )
+
+
+def problem(error: VitneError) -> JSONResponse:
+    """An error as problem details (RFC 9457) with ``reason``, ``field``, ``rule`` and ``remedy``."""
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if isinstance(error, BodyTooLarge) else HTTP_STATUS[error.code]
+    body: dict[str, Any] = {
+        "type": PROBLEM_TYPE + error.reason.lower().replace("_", "-"),
+        "title": status.phrase,
+        "status": status.value,
+        "detail": error.message,
+        "reason": error.reason,
+    }
+    body |= {key: text for key in ("field", "rule", "remedy") if (text := getattr(error, key))}
+    if error.metadata:
+        body["metadata"] = error.metadata
+    if isinstance(error, RuleViolations):
+        body["violations"] = [
+            {"field": entry.field, "reason": entry.reason, "rule": entry.rule, "remedy": entry.remedy}
+            for entry in error.violations
+        ]
+    headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(body, status.value, headers, media_type=PROBLEM_JSON)
+
+
+def install(app: FastAPI, *, max_body: int = DEFAULT_MAX_BODY) -> None:
+    """Give an application our error answers, body bound and spans; before it serves."""
+    app.add_exception_handler(VitneError, _on_vitne_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_middleware(EdgeMiddleware, max_body=max_body)
+
+
+async def _on_vitne_error(_request: Request, error: Exception) -> Response:
+    return problem(as_vitne_error(error))
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> Response:
+    """FastAPI's own complaint, without the input that it quotes."""
+    entries = error.errors() if isinstance(error, RequestValidationError) else []
+    violations = [
+        {"field": ".".join(str(part) for part in entry["loc"][1:]), "rule": entry["msg"], "reason": "BAD_FIELD"}
+        for entry in entries
+    ]
+    status = HTTPStatus.BAD_REQUEST
+    body = {
+        "type": f"{PROBLEM_TYPE}bad-field",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": "the request does not have the documented form",
+        "reason": "BAD_FIELD",
+        "field": violations[0]["field"] if violations else "",
+        "rule": violations[0]["rule"] if violations else "",
+        "remedy": "compare the request with /openapi.json",
+        "violations": violations,
+    }
+    return JSONResponse(body, status.value, media_type=PROBLEM_JSON)
+
+
+async def _on_http_exception(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        return problem(as_vitne_error(error))
+    status = HTTPStatus(error.status_code)
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "reason": status.name}
+    return JSONResponse(body, status.value, error.headers, media_type=PROBLEM_JSON)
+
+
+class EdgeMiddleware:
+    """Bounds request bodies, opens a span, and turns unforeseen exceptions into problem details."""
+
+    def __init__(self, app: ASGIApp, max_body: int) -> None:
+        self._app = app
+        self._max_body = max_body
+        self._tracer = trace.get_tracer("vitne.runtime")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's event stream (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        status = 0
+        started = False
+        taken = 0
+
+        async def bounded_receive() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._max_body:
+                raise BodyTooLarge(self._max_body)
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                started, status = True, message["status"]
+            await send(message)
+
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        with self._tracer.start_as_current_span(
+            scope["method"],
+            context=context_from_traceparent(parent),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": scope["method"]},
+            record_exception=False,
+        ) as span:
+            try:
+                declared = headers.get(b"content-length", b"0")
+                if declared.isdigit() and int(declared) > self._max_body:
+                    raise BodyTooLarge(self._max_body)
+                await self._app(scope, bounded_receive, watched_send)
+            except Exception as error:
+                told = as_vitne_error(error)
+                if started:  # too late for another answer: the connection ends
+                    raise
+                await problem(told)(scope, receive, watched_send)
+            finally:
+                # The route's template, not the path: a path may name a learner.
+                route = getattr(scope.get("route"), "path", "")
+                span.update_name(f"{scope['method']} {route}".rstrip())
+                span.set_attribute("http.route", route)
+                span.set_attribute("http.response.status_code", status)
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    span.set_status(StatusCode.ERROR)

@@ -1,0 +1,147 @@
+"""One grpc.aio interceptor that puts all of ours around a method, once.
+
+gRPC knows four kinds of method. For ours two are enough: those that answer one
+message (a coroutine function) and those that answer a stream (an asynchronous
+generator); the request is a message, or an asynchronous iterator of messages.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+
+from vitne.runtime.status import Unimplemented
+
+#: ``await behaviour(request, context)`` answers the response.
+Unary = Callable[[Any, Any], Awaitable[Any]]
+#: ``async for response in behaviour(request, context)``.
+Stream = Callable[[Any, Any], AsyncIterator[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC method of this server.
+
+    Attributes:
+        path: as gRPC names it, ``/vitne.issuer.v1.IssuerService/Issue``.
+        request_streaming: whether the client sends a stream.
+    """
+
+    path: str
+    request_streaming: bool
+
+    @property
+    def service(self) -> str:
+        """Full name of the service, ``vitne.issuer.v1.IssuerService``."""
+        return self.path[1:].partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Name within the service, ``Issue``."""
+        return self.path.rpartition("/")[2]
+
+
+class Interceptor(Protocol):
+    """What can be put around a method."""
+
+    def unary(self, method: Method, proceed: Unary) -> Unary:
+        """Surround a method that answers one message."""
+        ...
+
+    def stream(self, method: Method, proceed: Stream) -> Stream:
+        """Surround a method that answers a stream."""
+        ...
+
+
+class Malformed:
+    """What a request becomes whose bytes are no such message: refused by the rules, after access was checked."""
+
+
+_MALFORMED = Malformed()
+
+
+class Chain(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio ships no types
+    """Surrounds every method with interceptors, the first one outermost."""
+
+    def __init__(self, interceptors: Sequence[Interceptor]) -> None:
+        self._interceptors = tuple(reversed(interceptors))
+        self._surrounded: dict[str, tuple[Any, Any]] = {}
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        """Answer the surrounded handler of the method called (grpc.aio calls this for every RPC)."""
+        handler = await continuation(details)
+        if handler is None:
+            return None
+        original, surrounded = self._surrounded.get(details.method, (None, None))
+        if original is not handler:
+            surrounded = self._surround(details.method, handler)
+            self._surrounded[details.method] = (handler, surrounded)
+        return surrounded
+
+    def _surround(self, path: str, handler: Any) -> Any:
+        method = Method(path, handler.request_streaming)
+        deserializer = _tolerant(handler.request_deserializer)
+        if handler.response_streaming:
+            stream = _as_stream(handler.stream_stream or handler.unary_stream)
+            for interceptor in self._interceptors:
+                stream = interceptor.stream(method, stream)
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            return make(stream, deserializer, handler.response_serializer)
+        unary = _as_unary(handler.stream_unary or handler.unary_unary)
+        for interceptor in self._interceptors:
+            unary = interceptor.unary(method, unary)
+        make = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        return make(unary, deserializer, handler.response_serializer)
+
+
+def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """grpc.aio answers UNKNOWN where parsing fails; so it must not, and the rules refuse what comes out."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except Exception:  # noqa: BLE001 - whatever the parser's complaint, the bytes are no such message
+            return _MALFORMED
+
+    return parse
+
+
+def _as_unary(behaviour: Callable[..., Any]) -> Unary:
+    if inspect.iscoroutinefunction(behaviour):
+        return behaviour
+
+    async def unimplemented(_request: Any, _context: Any) -> Any:
+        raise _not_offered()
+
+    return unimplemented
+
+
+def _as_stream(behaviour: Callable[..., Any]) -> Stream:
+    if inspect.isasyncgenfunction(behaviour):
+        return behaviour
+    writes_itself = inspect.iscoroutinefunction(behaviour)
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        if not writes_itself:
+            raise _not_offered()
+        await behaviour(request, context)
+        nothing: tuple[Any, ...] = ()  # it wrote its responses itself; yielding makes this a generator
+        for response in nothing:
+            yield response
+
+    return stream
+
+
+def _not_offered() -> Unimplemented:
+    # The generated base class has plain functions where a service overrides nothing.
+    return Unimplemented("METHOD_NOT_IMPLEMENTED", "this server does not offer the method")

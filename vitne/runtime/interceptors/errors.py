@@ -1,0 +1,93 @@
+"""Errors of handlers become statuses of the wire; what nobody foresaw becomes an incident."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from vitne.errors import Aborted, VitneError
+from vitne.runtime.database import CONFLICT, is_out_of_reach, unavailable
+from vitne.runtime.interceptors.chain import Method, Stream, Unary
+from vitne.runtime.status import Internal, error_from_rpc, errors_to_status, trailers
+
+__all__ = ["ErrorsInterceptor", "as_vitne_error", "error_from_rpc", "errors_to_status"]
+
+_log = logging.getLogger(__name__)
+
+
+def as_vitne_error(error: Exception) -> VitneError:
+    """What a client is told of any exception: never more than a stable reason.
+
+    Unforeseen exceptions are logged here under an incident id by their type and
+    place, without their text, which might quote personal data.
+    """
+    if isinstance(error, VitneError):
+        return error
+    if isinstance(error, CONFLICT):
+        return Aborted(
+            "TRANSACTION_CONFLICT",
+            "the transaction met another one",
+            remedy="repeat the call with the same request",
+        )
+    if is_out_of_reach(error):
+        _log.warning("database out of reach: %s", type(error).__name__)
+        return unavailable()
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error_from_rpc(error)
+    incident = str(uuid.uuid4())
+    frames = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)]
+    _log.error(
+        "unexpected %s",
+        type(error).__qualname__,
+        extra={"incident": incident, "frames": frames[-12:]},
+    )
+    return Internal(
+        "INTERNAL",
+        f"an unexpected fault of ours, incident {incident}",
+        remedy="try again later; report the incident id if it persists",
+        metadata={"incident": incident},
+    )
+
+
+class ErrorsInterceptor:
+    """Ends a call that raised with a ``google.rpc.Status``."""
+
+    def unary(self, method: Method, proceed: Unary) -> Unary:
+        """Surround a method that answers one message."""
+
+        async def surrounded(request: Any, context: Any) -> Any:
+            try:
+                return await proceed(request, context)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: everything is translated here
+                await _refuse(method, context, error)
+
+        return surrounded
+
+    def stream(self, method: Method, proceed: Stream) -> Stream:
+        """Surround a method that answers a stream."""
+
+        async def surrounded(request: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                async for response in proceed(request, context):
+                    yield response
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: everything is translated here
+                await _refuse(method, context, error)
+
+        return surrounded
+
+
+async def _refuse(method: Method, context: Any, error: Exception) -> None:
+    told = as_vitne_error(error)
+    _log.info("refused", extra={"method": method.path, "code": told.code, "reason": told.reason, "field": told.field})
+    status = errors_to_status(told)
+    await context.abort(grpc.StatusCode[told.code], status.message, trailers(status))

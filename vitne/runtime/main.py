@@ -1,0 +1,98 @@
+"""The command line of every service: ``serve`` and ``migrate``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+# libuv's io_uring backend loses wake-ups on some kernels and is refused in most containers;
+# set before uvloop is loaded, which reads it once.
+os.environ.setdefault("UV_USE_IO_URING", "0")
+
+import uvloop
+
+from vitne.errors import VitneError
+from vitne.runtime.application import TaskFailed
+from vitne.runtime.database import Migrations, migrate
+from vitne.runtime.settings import EXIT_WRONG_SETTINGS, CommonSettings, load
+from vitne.runtime.telemetry import start_logging, start_tracing
+
+#: Exit code of a process that failed.
+EXIT_FAILED: Final = 1
+
+S = TypeVar("S", bound=CommonSettings)
+
+
+def cli(
+    name: str,
+    description: str,
+    *,
+    serve: Callable[[S], Awaitable[None]],
+    migrations: Sequence[Migrations],
+    settings: type[S],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run a service's command line; answers the exit code.
+
+    ``raise SystemExit(cli("issuer", "Issues credentials.", serve=serve, migrations=[…], settings=IssuerSettings))``
+
+    Args:
+        name: of the service.
+        description: one sentence for ``--help``.
+        serve: builds the application from the settings and runs it.
+        migrations: what ``migrate`` applies, in order; empty without a database.
+        settings: class of the settings, read from the environment.
+        arguments: of the command line; the process's own by default.
+
+    Returns:
+        0 after an orderly end, 1 after a failure, 2 for wrong arguments or settings.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{name}",
+        description=description,
+        epilog="Settings are environment variables: "
+        + ", ".join(f"VITNE_{field.upper()}" for field in settings.model_fields)
+        + ".",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="run the service until SIGTERM or SIGINT")
+    commands.add_parser("migrate", help="bring the database to this release's schema, then end")
+    command = parser.parse_args(arguments).command
+    loaded = load(settings)
+    start_logging(loaded.log_level)
+    if command == "migrate":
+        return _migrate(loaded, migrations)
+    end_tracing = start_tracing(name, loaded.trace_file)
+    try:
+        uvloop.run(_awaited(serve, loaded))
+    except (TaskFailed, VitneError, OSError) as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return EXIT_FAILED
+    finally:
+        end_tracing()
+    return 0
+
+
+async def _awaited(serve: Callable[[S], Awaitable[None]], settings: S) -> None:
+    await serve(settings)
+
+
+def _migrate(settings: CommonSettings, migrations: Sequence[Migrations]) -> int:
+    if not migrations:
+        sys.stdout.write("no database, nothing to migrate\n")
+        return 0
+    if not settings.database_dsn:
+        sys.stderr.write("VITNE_DATABASE_DSN: must be set\n")
+        return EXIT_WRONG_SETTINGS
+    try:
+        applied = uvloop.run(migrate(settings.database_dsn, migrations))
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    for migration in applied:
+        sys.stdout.write(f"applied {migration}\n")
+    sys.stdout.write(f"{len(applied)} applied, the schema is up to date\n")
+    return 0
