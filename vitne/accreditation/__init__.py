@@ -1,0 +1,28 @@
+"""Who may issue what, at what instant, as known when: facts, the projection that folds them, and the decision.
+
+Everything here is a pure function of facts, rules and instants.
+"""
+
+from vitne.accreditation.decide import DecisionOutcome, decide, judge, offer_of
+from vitne.accreditation.decision import DecisionRecord, record_of
+from vitne.accreditation.facts import fact_digest, instant, key_counts_at, timestamp
+from vitne.accreditation.projection import Held, Projection
+from vitne.accreditation.trust_list import TrustList, read_trust_list, sign_trust_list
+
+__all__ = [
+    "DecisionOutcome",
+    "DecisionRecord",
+    "Held",
+    "Projection",
+    "TrustList",
+    "decide",
+    "fact_digest",
+    "instant",
+    "judge",
+    "key_counts_at",
+    "offer_of",
+    "read_trust_list",
+    "record_of",
+    "sign_trust_list",
+    "timestamp",
+]

@@ -1,0 +1,410 @@
+"""The registry's facts, folded into memory: what every decision and every key look-up asks.
+
+A projection is fed facts in whatever order they arrive (each subject's own facts
+come in order, subjects interleave) and answers *as known at* any registry
+revision ``u`` that it holds without a gap. It never forgets a revision, so an
+answer for a given ``u`` is the same for ever.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right, insort
+from collections import deque
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from vitne.accreditation.facts import FOREVER, ContentKind, content_kind, stamp_milliseconds
+from vitne.canonical import sha256
+from vitne.errors import DataLoss, VitneError
+from vitne.identifiers import parse_uuid
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.registry.v1 import facts_pb2
+
+_DIGEST: Final = 32
+_NOT_SEEN: Final = bytes(_DIGEST)
+#: Heartbeats that wait for facts; older ones are dropped, which can only make the projection look staler.
+_MAX_WAITING_BEATS: Final = 256
+#: zlib's fastest level: an achievement shrinks to half, at some 10 microseconds each.
+_COMPRESSION: Final = 1
+
+
+class _Entry(NamedTuple):
+    """One revision of a thing: when it became known, which revision, and the packed fact."""
+
+    registry_revision: int
+    revision: int
+    packed: bytes
+
+    def fact(self) -> facts_pb2.Fact:
+        return facts_pb2.Fact.FromString(zlib.decompress(self.packed))
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """An accreditation's scope, ready to compare with."""
+
+    credential_kinds: frozenset[str]
+    levels: frozenset[tuple[str, str]]
+    #: Empty: without credits only.
+    unit: str
+    min_points: Decimal | None
+    max_points: Decimal | None
+    #: ISCED-F codes; empty: all.
+    fields: tuple[str, ...]
+    #: Empty: all.
+    educations: frozenset[str]
+
+    @classmethod
+    def of(cls, scope: facts_pb2.Scope) -> Coverage:
+        """Read a scope whose decimals the registry has checked."""
+        return cls(
+            frozenset(scope.credential_kinds),
+            frozenset((level.framework, level.level) for level in scope.levels),
+            scope.credit_unit,
+            Decimal(scope.min_points) if scope.min_points else None,
+            Decimal(scope.max_points) if scope.max_points else None,
+            tuple(scope.fields),
+            frozenset(scope.educations),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRevision:
+    """One revision of an accreditation. Instants are milliseconds since 1970."""
+
+    registry_revision: int
+    revision: int
+    state: facts_pb2.AccreditationState.ValueType
+    effective_from: int
+    valid_from: int
+    #: :data:`~vitne.accreditation.facts.FOREVER` when open.
+    valid_until: int
+    scope: Coverage
+    fact: facts_pb2.Fact
+
+    @classmethod
+    def of(cls, fact: facts_pb2.Fact) -> HeldRevision:
+        """Read an accreditation's fact."""
+        said = fact.accreditation
+        return cls(
+            fact.registry_revision,
+            said.revision,
+            said.state,
+            stamp_milliseconds(said.effective_from),
+            stamp_milliseconds(said.valid_from),
+            stamp_milliseconds(said.valid_until) if said.HasField("valid_until") else FOREVER,
+            Coverage.of(said.scope),
+            fact,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An accreditation that a provider holds or held, with every revision that is known, oldest first."""
+
+    id: str
+    provider: str
+    authority: str
+    kind: str
+    revisions: tuple[HeldRevision, ...]
+
+    @property
+    def newest(self) -> HeldRevision:
+        """The highest revision."""
+        return self.revisions[-1]
+
+    def at(self, moment: int) -> HeldRevision | None:
+        """What held at an instant: the highest revision whose ``effective_from`` is not after it."""
+        for revision in reversed(self.revisions):
+            if revision.effective_from <= moment:
+                return revision
+        return None
+
+
+class Projection:
+    """Everything the registry has said, by subject and revision. Not safe for threads; made for one event loop."""
+
+    def __init__(self) -> None:
+        self._revision = 0
+        # Digest of each fact by registry revision; zeros where a trust list left the fact out.
+        self._digests = bytearray()
+        self._ahead: dict[int, bytes] = {}
+        self._authorities: dict[str, list[_Entry]] = {}
+        self._providers: dict[str, list[_Entry]] = {}
+        self._keys: dict[str, list[_Entry]] = {}
+        self._keys_of: dict[tuple[str, int], set[str]] = {}
+        self._accreditations: dict[str, list[_Entry]] = {}
+        self._accreditations_of: dict[str, set[str]] = {}
+        # Keyed by the UUID's 16 bytes: there may be hundreds of thousands.
+        self._achievements: dict[bytes, list[_Entry]] = {}
+        self._beats: deque[tuple[int, datetime]] = deque(maxlen=_MAX_WAITING_BEATS)
+        self._fresh_at: datetime | None = None
+        self._memos: dict[str, dict[Any, Any]] = {}
+
+    # --- Folding -----------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """*u*: the highest registry revision up to which every fact is known."""
+        return self._revision
+
+    def fold(self, fact: facts_pb2.Fact) -> bool:
+        """Take in a fact; False when it was known already.
+
+        Raises:
+            DataLoss: ``UNKNOWN_FACT``; ``FACT_CONTRADICTS`` when another fact stands at the same
+                revision, or the fact contradicts itself. Nothing is changed then.
+        """
+        if not self._admit(fact):
+            return False
+        while (digest := self._ahead.pop(self._revision + 1, None)) is not None:
+            self._mark(self._revision + 1, digest)
+            self._revision += 1
+        self._settle_beats()
+        return True
+
+    def adopt(self, facts: Iterable[facts_pb2.Fact], revision: int, at: datetime) -> None:
+        """Take in a signed list, whole up to ``revision``: facts of authorities, providers, keys and accreditations.
+
+        Achievements are not in it and stay unknown.
+
+        Args:
+            facts: in any order; known ones are skipped.
+            revision: the registry's revision that the list was made at.
+            at: when that was.
+
+        Raises:
+            DataLoss: as :meth:`fold`; ``FACT_CONTRADICTS`` for a fact beyond ``revision``.
+        """
+        for fact in facts:
+            if fact.registry_revision > revision:
+                raise _contradicts(fact, f"it is not within the list's revision {revision}")
+            self._admit(fact)
+        for known in sorted(self._ahead):
+            if known <= revision:
+                self._mark(known, self._ahead.pop(known))
+        self._revision = max(self._revision, revision)
+        while (digest := self._ahead.pop(self._revision + 1, None)) is not None:
+            self._mark(self._revision + 1, digest)
+            self._revision += 1
+        self.heartbeat(revision, at)
+
+    def heartbeat(self, revision: int, at: datetime) -> None:
+        """The registry said that ``revision`` was its newest at ``at``."""
+        self._beats.append((revision, at))
+        self._settle_beats()
+
+    def staleness(self, now: datetime) -> timedelta:
+        """For how long the registry may have said something that is not known here.
+
+        Counts from the latest heartbeat whose revision has been folded without a gap;
+        without any, ``timedelta.max``.
+        """
+        if self._fresh_at is None:
+            return timedelta.max
+        return max(now - self._fresh_at, timedelta(0))
+
+    def memo(self, subject: str) -> MutableMapping[Any, Any]:
+        """A place for what was computed from a subject's facts; empty again once one more of them is folded."""
+        found = self._memos.get(subject)
+        if found is None:
+            found = self._memos[subject] = {}
+        return found
+
+    # --- Looking up --------------------------------------------------------------------------------
+    # `known_at` is a registry revision; None: the newest without a gap.
+
+    def provider(self, provider: str, known_at: int | None = None) -> facts_pb2.Provider | None:
+        """A provider's entry."""
+        fact = self._newest(self._providers.get(provider), known_at)
+        return fact.provider if fact else None
+
+    def authority(self, authority: str, known_at: int | None = None) -> facts_pb2.Authority | None:
+        """An authority and its remit."""
+        fact = self._newest(self._authorities.get(authority), known_at)
+        return fact.authority if fact else None
+
+    def key(self, key_id: str, known_at: int | None = None) -> facts_pb2.Key | None:
+        """A key by its thumbprint."""
+        fact = self.key_fact(key_id, known_at)
+        return fact.key if fact else None
+
+    def key_fact(self, key_id: str, known_at: int | None = None) -> facts_pb2.Fact | None:
+        """The fact of a key's newest revision; its digest is in the log."""
+        return self._newest(self._keys.get(key_id), known_at)
+
+    def keys_of(self, owner: str, use: facts_pb2.KeyUse.ValueType, known_at: int | None = None) -> list[facts_pb2.Key]:
+        """An organisation's keys for a use, by thumbprint."""
+        found = (self.key(key_id, known_at) for key_id in sorted(self._keys_of.get((owner, use), ())))
+        return [key for key in found if key is not None]
+
+    def accreditation(self, accreditation_id: str, known_at: int | None = None) -> Held | None:
+        """An accreditation with its revisions."""
+        facts = [
+            entry.fact() for entry in _known(self._accreditations.get(accreditation_id, []), self._until(known_at))
+        ]
+        if not facts:
+            return None
+        revisions = tuple(sorted(map(HeldRevision.of, facts), key=lambda held: held.revision))
+        said = revisions[-1].fact.accreditation
+        return Held(said.id, said.provider, said.authority, said.kind, revisions)
+
+    def accreditations_of(self, provider: str, known_at: int | None = None) -> list[Held]:
+        """A provider's accreditations, whatever their state, by id."""
+        found = (self.accreditation(key, known_at) for key in sorted(self._accreditations_of.get(provider, ())))
+        return [held for held in found if held is not None]
+
+    def achievement(
+        self, achievement_id: str, version: int, known_at: int | None = None
+    ) -> credential_pb2.Achievement | None:
+        """A version of an achievement; None for what was never published, or is no UUID."""
+        for entry in self._versions(achievement_id, known_at):
+            if entry.revision == version:
+                return entry.fact().achievement
+        return None
+
+    def achievement_known_since(self, achievement_id: str, version: int) -> int | None:
+        """The registry revision at which a version of an achievement became known."""
+        for entry in self._versions(achievement_id, None):
+            if entry.revision == version:
+                return entry.registry_revision
+        return None
+
+    def newest_achievement(self, achievement_id: str, known_at: int | None = None) -> credential_pb2.Achievement | None:
+        """The newest version of an achievement."""
+        entries = self._versions(achievement_id, known_at)
+        return max(entries, key=lambda entry: entry.revision).fact().achievement if entries else None
+
+    def provider_ids(self) -> list[str]:
+        """Ids of all providers, in order."""
+        return sorted(self._providers)
+
+    def authority_ids(self) -> list[str]:
+        """Ids of all authorities, in order."""
+        return sorted(self._authorities)
+
+    def achievements(self) -> Iterator[credential_pb2.Achievement]:
+        """The newest version of every achievement, by id."""
+        for key in sorted(self._achievements):
+            entries = _known(self._achievements[key], self._revision)
+            if entries:
+                yield max(entries, key=lambda entry: entry.revision).fact().achievement
+
+    def trusted_facts(self) -> list[facts_pb2.Fact]:
+        """Every fact about authorities, providers, keys and accreditations, by registry revision."""
+        tables = (self._authorities, self._providers, self._keys, self._accreditations)
+        entries = (entry for table in tables for entries in table.values() for entry in _known(entries, self._revision))
+        return [entry.fact() for entry in sorted(entries)]
+
+    def everything_about(self, provider: str) -> Iterator[facts_pb2.Fact]:
+        """The facts of a provider's entry and accreditations, also those that still wait for a gap to close."""
+        for entry in self._providers.get(provider, ()):
+            yield entry.fact()
+        for accreditation_id in self._accreditations_of.get(provider, ()):
+            for entry in self._accreditations[accreditation_id]:
+                yield entry.fact()
+
+    # --- Inside ------------------------------------------------------------------------------------
+
+    def _admit(self, fact: facts_pb2.Fact) -> bool:
+        number = fact.registry_revision
+        if number < 1:
+            raise _contradicts(fact, "registry revisions start at 1")
+        plain = fact.SerializeToString(deterministic=True)
+        digest = sha256(plain)
+        known = self._digest(number)
+        if known == digest:
+            return False
+        if known is not None:
+            raise _contradicts(fact, "another fact stands at its registry revision")
+        kind = content_kind(fact)
+        table, key, subject, revision = self._place(kind, fact)
+        if subject != fact.subject:
+            raise _contradicts(fact, "its subject is not the organisation that it is about")
+        entries = table.get(key, [])
+        if any(entry.revision == revision for entry in entries):
+            raise _contradicts(fact, "another fact stands at the same revision of the same thing")
+        insort(entries, _Entry(number, revision, zlib.compress(plain, _COMPRESSION)))
+        table[key] = entries
+        if kind == "key":
+            self._keys_of.setdefault((fact.key.owner, fact.key.use), set()).add(fact.key.id)
+        elif kind == "accreditation":
+            self._accreditations_of.setdefault(subject, set()).add(fact.accreditation.id)
+        self._memos.pop(subject, None)
+        if number <= self._revision:
+            self._mark(number, digest)
+        else:
+            self._ahead[number] = digest
+        return True
+
+    def _place(self, kind: ContentKind, fact: facts_pb2.Fact) -> tuple[dict[Any, list[_Entry]], Any, str, int]:
+        """Table, key, subject and revision of what a fact is about."""
+        match kind:
+            case "authority":
+                # An authority's entry has no revision of its own: its subject's is as good.
+                return self._authorities, fact.authority.id, fact.authority.id, fact.subject_revision
+            case "provider":
+                return self._providers, fact.provider.id, fact.provider.id, fact.provider.revision
+            case "key":
+                return self._keys, fact.key.id, fact.key.owner, fact.key.revision
+            case "accreditation":
+                said = fact.accreditation
+                return self._accreditations, said.id, said.provider, said.revision
+            case "achievement":
+                offered = fact.achievement
+                try:
+                    key = parse_uuid(offered.id).bytes
+                except VitneError as error:
+                    raise _contradicts(fact, "its achievement has no UUID") from error
+                return self._achievements, key, offered.provider, offered.version
+
+    def _digest(self, number: int) -> bytes | None:
+        start = (number - 1) * _DIGEST
+        found = bytes(self._digests[start : start + _DIGEST])
+        if found and found != _NOT_SEEN:
+            return found
+        return self._ahead.get(number)
+
+    def _mark(self, number: int, digest: bytes) -> None:
+        start = (number - 1) * _DIGEST
+        if len(self._digests) < start:
+            self._digests.extend(bytes(start - len(self._digests)))
+        self._digests[start : start + _DIGEST] = digest
+
+    def _settle_beats(self) -> None:
+        while self._beats and self._beats[0][0] <= self._revision:
+            _, at = self._beats.popleft()
+            if self._fresh_at is None or at > self._fresh_at:
+                self._fresh_at = at
+
+    def _until(self, known_at: int | None) -> int:
+        return self._revision if known_at is None else min(known_at, self._revision)
+
+    def _newest(self, entries: list[_Entry] | None, known_at: int | None) -> facts_pb2.Fact | None:
+        known = _known(entries or [], self._until(known_at))
+        return known[-1].fact() if known else None
+
+    def _versions(self, achievement_id: str, known_at: int | None) -> list[_Entry]:
+        try:
+            key = parse_uuid(achievement_id).bytes
+        except VitneError:
+            return []
+        return _known(self._achievements.get(key, []), self._until(known_at))
+
+
+def _known(entries: list[_Entry], known_at: int) -> list[_Entry]:
+    return entries[: bisect_right(entries, known_at, key=lambda entry: entry.registry_revision)]
+
+
+def _contradicts(fact: facts_pb2.Fact, problem: str) -> DataLoss:
+    return DataLoss(
+        "FACT_CONTRADICTS",
+        f"fact {fact.registry_revision} can't be: {problem}",
+        rule="facts are immutable: one fact a revision",
+        remedy="an operator compares the registry's table, its topic and its signed list",
+        metadata={"fact": fact.id, "subject": fact.subject},
+    )
