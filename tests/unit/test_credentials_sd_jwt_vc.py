@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from tests.unit.credential_samples import (
+    ENTROPY,
+    HOLDER_KEY,
+    ISSUER_URI,
+    LIST_URI,
+    PROVIDER_KEY,
+    credentials,
+    sample_achievement,
+    sample_credential,
+    sample_decision,
+    texts,
+)
+from vitne.canonical import b64url, canonical_bytes, digest_text
+from vitne.credentials.elements import LEARNER, mandatory_elements, require_mandatory_elements
+from vitne.credentials.jose import complete, signing_input
+from vitne.credentials.model import Credential, DecisionReference, Learner
+from vitne.credentials.sd_jwt_vc import ENTROPY_BYTES, VCT, Presentation, parse, prepare
+from vitne.errors import InvalidArgument
+from vitne_api.credential.v1 import credential_pb2
+
+
+def issue(credential: Credential) -> str:
+    prepared = prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY)
+    return prepared.complete(PROVIDER_KEY.sign(prepared.signing_input))
+
+
+def payload_of(credential: Credential) -> dict[str, Any]:
+    return dict(parse(issue(credential)).sd_jwt.payload)
+
+
+@given(credentials())
+def test_any_credential_comes_back_without_loss(credential: Credential) -> None:
+    presentation = parse(issue(credential))
+    assert presentation.credential == credential
+    assert presentation.key_id == PROVIDER_KEY.key_id
+
+
+def test_the_claims_have_the_shape_that_wallets_expect() -> None:
+    credential = sample_credential(holder=HOLDER_KEY.public_key, expires_on=date(2036, 11, 21))
+    presentation = parse(issue(credential))
+    assert presentation.sd_jwt.jws.header.members == {"alg": "ES256", "kid": PROVIDER_KEY.key_id, "typ": "dc+sd-jwt"}
+    payload = dict(presentation.sd_jwt.payload)
+    assert {name: payload[name] for name in ("iss", "iat", "exp", "vct", "cnf", "status", "jti", "kind")} == {
+        "iss": ISSUER_URI,
+        "iat": 1795255200,
+        "exp": int(datetime(2036, 11, 21, tzinfo=UTC).timestamp()),
+        "vct": VCT,
+        "cnf": {"jwk": HOLDER_KEY.public_jwk},
+        "status": {"status_list": {"idx": 70_931, "uri": LIST_URI}},
+        "jti": "urn:uuid:01930f6e-7a00-7000-8000-00000000e001",
+        "kind": "dk.micro_credential",
+    }
+    assert payload["achievement"]["level"] == {"framework": "dk.nqf", "level": "5"}
+    assert payload["achievement"]["workload"] == {"unit": "ects", "points": "1.25"}
+    assert len(payload["salt"]) == 22
+
+
+def test_learning_that_no_framework_places_has_no_level() -> None:
+    assert "level" not in payload_of(sample_credential(achievement=sample_achievement(level=None)))["achievement"]
+
+
+def test_the_decision_is_bound_in_with_its_worked_digest() -> None:
+    decision = sample_decision(sample_achievement(), datetime(2026, 11, 21, 10, tzinfo=UTC))
+    credential = sample_credential(decision=DecisionReference.parse(canonical_bytes(decision)))
+    claim = payload_of(credential)["decision"]
+    assert claim["digest"] == "VhkMNUBmzZoorVxLPO0ZFsx2GMQWJkvUmugbN9NN7Io"
+    assert claim["record"] == decision
+
+
+def test_nothing_of_the_learner_is_in_what_is_signed() -> None:
+    signed = json.dumps(payload_of(sample_credential()), ensure_ascii=False)
+    for secret in ("Kari", "Prøvesen", "01825500042", "1955-02-01", '"12"', "birth", "given"):
+        assert secret not in signed
+
+
+def test_title_level_and_points_can_be_shown_without_name_or_grade() -> None:
+    whole = parse(issue(sample_credential()))
+    shown = parse(whole.sd_jwt.present(lambda path: False)).credential
+    assert shown == replace(sample_credential(), learner=Learner(), grade=None)
+    assert shown.achievement.title[0].text.startswith("Klimaregnskaber")
+
+
+def test_the_number_of_digests_tells_nothing() -> None:
+    full = sample_credential()
+    sparse = sample_credential(grade=None, learner=replace(full.learner, birth_date=None))
+    assert len(payload_of(full)["_sd"]) == len(payload_of(sparse)["_sd"]) == 5
+
+
+def test_two_issuances_of_the_same_differ_in_what_is_signed() -> None:
+    one, two = (
+        prepare(sample_credential(), key_id="k", entropy=bytes([byte]) * ENTROPY_BYTES).signing_input for byte in (1, 2)
+    )
+    assert one != two
+    with pytest.raises(ValueError, match="96 random bytes"):
+        prepare(sample_credential(), key_id="k", entropy=b"short")
+
+
+# --- What must be refused ---
+
+
+def forged(change: Any, *disclosures: Any) -> str:
+    """The sample's claims, changed and signed again: an issuer that gets it wrong."""
+    presentation = parse(issue(sample_credential()))
+    payload = json.loads(presentation.sd_jwt.jws.payload)
+    change(payload)
+    encoded = [b64url(json.dumps(disclosure).encode()) for disclosure in disclosures]
+    payload["_sd"] = sorted(digest_text(text.encode()) for text in encoded)
+    data = signing_input(dict(presentation.sd_jwt.jws.header.members), json.dumps(payload).encode())
+    return "~".join((complete(data, PROVIDER_KEY.sign(data)), *encoded, ""))
+
+
+def put(path: str, value: Any) -> Any:
+    *parents, last = path.split(".")
+
+    def change(payload: dict[str, Any]) -> None:
+        for name in parents:
+            payload = payload[name]
+        payload[last] = value
+
+    return change
+
+
+def drop(path: str) -> Any:
+    *parents, last = path.split(".")
+
+    def change(payload: dict[str, Any]) -> None:
+        for name in parents:
+            payload = payload[name]
+        del payload[last]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("iss", "iat", "vct", "jti", "status", "status.status_list", "status.status_list.idx", "kind"),
+        *("awarding_body.id", "awarding_body.name", "awarding_body.country", "awarded_on", "retention"),
+        *("decision", "decision.digest", "decision.record", "achievement.title", "achievement.outcomes"),
+        *("achievement.workload", "achievement.assessment", "achievement.participation"),
+        *("achievement.quality_assurance", "achievement.id", "achievement.version"),
+    ],
+)
+def test_a_missing_claim_is_named(path: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(forged(drop(path)))
+    assert (caught.value.reason, caught.value.field) == ("CLAIM_MISSING", path)
+
+
+@pytest.mark.parametrize(
+    ("reason", "path", "value"),
+    [
+        ("UNKNOWN_TYPE", "vct", "https://other.example/v1"),
+        ("CLAIM_MALFORMED", "iat", "1795255200"),
+        ("CLAIM_MALFORMED", "iat", True),
+        ("CLAIMS_CONTRADICT", "iat", 1795255201),
+        ("CLAIM_MALFORMED", "exp", 1795255200),
+        ("CLAIM_MALFORMED", "exp", -86400),
+        ("CLAIM_MALFORMED", "jti", "01930f6e-7a00-7000-8000-00000000e001"),
+        ("BAD_UUID", "jti", "urn:uuid:1"),
+        ("BAD_ORGANISATION", "awarding_body.id", "0184:30859481"),
+        ("CLAIM_MALFORMED", "awarding_body.name", {}),
+        ("CLAIM_MALFORMED", "awarding_body.name", {"da": 1}),
+        ("CLAIM_MALFORMED", "awarded_on", "20261120"),
+        ("CLAIM_MALFORMED", "awarded_on", "2026-02-30"),
+        ("UNKNOWN_TERM", "retention", "forever"),
+        ("UNKNOWN_TERM", "achievement.assessment", "unspecified"),
+        ("UNKNOWN_TERM", "achievement.stackability", "unspecified"),
+        ("CLAIM_MALFORMED", "achievement.version", 2**33),
+        ("CLAIM_MALFORMED", "achievement.outcomes", ["x"]),
+        ("CLAIM_MALFORMED", "status.status_list.idx", "7"),
+        ("CLAIMS_CONTRADICT", "decision.digest", "A" * 43),
+        ("BAD_DECISION", "decision.record", {}),
+        ("BAD_JWK", "cnf", {"jwk": {"kty": "RSA"}}),
+    ],
+)
+def test_a_wrong_claim_is_refused(reason: str, path: str, value: Any) -> None:
+    with pytest.raises(InvalidArgument, match=reason):
+        parse(forged(put(path, value)))
+
+
+@pytest.mark.parametrize("name", ["iss", "status", "exp", "decision", "cnf"])
+def test_what_must_be_signed_in_clear_is_not_taken_from_a_disclosure(name: str) -> None:
+    def change(payload: dict[str, Any]) -> None:
+        payload.pop(name, None)
+
+    with pytest.raises(InvalidArgument, match="CLAIM_DISCLOSED"):
+        parse(forged(change, ["salt", name, 1]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"outcome": "refused"},
+        {"registry_revision": 0},
+        {"registry_revision": True},
+        {"at": "2026-11-21T10:00:00.000Z"},
+        {"at": "yesterday"},
+        {"rule": ""},
+        {"framework": {"country": "DK"}},
+        {"framework": {"country": "DK", "version": "1", "more": 1}},
+        {"accreditation": {"id": "x", "revision": 1}},
+        {"accreditation": []},
+        {"more": 1},
+    ],
+)
+def test_a_decision_record_of_another_shape_is_refused(change: dict[str, Any]) -> None:
+    record = sample_decision(sample_achievement()) | change
+    with pytest.raises(InvalidArgument, match="BAD_DECISION"):
+        DecisionReference.parse(canonical_bytes(record))
+
+
+def test_decision_bytes_must_be_canonical() -> None:
+    spaced = json.dumps(sample_decision(sample_achievement())).encode()
+    with pytest.raises(InvalidArgument, match="BAD_DECISION"):
+        DecisionReference.parse(spaced)
+
+
+# --- Mandatory elements ---
+
+
+def test_every_mandatory_element_is_there_and_the_learner_may_be_withheld() -> None:
+    elements = mandatory_elements(sample_credential())
+    assert len(elements) == 11
+    assert all(element.present for element in elements)
+    withheld = mandatory_elements(replace(sample_credential(), learner=Learner()))
+    assert [element.name for element in withheld if not element.present] == [LEARNER]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "where"),
+    [
+        ("title", [], "achievement.title"),
+        ("outcomes", [], "achievement.outcomes"),
+        ("outcomes", [credential_pb2.LearningOutcome(category="skills")], "achievement.outcomes"),
+        ("workload", None, "achievement.workload"),
+        ("workload", credential_pb2.Workload(unit="ects"), "achievement.workload"),
+        ("level", credential_pb2.Level(framework="dk.nqf"), "achievement.level"),
+        ("assessment", 0, "achievement.assessment"),
+        ("participation", 0, "achievement.participation"),
+        ("quality_assurance", None, "achievement.quality_assurance"),
+    ],
+)
+def test_a_missing_element_is_not_issued(field: str, value: Any, where: str) -> None:
+    credential = sample_credential(achievement=sample_achievement(**{field: value}))
+    with pytest.raises(InvalidArgument, match="MANDATORY_ELEMENT_MISSING") as caught:
+        issue(credential)
+    assert caught.value.field == where
+
+
+def test_hours_alone_are_a_workload_and_no_level_is_fine() -> None:
+    attest = sample_achievement(level=None, workload=credential_pb2.Workload(hours="12"))
+    require_mandatory_elements(sample_credential(achievement=attest))
+
+
+def test_a_text_twice_in_one_language_is_refused() -> None:
+    achievement = sample_achievement(title=[*texts(da="a"), *texts(da="b")])
+    with pytest.raises(InvalidArgument, match="LANGUAGE_REPEATED"):
+        issue(sample_credential(achievement=achievement))
+
+
+def test_no_repr_shows_the_learner() -> None:
+    presentation = parse(issue(sample_credential()))
+    shown = f"{presentation!r} {presentation.credential!r} {presentation.credential.learner!r}"
+    for secret in ("Kari", "Prøvesen", "01825500042", "1955"):
+        assert secret not in shown
+    assert isinstance(presentation, Presentation)
