@@ -1,0 +1,158 @@
+"""The projection: duplicates, contradictions, gaps, freshness, look-ups."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from accreditation_samples import NOW, T0, UCL, UIO, Chronicle, achievement, days, scope, text, uuid
+
+from vitne.accreditation import Projection, fact_digest, key_counts_at, timestamp
+from vitne.accreditation.facts import fact_bytes, fact_from_json, fact_json
+from vitne.errors import DataLoss, InvalidArgument
+from vitne_api.registry.v1 import facts_pb2
+
+CREDENTIAL = facts_pb2.KEY_USE_CREDENTIAL
+
+
+def story() -> Chronicle:
+    chronicle = Chronicle()
+    chronicle.authority()
+    chronicle.provider(UIO)
+    chronicle.accredit(UIO, "no.self_accrediting", scope("no.micro_credential", credit_unit="ects"))
+    chronicle.publish(achievement(UIO, "no.micro_credential", workload=("ects", "1")))
+    chronicle.publish(achievement(UIO, "no.micro_credential", workload=("ects", "2"), version=2))
+    chronicle.record(
+        UIO,
+        key=facts_pb2.Key(
+            id="k" * 43, revision=1, owner=UIO, use=CREDENTIAL, public_jwk="{}", valid_from=timestamp(T0)
+        ),
+    )
+    return chronicle
+
+
+def test_a_fact_has_one_digest() -> None:
+    fact = story().facts[0]
+    assert fact_bytes(fact).startswith(b'{"actor":"0192:985042667","authority":{"id":"0192:985042667","name":[{')
+    assert b'"recorded_at":"2026-01-01T00:01:00Z"' in fact_bytes(fact)
+    assert b"synthetic" not in fact_bytes(fact), "default values are left out"
+    assert fact_digest(fact_from_json(fact_json(fact))) == fact_digest(fact)
+    fact.recorded_at.nanos = 214_000_000
+    assert b'"recorded_at":"2026-01-01T00:01:00.214Z"' in fact_bytes(fact)
+
+
+@pytest.mark.parametrize("record", [{"nonsense": 1}, {"id": 5}, {"recorded_at": "yesterday"}, {"key": {"use": "X"}}])
+def test_what_is_no_fact_is_refused(record: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        fact_from_json(record)
+    assert caught.value.reason == "BAD_FACT"
+
+
+def test_a_fact_that_arrives_twice_counts_once() -> None:
+    chronicle = story()
+    projection = chronicle.projection()
+    assert [projection.fold(fact) for fact in chronicle.facts] == [False] * 6
+    assert projection.revision == 6
+    assert len(projection.keys_of(UIO, CREDENTIAL)) == 1
+
+
+def test_a_fact_that_contradicts_is_refused_and_changes_nothing() -> None:
+    chronicle = story()
+    projection = chronicle.projection()
+    same_place = facts_pb2.Fact.FromString(chronicle.facts[2].SerializeToString())
+    same_place.accreditation.scope.credit_unit = "no.fagskolepoeng"
+    same_revision = facts_pb2.Fact.FromString(same_place.SerializeToString())
+    same_revision.registry_revision = 7
+    another_subject = facts_pb2.Fact.FromString(chronicle.facts[1].SerializeToString())
+    another_subject.registry_revision, another_subject.subject = 7, UCL
+    no_revision = facts_pb2.Fact.FromString(chronicle.facts[1].SerializeToString())
+    no_revision.registry_revision = 0
+    for fact in (same_place, same_revision, another_subject, no_revision):
+        with pytest.raises(DataLoss) as caught:
+            projection.fold(fact)
+        assert caught.value.reason == "FACT_CONTRADICTS"
+    assert projection.revision == 6
+    held = projection.accreditation(uuid(0xA001))
+    assert held is not None
+    assert held.newest.scope.unit == "ects"
+
+
+def test_a_fact_that_is_not_understood_is_never_skipped() -> None:
+    with pytest.raises(DataLoss) as caught:
+        Projection().fold(facts_pb2.Fact(id=uuid(1), subject=UIO, subject_revision=1, registry_revision=1))
+    assert caught.value.reason == "UNKNOWN_FACT"
+
+
+def test_the_revision_waits_for_every_fact_before_it() -> None:
+    facts = story().facts
+    projection = Projection()
+    for number, expected in ((2, 0), (3, 0), (1, 3), (6, 3), (5, 3), (4, 6)):
+        projection.fold(facts[number - 1])
+        assert projection.revision == expected
+    assert projection.fold(facts[0]) is False
+
+
+def test_look_ups_as_known_then() -> None:
+    projection = story().projection()
+    assert projection.authority("0192:985042667", 0) is None
+    assert projection.authority("0192:985042667", 1) is not None
+    assert projection.provider(UIO, 1) is None
+    assert projection.provider(UIO) is not None
+    assert projection.provider("0192:0") is None
+    assert projection.key("k" * 43, 5) is None
+    assert [key.id for key in projection.keys_of(UIO, CREDENTIAL)] == ["k" * 43]
+    assert projection.keys_of(UIO, facts_pb2.KEY_USE_STATUS_LIST) == []
+    assert projection.achievement(uuid(0xC001), 2, 4) is None
+    newest = projection.newest_achievement(uuid(0xC001))
+    assert newest is not None
+    assert newest.version == 2
+    assert [one.version for one in projection.achievements()] == [2]
+    assert [fact.registry_revision for fact in projection.trusted_facts()] == [1, 2, 3, 6]
+
+
+def test_a_key_counts_within_its_validity_and_before_its_compromise() -> None:
+    key = facts_pb2.Key(valid_from=timestamp(days(1)), valid_until=timestamp(days(9)))
+    assert [key_counts_at(key, days(day)) for day in (0, 1, 8, 9)] == [False, True, True, False]
+    key.compromised_from.CopyFrom(timestamp(days(5)))
+    assert [key_counts_at(key, days(day)) for day in (4, 5)] == [True, False]
+
+
+def test_silence_is_not_freshness() -> None:
+    facts = story().facts
+    projection = Projection()
+    assert projection.staleness(NOW) == timedelta.max
+    projection.heartbeat(0, NOW)
+    assert projection.staleness(NOW + timedelta(seconds=3)) == timedelta(seconds=3)
+    # A heartbeat that tells of more than is known here doesn't make it fresher …
+    projection.heartbeat(2, NOW + timedelta(seconds=4))
+    assert projection.staleness(NOW + timedelta(seconds=5)) == timedelta(seconds=5)
+    projection.fold(facts[0])
+    assert projection.staleness(NOW + timedelta(seconds=5)) == timedelta(seconds=5)
+    # … until what it tells of has arrived; one that overtook it is no step back.
+    projection.fold(facts[1])
+    projection.heartbeat(1, NOW + timedelta(seconds=1))
+    assert projection.staleness(NOW + timedelta(seconds=5)) == timedelta(seconds=1)
+    assert projection.staleness(NOW) == timedelta(0)
+
+
+def test_a_list_is_taken_in_whole_and_the_catalogue_may_follow() -> None:
+    chronicle = story()
+    whole = chronicle.projection()
+    mirror = Projection()
+    mirror.adopt(whole.trusted_facts(), whole.revision, NOW)
+    assert mirror.revision == 6
+    assert mirror.staleness(NOW) == timedelta(0)
+    assert mirror.achievement(uuid(0xC001), 1) is None
+    # A later list, a fact that came by another road, and the catalogue: all fit.
+    mirror.adopt(whole.trusted_facts(), whole.revision, NOW)
+    assert mirror.fold(chronicle.facts[3]) is True
+    assert mirror.fold(chronicle.facts[3]) is False
+    assert mirror.achievement(uuid(0xC001), 1) is not None
+    later = chronicle.provider(UCL, name=[text("UCL")])
+    assert mirror.fold(later) is True
+    assert mirror.revision == 7
+
+
+def test_a_list_does_not_reach_beyond_its_own_revision() -> None:
+    with pytest.raises(DataLoss):
+        Projection().adopt(story().facts[:3], 2, NOW)
