@@ -1,0 +1,1 @@
+"""The ledger: status lists, index leases, and the append-only log with its proofs."""

@@ -1,0 +1,159 @@
+"""Lists are opened and their indexes leased: which list, and which of its places."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any, Final
+
+from services.ledger.permutation import KEY_SIZE, Permutation, derive_key, key_check
+from vitne.clock import Clock
+from vitne.errors import DataLoss
+from vitne_api.ledger.v1 import ledger_pb2
+
+#: File in the service's folder whose 32 random bytes every list's order is derived from.
+SECRET_FILE: Final = "index-order.secret"  # noqa: S105 - a file's name
+#: Orders kept in memory, 16 bytes a place: 2 MiB for a list of 131,072.
+CACHED_ORDERS: Final = 32
+
+
+def load_secret(folder: Path) -> bytes:
+    """The ledger's secret for the order of indexes, made (0600) when there is none.
+
+    All replicas need the same one, and a lost one can't be replaced while its lists are open.
+
+    Raises:
+        DataLoss: ``SECRET_UNREADABLE``.
+    """
+    path = folder / SECRET_FILE
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = folder / f".{SECRET_FILE}.{token_bytes(8).hex()}"
+    if not path.exists():
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(token_bytes(KEY_SIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(scratch, path)  # unlike rename, leaves the file of a process that was faster
+        except FileExistsError:
+            pass
+        finally:
+            scratch.unlink()
+    secret = path.read_bytes()
+    if len(secret) != KEY_SIZE:
+        raise DataLoss(
+            "SECRET_UNREADABLE",
+            f"{path.name} does not hold {KEY_SIZE} bytes",
+            rule="the order of leased indexes never changes",
+            remedy="restore the file from a backup",
+        )
+    return secret
+
+
+class Orders:
+    """The order in which each list's indexes are given out.
+
+    Args:
+        secret: 32 bytes, the same for all replicas and for ever.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._cache: OrderedDict[str, Permutation] = OrderedDict()
+
+    def check(self, list_url: str) -> bytes:
+        """What to store beside a list, to notice another secret later."""
+        return key_check(derive_key(self._secret, list_url))
+
+    def of(self, list_url: str, size: int, check: bytes) -> Permutation:
+        """The order of a list.
+
+        Raises:
+            DataLoss: ``INDEX_ORDER_LOST`` when the list was opened under another secret: going
+                on would give out indexes twice.
+        """
+        order = self._cache.get(list_url)
+        if order is None:
+            key = derive_key(self._secret, list_url)
+            if key_check(key) != check:
+                raise DataLoss(
+                    "INDEX_ORDER_LOST",
+                    f"the order of {list_url} comes from another secret than this process has",
+                    rule="an index is given out once",
+                    remedy=f"restore {SECRET_FILE} in the service's folder",
+                )
+            order = self._cache[list_url] = Permutation(key, size)
+            while len(self._cache) > CACHED_ORDERS:
+                self._cache.popitem(last=False)
+        else:
+            self._cache.move_to_end(list_url)
+        return order
+
+
+class Leases:
+    """Leases blocks of indexes.
+
+    Args:
+        orders: which index comes when.
+        clock: says the year, and when a lease was made.
+        base_url: what the lists' URLs begin with, without a slash at the end.
+        list_size: places of a new list.
+    """
+
+    def __init__(self, orders: Orders, clock: Clock, *, base_url: str, list_size: int) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._base_url = base_url
+        self._list_size = list_size
+
+    async def lease(
+        self, connection: Any, caller: str, request: ledger_pb2.LeaseIndexesRequest
+    ) -> ledger_pb2.LeaseIndexesResponse:
+        """Lease up to ``request.count`` indexes of the country's open list, in the caller's transaction.
+
+        The row lock on the list makes leases wait for each other, so that positions are taken once.
+        """
+        now = self._clock.now()
+        row = await self._open_list(connection, request.country, now.year)
+        order = self._orders.of(row["url"], row["size"], row["order_check"])
+        first: int = row["leased"]
+        count = min(request.count, row["size"] - first)
+        await connection.execute(
+            "INSERT INTO lease (list_id, first, count, caller, recorded) VALUES ($1, $2, $3, $4, $5)",
+            row["id"],
+            first,
+            count,
+            caller,
+            now,
+        )
+        await connection.execute("UPDATE status_list SET leased = leased + $2 WHERE id = $1", row["id"], count)
+        return ledger_pb2.LeaseIndexesResponse(list=row["url"], indexes=order.indexes(first, count))
+
+    async def _open_list(self, connection: Any, country: str, year: int) -> Any:
+        """The row, locked, of the country's first list of the year that has room; the next list when none has."""
+        while True:
+            row = await connection.fetchrow(
+                "SELECT id, url, size, leased, order_check FROM status_list "
+                "WHERE country = $1 AND year = $2 AND leased < size ORDER BY number LIMIT 1 FOR UPDATE",
+                country,
+                year,
+            )
+            if row is not None:
+                return row
+            number: int = await connection.fetchval(
+                "SELECT coalesce(max(number), 0) + 1 FROM status_list WHERE country = $1 AND year = $2", country, year
+            )
+            url = f"{self._base_url}/{year}/{country.lower()}-{number}"
+            await connection.execute(
+                "INSERT INTO status_list (url, country, year, number, size, order_check, opened) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                url,
+                country,
+                year,
+                number,
+                self._list_size,
+                self._orders.check(url),
+                self._clock.now(),
+            )

@@ -1,0 +1,283 @@
+"""Status lists are published: signed, versioned, served from memory.
+
+A list is signed again as soon as a change of one of its statuses is committed,
+and well before the last signature expires. A version is a row before anyone sees
+it: its number is the row's key, so of several replicas one publishes and the
+others take over what it signed, and no list ever goes back to an earlier state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+
+from services.ledger.events import list_event, timestamp
+from services.ledger.log_store import queue_leaves
+from services.ledger.transitions import Status
+from services.ledger.vector import BITS, StatusVector
+from vitne.canonical import b64url, sha256
+from vitne.clock import Clock
+from vitne.credentials.jose import Signer
+from vitne.credentials.status_list import sign_token
+from vitne.merkle.leaves import ListPublished
+from vitne.messaging.outbox import append
+from vitne_api.events.v1 import events_pb2
+
+#: At most once in this time is a list's newest version put into the log (RECORDS: Log leaves).
+LOG_EVERY: Final = timedelta(minutes=1)
+#: A list is signed anew when this part of its lifetime has passed: two attempts' time is left then.
+RESIGN_AFTER: Final = 1 / 3
+#: How long to wait after the database failed.
+RETRY_SECONDS: Final = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedList:
+    """A list as it is served.
+
+    Attributes:
+        url: what credentials carry.
+        version: from 1.
+        token: the signed Status List Token.
+        digest: SHA-256 of ``token``, 32 bytes.
+        published: when it was signed.
+    """
+
+    url: str
+    version: int
+    token: bytes = field(repr=False)
+    digest: bytes
+    published: datetime
+
+    @property
+    def path(self) -> str:
+        """Where it is served."""
+        return urlsplit(self.url).path
+
+    @property
+    def etag(self) -> str:
+        """Strong entity tag (RFC 9110, section 8.8.3)."""
+        return f'"{b64url(self.digest)}"'
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What this process holds of one list: the statuses up to ``changes``, and the newest version."""
+
+    list_id: int
+    url: str
+    vector: StatusVector
+    changes: int = 0
+    newest: PublishedList | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A version that is about to be published."""
+
+    version: int
+    changes: int
+    tree_size: int
+
+
+class ListPublisher:
+    """Publishes lists and holds what is published.
+
+    Args:
+        pool: the ledger's database.
+        signer: the key for status lists (ES256).
+        clock: dates the lists.
+        new_id: makes the UUIDv7 of events.
+        lifetime: how long a signed list may be relied on (``exp``).
+        ttl: how long a copy may be kept before asking again; whole seconds.
+        interval: seconds at least between two versions of a list, and between looks for other replicas' changes.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        signer: Signer,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+        *,
+        lifetime: timedelta,
+        ttl: timedelta,
+        interval: float,
+    ) -> None:
+        self._pool = pool
+        self._signer = signer
+        self._clock = clock
+        self._new_id = new_id
+        self._lifetime = lifetime
+        self._interval = interval
+        self.ttl = ttl
+        self._shelves: dict[int, _Shelf] = {}
+        self._by_path: dict[str, _Shelf] = {}
+        self._wake = asyncio.Event()
+        self._loaded = False
+
+    def find(self, path: str) -> PublishedList | None:
+        """The list whose URL has this path (``/2026/no-1``), from memory."""
+        shelf = self._by_path.get(path)
+        return shelf.newest if shelf else None
+
+    def published(self) -> list[PublishedList]:
+        """All lists, by URL."""
+        lists = (shelf.newest for shelf in self._shelves.values())
+        return sorted((newest for newest in lists if newest is not None), key=lambda newest: newest.url)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether what is published has been read since the start."""
+        return self._loaded
+
+    def wake(self) -> None:
+        """Say that something was committed that is to be published at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish what is due until cancelled; a database that fails is tried again, without end."""
+        while True:
+            try:
+                self._wake.clear()
+                if await self.publish_due():
+                    await self._clock.sleep(self._interval)  # what changes meanwhile shares the next version
+                else:
+                    await self._pause()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("publishing failed, trying again: %s", type(error).__name__)
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def publish_due(self) -> int:
+        """Publish the lists that changed or get old, take over what other replicas published; answer how many."""
+        rows = await self._pool.fetch(
+            "SELECT list.id, url, size, list.changes, newest.version, newest.changes AS shown, newest.published, "
+            "newest.logged, (SELECT max(logged) FROM list_version WHERE list_id = list.id AND logged IS NOT NULL) "
+            "AS last_logged FROM status_list AS list LEFT JOIN LATERAL (SELECT version, changes, published, logged "
+            "FROM list_version WHERE list_id = list.id ORDER BY version DESC LIMIT 1) AS newest ON true"
+        )
+        now = self._clock.now()
+        published = 0
+        for row in rows:
+            shelf = self._shelf(row)
+            if row["version"] is not None and (shelf.newest is None or shelf.newest.version < row["version"]):
+                await self._take_over(shelf, row["version"])
+            old = row["version"] is not None and now - row["published"] >= self._lifetime * RESIGN_AFTER
+            if row["version"] is None or row["changes"] > row["shown"] or old:
+                published += await self._publish(shelf)
+            elif row["logged"] is None and now - row["last_logged"] >= LOG_EVERY:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await self._log_version(connection, shelf, row["version"])
+        self._loaded = True
+        return published
+
+    def _shelf(self, row: Any) -> _Shelf:
+        shelf = self._shelves.get(row["id"])
+        if shelf is None:
+            shelf = self._shelves[row["id"]] = _Shelf(row["id"], row["url"], StatusVector(row["size"]))
+            self._by_path[urlsplit(shelf.url).path] = shelf
+        return shelf
+
+    async def _take_over(self, shelf: _Shelf, version: int) -> None:
+        row = await self._pool.fetchrow(
+            "SELECT token, digest, published FROM list_version WHERE list_id = $1 AND version = $2",
+            shelf.list_id,
+            version,
+        )
+        shelf.newest = PublishedList(shelf.url, version, row["token"], row["digest"], row["published"])
+
+    async def _publish(self, shelf: _Shelf) -> bool:
+        """Sign the list as it is now and make that its newest version; False when another replica was faster."""
+        draft = await self._catch_up(shelf)
+        published = self._clock.now()
+        # In a thread: compressing a full list takes tens of milliseconds, in which nobody else should wait.
+        signed = await asyncio.to_thread(
+            sign_token,
+            uri=shelf.url,
+            packed=shelf.vector.packed(),
+            bits=BITS,
+            issued_at=published,
+            expires_at=published + self._lifetime,
+            ttl=self.ttl,
+            signer=self._signer,
+        )
+        token = signed.encode("ascii")
+        newest = PublishedList(shelf.url, draft.version, token, sha256(token), published)
+        async with self._pool.acquire() as connection, connection.transaction():
+            inserted = await connection.fetchval(
+                "INSERT INTO list_version (list_id, version, changes, tree_size, token, digest, published) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING version",
+                shelf.list_id,
+                newest.version,
+                draft.changes,
+                draft.tree_size,
+                token,
+                newest.digest,
+                published,
+            )
+            if inserted is None:
+                return False
+            await self._log_version(connection, shelf, newest.version)
+            told = events_pb2.StatusListPublished(
+                list=newest.url, version=newest.version, digest=b64url(newest.digest), published=timestamp(published)
+            )
+            await append(connection, [list_event(told, time=published, new_id=self._new_id)])
+        shelf.newest = newest
+        return True
+
+    async def _catch_up(self, shelf: _Shelf) -> _Draft:
+        """Bring the vector up to the newest change, and say what a version made of it shows."""
+        # One snapshot: whatever leaf the log has in it, its change is in it too.
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            rows = await connection.fetch(
+                "SELECT number, index, status FROM status_change WHERE list_id = $1 AND number > $2 ORDER BY number",
+                shelf.list_id,
+                shelf.changes,
+            )
+            version = await connection.fetchval(
+                "SELECT coalesce(max(version), 0) + 1 FROM list_version WHERE list_id = $1", shelf.list_id
+            )
+            tree_size = await connection.fetchval("SELECT coalesce((SELECT size FROM log), 0)")
+        for row in rows:
+            shelf.vector[row["index"]] = Status(row["status"])
+            shelf.changes = row["number"]
+        return _Draft(version, shelf.changes, tree_size)
+
+    async def _log_version(self, connection: Any, shelf: _Shelf, version: int) -> None:
+        """Queue the version's leaf unless the list had one less than a minute ago."""
+        # The row's lock lets one replica at a time ask and answer.
+        await connection.execute("SELECT FROM status_list WHERE id = $1 FOR UPDATE", shelf.list_id)
+        now = self._clock.now()
+        row = await connection.fetchrow(
+            "UPDATE list_version SET logged = $3 WHERE list_id = $1 AND version = $2 AND logged IS NULL AND NOT EXISTS "
+            "(SELECT FROM list_version WHERE list_id = $1 AND logged > $4) RETURNING digest, tree_size",
+            shelf.list_id,
+            version,
+            now,
+            now - LOG_EVERY,
+        )
+        if row is not None:
+            leaf = ListPublished(shelf.url, version, row["digest"], row["tree_size"])
+            await queue_leaves(connection, [leaf.to_bytes()])
+
+    async def _pause(self) -> None:
+        """Wait for a call of :meth:`wake`, an interval at most."""
+        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(self._clock.sleep(self._interval))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

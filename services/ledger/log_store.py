@@ -1,0 +1,167 @@
+"""The log as it is stored: leaves that wait, leaves that are in, tiles, the newest checkpoint; and proofs from them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from vitne.errors import InvalidArgument, NotFound, Unavailable
+from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency, plan_inclusion
+from vitne.merkle.tiles import Tile, TileId, TileReader, tiles_of
+
+#: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 32 MiB.
+#: Enough for every tile above the leaves of a log of ten million, and many of the leaves'.
+CACHED_TILES: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """The newest checkpoint: the log's size in leaves, and the signed note."""
+
+    size: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof:
+    """Leaf ``leaf_index`` is in the tree of ``tree_size``; ``checkpoint`` only where the newest was asked for."""
+
+    leaf_index: int
+    tree_size: int
+    path: list[bytes]
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyProof:
+    """An earlier tree is a prefix of that of ``to_size``; ``checkpoint`` only where the newest was asked for."""
+
+    to_size: int
+    path: list[bytes]
+    checkpoint: str
+
+
+async def queue_leaves(connection: Any, records: Iterable[bytes]) -> None:
+    """Queue leaves (canonical bytes) for the log, in the caller's transaction. Repeating one is harmless."""
+    await connection.execute("INSERT INTO queued_leaf (record) SELECT unnest($1::bytea[])", list(records))
+
+
+async def read_tiles(connection: Any, tile_ids: Sequence[TileId]) -> dict[TileId, Tile]:
+    """Those of the tiles that are stored."""
+    if not tile_ids:
+        return {}
+    rows = await connection.fetch(
+        "SELECT level, number, hashes FROM tile JOIN unnest($1::smallint[], $2::bigint[]) AS wanted (level, number) "
+        "USING (level, number)",
+        [tile_id.level for tile_id in tile_ids],
+        [tile_id.number for tile_id in tile_ids],
+    )
+    tiles = {}
+    for row in rows:
+        tile_id = TileId(row["level"], row["number"])
+        tiles[tile_id] = Tile(tile_id, row["hashes"])
+    return tiles
+
+
+class LogStore:
+    """Reads checkpoints and makes proofs.
+
+    Args:
+        pool: the ledger's database.
+    """
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._cache: OrderedDict[TileId, Tile] = OrderedDict()
+
+    async def checkpoint(self) -> StoredCheckpoint:
+        """The newest checkpoint.
+
+        Raises:
+            Unavailable: ``LOG_NOT_STARTED`` before the first sequencer has ever run.
+        """
+        row = await self._pool.fetchrow("SELECT size, checkpoint FROM log")
+        if row is None:
+            raise Unavailable(
+                "LOG_NOT_STARTED",
+                "the log has no checkpoint yet",
+                rule="the first sequencer signs the empty log's checkpoint",
+                remedy="try again in a second or two",
+            )
+        return StoredCheckpoint(row["size"], row["checkpoint"])
+
+    async def prove_inclusion(self, leaf_hash: bytes, tree_size: int = 0) -> InclusionProof:
+        """Prove that a leaf is in the tree of a size; of size 0: of the newest checkpoint.
+
+        Raises:
+            InvalidArgument: ``BAD_LEAF_HASH``, ``TREE_SIZE_UNKNOWN``, ``LEAF_OUTSIDE_TREE``.
+            NotFound: ``LEAF_NOT_INTEGRATED``.
+        """
+        if len(leaf_hash) != 32:
+            raise InvalidArgument(
+                "BAD_LEAF_HASH",
+                "a leaf hash has 32 bytes",
+                field="leaf_hash",
+                rule="RFC 6962, section 2.1: SHA-256 of 0x00 and the leaf's canonical bytes",
+                remedy="send the hash itself, not its text form",
+            )
+        # The leaf first: a checkpoint that is read later has it.
+        index = await self._pool.fetchval("SELECT leaf_index FROM leaf WHERE hash = $1", leaf_hash)
+        if index is None:
+            raise NotFound(
+                "LEAF_NOT_INTEGRATED",
+                "the log has no such leaf",
+                field="leaf_hash",
+                rule="a leaf is integrated within a second or two of its event",
+                remedy="wait a second or two and ask again; if it stays so, it was never logged",
+            )
+        newest = await self.checkpoint()
+        size = _existing_size(tree_size, newest.size, "tree_size")
+        path = await self._prove(plan_inclusion(index, size))
+        return InclusionProof(index, size, path, "" if tree_size else newest.note)
+
+    async def prove_consistency(self, from_size: int, to_size: int = 0) -> ConsistencyProof:
+        """Prove that the tree of ``from_size`` is a prefix of that of ``to_size``; 0: of the newest checkpoint.
+
+        Raises:
+            InvalidArgument: ``TREE_SIZE_UNKNOWN``, ``SIZES_CONTRADICT``.
+        """
+        newest = await self.checkpoint()
+        size = _existing_size(to_size, newest.size, "to_size")
+        _existing_size(from_size, newest.size, "from_size")
+        path = await self._prove(plan_consistency(from_size, size))
+        return ConsistencyProof(size, path, "" if to_size else newest.note)
+
+    async def _prove(self, plan: list[tuple[int, int]]) -> list[bytes]:
+        tiles = {}
+        missing = []
+        for tile_id in tiles_of(nodes_of(plan)):
+            if tile_id in self._cache:
+                self._cache.move_to_end(tile_id)
+                tiles[tile_id] = self._cache[tile_id]
+            else:
+                missing.append(tile_id)
+        for tile_id, tile in (await read_tiles(self._pool, missing)).items():
+            tiles[tile_id] = tile
+            if tile.full:  # a partial one still grows
+                self._cache[tile_id] = tile
+        proof = make_proof(plan, TileReader(tiles))
+        while len(self._cache) > CACHED_TILES:
+            self._cache.popitem(last=False)
+        return proof
+
+
+def _existing_size(asked: int, newest: int, field: str) -> int:
+    if asked > newest:
+        raise InvalidArgument(
+            "TREE_SIZE_UNKNOWN",
+            f"the log has {newest} leaves",
+            field=field,
+            rule="a proof is for a tree that has been",
+            remedy="ask for at most the size of the newest checkpoint",
+        )
+    return asked or newest

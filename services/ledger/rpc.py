@@ -1,0 +1,148 @@
+"""The RPCs of ``vitne.ledger.v1.LedgerService``: messages in, messages out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.ledger.leases import Leases
+from services.ledger.log_store import LogStore
+from services.ledger.statuses import StatusRequest
+from services.ledger.transitions import Change
+from vitne.clock import Clock, to_milliseconds
+from vitne.errors import InvalidArgument
+from vitne.runtime.idempotency import RequestKey, answer_once, body_digest
+from vitne.runtime.identity import current_caller
+from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+_SERVICE: Final = "vitne.ledger.v1.LedgerService"
+_CHANGES: Final = {
+    ledger_pb2.STATUS_CHANGE_SUSPEND: Change.SUSPEND,
+    ledger_pb2.STATUS_CHANGE_REINSTATE: Change.REINSTATE,
+    ledger_pb2.STATUS_CHANGE_REVOKE: Change.REVOKE,
+}
+
+
+class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
+    """Implements the contract; refusals are raised as :mod:`vitne.errors` and translated by the server.
+
+    Args:
+        pool: the ledger's database.
+        leases: gives out indexes.
+        set_status: applies a change; returns once it is committed.
+        store: answers proofs.
+        clock: says when a lease was recorded.
+        committed: is called after something was committed that is to be published.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool,
+        leases: Leases,
+        set_status: Callable[[StatusRequest], Awaitable[ledger_pb2.SetStatusResponse]],
+        store: LogStore,
+        clock: Clock,
+        committed: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._leases = leases
+        self._set_status = set_status
+        self._store = store
+        self._clock = clock
+        self._committed = committed
+
+    async def LeaseIndexes(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.LeaseIndexesRequest, context: Any
+    ) -> ledger_pb2.LeaseIndexesResponse:
+        """Lease a block of indexes; see the contract."""
+        caller = _caller()
+        answer = await answer_once(
+            self._pool,
+            _request_key(caller, "LeaseIndexes", request),
+            self._clock,
+            ledger_pb2.LeaseIndexesResponse,
+            lambda connection: self._leases.lease(connection, caller, request),
+        )
+        self._committed()  # perhaps a list was opened
+        return answer
+
+    async def SetStatus(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.SetStatusRequest, context: Any
+    ) -> ledger_pb2.SetStatusResponse:
+        """Change the status at (list, index); see the contract."""
+        # Institutions choose the request ids that the issuer passes on: one must not meet another's.
+        caller = f"{_caller()} for {request.on_behalf_of}"
+        response = await self._set_status(
+            StatusRequest(
+                key=_request_key(caller, "SetStatus", request),
+                list_url=request.list,
+                index=request.index,
+                change=_CHANGES[request.change],
+                reason=ledger_pb2.StatusReason.Name(request.reason),
+                on_behalf_of=request.on_behalf_of,
+                effective=_instant(request, "effective"),
+                issued_at=_instant(request, "issued_at"),
+            )
+        )
+        self._committed()
+        return response
+
+    async def GetCheckpoint(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.GetCheckpointRequest, context: Any
+    ) -> ledger_pb2.GetCheckpointResponse:
+        """Answer the newest signed checkpoint."""
+        return ledger_pb2.GetCheckpointResponse(checkpoint=(await self._store.checkpoint()).note)
+
+    async def GetInclusionProof(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.GetInclusionProofRequest, context: Any
+    ) -> ledger_pb2.GetInclusionProofResponse:
+        """Prove that a leaf is in the tree of a size."""
+        proof = await self._store.prove_inclusion(request.leaf_hash, request.tree_size)
+        return ledger_pb2.GetInclusionProofResponse(
+            leaf_index=proof.leaf_index, tree_size=proof.tree_size, path=proof.path, checkpoint=proof.checkpoint
+        )
+
+    async def GetConsistencyProof(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.GetConsistencyProofRequest, context: Any
+    ) -> ledger_pb2.GetConsistencyProofResponse:
+        """Prove that a tree is a prefix of a later one."""
+        proof = await self._store.prove_consistency(request.from_size, request.to_size)
+        return ledger_pb2.GetConsistencyProofResponse(
+            to_size=proof.to_size, path=proof.path, checkpoint=proof.checkpoint
+        )
+
+
+def _caller() -> str:
+    """Who asks: services share the operator's organisation, so the client counts too."""
+    caller = current_caller()
+    return f"{caller.organisation} {caller.client_id}"
+
+
+def _request_key(
+    caller: str, method: str, request: ledger_pb2.LeaseIndexesRequest | ledger_pb2.SetStatusRequest
+) -> RequestKey:
+    return RequestKey(caller, f"{_SERVICE}/{method}", UUID(request.request_id), body_digest(request))
+
+
+def _instant(request: Message, field: str) -> datetime | None:
+    """A timestamp field as an instant of whole milliseconds; None where it is not set."""
+    if not request.HasField(field):
+        return None
+    value: Timestamp = getattr(request, field)
+    try:
+        return to_milliseconds(value.ToDatetime(UTC))
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(
+            "BAD_INSTANT",
+            "the timestamp is outside the years 1 to 9999",
+            field=field,
+            rule="google.protobuf.Timestamp",
+            remedy="send seconds and nanos since 1970-01-01T00:00:00Z",
+        ) from error

@@ -1,0 +1,174 @@
+"""Puts queued leaves into the log: one writer, fenced, in batches.
+
+Every batch is one transaction: it takes leaves off the queue, gives them their
+places, stores them and the tiles they change, and replaces the checkpoint. So a
+sequencer that dies anywhere has done a whole batch or none of it, and no leaf is
+lost or entered twice. Who may write is settled twice over: an advisory lock
+keeps a second sequencer waiting, and the log's *epoch*, which each batch checks,
+stops a first one that lost its lock without noticing.
+
+A checkpoint leaves this process only after its commit: no two signed ones of one
+size with different roots are ever seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import asyncpg
+
+from services.ledger.log_store import read_tiles
+from vitne.clock import Clock
+from vitne.errors import Aborted, DataLoss, FailedPrecondition
+from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash
+from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
+from vitne.merkle.tiles import TileWriter, tiles_at
+
+#: Most leaves in a batch: some tenths of a second of work, within the second that a leaf may take.
+MAX_BATCH: Final = 8192
+#: How often a second sequencer looks whether it is needed.
+STANDBY_SECONDS: Final = 0.25
+#: How long to wait after the database failed.
+RETRY_SECONDS: Final = 0.5
+#: Key of the advisory lock, any number that nothing else in the ledger's database locks.
+_LOCK: Final = 0x7669_746E_6C6F_6701
+
+_log = logging.getLogger(__name__)
+
+
+class Sequencer:
+    """Integrates queued leaves until cancelled.
+
+    Args:
+        pool: the ledger's database.
+        signer: signs checkpoints; its key's name is the log's origin.
+        clock: waits between batches.
+        interval: seconds between looks at an empty queue.
+        max_batch: most leaves in one transaction.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, signer: NoteSigner, clock: Clock, *, interval: float, max_batch: int = MAX_BATCH
+    ) -> None:
+        self._pool = pool
+        self._signer = signer
+        self._clock = clock
+        self._interval = interval
+        self._max_batch = max_batch
+        self._epoch = 0
+
+    async def run(self) -> None:
+        """Wait for the lock, then integrate; a database that fails is tried again, without end."""
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    # The session's: it goes with the connection, or when that is returned to the pool.
+                    if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                        await self.claim()
+                        await self._integrate_forever()
+                await self._clock.sleep(STANDBY_SECONDS)
+            except Aborted:
+                _log.warning("another sequencer has taken over the log; standing by")
+                await self._clock.sleep(STANDBY_SECONDS)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("sequencing failed, trying again: %s", type(error).__name__)
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def claim(self) -> None:
+        """Become the log's writer: the next epoch. Signs the checkpoint anew, so that a new key shows at once.
+
+        Raises:
+            FailedPrecondition: ``LOG_ORIGIN_CHANGED`` when the database holds another log.
+        """
+        origin = self._signer.key.name
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO log (origin, epoch, size, root, checkpoint) VALUES ($1, 0, 0, $2, '') "
+                "ON CONFLICT DO NOTHING",
+                origin,
+                EMPTY_ROOT,
+            )
+            row = await connection.fetchrow("SELECT origin, epoch, size, root FROM log FOR UPDATE")
+            if row["origin"] != origin:
+                raise FailedPrecondition(
+                    "LOG_ORIGIN_CHANGED",
+                    f"the database holds the log {row['origin']}, not {origin}",
+                    field="log_origin",
+                    rule="a log keeps its origin for ever (tlog-checkpoint)",
+                    remedy="set the origin back, or start a new log with a database of its own",
+                )
+            note = sign_checkpoint(Checkpoint(origin, row["size"], row["root"]), self._signer)
+            epoch = row["epoch"] + 1
+            await connection.execute("UPDATE log SET epoch = $1, checkpoint = $2", epoch, note)
+        self._epoch = epoch
+
+    async def _integrate_forever(self) -> None:
+        while True:
+            if await self.integrate() < self._max_batch:
+                await self._clock.sleep(self._interval)
+
+    async def integrate(self) -> int:
+        """Integrate one batch; answer how many leaves were taken off the queue.
+
+        Raises:
+            Aborted: ``SEQUENCER_FENCED`` when another sequencer has claimed the log since.
+            DataLoss: ``LOG_CORRUPT`` when the tiles do not lead to the stored root.
+        """
+        # Looked at without a transaction: an idle log writes nothing, not even a lock.
+        if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM queued_leaf)"):
+            return 0
+        async with self._pool.acquire() as connection, connection.transaction():
+            log = await connection.fetchrow("SELECT epoch, size, root FROM log FOR UPDATE")
+            if log is None or log["epoch"] != self._epoch:
+                raise Aborted(
+                    "SEQUENCER_FENCED",
+                    "another sequencer has claimed the log",
+                    rule="a batch is written under the newest epoch only",
+                    remedy="stand by; claim the log again when the other has gone",
+                )
+            taken = await connection.fetch(
+                "DELETE FROM queued_leaf WHERE number IN (SELECT number FROM queued_leaf ORDER BY number LIMIT $1) "
+                "RETURNING number, record",
+                self._max_batch,
+            )
+            taken.sort(key=lambda row: row["number"])
+            leaves = await _without_known(connection, {leaf_hash(row["record"]): row["record"] for row in taken})
+            if leaves:
+                await self._append(connection, log, leaves)
+        return len(taken)
+
+    async def _append(self, connection: Any, log: Any, leaves: dict[bytes, bytes]) -> None:
+        size: int = log["size"]
+        edge = await read_tiles(connection, tiles_at(size))
+        writer = TileWriter(size, edge)
+        if writer.tree.root() != log["root"]:
+            raise DataLoss(
+                "LOG_CORRUPT",
+                f"the tiles of {size} leaves do not lead to the root that was signed",
+                rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
+                remedy="stop writing; restore the log's storage from a copy that agrees with the checkpoint",
+            )
+        await connection.copy_records_to_table(
+            "leaf",
+            columns=("leaf_index", "hash", "record"),
+            records=[(writer.append(value), value, record) for value, record in leaves.items()],
+        )
+        await connection.executemany(
+            "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3) "
+            "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
+            [(tile_id.level, tile_id.number, tile.hashes) for tile_id, tile in writer.changed().items()],
+        )
+        checkpoint = Checkpoint(self._signer.key.name, writer.tree.size, writer.tree.root())
+        note = sign_checkpoint(checkpoint, self._signer)
+        await connection.execute(
+            "UPDATE log SET size = $1, root = $2, checkpoint = $3", checkpoint.size, checkpoint.root, note
+        )
+
+
+async def _without_known(connection: Any, leaves: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those leaves (record by hash) that the log has not got: an event that was repeated is the same leaf."""
+    known = await connection.fetch("SELECT hash FROM leaf WHERE hash = ANY($1::bytea[])", list(leaves))
+    for row in known:
+        del leaves[row["hash"]]
+    return leaves

@@ -1,0 +1,262 @@
+"""Statuses change: a group of requests in one transaction, each decided on its own.
+
+A change, its event and its leaf are written together or not at all. The lists'
+rows are locked first and in one order, so changes of a list are numbered in the
+order in which they become visible, and replicas can't block each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from services.ledger.events import list_event, timestamp
+from services.ledger.leases import Orders
+from services.ledger.log_store import queue_leaves
+from services.ledger.transitions import Change, Standing, Status, change_status
+from vitne.clock import Clock
+from vitne.errors import AlreadyExists, NotFound, VitneError
+from vitne.merkle import leaves
+from vitne.messaging.outbox import Event, append
+from vitne.runtime.idempotency import RequestKey, recall_many, remember_many
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.events.v1 import events_pb2
+from vitne_api.ledger.v1 import ledger_pb2
+
+_STATUS_MESSAGE: Final = {
+    Status.VALID: credential_pb2.STATUS_VALID,
+    Status.SUSPENDED: credential_pb2.STATUS_SUSPENDED,
+    Status.REVOKED: credential_pb2.STATUS_REVOKED,
+}
+_STATUS_NAME: Final[dict[Status, leaves.StatusName]] = {
+    Status.VALID: "valid",
+    Status.SUSPENDED: "suspended",
+    Status.REVOKED: "revoked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """One change that is asked for.
+
+    Attributes:
+        key: the request, as its caller names it.
+        list_url: which list.
+        index: which place of it.
+        change: what is to happen.
+        reason: why; a name of ``StatusReason``.
+        on_behalf_of: the institution or authority.
+        effective: from when it is to hold; None: from its recording.
+        issued_at: the credential's issuance; None: not checked.
+    """
+
+    key: RequestKey
+    list_url: str
+    index: int
+    change: Change
+    reason: str
+    on_behalf_of: str
+    effective: datetime | None
+    issued_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A change that is to be written."""
+
+    request: StatusRequest
+    list_id: int
+    number: int
+    standing: Standing
+
+
+class Statuses:
+    """Applies changes of statuses.
+
+    Args:
+        orders: which indexes are leased.
+        clock: says when a change is recorded.
+        new_id: makes the UUIDv7 of events.
+    """
+
+    def __init__(self, orders: Orders, clock: Clock, new_id: Callable[[], UUID]) -> None:
+        self._orders = orders
+        self._clock = clock
+        self._new_id = new_id
+
+    async def apply(
+        self, connection: Any, requests: Sequence[StatusRequest]
+    ) -> list[ledger_pb2.SetStatusResponse | VitneError]:
+        """Decide a group of requests in their order and write what changes, in the caller's transaction.
+
+        The answer holds, for each request, its response or its refusal: ``NotFound``
+        ``STATUS_LIST_UNKNOWN`` or ``STATUS_INDEX_UNKNOWN``, ``AlreadyExists``
+        ``REQUEST_ID_REUSED``, and those of
+        :func:`~services.ledger.transitions.change_status`.
+        """
+        # Before the requests are recalled: whoever repeats one waits here until the first is committed.
+        lists = await _lock_lists(connection, {request.list_url for request in requests})
+        known = await recall_many(connection, [request.key for request in requests])
+        places = [(lists[request.list_url]["id"], request.index) for request in requests if request.list_url in lists]
+        standings = await _read_standings(connection, places)
+        changes = {row["id"]: row["changes"] for row in lists.values()}
+        now = self._clock.now()
+
+        answers: list[ledger_pb2.SetStatusResponse | VitneError] = []
+        first: dict[tuple[str, Any], tuple[RequestKey, ledger_pb2.SetStatusResponse]] = {}
+        recorded: list[_Recorded] = []
+        for request, answer in zip(requests, known, strict=True):
+            name = (request.key.caller, request.key.request_id)
+            if isinstance(answer, AlreadyExists):
+                answers.append(answer)
+                continue
+            if answer is not None:
+                answers.append(ledger_pb2.SetStatusResponse.FromString(answer))
+                continue
+            if name in first:  # the same request twice in one group
+                answers.append(first[name][1] if first[name][0] == request.key else _reused())
+                continue
+            try:
+                list_id = self._leased_place(lists.get(request.list_url), request)
+                current = standings.get((list_id, request.index))
+                standing = change_status(
+                    current,
+                    request.change,
+                    now=now,
+                    effective=request.effective,
+                    issued_at=request.issued_at,
+                )
+            except VitneError as refusal:
+                answers.append(refusal)
+                continue
+            if standing is not current:
+                changes[list_id] += 1
+                standings[list_id, request.index] = standing
+                recorded.append(_Recorded(request, list_id, changes[list_id], standing))
+            response = _response(standing)
+            first[name] = (request.key, response)
+            answers.append(response)
+        if recorded:
+            await self._write(connection, recorded, changes)
+        if first:
+            await remember_many(
+                connection, [(key, response.SerializeToString()) for key, response in first.values()], now
+            )
+        return answers
+
+    def _leased_place(self, row: Any, request: StatusRequest) -> int:
+        """The list's id, where the index is leased."""
+        if row is None:
+            raise NotFound(
+                "STATUS_LIST_UNKNOWN",
+                "no such status list is kept here",
+                field="list",
+                rule="the URI of a list that this ledger opened, as credentials carry it",
+                remedy="copy list and index from the credential's status reference",
+            )
+        order = self._orders.of(row["url"], row["size"], row["order_check"])
+        if request.index >= row["size"] or order.position(request.index) >= row["leased"]:
+            raise NotFound(
+                "STATUS_INDEX_UNKNOWN",
+                "no credential can have this index: it was never leased",
+                field="index",
+                rule="an index exists from its lease on",
+                remedy="copy list and index from the credential's status reference",
+            )
+        list_id: int = row["id"]
+        return list_id
+
+    async def _write(self, connection: Any, recorded: Sequence[_Recorded], changes: dict[int, int]) -> None:
+        """The changes, their numbers, their leaves and their events."""
+        await connection.executemany(
+            "INSERT INTO status_change "
+            "(list_id, number, index, status, effective, recorded, reason, on_behalf_of, caller) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            [
+                (
+                    change.list_id,
+                    change.number,
+                    change.request.index,
+                    change.standing.status.value,
+                    change.standing.effective,
+                    change.standing.recorded,
+                    change.request.reason,
+                    change.request.on_behalf_of,
+                    change.request.key.caller,
+                )
+                for change in recorded
+            ],
+        )
+        touched = {change.list_id for change in recorded}
+        await connection.executemany(
+            "UPDATE status_list SET changes = $2 WHERE id = $1",
+            [(list_id, changes[list_id]) for list_id in sorted(touched)],
+        )
+        await queue_leaves(connection, [_leaf(change).to_bytes() for change in recorded])
+        await append(connection, [self._event(change) for change in recorded])
+
+    def _event(self, change: _Recorded) -> Event:
+        told = events_pb2.StatusChanged(
+            list=change.request.list_url,
+            index=change.request.index,
+            status=_STATUS_MESSAGE[change.standing.status],
+            effective=timestamp(change.standing.effective),
+            recorded=timestamp(change.standing.recorded),
+        )
+        return list_event(told, time=change.standing.recorded, new_id=self._new_id)
+
+
+async def _lock_lists(connection: Any, urls: set[str]) -> dict[str, Any]:
+    rows = await connection.fetch(
+        "SELECT id, url, size, leased, changes, order_check FROM status_list "
+        "WHERE url = ANY($1::text[]) ORDER BY id FOR UPDATE",
+        list(urls),
+    )
+    return {row["url"]: row for row in rows}
+
+
+async def _read_standings(connection: Any, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Standing]:
+    """What was set last at each place; nothing for those never touched."""
+    rows = await connection.fetch(
+        "SELECT wanted.list_id, wanted.index, last.status, last.effective, last.recorded "
+        "FROM (SELECT DISTINCT * FROM unnest($1::integer[], $2::bigint[]) AS place (list_id, index)) AS wanted "
+        "CROSS JOIN LATERAL (SELECT status, effective, recorded FROM status_change "
+        "WHERE list_id = wanted.list_id AND index = wanted.index ORDER BY number DESC LIMIT 1) AS last",
+        [list_id for list_id, _ in places],
+        [index for _, index in places],
+    )
+    return {
+        (row["list_id"], row["index"]): Standing(Status(row["status"]), row["effective"], row["recorded"])
+        for row in rows
+    }
+
+
+def _leaf(change: _Recorded) -> leaves.StatusChanged:
+    return leaves.StatusChanged(
+        change.request.list_url,
+        change.request.index,
+        _STATUS_NAME[change.standing.status],
+        change.standing.effective,
+        change.standing.recorded,
+    )
+
+
+def _response(standing: Standing) -> ledger_pb2.SetStatusResponse:
+    return ledger_pb2.SetStatusResponse(
+        status=_STATUS_MESSAGE[standing.status],
+        effective=timestamp(standing.effective),
+        recorded=timestamp(standing.recorded),
+    )
+
+
+def _reused() -> AlreadyExists:
+    return AlreadyExists(
+        "REQUEST_ID_REUSED",
+        "the request id was used at the same time with another body",
+        field="request_id",
+        rule="AIP-155: one id, one request",
+        remedy="use a new UUID for a new request, and the same body to repeat one",
+    )

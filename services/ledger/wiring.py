@@ -1,0 +1,121 @@
+"""Puts the ledger's parts together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from services.ledger.intake import ALLOWED, CONSUMER, take_leaf
+from services.ledger.keys import LedgerKeys
+from services.ledger.leases import Leases, Orders, load_secret
+from services.ledger.lists import ListPublisher
+from services.ledger.log_store import LogStore
+from services.ledger.pages import build_pages
+from services.ledger.rpc import LedgerRpc
+from services.ledger.sequencer import Sequencer
+from services.ledger.settings import LedgerSettings
+from services.ledger.statuses import Statuses, StatusRequest
+from vitne.clock import Clock, SystemClock
+from vitne.errors import VitneError
+from vitne.identifiers import UuidFactory
+from vitne.messaging import outbox
+from vitne.messaging.consumer import Consumer
+from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.relay import Relay
+from vitne.runtime import idempotency
+from vitne.runtime.application import Application
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.database import GroupCommitter, Migrations, open_pool
+from vitne.runtime.identity import TokenVerifier
+from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+SERVICE: Final = "vitne.ledger.v1.LedgerService"
+
+_FOLDER: Final = Path(__file__).parent
+#: What ``migrate`` applies, in order.
+MIGRATIONS: Final = (
+    idempotency.MIGRATIONS,
+    Migrations("messaging", Path(outbox.__file__).parent / "sql"),
+    Migrations("ledger", _FOLDER / "sql"),
+)
+
+
+def ledger_keys(settings: LedgerSettings) -> LedgerKeys:
+    """The ledger's keys, made when there are none."""
+    return LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
+
+
+async def serve(settings: LedgerSettings) -> None:
+    """Run the ledger until it is told to stop."""
+    clock = SystemClock()
+    pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="ledger")
+    try:
+        await build(settings, pool, clock).run()
+    finally:
+        await pool.close()
+
+
+def build(settings: LedgerSettings, pool: Any, clock: Clock) -> Application:
+    """The ledger's process: RPCs, pages, and what runs beside them."""
+    new_id = UuidFactory(clock)
+    keys = ledger_keys(settings)
+    orders = Orders(load_secret(settings.state_dir))
+    store = LogStore(pool)
+    publisher = ListPublisher(
+        pool,
+        keys.status_list,
+        clock,
+        new_id,
+        lifetime=settings.list_lifetime,
+        ttl=settings.list_ttl,
+        interval=settings.publish_interval_seconds,
+    )
+    statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
+        pool, Statuses(orders, clock, new_id).apply
+    )
+    sequencer = Sequencer(
+        pool, keys.note_signer(settings.log_origin), clock, interval=settings.sequence_interval_seconds
+    )
+    kafka = KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="ledger", idempotence=settings.kafka_idempotence
+    )
+    verifier = TokenVerifier(
+        settings.identity_issuer,
+        settings.audience,
+        clock,
+        allow_http=settings.environment == "development",
+    )
+
+    application = Application("ledger", settings, clock, verifier=verifier)
+    application.add_servicer(
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server,
+        LedgerRpc(
+            pool=pool,
+            leases=Leases(orders, clock, base_url=settings.status_base_url, list_size=settings.list_size),
+            set_status=statuses.submit,
+            store=store,
+            clock=clock,
+            committed=publisher.wake,
+        ),
+        SERVICE,
+    )
+    application.mount_http(build_pages(publisher, store))
+    application.add_task("lists", publisher.run)
+    application.add_task("sequencer", sequencer.run)
+    application.add_task("relay", Relay(pool, kafka, clock).run)
+    application.add_task("leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaf, kafka, clock).run)
+
+    async def lists_ready() -> str | None:
+        return None if publisher.loaded else "the published lists are not read yet"
+
+    async def log_ready() -> str | None:
+        try:
+            await store.checkpoint()
+        except VitneError as error:
+            return error.message
+        return None
+
+    application.add_readiness("lists", lists_ready)
+    application.add_readiness("log", log_ready)
+    application.on_close(statuses.close)
+    return application
