@@ -273,7 +273,7 @@ class Application:
     ) -> None:
         await health_servicer.enter_graceful_shutdown()
         await server.stop(self.settings.shutdown_grace_seconds)
-        web.should_exit = True
+        web.end()
         http_tasks = [task for task in background if task.get_name() == "http"]
         if http_tasks:
             await asyncio.wait(http_tasks)
@@ -292,6 +292,8 @@ class Application:
 class _WebServer(uvicorn.Server):
     """uvicorn as a task among others: signals are the application's."""
 
+    _ended_by_us = False
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -301,9 +303,14 @@ class _WebServer(uvicorn.Server):
         while not self.started and not stopping.is_set():  # noqa: ASYNC110 - uvicorn has a flag, no event
             await asyncio.sleep(0.01)
 
+    def end(self) -> None:
+        """Answer what has begun, then return from :meth:`serve_on`."""
+        self.should_exit = self._ended_by_us = True
+
     async def serve_on(self, listener: socket.socket) -> None:
+        """Serve until :meth:`end`."""
         await self.serve(sockets=[listener])
-        if not self.should_exit or not self.started:
+        if not self._ended_by_us:
             raise RuntimeError("the HTTP server ended by itself")
 
 

@@ -86,9 +86,12 @@ class _Base:
         self._tracer = trace.get_tracer("vitne.runtime")
 
     async def _call(self, continuation: Callable[..., Any], details: Any, request: Any, *, unary: bool) -> Any:
-        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        path = (details.method.decode() if isinstance(details.method, bytes) else details.method)[1:]
+        service, _, method = path.partition("/")
         span = self._tracer.start_span(
-            method[1:], kind=SpanKind.CLIENT, attributes={"rpc.system": "grpc", "server.service": method[1:]}
+            path,
+            kind=SpanKind.CLIENT,
+            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
         )
         try:
             with trace.use_span(span, end_on_exit=False, record_exception=False):

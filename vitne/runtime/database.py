@@ -9,6 +9,7 @@ import re
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -87,7 +88,7 @@ def is_out_of_reach(error: Exception) -> bool:
 
 
 def unavailable() -> Unavailable:
-    """What callers are told when the database is out of reach."""
+    """What callers are told when the database is out of reach; a new exception for each."""
     return Unavailable(
         "DATABASE_UNAVAILABLE", "the database is out of reach", remedy="try again, with the same request"
     )
@@ -220,6 +221,8 @@ class GroupCommitter(Generic[T, R]):
     request id of a repeated call tells.
 
     A submitter that is cancelled leaves its item to complete: it may be written already.
+    ``apply`` serves many callers at once, so it runs outside the context of any: there is
+    no ``current_caller()``, deadline or span. Items carry what they need of these.
 
     Args:
         pool: of asyncpg.
@@ -267,7 +270,8 @@ class GroupCommitter(Generic[T, R]):
         self._waiting.append((item, future))
         if self._flusher is None:
             # A task per busy period rather than one for ever: nothing to start, nothing to leak.
-            self._flusher = asyncio.create_task(self._flush(), name="group-commit")
+            # In a context of its own, since it outlives the call that started it and serves others too.
+            self._flusher = asyncio.create_task(self._flush(), name="group-commit", context=Context())
         return await future
 
     async def close(self) -> None:

@@ -135,17 +135,21 @@ class EdgeMiddleware:
         status = 0
         started = False
         taken = 0
+        exceeded = False
 
         async def bounded_receive() -> Message:
-            nonlocal taken
+            nonlocal taken, exceeded
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self._max_body:
+                exceeded = True
                 raise BodyTooLarge(self._max_body)
             return message
 
         async def watched_send(message: Message) -> None:
             nonlocal status, started
+            if exceeded and not started:
+                return  # FastAPI makes a 400 of whatever stops it from reading; ours is told below
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
             await send(message)
@@ -163,10 +167,13 @@ class EdgeMiddleware:
                 if declared.isdigit() and int(declared) > self._max_body:
                     raise BodyTooLarge(self._max_body)
                 await self._app(scope, bounded_receive, watched_send)
+                if exceeded and not started:
+                    raise BodyTooLarge(self._max_body)
             except Exception as error:
                 told = as_vitne_error(error)
                 if started:  # too late for another answer: the connection ends
                     raise
+                exceeded = False
                 await problem(told)(scope, receive, watched_send)
             finally:
                 # The route's template, not the path: a path may name a learner.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,8 @@ from vitne.runtime.telemetry import start_logging, start_tracing
 
 #: Exit code of a process that failed.
 EXIT_FAILED: Final = 1
+
+_log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=CommonSettings)
 
@@ -69,7 +72,10 @@ def cli(
     try:
         uvloop.run(_awaited(serve, loaded))
     except (TaskFailed, VitneError, OSError) as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        _log.critical("ended: %s", error)
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - told through the redactor instead of Python's own traceback
+        _log.critical("ended by an unexpected fault", exc_info=error)
         return EXIT_FAILED
     finally:
         end_tracing()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
@@ -107,16 +107,17 @@ def load(kind: type[S], **values: Any) -> S:
     """
     try:
         return kind(**values)
-    except ValidationError as error:
-        for line in explain(error):
+    except (ValidationError, SettingsError) as error:
+        for line in explain(error) if isinstance(error, ValidationError) else [str(error)]:
             sys.stderr.write(f"{line}\n")
         raise SystemExit(EXIT_WRONG_SETTINGS) from None
 
 
 def explain(error: ValidationError) -> list[str]:
     """One line for each wrong variable: its name and what is wrong; never its value, which may be a secret."""
-    return [
-        f"{PREFIX}{'__'.join(str(part) for part in entry['loc']).upper()}: "
-        + ("must be set" if entry["type"] == "missing" else entry["msg"])
-        for entry in error.errors(include_input=False, include_url=False, include_context=False)
-    ]
+    lines = []
+    for entry in error.errors(include_input=False, include_url=False, include_context=False):
+        name, *inner = [str(part) for part in entry["loc"]] or ["settings"]
+        place = f" (at {'.'.join(inner)})" if inner else ""
+        lines.append(f"{PREFIX}{name.upper()}{place}: {'must be set' if entry['type'] == 'missing' else entry['msg']}")
+    return lines

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from vitne.errors import FailedPrecondition, InvalidArgument, Unavailable, VitneError
@@ -159,12 +160,12 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> VitneError:
     """
     for key, value in error.trailing_metadata() or ():
         if key == STATUS_TRAILER:
-            status = status_pb2.Status()
             try:
-                status.ParseFromString(value)
-            except ValueError:  # protobuf's DecodeError
+                status = status_pb2.Status.FromString(value)
+            except DecodeError:
                 break
-            return error_from_status(status)
+            if status.code == error.code().value[0]:
+                return error_from_status(status)
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return Unavailable(
             "UNREACHABLE", "a service that this depends on is out of reach", remedy="try again, with the same request"

@@ -35,7 +35,8 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _SENSITIVE = re.compile(
     r"(?P<id>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b)"
     r"|(?P<bearer>\b[Bb]earer\s+)[^\s\"',;]+"
-    r"|\beyJ[A-Za-z0-9_-]*(?:[.~][A-Za-z0-9_.~-]*)?"
+    # A JWT or SD-JWT begins with base64url of '{"', a disclosure alone with that of '["'.
+    r"|\b(?:eyJ|Wy[I-L][A-Za-z0-9_-]{8})[A-Za-z0-9_.~-]*"
     r"|(?<!\d)\d{6}[ -]?\d{5}(?!\d)"
 )
 # PostgreSQL quotes the values of the offending row in these.
@@ -83,7 +84,10 @@ class JsonLinesExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Append a batch in one write, so that lines of several processes never mix."""
         lines = "".join(json.dumps(_span_record(span), separators=(",", ":")) + "\n" for span in spans)
-        os.write(self._descriptor, lines.encode())
+        try:
+            os.write(self._descriptor, lines.encode())
+        except OSError:  # a full disk loses spans, never calls
+            return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
@@ -130,7 +134,7 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {str(key): _redacted(entry) for key, entry in value.items()}
+        return {redact(str(key)): _redacted(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(entry) for entry in value]
     if value is None or isinstance(value, bool | float):
@@ -168,7 +172,8 @@ class JsonFormatter(logging.Formatter):
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
             entry["trace_id"] = f"{context.trace_id:032x}"
-        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        extras = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        entry = extras | entry
         if record.exc_text:
             entry["exception"] = record.exc_text
         return json.dumps(entry, ensure_ascii=False, default=str, separators=(",", ":"))

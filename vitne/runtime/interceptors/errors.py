@@ -7,7 +7,7 @@ import logging
 import traceback
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -18,13 +18,18 @@ from vitne.runtime.status import Internal, error_from_rpc, errors_to_status, tra
 
 __all__ = ["ErrorsInterceptor", "as_vitne_error", "error_from_rpc", "errors_to_status"]
 
+#: What a failed call to another service is told on as, where the handler did not say otherwise. The rest
+#: (our token, our request) is no fault of our caller's and becomes an incident.
+_PASSED_ON: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
+
 _log = logging.getLogger(__name__)
 
 
 def as_vitne_error(error: Exception) -> VitneError:
     """What a client is told of any exception: never more than a stable reason.
 
-    Unforeseen exceptions are logged here under an incident id by their type and
+    A handler that wants to pass on what a called service refused raises
+    ``error_from_rpc(error)`` itself. Unforeseen exceptions are logged here under an incident id by their type and
     place, without their text, which might quote personal data.
     """
     if isinstance(error, VitneError):
@@ -39,7 +44,9 @@ def as_vitne_error(error: Exception) -> VitneError:
         _log.warning("database out of reach: %s", type(error).__name__)
         return unavailable()
     if isinstance(error, grpc.aio.AioRpcError):
-        return error_from_rpc(error)
+        told = error_from_rpc(error)
+        if told.code in _PASSED_ON:
+            return told
     incident = str(uuid.uuid4())
     frames = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)]
     _log.error(
@@ -88,6 +95,7 @@ class ErrorsInterceptor:
 
 async def _refuse(method: Method, context: Any, error: Exception) -> None:
     told = as_vitne_error(error)
-    _log.info("refused", extra={"method": method.path, "code": told.code, "reason": told.reason, "field": told.field})
+    facts = {"method": method.path, "code": told.code, "reason": told.reason}
+    _log.info("refused", extra=facts | ({"field": told.field} if told.field else {}))
     status = errors_to_status(told)
     await context.abort(grpc.StatusCode[told.code], status.message, trailers(status))

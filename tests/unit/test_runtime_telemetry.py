@@ -1,0 +1,145 @@
+"""Traces and logs: what is written, and what is withheld."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from vitne.runtime.telemetry import (
+    WITHHELD,
+    JsonFormatter,
+    JsonLinesExporter,
+    Redactor,
+    context_from_traceparent,
+    current_traceparent,
+    redact,
+)
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2V4YW1wbGUifQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("learner 01819012345 was found", f"learner {WITHHELD} was found"),
+        ("010190 12345", WITHHELD),
+        ("010190-12345", WITHHELD),
+        ("fnr01819012345x", f"fnr{WITHHELD}x"),
+        (f"token {JWT}", f"token {WITHHELD}"),
+        (f"presented {JWT}~WyJzYWx0Il0~", f"presented {WITHHELD}"),
+        ("disclosure WyJzYWx0IiwiZ2l2ZW5fbmFtZSIsIkthcmkiXQ", f"disclosure {WITHHELD}"),
+        ("authorization: Bearer abc.def-ghi", f"authorization: Bearer {WITHHELD}"),
+        ("failed\nDETAIL:  Key (family_name)=(Nordmann) exists.", f"failed\nDETAIL: {WITHHELD}"),
+        ("organisation 0192:971035854", "organisation 0192:971035854"),
+        ("index 131072, 12 digits 123456789012", "index 131072, 12 digits 123456789012"),
+        ("id 01930f6e-7a00-7000-8000-12345678901a", "id 01930f6e-7a00-7000-8000-12345678901a"),
+        (f"trace {'12345678901' + 'a' * 21}", f"trace {'12345678901' + 'a' * 21}"),
+    ],
+)
+def test_what_identifies_a_person_or_opens_a_door_is_withheld(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@given(st.uuids())
+def test_ids_are_kept(value: UUID) -> None:
+    assert redact(f"credential {value} at {value.hex}") == f"credential {value} at {value.hex}"
+
+
+@given(st.from_regex(r"[0-9]{11}", fullmatch=True), st.text(st.characters(exclude_categories=["Nd"])))
+def test_a_national_number_never_passes(number: str, around: str) -> None:
+    assert number not in redact(f"{around}{number}{around}")
+
+
+@pytest.fixture
+def log() -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(Redactor())
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("test.runtime.telemetry")
+    logger.propagate, logger.level = False, logging.INFO
+    logger.addHandler(handler)
+    yield logger, stream
+    logger.removeHandler(handler)
+
+
+def test_a_record_is_one_line_of_json_with_its_extras(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, stream = log
+    logger.info("issued %d", 3, extra={"credential": "c1", "level": "not overwritten", "index": 131072})
+    (line,) = stream.getvalue().splitlines()
+    entry = json.loads(line)
+    assert entry.pop("time").endswith("+00:00")
+    assert entry == {
+        "level": "info",
+        "logger": "test.runtime.telemetry",
+        "message": "issued 3",
+        "credential": "c1",
+        "index": 131072,
+    }
+
+
+def test_nothing_sensitive_leaves_by_arguments_extras_or_exceptions(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, stream = log
+    number = "01819012345"
+    nested: dict[str, Any] = {"a": [number, {"b": (number, int(number))}], number: number}
+    try:
+        raise ValueError(f"bad learner {number}")
+    except ValueError:
+        logger.exception("refused %s", number, extra={"nested": nested, "plain": int(number), "token": JWT})
+    text = stream.getvalue()
+    assert number not in text
+    assert number.lstrip("0") not in text or int(number) > 10**10
+    assert JWT not in text
+    assert "ValueError: bad learner <withheld>" in json.loads(text)["exception"]
+
+
+def test_the_trace_id_is_in_the_record(log: tuple[logging.Logger, io.StringIO]) -> None:
+    logger, stream = log
+    with trace.use_span(trace.get_current_span(context_from_traceparent(TRACEPARENT))):
+        logger.info("x")
+        assert current_traceparent() == TRACEPARENT
+    assert json.loads(stream.getvalue())["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "ff" + TRACEPARENT[2:]]
+)
+def test_a_malformed_traceparent_starts_a_trace_of_its_own(text: str | None) -> None:
+    context = context_from_traceparent(text)
+    assert not trace.get_current_span(context).get_span_context().is_valid
+
+
+def test_no_traceparent_outside_a_span() -> None:
+    assert current_traceparent() == ""
+
+
+def test_spans_are_lines_of_json(tmp_path: Path) -> None:
+    file = tmp_path / "traces" / "spans.jsonl"
+    provider = TracerProvider(resource=Resource.create({"service.name": "issuer"}))
+    provider.add_span_processor(SimpleSpanProcessor(JsonLinesExporter(file)))
+    tracer = provider.get_tracer("test")
+    with (
+        tracer.start_as_current_span("outer", context=context_from_traceparent(TRACEPARENT)),
+        tracer.start_span("inner"),
+    ):
+        pass
+    provider.shutdown()
+    inner, outer = (json.loads(line) for line in file.read_text().splitlines())
+    assert {span["trace_id"] for span in (inner, outer)} == {"0af7651916cd43dd8448eb211c80319c"}
+    assert (outer["name"], outer["service"], outer["parent_id"]) == ("outer", "issuer", "b7ad6b7169203331")
+    assert inner["parent_id"] == outer["span_id"]
+    assert file.stat().st_mode & 0o077 == 0
