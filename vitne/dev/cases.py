@@ -50,7 +50,7 @@ class AchievementCase:
     key: str
     provider: str
     message: credential_pb2.Achievement
-    retention: credential_pb2.RetentionClass
+    retention: credential_pb2.RetentionClass.ValueType
 
 
 @dataclass(frozen=True, slots=True)

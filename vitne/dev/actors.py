@@ -1,0 +1,111 @@
+"""Who acts in the demonstration: organisations with access tokens and channels of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
+
+import grpc
+
+from vitne.clock import SystemClock
+from vitne.dev.identity import ClientCredentials
+from vitne.dev.stack import AUDIENCE, Stack
+from vitne.runtime.channel import open_channel
+from vitne.runtime.identity import ClientKey, TokenSource
+from vitne.runtime.status import error_from_rpc
+from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
+from vitne_api.ledger.v1 import ledger_pb2_grpc
+from vitne_api.registry.v1 import registry_pb2_grpc
+from vitne_api.verifier.v1 import verifier_pb2_grpc
+
+
+class Organisation:
+    """One organisation, as its client at the token issuer lets it act.
+
+    Attributes:
+        id: ``scheme:value``.
+        registry: calls to the registry.
+        issuer: calls to the issuer.
+        ledger: calls to the ledger.
+    """
+
+    def __init__(self, id: str, tokens: TokenSource | None, stack: Stack, exits: AsyncExitStack) -> None:  # noqa: A002 - what it is
+        self.id = id
+        self.tokens = tokens
+        channels = {}
+        for service in ("registry", "issuer", "ledger"):
+            channels[service] = open_channel(stack.grpc_address(service), tokens)
+            exits.push_async_callback(channels[service].close)
+        self.registry: registry_pb2_grpc.RegistryServiceAsyncStub = registry_pb2_grpc.RegistryServiceStub(
+            channels["registry"]
+        )
+        self.issuer: issuer_pb2_grpc.IssuerServiceAsyncStub = issuer_pb2_grpc.IssuerServiceStub(channels["issuer"])
+        self.ledger: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(channels["ledger"])
+
+    async def issue(self, request: issuer_pb2.IssueRequest) -> issuer_pb2.IssueResponse:
+        """``Issue``; refusals are raised as :class:`~vitne.errors.VitneError`."""
+        try:
+            return await self.issuer.Issue(request)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+
+    async def change_status(self, request: issuer_pb2.ChangeStatusRequest) -> issuer_pb2.ChangeStatusResponse:
+        """``ChangeStatus``; refusals are raised as :class:`~vitne.errors.VitneError`."""
+        try:
+            return await self.issuer.ChangeStatus(request)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+
+    async def issue_batch(
+        self, request_id: str, items: Iterable[issuer_pb2.BatchItem]
+    ) -> AsyncIterator[issuer_pb2.BatchResult]:
+        """``IssueBatch``: send all items, then answer the results as they come, without the summary."""
+
+        async def messages() -> AsyncIterator[issuer_pb2.IssueBatchRequest]:
+            yield issuer_pb2.IssueBatchRequest(header=issuer_pb2.BatchHeader(request_id=request_id))
+            for item in items:
+                yield issuer_pb2.IssueBatchRequest(item=item)
+
+        try:
+            async for answer in self.issuer.IssueBatch(messages()):
+                if answer.WhichOneof("part") == "result":
+                    yield answer.result
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+
+
+class Actors:
+    """All organisations that the stack has clients for; use as an async context manager."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._exits = AsyncExitStack()
+        self._organisations: dict[str, Organisation] = {}
+
+    async def __aenter__(self) -> Actors:
+        channel = open_channel(self._stack.grpc_address("verifier"), None)
+        self._exits.push_async_callback(channel.close)
+        #: The verifier's RPC: reachable for anybody.
+        self.verifier: verifier_pb2_grpc.VerifierServiceAsyncStub = verifier_pb2_grpc.VerifierServiceStub(channel)
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._exits.aclose()
+
+    def organisation(self, id: str) -> Organisation:  # noqa: A002 - what it is
+        """The organisation with the given identifier."""
+        if id not in self._organisations:
+            self._organisations[id] = self.acting(self._stack.clients[id])
+        return self._organisations[id]
+
+    def acting(self, credentials: ClientCredentials | None) -> Organisation:
+        """An organisation that shows a client's token; None shows none."""
+        tokens = credentials and TokenSource(
+            self._stack.identity_url,
+            ClientKey.read(credentials.client_id, credentials.key_file),
+            credentials.scopes,
+            SystemClock(),
+            resource=AUDIENCE,
+            allow_http=True,
+        )
+        return Organisation(credentials.organisation if credentials else "", tokens or None, self._stack, self._exits)

@@ -1,0 +1,461 @@
+"""The whole road, once: accredit, issue, refuse, aggregate, verify, revoke.
+
+Everything goes through the public contracts: gRPC with access tokens, events, HTTP
+pages. The job stops at the first expectation that does not hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from vitne.clock import SystemClock
+from vitne.dev.actors import Actors, Organisation
+from vitne.dev.cases import AchievementCase, Cases, load_cases, synthetic_learners
+from vitne.dev.learner import LearnerBrowser
+from vitne.dev.narrator import Narrator
+from vitne.dev.stack import Stack
+from vitne.errors import VitneError
+from vitne.identifiers import UuidFactory
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.issuer.v1 import issuer_pb2
+from vitne_api.ledger.v1 import ledger_pb2
+from vitne_api.registry.v1 import facts_pb2, registry_pb2
+from vitne_api.verifier.v1 import verifier_pb2
+
+#: Learners of the batch, besides the one whom the demonstration follows.
+BATCH: Final = 500
+#: What the learner of the demonstration gets: five of UCL's, one of the fagskole's, one of the private provider's.
+CREDENTIALS: Final = 7
+#: Most seconds until something that follows from an event has to show.
+PATIENCE: Final = 30.0
+#: Seconds between two looks while waiting.
+LOOK: Final = 0.01
+
+_new_id = UuidFactory(SystemClock())
+
+
+def new_id() -> str:
+    """A fresh UUIDv7 as text."""
+    return str(_new_id())
+
+
+async def until(look: Callable[[], Awaitable[bool]], what: str, narrator: Narrator, every: float = LOOK) -> float:
+    """Wait until ``look`` answers true; the seconds it took. Fails the job after :data:`PATIENCE`."""
+    started = time.monotonic()
+    while not await look():
+        if time.monotonic() - started > PATIENCE:
+            narrator.fail(f"waited {PATIENCE:.0f} s in vain for: {what}")
+        await asyncio.sleep(every)
+    return time.monotonic() - started
+
+
+class Demo:
+    """The job. Its parts are called in order; ``make up`` calls only those that fill the pages."""
+
+    browser: LearnerBrowser
+
+    def __init__(self, stack: Stack, actors: Actors, narrator: Narrator, exits: AsyncExitStack) -> None:
+        self.exits = exits
+        self.stack = stack
+        self.actors = actors
+        self.narrator = narrator
+        self.cases: Cases = load_cases()
+        self.learner, self.stranger, *self.others = synthetic_learners(BATCH + 2)
+        #: Ids of published achievements by their names in the data file.
+        self.published: dict[str, str] = {}
+        #: The learner's credentials by the same names.
+        self.issued: dict[str, issuer_pb2.IssuedCredential] = {}
+        self.accreditations: dict[str, facts_pb2.Accreditation] = {}
+
+    async def run(self) -> None:
+        """All of it."""
+        await self.accredit()
+        await self.issue()
+        await self.issue_batch()
+        await self.refuse()
+        await self.aggregate()
+        await self.verify()
+        await self.revoke_and_suspend()
+        await self.withdraw_accreditation()
+
+    async def fill(self) -> None:
+        """What the pages of a running stack should show."""
+        await self.accredit()
+        await self.issue()
+        await self._issue_case("kompetanseattest")
+
+    # -- 1 ----------------------------------------------------------------------------
+
+    async def accredit(self) -> None:
+        """Set up authorities, providers, keys and accreditations."""
+        self.narrator.step("Authorities, providers and what each may issue")
+        operator = self.actors.organisation(self.cases.operator)
+        for authority in self.cases.authorities:
+            await operator.registry.RegisterAuthority(
+                registry_pb2.RegisterAuthorityRequest(request_id=new_id(), authority=authority)
+            )
+            self.narrator.say(
+                f"authority  {_name(authority.name)}, for {', '.join(authority.remit.accreditation_kinds)}"
+            )
+        await self._register_service_keys(operator)
+        for provider in self.cases.providers.values():
+            await self.actors.organisation(provider.authority).registry.RegisterProvider(
+                registry_pb2.RegisterProviderRequest(request_id=new_id(), provider=provider.message)
+            )
+            await self._give_key(self.actors.organisation(provider.message.id))
+        for case in self.cases.accreditations:
+            provider = self.cases.providers[case.provider]
+            answer = await self.actors.organisation(case.authority).registry.GrantAccreditation(
+                registry_pb2.GrantAccreditationRequest(
+                    request_id=new_id(),
+                    provider=provider.message.id,
+                    kind=case.kind,
+                    scope=case.scope,
+                    ground=case.ground,
+                )
+            )
+            self.accreditations[case.provider] = answer.fact.accreditation
+            self.narrator.say(
+                f"accredited {_name(provider.message.name)}: {case.kind} for {', '.join(case.scope.credential_kinds)}"
+                f" ({case.standing.replace('_', ' ')})"
+            )
+        nobody = self.cases.providers["unaccredited"].message
+        self.narrator.say(f"not accredited by anybody: {_name(nobody.name)}")
+
+    async def _register_service_keys(self, operator: Organisation) -> None:
+        for key in await self.stack.service_keys():
+            await operator.registry.RegisterKey(
+                registry_pb2.RegisterKeyRequest(
+                    request_id=new_id(),
+                    key=facts_pb2.Key(
+                        owner=self.cases.operator,
+                        use=facts_pb2.KeyUse.Value(key.use),
+                        public_jwk=json.dumps(key.public_jwk),
+                        valid_from=_now(),
+                    ),
+                )
+            )
+
+    async def _give_key(self, provider: Organisation) -> None:
+        made = await provider.issuer.CreateSigningKey(issuer_pb2.CreateSigningKeyRequest(request_id=new_id()))
+        await provider.registry.RegisterKey(
+            registry_pb2.RegisterKeyRequest(
+                request_id=new_id(),
+                key=facts_pb2.Key(
+                    owner=provider.id,
+                    use=facts_pb2.KEY_USE_CREDENTIAL,
+                    public_jwk=made.public_jwk,
+                    valid_from=_now(),
+                ),
+            )
+        )
+
+    # -- 2 ----------------------------------------------------------------------------
+
+    async def issue(self) -> None:
+        """Publish the achievements; UCL and the fagskole issue theirs to the learner."""
+        self.narrator.step("Klimaregnskaber in five parts and a module of Eldrehelse, issued to one learner")
+        for case in self.cases.achievements.values():
+            await self._publish(case)
+        for key, case in self.cases.achievements.items():
+            if case.provider in ("ucl", "fvt"):
+                await self._issue_case(key)
+        points = sum(
+            Decimal(self.cases.achievements[key].message.workload.points) for key in self.issued if "klima" in key
+        )
+        self.narrator.expect(points == 5, f"Klimaregnskaber: five micro-credentials add up to {points} ECTS")
+        await self._issue(self.stranger, self.cases.achievements["klimaregnskaber-1"])
+
+    async def _issue_case(self, key: str) -> None:
+        case = self.cases.achievements[key]
+        self.issued[key] = await self._issue(self.learner, case)
+        provider = self.cases.providers[case.provider].message
+        self.narrator.say(f"{_name(provider.name)}: {_name(case.message.title)}, {_size(case.message.workload)}")
+
+    async def _publish(self, case: AchievementCase) -> None:
+        achievement = credential_pb2.Achievement()
+        achievement.CopyFrom(case.message)
+        achievement.id = new_id()
+        provider = self.actors.organisation(achievement.provider)
+        await provider.registry.PublishAchievement(
+            registry_pb2.PublishAchievementRequest(request_id=new_id(), achievement=achievement)
+        )
+        self.published[case.key] = achievement.id
+
+    def _issuance(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.Issuance:
+        return issuer_pb2.Issuance(
+            learner=learner,
+            achievement_id=self.published[case.key],
+            achievement_version=1,
+            awarded_on=datetime.now(UTC).date().isoformat(),
+            grade="Bestått" if case.message.provider.startswith("0192") else "Bestået",
+            retention=case.retention,
+        )
+
+    async def _issue(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.IssuedCredential:
+        provider = self.actors.organisation(case.message.provider)
+        request = issuer_pb2.IssueRequest(request_id=new_id(), issuance=self._issuance(learner, case))
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return (await provider.issue(request)).credential
+            except VitneError as error:
+                # The issuer decides on its own projection of the registry: what was recorded a moment ago
+                # arrives there a moment later. Anything else is an answer.
+                if error.reason not in _NOT_YET_KNOWN or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+
+    # -- 3 ----------------------------------------------------------------------------
+
+    async def issue_batch(self) -> None:
+        """A batch for learners who are not registered anywhere, answered item by item."""
+        self.narrator.step(f"A batch of {BATCH} other learners, answered item by item")
+        case = self.cases.achievements["minikvalifikasjon"]
+        provider = self.actors.organisation(case.message.provider)
+        await self._issue(self.stranger, case)
+        items = [
+            issuer_pb2.BatchItem(item_id=f"row-{row}", issuance=self._issuance(learner, case))
+            for row, learner in enumerate(self.others, start=1)
+        ]
+        items[6].issuance.awarded_on = "2999-01-01"
+        request_id = new_id()
+        started = time.monotonic()
+        answers: dict[str, issuer_pb2.BatchResult] = {}
+        async for result in provider.issue_batch(request_id, items):
+            answers[result.item_id] = result
+            self.narrator.progress(f"{len(answers)} of {BATCH} answered")
+        seconds = time.monotonic() - started
+        refused = [item for item, result in answers.items() if result.WhichOneof("outcome") == "error"]
+        self.narrator.expect(len(answers) == BATCH, f"{BATCH} answers, one an item, in {seconds:.2f} s")
+        self.narrator.expect(refused == ["row-7"], "one bad item (an award date in 2999) fails alone")
+        again = {result.item_id: result async for result in provider.issue_batch(request_id, items)}
+        self.narrator.expect(
+            all(again[item].credential.id == result.credential.id for item, result in answers.items()),
+            "the same batch sent again is answered with the same credentials",
+        )
+
+    # -- 4 ----------------------------------------------------------------------------
+
+    async def refuse(self) -> None:
+        """Four refusals, each with its reason and the rule that it rests on."""
+        self.narrator.step("Four refusals")
+        for refusal in self.cases.refusals:
+            case = refusal.achievement
+            await self._publish(case)
+            try:
+                await self._issue(self.learner, case)
+            except VitneError as error:
+                self.narrator.expect(error.reason == refusal.reason, f"{refusal.title}: {error.reason}")
+                self.narrator.say(f"      {error.message}")
+                self.narrator.say(f"      rule: {error.rule}")
+                if basis := error.metadata.get("basis"):
+                    self.narrator.say(f"      basis: {basis} ({error.metadata.get('standing', '?').replace('_', ' ')})")
+            else:
+                self.narrator.fail(f"{refusal.title} was issued")
+
+    # -- 5 ----------------------------------------------------------------------------
+
+    async def aggregate(self) -> None:
+        """The learner registers with the portal; it shows her credentials, gathered from events."""
+        self.narrator.step("The portal gathers the learner's credentials from events")
+        browser = self.browser = await self.exits.enter_async_context(LearnerBrowser(self.stack.portal_url))
+        await browser.log_in(self.learner.value)
+        self.narrator.expect(await browser.credentials() == [], "before she registers, the portal shows nothing")
+        await browser.register()
+        seconds = await until(self._portal_shows(CREDENTIALS - 1), "the backfill in the portal", self.narrator)
+        self.narrator.expect(True, f"backfill: six earlier credentials shown {seconds:.2f} s after she registered")
+        await self._issue_case("kompetanseattest")
+        seconds = await until(self._portal_shows(CREDENTIALS), "the live event in the portal", self.narrator)
+        self.narrator.expect(True, f"live: the seventh shown {seconds:.2f} s after it was issued")
+        shown = await browser.credentials()
+        for entry in shown:
+            self.narrator.say(f"      {entry['provider_name']:<42.42} {entry['title']:<38.38} {entry['size']}")
+        institutions, countries = ({entry[of] for entry in shown} for of in ("provider", "country"))
+        self.narrator.expect(
+            (len(shown), len(institutions), len(countries)) == (7, 3, 2),
+            f"{len(shown)} credentials from {len(institutions)} institutions in {len(countries)} countries",
+        )
+        records = await self.stack.read_hub_topic()
+        self.narrator.expect(
+            len({record.key for record in records}) == 1 and len(records) == CREDENTIALS,
+            f"the hub's topic has {len(records)} notices, all for her: of the {BATCH + 1} learners"
+            " who did not register there is nothing",
+        )
+        async with LearnerBrowser(self.stack.portal_url) as other:
+            await other.log_in(self.stranger.value)
+            self.narrator.expect(await other.credentials() == [], "a learner who did not register finds nothing there")
+
+    def _portal_shows(self, count: int) -> Callable[[], Awaitable[bool]]:
+        async def look() -> bool:
+            shown = await self.browser.credentials()
+            return len(shown) == count and all(entry["state"] == "fetched" for entry in shown)
+
+        return look
+
+    # -- 6 ----------------------------------------------------------------------------
+
+    async def verify(self) -> None:
+        """A verifier that knows nothing but public endpoints checks one credential."""
+        self.narrator.step("A verifier that knows only public endpoints checks one of them")
+        credential = self.issued["klimaregnskaber-1"]
+
+        async def integrated() -> bool:
+            answer = await self.actors.verifier.Verify(verifier_pb2.VerifyRequest(credential=credential.artefact))
+            return any(
+                check.name == "log_inclusion" and check.outcome == credential_pb2.Check.OUTCOME_PASSED
+                for check in answer.checks
+            )
+
+        await until(integrated, "the credential's leaf in the log", self.narrator, every=0.1)
+        code, output = await self.stack.verify_publicly(credential.artefact)
+        self.narrator.say(output)
+        self.narrator.expect(code == 0, "valid, with every check shown")
+        broken = credential.artefact.replace(".", ".A", 1)
+        code, output = await self.stack.verify_publicly(broken)
+        self.narrator.expect(code == 1, f"tampered with: {output.splitlines()[0]}")
+
+    async def _verdict(self, key: str) -> verifier_pb2.VerifyResponse:
+        credential = self.issued[key]
+        return await self.actors.verifier.Verify(verifier_pb2.VerifyRequest(credential=credential.artefact))
+
+    # -- 7 ----------------------------------------------------------------------------
+
+    async def revoke_and_suspend(self) -> None:
+        """Revoke one, suspend and reinstate another; how long until everybody can see it."""
+        self.narrator.step("One credential is revoked, one suspended and reinstated")
+        await self._change(
+            "klimaregnskaber-2", ledger_pb2.STATUS_CHANGE_REVOKE, ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR
+        )
+        await self._change("eldrehelse-modul", ledger_pb2.STATUS_CHANGE_SUSPEND, ledger_pb2.STATUS_REASON_UNDER_REVIEW)
+        await self._change(
+            "eldrehelse-modul", ledger_pb2.STATUS_CHANGE_REINSTATE, ledger_pb2.STATUS_REASON_REVIEW_ENDED
+        )
+        try:
+            await self._change(
+                "klimaregnskaber-2", ledger_pb2.STATUS_CHANGE_REINSTATE, ledger_pb2.STATUS_REASON_REVIEW_ENDED
+            )
+        except VitneError as error:
+            self.narrator.expect(error.reason == "STATUS_FINAL", f"reinstating the revoked one: {error.reason}")
+            self.narrator.say(f"      {error.message}")
+            self.narrator.say(f"      rule: {error.rule}")
+        else:
+            self.narrator.fail("a revoked credential was reinstated")
+
+    async def _change(
+        self, key: str, change: ledger_pb2.StatusChange.ValueType, reason: ledger_pb2.StatusReason.ValueType
+    ) -> None:
+        credential = self.issued[key]
+        provider = self.actors.organisation(credential.provider)
+        answer = await provider.change_status(
+            issuer_pb2.ChangeStatusRequest(
+                request_id=new_id(), credential_id=credential.id, change=change, reason=reason
+            )
+        )
+        committed = time.monotonic()
+        wanted = credential_pb2.Status.Name(answer.status).removeprefix("STATUS_").lower()
+
+        async def published() -> bool:
+            return await self.stack.published_status(credential.status_reference) == answer.status
+
+        async def portal_says_so() -> bool:
+            shown = await self.browser.credentials()
+            return any(entry["id"] == credential.id and entry["status"] == wanted for entry in shown)
+
+        async def seen_at(look: Callable[[], Awaitable[bool]], what: str) -> float:
+            await until(look, what, self.narrator)
+            return time.monotonic() - committed
+
+        in_list, in_portal = await asyncio.gather(
+            seen_at(published, "the status in the published list"), seen_at(portal_says_so, "the status in the portal")
+        )
+        self.narrator.expect(
+            in_list < 1,
+            f"{key}: {wanted}; the published, signed list said so after {in_list * 1000:.0f} ms,"
+            f" the portal after {in_portal * 1000:.0f} ms",
+        )
+        verdict = await self._verdict_within(key, wanted)
+        self.narrator.say(f"      verifier: {verdict}")
+
+    async def _verdict_within(self, key: str, wanted: str) -> str:
+        """The verifier's line once its cached list (at most ``ttl`` old) shows the status."""
+        headline = ""
+
+        async def look() -> bool:
+            nonlocal headline
+            answer = await self._verdict(key)
+            headline = answer.headline
+            return verifier_pb2.Verdict.Name(answer.verdict) in _VERDICTS[wanted]
+
+        await until(look, f"the verdict {wanted}", self.narrator, every=0.1)
+        return headline
+
+    # -- 8 ----------------------------------------------------------------------------
+
+    async def withdraw_accreditation(self) -> None:
+        """UCL loses its accreditation from now on."""
+        self.narrator.step("UCL's accreditation is withdrawn from now on")
+        accreditation = self.accreditations["ucl"]
+        await self.actors.organisation(accreditation.authority).registry.WithdrawAccreditation(
+            registry_pb2.WithdrawAccreditationRequest(
+                request_id=new_id(),
+                accreditation_id=accreditation.id,
+                base_revision=accreditation.revision,
+                ground="Demonstration: withdrawn for the time to come.",
+            )
+        )
+        case = self.cases.achievements["klimaregnskaber-1"]
+        reason = ""
+
+        async def refused() -> bool:
+            nonlocal reason
+            try:
+                await self._issue(self.learner, case)
+            except VitneError as error:
+                reason = error.reason
+                return True
+            return False
+
+        seconds = await until(refused, "the refusal of UCL's next issuance", self.narrator)
+        self.narrator.expect(
+            reason == "ACCREDITATION_WITHDRAWN", f"its next issuance is refused after {seconds * 1000:.0f} ms: {reason}"
+        )
+        answer = await self._verdict("klimaregnskaber-1")
+        noted = [check.name for check in answer.checks if check.outcome == credential_pb2.Check.OUTCOME_NOTE]
+        self.narrator.expect(
+            answer.verdict == verifier_pb2.VERDICT_VALID_WITH_NOTES and bool(noted),
+            f"what it issued before verifies with a note: {answer.headline}",
+        )
+
+
+#: Reasons that pass by themselves, within moments of a change in the registry.
+_NOT_YET_KNOWN: Final = {"NO_PROVIDER", "NO_ACHIEVEMENT", "NO_SIGNING_KEY", "REGISTRY_STALE"}
+#: Verdicts that show a status.
+_VERDICTS: Final = {
+    "revoked": {"VERDICT_REVOKED"},
+    "suspended": {"VERDICT_SUSPENDED"},
+    "valid": {"VERDICT_VALID", "VERDICT_VALID_WITH_NOTES"},
+}
+
+
+def _now() -> Timestamp:
+    now = Timestamp()
+    now.FromDatetime(SystemClock().now())
+    return now
+
+
+def _name(texts: Iterable[credential_pb2.LocalisedText]) -> str:
+    return next(iter(texts)).text
+
+
+def _size(workload: credential_pb2.Workload) -> str:
+    return f"{workload.points} {workload.unit.rsplit('.', 1)[-1]}" if workload.points else f"{workload.hours} hours"

@@ -1,0 +1,406 @@
+"""The embedded stack: PostgreSQL, a broker, a token issuer and the five services, as processes on loopback.
+
+The broker remembers nothing across a stop, so neither do the databases: every
+start begins from nothing, in the PostgreSQL cluster that is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from vitne.credentials.jose import parse_public_jwk, thumbprint
+from vitne.credentials.status_list import verify_token
+from vitne.dev.broker import EmbeddedBroker, TopicSpec, create_topics
+from vitne.dev.cases import Cases, load_cases, synthetic_learners
+from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
+from vitne.dev.ports import LOOPBACK, free_ports
+from vitne.dev.postgres import EmbeddedPostgres
+from vitne.dev.processes import ManagedProcess
+from vitne.errors import FailedPrecondition
+from vitne.identifiers import OrganisationId
+from vitne.messaging.topics import dead_topic, fixed_topics, hub_topic
+from vitne_api.credential.v1 import credential_pb2
+
+#: What access tokens for the services name as ``aud``.
+AUDIENCE: Final = "https://api.vitne.example"
+#: What addresses of status lists begin with, as they are signed into credentials.
+STATUS_BASE: Final = "https://status.vitne.example/"
+#: The services, in the order in which their pages are listed.
+SERVICES: Final = ("registry", "issuer", "ledger", "verifier", "portal")
+#: Databases of each service; the issuer keeps learners' keys apart.
+DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "registry": ("registry",),
+    "issuer": ("issuer", "issuer_keys"),
+    "ledger": ("ledger",),
+    "portal": ("portal",),
+}
+#: Seconds that a service gets to become ready: a slow machine's first start compiles all of Python's libraries.
+READY_SECONDS: Final = 60.0
+#: Synthetic learners who can log in.
+LEARNERS: Final = 12
+
+_INSTITUTION: Final = (
+    "vitne:credentials.issue",
+    "vitne:credentials.keys",
+    "vitne:credentials.read",
+    "vitne:credentials.status",
+    "vitne:registry.achievements",
+    "vitne:registry.keys",
+)
+_AUTHORITY: Final = ("vitne:registry.accredit",)
+_OPERATOR: Final = ("vitne:registry.keys", "vitne:registry.operate")
+_HUB: Final = ("vitne:hub.fetch", "vitne:hub.register")
+_ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
+#: Token of a published list for a status (Token Status List, section 7.1).
+_STATUS_OF: Final = {
+    0: credential_pb2.STATUS_VALID,
+    1: credential_pb2.STATUS_REVOKED,
+    2: credential_pb2.STATUS_SUSPENDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """A public key that the operator enters in the registry: its use (a name of ``KeyUse``) and the JWK."""
+
+    use: str
+    public_jwk: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HubRecord:
+    """A record of a hub's topic as it lies there."""
+
+    key: str
+    headers: Mapping[str, str]
+    value: bytes
+
+
+class Stack:
+    """Everything that a run needs, running while the context lasts.
+
+    Args:
+        folder: where all state lives; made when it isn't there. One stack at a time.
+        kafka: ``host:port`` of a Kafka cluster to use instead of the embedded broker.
+        progress: is told what is being started.
+    """
+
+    def __init__(self, folder: Path, *, kafka: str = "", progress: Any = lambda _text: None) -> None:
+        self.folder = folder.resolve()
+        self.cases: Cases = load_cases()
+        self.clients: dict[str, ClientCredentials] = {}
+        self.processes: dict[str, ManagedProcess] = {}
+        self.postgres = EmbeddedPostgres(self.folder / "postgres")
+        self.kafka = kafka
+        self._say = progress
+        self._exits = AsyncExitStack()
+        self._ports: dict[str, int] = {}
+        self._lock: IO[str] | None = None
+
+    async def __aenter__(self) -> Stack:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- addresses ----------------------------------------------------------------------
+
+    def grpc_address(self, service: str) -> str:
+        """``host:port`` of a service's gRPC."""
+        return f"{LOOPBACK}:{self._ports[f'{service}.grpc']}"
+
+    def http_url(self, service: str) -> str:
+        """Address of a service's pages, without a slash at the end."""
+        return f"http://{LOOPBACK}:{self._ports[f'{service}.http']}"
+
+    @property
+    def identity_url(self) -> str:
+        """The token issuer and OpenID provider."""
+        return self.http_url("identity")
+
+    @property
+    def portal_url(self) -> str:
+        """The portal's pages."""
+        return self.http_url("portal")
+
+    @property
+    def trace_file(self) -> Path:
+        """Where all services append their spans."""
+        return self.folder / "traces.jsonl"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where each process's output goes."""
+        return self.folder / "logs"
+
+    def hub_topic(self) -> str:
+        """Name of the hub's own topic."""
+        return hub_topic(OrganisationId.parse(self.cases.hub))
+
+    # -- life -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start everything; returns when every service says that it is ready.
+
+        Raises:
+            FailedPrecondition: ``STACK_IN_USE``: another stack uses the folder.
+            Unavailable: a process did not start; the message holds the end of its log.
+        """
+        self._prepare_folder()
+        names = ["identity.http", *(f"{service}.{kind}" for service in SERVICES for kind in ("grpc", "http"))]
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self._write_clients()
+        self._say("PostgreSQL, the broker and the token issuer")
+        await asyncio.gather(self._start_postgres(), self._start_broker(), self._start_identity())
+        self._say("databases and topics")
+        await asyncio.gather(self._migrate(), self._create_topics())
+        self._say(f"the services: {', '.join(SERVICES)}")
+        await asyncio.gather(*(self.start_service(service) for service in SERVICES))
+
+    async def stop(self) -> None:
+        """Stop everything in order: the services, then what they stand on."""
+        await asyncio.gather(*(self.processes[name].stop() for name in SERVICES if name in self.processes))
+        await self._exits.aclose()
+        if self._lock is not None:
+            self._lock.close()
+
+    async def start_service(self, service: str) -> None:
+        """Start one service (again) at its address, and wait until it is ready."""
+        process = self.processes.get(service)
+        if process is None:
+            process = self.processes[service] = self._process(service, f"services.{service}", "serve")
+        process.start()
+        await process.wait_ready(lambda: self._ready(f"{self.http_url(service)}/readyz"), READY_SECONDS)
+
+    def _prepare_folder(self) -> None:
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FailedPrecondition(
+                "STACK_IN_USE",
+                f"another stack is running in {self.folder}",
+                remedy="end it, or choose another folder with VITNE_HOME",
+            ) from None
+        for log in (*self.log_folder.glob("*.log"), self.trace_file):
+            log.unlink(missing_ok=True)
+
+    def _write_clients(self) -> None:
+        identity = DevelopmentIdentity(self.folder / "identity", self.identity_url)
+        cases = self.cases
+        for provider in cases.providers.values():
+            self._client(identity, f"provider-{provider.key}", provider.message.id, _INSTITUTION)
+        for authority in cases.authorities:
+            self._client(identity, f"authority-{authority.id.replace(':', '-')}", authority.id, _AUTHORITY)
+        self._client(identity, "operator", cases.operator, _OPERATOR)
+        self.clients[cases.hub] = identity.make_client(
+            "portal",
+            cases.hub,
+            _HUB,
+            redirect_uris=[f"{self.portal_url}/callback"],
+            post_logout_redirect_uris=[f"{self.portal_url}/"],
+        )
+        self.clients["issuer"] = identity.make_client("issuer", cases.operator, _ISSUER)
+        for learner in synthetic_learners(LEARNERS):
+            identity.add_learner(learner.value, learner.given_name, learner.family_name)
+        self._identity_file = identity.write()
+
+    def _client(self, identity: DevelopmentIdentity, name: str, organisation: str, scopes: Sequence[str]) -> None:
+        self.clients[organisation] = identity.make_client(name, organisation, scopes)
+
+    async def _start_postgres(self) -> None:
+        await self._exits.enter_async_context(self.postgres)
+        for databases in DATABASES.values():
+            for name in databases:
+                await self.postgres.drop_database(name)
+                await self.postgres.create_database(name)
+
+    async def _start_broker(self) -> None:
+        if not self.kafka:
+            broker = await self._exits.enter_async_context(EmbeddedBroker(self.folder / "broker"))
+            self.kafka = broker.bootstrap_servers
+
+    async def _start_identity(self) -> None:
+        listen = f"{LOOPBACK}:{self._ports['identity.http']}"
+        arguments = ("--config", str(self._identity_file), "--listen", listen)
+        process = self.processes["identity"] = self._process("identity", "vitne.dev.identity", *arguments)
+        process.start()
+        self._exits.push_async_callback(process.stop)
+        metadata = f"{self.identity_url}/.well-known/oauth-authorization-server"
+        await process.wait_ready(lambda: self._ready(metadata), READY_SECONDS)
+
+    async def _create_topics(self) -> None:
+        topics = [TopicSpec(topic.name, topic.partitions) for topic in fixed_topics()]
+        topics += [TopicSpec(dead_topic(topic.name)) for topic in fixed_topics()]
+        topics += [TopicSpec(self.hub_topic()), TopicSpec(dead_topic(self.hub_topic()))]
+        await create_topics(self.kafka, topics)
+
+    async def _migrate(self) -> None:
+        await asyncio.gather(*(self._run(service, f"services.{service}", "migrate") for service in DATABASES))
+
+    # -- processes --------------------------------------------------------------------------
+
+    def environment(self, service: str) -> dict[str, str]:
+        """All settings of a service, as the environment of its process."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("VITNE_")}
+        environment |= {
+            "VITNE_ENVIRONMENT": "development",
+            "VITNE_AUDIENCE": AUDIENCE,
+            "VITNE_IDENTITY_ISSUER": self.identity_url,
+            "VITNE_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            # The embedded broker can't; a real cluster can.
+            "VITNE_KAFKA_IDEMPOTENCE": "false",
+            "VITNE_OPERATOR": self.cases.operator,
+            "VITNE_STATE_DIR": str(self.folder / "state" / service),
+            "VITNE_TRACE_FILE": str(self.trace_file),
+        }
+        if service in SERVICES:
+            environment["VITNE_GRPC_LISTEN"] = self.grpc_address(service)
+            environment["VITNE_HTTP_LISTEN"] = self.http_url(service).removeprefix("http://")
+        if service in DATABASES:
+            environment["VITNE_DATABASE_DSN"] = self.postgres.dsn(DATABASES[service][0])
+        return environment | self._own_settings(service)
+
+    def _own_settings(self, service: str) -> dict[str, str]:
+        match service:
+            case "issuer":
+                client = self.clients["issuer"]
+                return {
+                    "VITNE_LEARNER_KEYS_DSN": self.postgres.dsn("issuer_keys"),
+                    "VITNE_LEDGER_ADDRESS": self.grpc_address("ledger"),
+                    "VITNE_LEDGER_AUDIENCE": AUDIENCE,
+                    "VITNE_HUBS": json.dumps({self.cases.hub: self.clients[self.cases.hub].client_id}),
+                    "VITNE_CLIENT_ID": client.client_id,
+                    "VITNE_CLIENT_KEY_FILE": str(client.key_file),
+                }
+            case "verifier":
+                return {
+                    "VITNE_LEDGER_ADDRESS": self.grpc_address("ledger"),
+                    "VITNE_ALLOW": json.dumps([self.allow_rule()]),
+                }
+            case "portal":
+                client = self.clients[self.cases.hub]
+                return {
+                    "VITNE_HUB": self.cases.hub,
+                    "VITNE_ISSUER_ADDRESS": self.grpc_address("issuer"),
+                    "VITNE_PUBLIC_URL": self.portal_url,
+                    "VITNE_CLIENT_ID": client.client_id,
+                    "VITNE_CLIENT_KEY_FILE": str(client.key_file),
+                }
+            case _:
+                return {}
+
+    def allow_rule(self) -> str:
+        """Where the status lists are really fetched in this stack."""
+        return f"{STATUS_BASE}={self.http_url('ledger')}/"
+
+    def _process(self, name: str, module: str, *arguments: str) -> ManagedProcess:
+        argv = [sys.executable, "-m", module, *arguments]
+        return ManagedProcess(name, argv, self.environment(name), self.log_folder / f"{name}.log")
+
+    async def _run(self, service: str, module: str, *arguments: str, stdin: bytes = b"") -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            env=self.environment(service),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate(stdin)
+        assert process.returncode is not None  # noqa: S101 - communicate waits for the end
+        if process.returncode and arguments[0] != "check":
+            raise FailedPrecondition("COMMAND_FAILED", f"{module} {arguments[0]} failed\n{errors.decode()}")
+        return process.returncode, (output + (errors if process.returncode else b"")).decode().strip()
+
+    @staticmethod
+    async def _ready(url: str) -> bool:
+        try:
+            timeout = aiohttp.ClientTimeout(total=5)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    # -- what anybody can see ------------------------------------------------------------------
+
+    async def service_keys(self) -> list[ServiceKey]:
+        """The public keys of the ledger and the registry, as their own commands print them."""
+        answers = await asyncio.gather(
+            *(self._run(service, f"services.{service}", "keys") for service in ("ledger", "registry"))
+        )
+        return [
+            ServiceKey(entry["use"], entry["public_jwk"]) for _code, output in answers for entry in json.loads(output)
+        ]
+
+    async def registry_key(self) -> str:
+        """Thumbprint of the key that signs the registry's trust list: what a verifier pins."""
+        keys = await self.service_keys()
+        return next(thumbprint(key.public_jwk) for key in keys if key.use == "KEY_USE_TRUST_LIST")
+
+    async def verify_publicly(self, credential: str) -> tuple[int, str]:
+        """Run a verifier that knows nothing but public endpoints; its exit code and what it printed."""
+        arguments = ["--trust-list", f"{self.http_url('registry')}/v1/trust-list"]
+        arguments += ["--registry-key", await self.registry_key()]
+        arguments += ["--allow", self.allow_rule(), "--ledger", self.grpc_address("ledger")]
+        return await self._run("verifier", "services.verifier", "check", *arguments, "-", stdin=credential.encode())
+
+    async def published_status(self, reference: credential_pb2.StatusReference) -> credential_pb2.Status.ValueType:
+        """What the published list says, once its signature is checked."""
+        if not hasattr(self, "_list_keys"):
+            keys = [parse_public_jwk(key.public_jwk) for key in await self.service_keys()]
+            self._list_keys = {key.key_id: key for key in keys}
+        url = reference.list.replace(STATUS_BASE, f"{self.http_url('ledger')}/", 1)
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            token = await response.text()
+        statuses = verify_token(token, uri=reference.list, find_key=self._list_keys.get, now=datetime.now(UTC))
+        return _STATUS_OF[statuses.status_at(reference.index)]
+
+    async def read_hub_topic(self) -> list[HubRecord]:
+        """Every record of the hub's topic, from its beginning to its present end."""
+        return await self.read_topic(self.hub_topic())
+
+    async def read_topic(self, name: str) -> list[HubRecord]:
+        """Every record of a topic, from its beginning to its present end."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka, enable_auto_commit=False, fetch_max_wait_ms=50)
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            records: list[HubRecord] = []
+            quiet = 0
+            while quiet < 3:
+                batch = await consumer.getmany(timeout_ms=100)
+                quiet = 0 if batch else quiet + 1
+                for messages in batch.values():
+                    for message in messages:
+                        headers = {key: value.decode() for key, value in message.headers}
+                        records.append(HubRecord((message.key or b"").decode(), headers, message.value or b""))
+            return records
+        finally:
+            await consumer.stop()
