@@ -144,13 +144,12 @@ class _Remembered(NamedTuple):
     to_u: int
 
 
-def decide(
+def decide(  # noqa: PLR0917 - a question has six parts, in the order in which one asks it
     projection: Projection,
     frameworks: Frameworks,
     provider: str,
     achievement_id: str,
     version: int,
-    *,
     at: datetime,
     known_at: int | None = None,
 ) -> DecisionOutcome:
@@ -198,12 +197,11 @@ def decide(
     return outcome
 
 
-def judge(
+def judge(  # noqa: PLR0917 - as decide
     projection: Projection,
     frameworks: Frameworks,
     provider: str,
     offer: Offer,
-    *,
     at: datetime,
     known_at: int | None = None,
 ) -> DecisionOutcome:
