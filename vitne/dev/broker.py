@@ -18,13 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError
 
 from vitne.dev.ports import LOOPBACK, answers, free_port
 from vitne.dev.processes import ManagedProcess
 from vitne.errors import FailedPrecondition, Unavailable
+from vitne.messaging import kafka
+from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.topics import Topic
 
 READY_SECONDS: Final = 30.0
 #: A port may be taken between finding and using it.
@@ -33,7 +35,7 @@ START_ATTEMPTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic to create: its name and number of partitions."""
+    """A topic to create: its name and number of partitions. It is kept for as long as the broker runs."""
 
     name: str
     partitions: int = 1
@@ -130,6 +132,10 @@ class EmbeddedBroker:
         if self._process is not None:
             self._process.kill()
 
+    def settings(self, client_id: str = "vitne") -> KafkaSettings:
+        """Settings that suit this broker: no idempotent producer, and no waiting for groups."""
+        return KafkaSettings(self.bootstrap_servers, client_id=client_id, idempotence=False, groups=False)
+
     async def create_topics(self, topics: Iterable[TopicSpec]) -> None:
         """Create the topics that do not exist."""
         await create_topics(self.bootstrap_servers, topics)
@@ -148,24 +154,13 @@ class EmbeddedBroker:
 
 
 async def create_topics(bootstrap_servers: str, topics: Iterable[TopicSpec]) -> None:
-    """Create the topics that do not exist, on any Kafka cluster; those that do are left as they are.
+    """Create the topics that do not exist; those that do are left as they are.
 
     Raises:
         Unavailable: ``TOPIC_NOT_CREATED``.
     """
-    wanted = [NewTopic(topic.name, topic.partitions, 1) for topic in topics]
-    if not wanted:
-        return
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    await admin.start()
-    try:
-        answer = await admin.create_topics(wanted)
-    finally:
-        await admin.close()
-    for name, code, *_ in answer.topic_errors:
-        error = for_code(code)
-        if code and error is not TopicAlreadyExistsError:
-            raise Unavailable("TOPIC_NOT_CREATED", f"the broker did not create the topic {name}: {error.__name__}")
+    described = [Topic(topic.name, key="", holds="", partitions=topic.partitions) for topic in topics]
+    await kafka.create_topics(KafkaSettings(bootstrap_servers), described)
 
 
 def _program(folder: Path) -> Path:

@@ -1,0 +1,508 @@
+"""The consumer: handles each event once, in the order of its aggregate (RECORDS: Outbox and consumer)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+from aiokafka.errors import IllegalStateError, KafkaError
+from google.protobuf.message import DecodeError
+from opentelemetry import metrics
+
+from vitne.clock import Clock
+from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, VitneError
+from vitne.identifiers import UuidFactory
+from vitne.messaging import outbox
+from vitne.messaging.backoff import Backoff
+from vitne.messaging.headers import Message, Record, key_text, parse
+from vitne.messaging.kafka import AIOKAFKA, ConsumerClient, Kafka, KafkaSettings, Partition
+from vitne.messaging.outbox import Event
+from vitne.messaging.parked import Parked, Shelf
+from vitne.messaging.sequence import Place, place
+from vitne.messaging.topics import dead_topic, order_of
+from vitne.messaging.tracing import processing
+from vitne_api.events.v1 import events_pb2
+
+_LOG: Final = logging.getLogger(__name__)
+_METER: Final = metrics.get_meter("vitne.messaging")
+_MESSAGES: Final = _METER.create_counter(
+    "vitne.consumer.messages", "{message}", "messages by what became of them: handled, repeated, waiting, failed"
+)
+
+#: Applies an event in the transaction that is open on the connection. It may be called again for a message whose
+#: transaction did not commit, so what it does elsewhere must bear repetition.
+Handler = Callable[[asyncpg.Connection, Message], Awaitable[None]]
+
+#: What says that the message itself is at fault, however often it is tried. Everything else may mend itself.
+PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, UnicodeDecodeError)
+
+_DATABASE_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+#: ``ce_type`` of a dead letter.
+DEAD_LETTER_TYPE: Final = "vitne.dead_letter.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOptions:
+    """How the consumer paces itself.
+
+    Attributes:
+        batch: messages of a partition that share a transaction, at most.
+        poll_seconds: how long to wait for messages before looking at what else is due.
+        sweep_seconds: how often parked messages are looked at.
+    """
+
+    batch: int = 500
+    poll_seconds: float = 0.25
+    sweep_seconds: float = 1.0
+
+
+class _OffsetMoved(Exception):
+    """The offset in the database is not where this instance left it."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a transaction knows of the keys in it.
+
+    Attributes:
+        seen: last revision that took effect, by key.
+        failed: keys with a failed message: later ones wait.
+        waiting: keys with waiting messages and no failed one.
+        advanced: what to write back of ``seen``.
+        sweep: whether a waiting message may be due after this transaction.
+    """
+
+    seen: dict[str, int]
+    failed: set[str]
+    waiting: set[str]
+    advanced: dict[str, int] = field(default_factory=dict)
+    sweep: bool = False
+
+    def advance(self, message: Message) -> None:
+        """The message took effect."""
+        self.seen[message.key] = self.advanced[message.key] = message.revision
+        self.sweep = self.sweep or message.key in self.waiting
+
+
+class Consumer:
+    """Reads topics and applies their events to a database, each once.
+
+    Its offsets are rows in that database and move in the transaction of the effect;
+    Kafka's group, where there is one, only shares out the partitions.
+
+    * A revision that took effect is dropped; before one that is missing, the message
+      waits (in the database), and the key with it.
+    * A message that can't be handled (:data:`PERMANENT`) is parked, told to
+      ``<topic>.dead`` through the outbox, and later messages of its key wait behind it.
+    * Any other error is taken to mend itself: the partition is tried again from there, for ever.
+
+    Args:
+        name: of the consumer and its group; its offsets are kept under it.
+        topics: names of the topics.
+        pool: connections to the database that has the tables of ``sql/0001_messaging.sql``.
+        handler: see :data:`Handler`.
+        settings: of the cluster.
+        clock: for pauses, and when something was parked.
+        kafka: makes the client.
+        options: pace.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        topics: Sequence[str],
+        pool: asyncpg.Pool,
+        handler: Handler,
+        *,
+        settings: KafkaSettings,
+        clock: Clock,
+        kafka: Kafka = AIOKAFKA,
+        options: ConsumerOptions | None = None,
+    ) -> None:
+        self.name = name
+        self.topics = tuple(topics)
+        self._pool = pool
+        self._handler = handler
+        self._settings = settings
+        self._clock = clock
+        self._kafka = kafka
+        self._options = options or ConsumerOptions()
+        self._new_id = UuidFactory(clock)
+        self._shelf = Shelf(name)
+        self._positions: dict[Partition, int] = {}
+        self._next_sweep = 0.0
+
+    async def run(self) -> None:
+        """Consume until cancelled; outages of database and cluster are waited out."""
+        backoff = Backoff(self._clock)
+        while True:
+            self._positions.clear()
+            client = self._kafka.consumer(self._settings, self.topics, self.name if self._settings.groups else None)
+            try:
+                await client.start()
+                await self._consume(client, backoff)
+            except (OSError, TimeoutError, KafkaError) as error:
+                _LOG.warning("consumer %s lost the cluster, and tries again: %s", self.name, type(error).__name__)
+            finally:
+                await client.stop()
+            await backoff.wait()
+
+    async def _consume(self, client: ConsumerClient, backoff: Backoff) -> None:
+        options = self._options
+        while True:
+            fetched = await client.getmany(timeout_ms=int(options.poll_seconds * 1000), max_records=options.batch)
+            going = await asyncio.gather(
+                *(
+                    self._guarded(client, partition, self._take_fetched(client, partition, records))
+                    for partition, records in fetched.items()
+                )
+            )
+            going += [
+                await self._guarded(client, partition, self._restart(client, partition))
+                for partition in self._cut_partitions(client)
+            ]
+            if self._clock.monotonic() >= self._next_sweep:
+                going += await self._sweep(client)
+            if all(going):
+                backoff.reset()
+            else:
+                await backoff.wait()
+
+    async def _guarded(self, client: ConsumerClient, partition: Partition, work: Awaitable[bool]) -> bool:
+        """Do work on a partition; False when something failed that may mend itself, and is to be tried again."""
+        try:
+            if await work:
+                return True
+        except _OffsetMoved:
+            _LOG.info("consumer %s: another instance moved %s", self.name, partition)
+            _seek(client, partition, self._positions.pop(partition))
+            return False
+        except _DATABASE_ERRORS as error:
+            _LOG.warning("consumer %s lost its database, and tries again: %s", self.name, type(error).__name__)
+            _LOG.debug("what it was", exc_info=error)
+        if partition in self._positions:
+            _seek(client, partition, self._positions[partition])
+        return False
+
+    # Offsets
+
+    async def _take_fetched(self, client: ConsumerClient, partition: Partition, records: Sequence[Record]) -> bool:
+        """Handle what was fetched from a partition; when it is new here, first go to where the database says."""
+        if partition not in self._positions:
+            _seek(client, partition, records[0].offset)  # They must come again when the next line fails.
+            self._positions[partition] = await self._own_offset(partition)
+            _seek(client, partition, self._positions[partition])
+            return True
+        position = self._positions[partition]
+        due = [record for record in records if record.offset >= position]
+        if not due:  # The partition was taken away and given back: the client started at its beginning.
+            _seek(client, partition, position)
+            return True
+        return await self._take(partition, due)
+
+    async def _own_offset(self, partition: Partition) -> int:
+        """Where this consumer is in a partition; at the beginning when it never was there."""
+        async with self._pool.acquire() as conn:
+            await conn.execute(
+                """
+                INSERT INTO consumer_offset (consumer, topic, partition, next_offset) VALUES ($1, $2, $3, 0)
+                ON CONFLICT (consumer, topic, partition) DO NOTHING
+                """,
+                self.name,
+                partition.topic,
+                partition.partition,
+            )
+            offset: int = await conn.fetchval(
+                "SELECT next_offset FROM consumer_offset WHERE consumer = $1 AND topic = $2 AND partition = $3",
+                self.name,
+                partition.topic,
+                partition.partition,
+            )
+        return offset
+
+    async def _move_offset(self, conn: asyncpg.Connection, partition: Partition, expected: int, to: int) -> None:
+        moved = await conn.fetchval(
+            """
+            UPDATE consumer_offset SET next_offset = $5
+            WHERE consumer = $1 AND topic = $2 AND partition = $3 AND next_offset = $4 RETURNING true
+            """,
+            self.name,
+            partition.topic,
+            partition.partition,
+            expected,
+            to,
+        )
+        if not moved:
+            raise _OffsetMoved
+
+    def _cut_partitions(self, client: ConsumerClient) -> list[Partition]:
+        """Partitions that end before this consumer's offset: the cluster lost records."""
+        assigned = set(client.assignment())
+        ends = {partition: client.highwater(partition) for partition in self._positions if partition in assigned}
+        return [partition for partition, end in ends.items() if end is not None and end < self._positions[partition]]
+
+    async def _restart(self, client: ConsumerClient, partition: Partition) -> bool:
+        """Read a partition that was cut from its beginning; revisions that took effect are dropped on the way."""
+        _LOG.error(
+            "%s[%d] ends before offset %d, where consumer %s is: the cluster lost records; reading all that it has",
+            partition.topic,
+            partition.partition,
+            self._positions[partition],
+            self.name,
+        )
+        async with self._pool.acquire() as conn:
+            await self._move_offset(conn, partition, self._positions[partition], 0)
+        self._positions[partition] = 0
+        _seek(client, partition, 0)
+        return True
+
+    # Messages
+
+    async def _take(self, partition: Partition, records: Sequence[Record]) -> bool:
+        """Handle records in one transaction or, when that fails, each by itself as far as possible."""
+        try:
+            await self._transact(partition, records, alone=False)
+        except _OffsetMoved:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, one by one shows which message it comes from
+            _LOG.debug("a batch of %d failed, taking them one by one", len(records), exc_info=error)
+            return await self._transact(partition, records, alone=True)
+        return True
+
+    async def _transact(self, partition: Partition, records: Sequence[Record], *, alone: bool) -> bool:
+        """Handle records and move the offset behind those that were.
+
+        ``alone`` gives each a savepoint, so that one that fails takes no other with it;
+        without it, whatever the handler raises undoes them all.
+        """
+        position = reached = self._positions[partition]
+        done = True
+        async with self._pool.acquire() as conn, conn.transaction():
+            batch = await self._open(conn, partition, {key_text(record.key) for record in records})
+            for record in records:
+                done = await self._take_record(conn, batch, record, alone=alone)
+                if not done:
+                    break
+                reached = record.offset + 1
+            await self._store_seen(conn, partition.topic, batch)
+            await self._move_offset(conn, partition, position, reached)
+        self._positions[partition] = reached
+        if batch.sweep:
+            self._next_sweep = self._clock.monotonic()
+        return done
+
+    async def _take_record(self, conn: asyncpg.Connection, batch: _Batch, record: Record, *, alone: bool) -> bool:
+        """Do with a record what its revision asks for; False when it must be tried again."""
+        try:
+            message = parse(record)
+        except DataLoss as error:
+            await self._fail(conn, batch, record, None, error)
+            return True
+        order = order_of(message.topic)
+        seen = batch.seen.get(message.key, 0)
+        where = place(order, seen, message.revision)
+        if where is Place.SEEN:
+            self._count(message, "repeated")
+            return True
+        if where is Place.GAP or message.key in batch.failed:
+            if where is Place.GAP:
+                batch.sweep = True  # What is missing may be in this very batch.
+                _LOG.warning(
+                    "consumer %s: %s[%d]@%d has revision %d, but %d is missing before it: it waits",
+                    self.name,
+                    message.topic,
+                    message.partition,
+                    message.offset,
+                    message.revision,
+                    seen + 1,
+                )
+            await self._shelf.put(conn, record, message.revision, self._clock.now())
+            self._count(message, "waiting")
+            return True
+        return await self._apply(conn, batch, record, message, alone=alone)
+
+    async def _apply(
+        self, conn: asyncpg.Connection, batch: _Batch, record: Record, message: Message, *, alone: bool
+    ) -> bool:
+        if not alone:
+            with processing(self.name, message):
+                await self._handler(conn, message)
+        else:
+            try:
+                async with conn.transaction():
+                    with processing(self.name, message):
+                        await self._handler(conn, message)
+            except PERMANENT as error:
+                await self._fail(conn, batch, record, message.revision, _explained(error))
+                return True
+            except Exception as error:  # noqa: BLE001 - nothing may be skipped: it is tried again until it works
+                self._complain(message, error)
+                return False
+        batch.advance(message)
+        self._count(message, "handled")
+        return True
+
+    async def _fail(
+        self, conn: asyncpg.Connection, batch: _Batch, record: Record, revision: int | None, error: VitneError
+    ) -> None:
+        """Park a message that can't be handled, and tell the operators in the same transaction."""
+        now = self._clock.now()
+        key = key_text(record.key)
+        batch.failed.add(key)
+        await self._shelf.put(conn, record, revision, now, error)
+        letter = events_pb2.DeadLetter(
+            consumer=self.name,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=error.reason,
+            detail=error.message,
+            value=record.value or b"",
+            headers=[events_pb2.DeadLetter.Header(name=name, value=raw or b"") for name, raw in record.headers],
+        )
+        letter.at.FromDatetime(now)
+        topic = dead_topic(record.topic)
+        await outbox.append(
+            conn,
+            [
+                Event(
+                    topic=topic,
+                    key=key or "-",
+                    aggregate=f"{topic}/{key}",
+                    type=DEAD_LETTER_TYPE,
+                    source=f"/vitne/consumers/{self.name}",
+                    value=letter.SerializeToString(),
+                    time=now,
+                    id=self._new_id(),
+                )
+            ],
+        )
+        _MESSAGES.add(1, {"consumer": self.name, "topic": record.topic, "outcome": "failed"})
+        _LOG.error(
+            "consumer %s can't handle %s[%d]@%d (%s): it is parked, and its key waits for an operator",
+            self.name,
+            record.topic,
+            record.partition,
+            record.offset,
+            error.reason,
+        )
+
+    # What was parked
+
+    async def _sweep(self, client: ConsumerClient) -> list[bool]:
+        """Handle parked messages whose turn has come, in the partitions that are this instance's."""
+        self._next_sweep = self._clock.monotonic() + self._options.sweep_seconds
+        try:
+            rows = await self._pool.fetch(
+                "SELECT DISTINCT topic, partition FROM consumer_parked WHERE consumer = $1 AND state = 'waiting'",
+                self.name,
+            )
+        except _DATABASE_ERRORS:
+            return [False]
+        parked_at = {(row["topic"], row["partition"]) for row in rows}
+        ours = [each for each in self._positions if (each.topic, each.partition) in parked_at]
+        return [await self._guarded(client, partition, self._sweep_partition(partition)) for partition in ours]
+
+    async def _sweep_partition(self, partition: Partition) -> bool:
+        while True:
+            progress, done = False, True
+            async with self._pool.acquire() as conn, conn.transaction():
+                first = await self._shelf.due(conn, partition.topic, partition.partition, self._options.batch)
+                batch = await self._open(conn, partition, {parked.text_key for parked in first})
+                for parked in first:
+                    done = await self._retry(conn, batch, parked)
+                    if not done:
+                        break
+                    progress = True
+                await self._store_seen(conn, partition.topic, batch)
+            if not (progress and done):
+                return done
+
+    async def _retry(self, conn: asyncpg.Connection, batch: _Batch, parked: Parked) -> bool:
+        try:
+            message = parse(parked)
+        except DataLoss as error:
+            await self._fail(conn, batch, parked, None, error)
+            return True
+        if place(order_of(message.topic), batch.seen.get(message.key, 0), message.revision) is Place.NEXT:
+            if not await self._apply(conn, batch, parked, message, alone=True):
+                return False
+            if message.key in batch.failed:
+                return True
+        await self._shelf.remove(conn, parked)
+        return True
+
+    # Helpers
+
+    async def _open(self, conn: asyncpg.Connection, partition: Partition, keys: set[str]) -> _Batch:
+        """Take the partition for this transaction, and learn what is known of the keys."""
+        offset = await conn.fetchval(
+            "SELECT next_offset FROM consumer_offset WHERE consumer = $1 AND topic = $2 AND partition = $3 FOR UPDATE",
+            self.name,
+            partition.topic,
+            partition.partition,
+        )
+        if offset != self._positions[partition]:
+            raise _OffsetMoved
+        rows = await conn.fetch(
+            "SELECT key, revision FROM consumer_seen WHERE consumer = $1 AND topic = $2 AND key = ANY ($3)",
+            self.name,
+            partition.topic,
+            list(keys),
+        )
+        states = await self._shelf.states(conn, partition.topic, list(keys))
+        return _Batch(
+            seen={row["key"]: row["revision"] for row in rows},
+            failed={key for key, failed in states.items() if failed},
+            waiting={key for key, failed in states.items() if not failed},
+        )
+
+    async def _store_seen(self, conn: asyncpg.Connection, topic: str, batch: _Batch) -> None:
+        if batch.advanced:
+            await conn.execute(
+                """
+                INSERT INTO consumer_seen (consumer, topic, key, revision)
+                SELECT $1, $2, * FROM unnest($3::text[], $4::bigint[])
+                ON CONFLICT (consumer, topic, key) DO UPDATE SET revision = excluded.revision
+                """,
+                self.name,
+                topic,
+                list(batch.advanced),
+                list(batch.advanced.values()),
+            )
+
+    def _count(self, message: Message, outcome: str) -> None:
+        _MESSAGES.add(1, {"consumer": self.name, "topic": message.topic, "outcome": outcome})
+
+    def _complain(self, message: Message, error: Exception) -> None:
+        """Say where a handler failed. The text of a foreign error may hold content, so only its place is told."""
+        expected = isinstance(error, VitneError | OSError | TimeoutError)
+        _LOG.log(
+            logging.WARNING if expected else logging.ERROR,
+            "consumer %s failed at %s[%d]@%d and tries again: %s\n%s",
+            self.name,
+            message.topic,
+            message.partition,
+            message.offset,
+            error.reason if isinstance(error, VitneError) else type(error).__name__,
+            "" if expected else "".join(traceback.format_tb(error.__traceback__)),
+        )
+
+
+def _seek(client: ConsumerClient, partition: Partition, offset: int) -> None:
+    """Fetch from there next; a partition that was taken away meanwhile is no matter."""
+    with suppress(IllegalStateError):
+        client.seek(partition, offset)
+
+
+def _explained(error: Exception) -> VitneError:
+    if isinstance(error, VitneError):
+        return error
+    return DataLoss("UNDECODABLE", "the value is not the protobuf message that its type says")

@@ -1,0 +1,213 @@
+"""Kafka headers of an event: CloudEvents 1.0, binary mode.
+
+CloudEvents: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md,
+section 3.2, with the partitioning extension. Beside them ``ce_revision``, the
+aggregate's revision, and ``traceparent``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+from uuid import UUID
+
+import msgspec
+
+from vitne.clock import to_milliseconds
+from vitne.errors import DataLoss, InvalidArgument
+from vitne.identifiers import parse_uuid
+
+#: Headers as Kafka clients take and give them.
+KafkaHeaders = Sequence[tuple[str, bytes]]
+
+SPEC_VERSION: Final = "1.0"
+CONTENT_TYPE: Final = "application/protobuf"
+
+_REQUIRED: Final = (
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_time",
+    "ce_subject",
+    "ce_partitionkey",
+    "content-type",
+    "ce_revision",
+)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?Z\Z", re.ASCII)
+_REVISION = re.compile(r"[1-9]\d{0,17}\Z", re.ASCII)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z", re.ASCII)
+
+
+class Record(Protocol):
+    """A record as a Kafka client hands it over (``aiokafka.ConsumerRecord`` is one)."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> KafkaHeaders: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An event as it was received.
+
+    Attributes:
+        topic: where it was found.
+        partition: of the topic.
+        offset: in the partition.
+        key: the aggregate's id.
+        value: the protobuf message, serialised.
+        id: of the event; the same in a repetition.
+        type: ``ce_type``, says which protobuf message the value is.
+        source: which service says so, a URI reference.
+        time: when it happened, UTC, whole milliseconds.
+        revision: of the aggregate, from 1.
+        traceparent: of the span that made it, if any.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    id: UUID
+    type: str
+    source: str
+    time: datetime
+    revision: int
+    traceparent: str | None
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with ``Z`` and at most milliseconds (RECORDS: canonical bytes)."""
+    text = to_milliseconds(moment).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return text.removesuffix(".000") + "Z"
+
+
+def build(
+    *, event_id: UUID, source: str, type_: str, time: datetime, key: str, revision: int, traceparent: str | None
+) -> list[tuple[str, bytes]]:
+    """Headers of an event. Its subject and partition key are the record's key."""
+    headers = {
+        "ce_specversion": SPEC_VERSION,
+        "ce_id": str(event_id),
+        "ce_source": source,
+        "ce_type": type_,
+        "ce_time": format_time(time),
+        "ce_subject": key,
+        "ce_partitionkey": key,
+        "content-type": CONTENT_TYPE,
+        "ce_revision": str(revision),
+    }
+    if traceparent is not None:
+        headers["traceparent"] = traceparent
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
+def parse(record: Record) -> Message:
+    """Read a record strictly: every header of ours once, in the form that :func:`build` gives it.
+
+    Headers that are not ours are ignored, and so is a malformed ``traceparent``: it
+    says nothing about the event.
+
+    Raises:
+        DataLoss: ``BAD_HEADERS``, ``BAD_KEY`` or ``NO_VALUE``.
+    """
+    if record.value is None:
+        raise DataLoss("NO_VALUE", "a record without a value is no event: topics of Vitne are not compacted")
+    key = _text(record.key, "BAD_KEY", "the key")
+    texts: dict[str, str] = {}
+    for name, raw in record.headers:
+        if name not in _REQUIRED:
+            continue
+        if name in texts:
+            raise _bad(name, "is there twice")
+        texts[name] = _text(raw, "BAD_HEADERS", name)
+    for name in _REQUIRED:
+        if not texts.get(name):
+            raise _bad(name, "is missing")
+    if texts["ce_specversion"] != SPEC_VERSION:
+        raise _bad("ce_specversion", f"is not {SPEC_VERSION}")
+    if texts["content-type"] != CONTENT_TYPE:
+        raise _bad("content-type", f"is not {CONTENT_TYPE}")
+    if texts["ce_subject"] != key or texts["ce_partitionkey"] != key:
+        raise _bad("ce_subject", "or ce_partitionkey is not the record's key")
+    if not _REVISION.match(texts["ce_revision"]):
+        raise _bad("ce_revision", "is not a whole number from 1")
+    try:
+        event_id = parse_uuid(texts["ce_id"])
+    except InvalidArgument as error:
+        raise _bad("ce_id", "is not a UUID") from error
+    return Message(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=key,
+        value=record.value,
+        id=event_id,
+        type=texts["ce_type"],
+        source=texts["ce_source"],
+        time=_time(texts["ce_time"]),
+        revision=int(texts["ce_revision"]),
+        traceparent=_traceparent(record.headers),
+    )
+
+
+def key_text(key: bytes | None) -> str:
+    """A record's key as text, whatever it is; what is no UTF-8 becomes a replacement character."""
+    return (key or b"").decode(errors="replace").replace("\0", "\ufffd")
+
+
+def pack(headers: KafkaHeaders) -> bytes:
+    """Headers as they came, for keeping (MessagePack)."""
+    return msgspec.msgpack.encode([(name, raw) for name, raw in headers])
+
+
+def unpack(packed: bytes) -> list[tuple[str, bytes]]:
+    """The reverse of :func:`pack`."""
+    return msgspec.msgpack.decode(packed, type=list[tuple[str, bytes]])
+
+
+def _time(text: str) -> datetime:
+    if not _TIME.match(text):
+        raise _bad("ce_time", "is not RFC 3339 in UTC with Z and at most milliseconds")
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError as error:
+        raise _bad("ce_time", "is no date") from error
+
+
+def _traceparent(headers: KafkaHeaders) -> str | None:
+    found = [raw for name, raw in headers if name == "traceparent"]
+    if len(found) != 1:
+        return None
+    text = found[0].decode("ascii", errors="replace") if found[0] is not None else ""
+    return text if _TRACEPARENT.match(text) else None
+
+
+def _text(raw: bytes | None, reason: str, what: str) -> str:
+    try:
+        text = (raw or b"").decode()
+    except UnicodeDecodeError as error:
+        raise DataLoss(reason, f"{what} is not UTF-8") from error
+    if "\0" in text:  # PostgreSQL can't hold it.
+        raise DataLoss(reason, f"{what} holds a zero byte")
+    if what == "the key" and not text:
+        raise DataLoss(reason, "the key is missing")
+    return text
+
+
+def _bad(name: str, what: str) -> DataLoss:
+    return DataLoss("BAD_HEADERS", f"{name} {what}", field=name, rule="docs/events.md: headers")

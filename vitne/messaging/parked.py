@@ -1,0 +1,233 @@
+"""Messages that wait: failed ones, those behind them, and those before which a revision is missing.
+
+The functions without underscore and outside :class:`Shelf` are the operator's:
+each runs in a transaction of its caller's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from vitne.errors import NotFound, VitneError
+from vitne.messaging.headers import KafkaHeaders, Record, key_text, pack, unpack
+from vitne.messaging.sequence import Order
+from vitne.messaging.topics import order_of
+
+#: States of a parked message.
+FAILED: Final = "failed"
+WAITING: Final = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A parked message. It is a :class:`~vitne.messaging.headers.Record`, as it came.
+
+    Attributes:
+        state: ``failed`` or ``waiting``.
+        reason: of the error, when it failed.
+        detail: the error's message.
+        revision: of the aggregate; None when the headers do not parse.
+        text_key: the key as text.
+        parked_at: when it was put here.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: KafkaHeaders
+    state: str
+    reason: str
+    detail: str
+    revision: int | None
+    text_key: str
+    parked_at: datetime
+
+
+async def list_parked(conn: asyncpg.Connection, consumer: str, *, limit: int = 100) -> list[Parked]:
+    """What is parked for a consumer: failed messages first, oldest first."""
+    rows = await conn.fetch(
+        """
+        SELECT * FROM consumer_parked WHERE consumer = $1
+        ORDER BY state, parked_at, topic, partition, "offset" LIMIT $2
+        """,
+        consumer,
+        limit,
+    )
+    return [_from_row(row) for row in rows]
+
+
+async def replay(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> None:
+    """Have the consumer try a failed message again (within a second or so).
+
+    Raises:
+        NotFound: ``NOT_PARKED``.
+    """
+    await _lock(conn, consumer, topic, partition)
+    found = await conn.fetchval(
+        """
+        UPDATE consumer_parked SET state = 'waiting', reason = '', detail = ''
+        WHERE consumer = $1 AND topic = $2 AND partition = $3 AND "offset" = $4 RETURNING true
+        """,
+        consumer,
+        topic,
+        partition,
+        offset,
+    )
+    if not found:
+        raise _not_parked(topic, partition, offset)
+
+
+async def drop(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> None:
+    """Give a failed message up: it counts as seen, and those behind it go on.
+
+    Raises:
+        NotFound: ``NOT_PARKED``.
+    """
+    await _lock(conn, consumer, topic, partition)
+    row = await conn.fetchrow(
+        """
+        DELETE FROM consumer_parked
+        WHERE consumer = $1 AND topic = $2 AND partition = $3 AND "offset" = $4 RETURNING key, revision
+        """,
+        consumer,
+        topic,
+        partition,
+        offset,
+    )
+    if row is None:
+        raise _not_parked(topic, partition, offset)
+    if row["revision"] is not None:
+        await skip(conn, consumer, topic, row["key"], row["revision"])
+
+
+async def skip(conn: asyncpg.Connection, consumer: str, topic: str, key: str, revision: int) -> None:
+    """Count all revisions of a key up to this one as seen: for those that are lost and will never come."""
+    await conn.execute(
+        """
+        INSERT INTO consumer_seen AS s (consumer, topic, key, revision) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (consumer, topic, key) DO UPDATE SET revision = greatest(s.revision, excluded.revision)
+        """,
+        consumer,
+        topic,
+        key,
+        revision,
+    )
+
+
+class Shelf:
+    """One consumer's parked messages, as the consumer handles them."""
+
+    def __init__(self, consumer: str) -> None:
+        self._consumer = consumer
+
+    async def states(self, conn: asyncpg.Connection, topic: str, keys: list[str]) -> dict[str, bool]:
+        """Which of the keys have parked messages: true when one of them failed, so that later ones wait."""
+        rows = await conn.fetch(
+            """
+            SELECT key, bool_or(state = 'failed') AS failed FROM consumer_parked
+            WHERE consumer = $1 AND topic = $2 AND key = ANY ($3) GROUP BY key
+            """,
+            self._consumer,
+            topic,
+            keys,
+        )
+        return {row["key"]: row["failed"] for row in rows}
+
+    async def put(
+        self,
+        conn: asyncpg.Connection,
+        record: Record,
+        revision: int | None,
+        at: datetime,
+        error: VitneError | None = None,
+    ) -> None:
+        """Park a message: failed with an error, waiting without."""
+        await conn.execute(
+            """
+            INSERT INTO consumer_parked (consumer, topic, partition, "offset", key, revision, state, reason, detail,
+                                         raw_key, value, headers, parked_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+            ON CONFLICT (consumer, topic, partition, "offset")
+            DO UPDATE SET state = excluded.state, reason = excluded.reason, detail = excluded.detail
+            """,
+            self._consumer,
+            record.topic,
+            record.partition,
+            record.offset,
+            key_text(record.key),
+            revision,
+            WAITING if error is None else FAILED,
+            "" if error is None else error.reason,
+            "" if error is None else error.message,
+            record.key,
+            record.value,
+            pack(record.headers),
+            at,
+        )
+
+    async def due(self, conn: asyncpg.Connection, topic: str, partition: int, limit: int) -> list[Parked]:
+        """The first waiting message of each key, where no message of the key failed and no revision is missing."""
+        rows = await conn.fetch(
+            """
+            SELECT DISTINCT ON (key) p.* FROM consumer_parked AS p
+                LEFT JOIN consumer_seen AS s USING (consumer, topic, key)
+            WHERE consumer = $1 AND topic = $2 AND p.partition = $3 AND p.state = 'waiting'
+              AND (p.revision IS NULL OR p.revision <= coalesce(s.revision, 0) + 1 OR NOT $4)
+              AND NOT EXISTS (SELECT FROM consumer_parked AS f WHERE f.consumer = p.consumer AND f.topic = p.topic
+                                                                 AND f.key = p.key AND f.state = 'failed')
+            ORDER BY key, p.revision NULLS FIRST, p."offset" LIMIT $5
+            """,
+            self._consumer,
+            topic,
+            partition,
+            order_of(topic) is Order.GAPLESS,
+            limit,
+        )
+        return [_from_row(row) for row in rows]
+
+    async def remove(self, conn: asyncpg.Connection, parked: Parked) -> None:
+        """It was handled, or is not needed."""
+        await conn.execute(
+            'DELETE FROM consumer_parked WHERE consumer = $1 AND topic = $2 AND partition = $3 AND "offset" = $4',
+            self._consumer,
+            parked.topic,
+            parked.partition,
+            parked.offset,
+        )
+
+
+async def _lock(conn: asyncpg.Connection, consumer: str, topic: str, partition: int) -> None:
+    """Keep the consumer off its partition until the transaction ends."""
+    await conn.execute(
+        "SELECT FROM consumer_offset WHERE consumer = $1 AND topic = $2 AND partition = $3 FOR UPDATE",
+        consumer,
+        topic,
+        partition,
+    )
+
+
+def _from_row(row: asyncpg.Record) -> Parked:
+    return Parked(
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["offset"],
+        key=row["raw_key"],
+        value=row["value"],
+        headers=unpack(row["headers"]),
+        state=row["state"],
+        reason=row["reason"],
+        detail=row["detail"],
+        revision=row["revision"],
+        text_key=row["key"],
+        parked_at=row["parked_at"],
+    )
+
+
+def _not_parked(topic: str, partition: int, offset: int) -> NotFound:
+    return NotFound("NOT_PARKED", f"no message of this consumer is parked at {topic}[{partition}]@{offset}")

@@ -1,0 +1,54 @@
+"""The trace that travels with an event: W3C ``traceparent`` (https://www.w3.org/TR/trace-context/)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from vitne.messaging.headers import Message
+
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+_TRACER: Final = trace.get_tracer("vitne.messaging")
+
+
+def current_traceparent() -> str | None:
+    """``traceparent`` of the span that is active now, None when there is none."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def processing(consumer: str, message: Message) -> Iterator[Span]:
+    """A span for the handling of a message, child of the one that made the event (OTel messaging conventions).
+
+    Identifiers only: neither key nor value go into it.
+    """
+    carrier = {"traceparent": message.traceparent} if message.traceparent else {}
+    with _TRACER.start_as_current_span(
+        f"process {message.topic}",
+        context=_PROPAGATOR.extract(carrier),
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "kafka",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": message.topic,
+            "messaging.destination.partition.id": str(message.partition),
+            "messaging.kafka.offset": message.offset,
+            "messaging.message.id": str(message.id),
+            "messaging.consumer.group.name": consumer,
+        },
+        record_exception=False,  # An exception's text may say more than an identifier.
+        set_status_on_exception=False,
+    ) as span:
+        try:
+            yield span
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(Status(StatusCode.ERROR))
+            raise
