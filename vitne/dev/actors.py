@@ -42,6 +42,10 @@ class Organisation:
         self.issuer: issuer_pb2_grpc.IssuerServiceAsyncStub = issuer_pb2_grpc.IssuerServiceStub(channels["issuer"])
         self.ledger: ledger_pb2_grpc.LedgerServiceAsyncStub = ledger_pb2_grpc.LedgerServiceStub(channels["ledger"])
 
+    async def access_token(self) -> str:
+        """The organisation's access token, as another client of its would get one; empty for nobody's."""
+        return "" if self.tokens is None else await self.tokens.token()
+
     async def issue(self, request: issuer_pb2.IssueRequest) -> issuer_pb2.IssueResponse:
         """``Issue``; refusals are raised as :class:`~vitne.errors.VitneError`."""
         try:

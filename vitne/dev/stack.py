@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -24,7 +25,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.credentials.status_list import verify_token
-from vitne.dev.broker import EmbeddedBroker, TopicSpec, create_topics
+from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
 from vitne.dev.ports import LOOPBACK, free_ports
@@ -32,7 +33,8 @@ from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.processes import ManagedProcess
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import OrganisationId
-from vitne.messaging.topics import dead_topic, fixed_topics, hub_topic
+from vitne.messaging.kafka import KafkaSettings, create_topics
+from vitne.messaging.topics import dead_topic, describe, fixed_topics, hub_topic
 from vitne_api.credential.v1 import credential_pb2
 
 #: What access tokens for the services name as ``aud``.
@@ -252,10 +254,9 @@ class Stack:
         await process.wait_ready(lambda: self._ready(metadata), READY_SECONDS)
 
     async def _create_topics(self) -> None:
-        topics = [TopicSpec(topic.name, topic.partitions) for topic in fixed_topics()]
-        topics += [TopicSpec(dead_topic(topic.name)) for topic in fixed_topics()]
-        topics += [TopicSpec(self.hub_topic()), TopicSpec(dead_topic(self.hub_topic()))]
-        await create_topics(self.kafka, topics)
+        topics = [*fixed_topics(), describe(self.hub_topic())]
+        topics += [describe(dead_topic(topic.name)) for topic in topics]
+        await create_topics(KafkaSettings(self.kafka), topics)
 
     async def _migrate(self) -> None:
         await asyncio.gather(*(self._run(service, f"services.{service}", "migrate") for service in DATABASES))
@@ -315,6 +316,26 @@ class Stack:
     def allow_rule(self) -> str:
         """Where the status lists are really fetched in this stack."""
         return f"{STATUS_BASE}={self.http_url('ledger')}/"
+
+    def write_environment(self) -> Path:
+        """A file for a shell to source: the addresses, and a client of each kind, for the examples in docs/."""
+        provider, authority = self.cases.providers["uio"].message.id, self.cases.authorities[0].id
+        values = {f"VITNE_{service.upper()}": self.grpc_address(service) for service in SERVICES if service != "portal"}
+        values |= {f"VITNE_{service.upper()}_URL": self.http_url(service) for service in SERVICES}
+        values |= {
+            "VITNE_IDENTITY_URL": self.identity_url,
+            "VITNE_AUDIENCE": AUDIENCE,
+            "VITNE_KAFKA": self.kafka,
+            "VITNE_HUB_TOPIC": self.hub_topic(),
+            "VITNE_ALLOW_RULE": self.allow_rule(),
+        }
+        for name, organisation in (("PROVIDER", provider), ("AUTHORITY", authority), ("HUB", self.cases.hub)):
+            values[f"VITNE_{name}"] = organisation
+            values[f"VITNE_{name}_CLIENT"] = self.clients[organisation].client_id
+            values[f"VITNE_{name}_KEY_FILE"] = str(self.clients[organisation].key_file)
+        path = self.folder / "environment"
+        path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
+        return path
 
     def _process(self, name: str, module: str, *arguments: str) -> ManagedProcess:
         argv = [sys.executable, "-m", module, *arguments]

@@ -1,0 +1,145 @@
+"""``python -m vitne.dev``: the embedded stack, and the demonstration that runs on it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from vitne.dev.actors import Actors
+from vitne.dev.demo import Demo
+from vitne.dev.narrator import ExpectationFailed, Narrator
+from vitne.dev.stack import SERVICES, Stack
+from vitne.errors import VitneError
+from vitne.runtime.status import error_from_rpc
+
+#: Where state lives when VITNE_HOME does not say otherwise.
+DEFAULT_HOME: Final = Path(".vitne")
+#: A Node program gets this long to read seven credentials; group formation takes some seconds of it.
+INTEROP_SECONDS: Final = 120
+
+
+async def demo(folder: Path) -> None:
+    """Run the whole job, print what happened, end."""
+    started = time.monotonic()
+    narrator = Narrator()
+    async with AsyncExitStack() as exits:
+        stack = await exits.enter_async_context(Stack(folder, progress=_starting))
+        actors = await exits.enter_async_context(Actors(stack))
+        print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(folder)})")
+        await Demo(stack, actors, narrator, exits).run()
+    print(f"\nDone: {narrator.held} expectations held, in {time.monotonic() - started:.1f} s.")
+
+
+async def up(folder: Path) -> None:
+    """Start the stack, fill it with the demonstration's data, print where it is, run until Ctrl-C."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with AsyncExitStack() as exits:
+        stack = await exits.enter_async_context(Stack(folder, progress=_starting))
+        actors = await exits.enter_async_context(Actors(stack))
+        filled = Demo(stack, actors, Narrator(quiet=True), exits)
+        await filled.fill()
+        learner = filled.learner
+        print("\nVitne is running, with the demonstration's data.\n")
+        for service in SERVICES:
+            print(f"  {service:<9} pages {stack.http_url(service)}/   gRPC {stack.grpc_address(service)}")
+        print(f"  {'identity':<9} pages {stack.identity_url}/   (the development token issuer)")
+        print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
+        name = f"{learner.given_name} {learner.family_name}"
+        print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")
+        print(f"  Logs, traces and the clients' keys: {_shown(folder)}")
+        environment = stack.write_environment()
+        print(f"  For the examples in docs/:  source {_shown(environment)}")
+        print("\nCtrl-C ends it.", flush=True)
+        await stopped.wait()
+        print("\nStopping ...", flush=True)
+    print("Stopped.")
+
+
+async def interop(folder: Path) -> None:
+    """Let a program in another language read the hub's topic and fetch by handle."""
+    node = shutil.which("node")
+    if node is None:
+        raise ExpectationFailed("node is not on the PATH: this target needs Node 20 or newer")
+    async with AsyncExitStack() as exits:
+        stack = await exits.enter_async_context(Stack(folder, progress=_starting))
+        actors = await exits.enter_async_context(Actors(stack))
+        job = Demo(stack, actors, Narrator(quiet=True), exits)
+        await job.accredit()
+        await job.issue()
+        await job.aggregate()
+        token = await actors.organisation(job.cases.hub).access_token()
+        arguments = ["--bootstrap", stack.kafka, "--topic", stack.hub_topic(), "--issuer", stack.grpc_address("issuer")]
+        arguments += ["--token", token, "--expect", str(len(job.issued))]
+        process = await asyncio.create_subprocess_exec(node, "tests/interop/subscribe.mjs", *arguments)
+        try:
+            code = await asyncio.wait_for(process.wait(), INTEROP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            raise ExpectationFailed(f"the Node program was not done after {INTEROP_SECONDS} s") from None
+        if code:
+            raise ExpectationFailed(f"the Node program ended with {code}")
+    print("A Node program, given the protos and the topic's description, read and fetched them all.")
+
+
+_COMMANDS: Final[dict[str, Callable[[Path], Coroutine[None, None, None]]]] = {
+    "demo": demo,
+    "up": up,
+    "interop": interop,
+}
+
+
+def main() -> int:
+    """The command line; 0 when everything held, 1 with a plain reason when something did not."""
+    parser = argparse.ArgumentParser(prog="python -m vitne.dev", description=__doc__)
+    parser.add_argument("command", choices=sorted(_COMMANDS), help="demo: run the job and end; up: keep running")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=Path(os.environ.get("VITNE_HOME") or DEFAULT_HOME),
+        help="folder for all state (VITNE_HOME; default: %(default)s)",
+    )
+    arguments = parser.parse_args()
+    folder: Path = arguments.home / arguments.command
+    try:
+        asyncio.run(_COMMANDS[arguments.command](folder))
+    except ExpectationFailed as error:
+        return _failed(str(error), folder)
+    except grpc.aio.AioRpcError as error:
+        return _failed(str(error_from_rpc(error)), folder)
+    except VitneError as error:
+        return _failed(str(error), folder)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _failed(reason: str, folder: Path) -> int:
+    print(f"\nFAILED: {reason}\n(logs: {_shown(folder / 'logs')})", file=sys.stderr)
+    return 1
+
+
+def _starting(what: str) -> None:
+    print(f"starting {what} …", flush=True)
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be told from here."""
+    absolute = path.resolve()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
