@@ -68,7 +68,8 @@ def chooser(disclosed: Any) -> Callable[[ClaimPath], bool]:
                 node = node[step] if step < len(node) else None
             else:
                 return False
-        return bool(node) or isinstance(node, dict | list)
+        # The reference takes {} and [] as "yes" for an array's element, and as "no" for a member.
+        return bool(node) or (isinstance(path[-1], int) and node not in (None, False))
 
     return choose
 

@@ -31,8 +31,7 @@ ED25519: Final = "Ed25519"
 #: The older, polymorphic name of the same (RFC 8037); accepted only where an allow-list names it.
 EDDSA: Final = "EdDSA"
 
-#: Longest compact JWS that is parsed, in characters: room for a status list of a
-#: million two-bit entries that compress badly.
+#: Longest compact JWS that is parsed unless the caller says otherwise, in characters.
 MAX_JWS_LENGTH: Final = 1_000_000
 #: Longest protected header, in base64url characters; ours have about 150.
 MAX_HEADER_LENGTH: Final = 4_096

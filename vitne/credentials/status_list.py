@@ -30,6 +30,8 @@ MEDIA_TYPE: Final = "application/statuslist+jwt"
 #: Largest list that is unpacked, in bytes: four million statuses of two bits.
 #: Compressed zeros shrink a thousandfold, so the bound is on what comes out.
 MAX_PACKED_BYTES: Final = 1 << 20
+#: Longest token that is read, in characters: a list of that size that does not compress at all.
+MAX_TOKEN_LENGTH: Final = 2 * MAX_PACKED_BYTES
 #: The highest level, as section 4.1 recommends. It takes some 30 ms for 131,072
 #: two-bit statuses of which a fifth are set, and far less for sparse lists.
 COMPRESSION_LEVEL: Final = 9
@@ -192,7 +194,7 @@ def verify_token(
             ``STATUS_LIST_MALFORMED``, ``STATUS_LIST_TOO_LARGE``.
         Unavailable: ``STATUS_LIST_STALE`` when it has expired, ``STATUS_LIST_FUTURE`` when it is of a later time.
     """
-    jws = parse_jws(token, algorithms=(ES256,), types=(JWT_TYPE,), field="status_list")
+    jws = parse_jws(token, algorithms=(ES256,), types=(JWT_TYPE,), max_length=MAX_TOKEN_LENGTH, field="status_list")
     key = find_key(jws.header.key_id)
     if key is None:
         raise InvalidArgument(
