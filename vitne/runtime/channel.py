@@ -103,21 +103,21 @@ class _Base:
         return call
 
 
-class _UnaryUnary(_Base, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]  # grpcio ships no types
+class _UnaryUnary(_Base, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         return await self._call(continuation, details, request, unary=True)
 
 
-class _UnaryStream(_Base, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]  # grpcio ships no types
+class _UnaryStream(_Base, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         return await self._call(continuation, details, request, unary=False)
 
 
-class _StreamUnary(_Base, grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[misc]  # grpcio ships no types
+class _StreamUnary(_Base, grpc.aio.StreamUnaryClientInterceptor):
     async def intercept_stream_unary(self, continuation: Callable[..., Any], details: Any, requests: Any) -> Any:
         return await self._call(continuation, details, requests, unary=False)
 
 
-class _StreamStream(_Base, grpc.aio.StreamStreamClientInterceptor):  # type: ignore[misc]  # grpcio ships no types
+class _StreamStream(_Base, grpc.aio.StreamStreamClientInterceptor):
     async def intercept_stream_stream(self, continuation: Callable[..., Any], details: Any, requests: Any) -> Any:
         return await self._call(continuation, details, requests, unary=False)

@@ -6,6 +6,7 @@ variable ends the process at the start with the variable's name.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -28,6 +29,9 @@ DEFAULT_SHUTDOWN_GRACE_SECONDS: Final = 10.0
 DEFAULT_DATABASE_CONNECTIONS: Final = 10
 #: Exit code of a process whose settings are wrong (as argparse's for wrong arguments).
 EXIT_WRONG_SETTINGS: Final = 2
+
+
+_UNREADABLE = re.compile(r'field "(\w+)"')
 
 
 def _check_address(text: str) -> str:
@@ -108,13 +112,17 @@ def load(kind: type[S], **values: Any) -> S:
     try:
         return kind(**values)
     except (ValidationError, SettingsError) as error:
-        for line in explain(error) if isinstance(error, ValidationError) else [str(error)]:
+        for line in explain(error):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(EXIT_WRONG_SETTINGS) from None
 
 
-def explain(error: ValidationError) -> list[str]:
+def explain(error: ValidationError | SettingsError) -> list[str]:
     """One line for each wrong variable: its name and what is wrong; never its value, which may be a secret."""
+    if isinstance(error, SettingsError):
+        # Lists and tables are written as JSON; pydantic tells only in words which one is none.
+        field = _UNREADABLE.search(str(error))
+        return [f"{PREFIX}{field[1].upper()}: must be JSON" if field else str(error)]
     lines = []
     for entry in error.errors(include_input=False, include_url=False, include_context=False):
         name, *inner = [str(part) for part in entry["loc"]] or ["settings"]

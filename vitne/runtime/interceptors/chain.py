@@ -64,7 +64,7 @@ class Malformed:
 _MALFORMED = Malformed()
 
 
-class Chain(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio ships no types
+class Chain(grpc.aio.ServerInterceptor):
     """Surrounds every method with interceptors, the first one outermost."""
 
     def __init__(self, interceptors: Sequence[Interceptor]) -> None:
