@@ -1,0 +1,42 @@
+"""``python -m services.issuer serve|migrate``."""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+
+from services.issuer.settings import IssuerSettings
+from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, serve
+from vitne.errors import VitneError
+from vitne.runtime.database import migrate
+from vitne.runtime.main import EXIT_FAILED, cli
+from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load
+
+DESCRIPTION = "Decides, issues and signs credentials; keeps learners' data encrypted; serves hubs."
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; answers the exit code."""
+    code = cli("issuer", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=IssuerSettings, arguments=arguments)
+    return _migrate_keys() if arguments == ["migrate"] and code == 0 else code
+
+
+def _migrate_keys() -> int:
+    """Bring the second database, that of learners' keys, to this release's schema."""
+    dsn = load(IssuerSettings).learner_keys_dsn
+    if not dsn:
+        sys.stderr.write("VITNE_LEARNER_KEYS_DSN: must be set\n")
+        return EXIT_WRONG_SETTINGS
+    try:
+        applied = uvloop.run(migrate(dsn, KEY_MIGRATIONS))
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    for migration in applied:
+        sys.stdout.write(f"applied {migration}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

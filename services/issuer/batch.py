@@ -1,0 +1,179 @@
+"""A batch: read and checked while it arrives, issued after its end, answered item by item."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from services.issuer.admission import Order, admit
+from services.issuer.issuance import Stored
+from vitne.clock import Clock
+from vitne.errors import InvalidArgument, ResourceExhausted, VitneError
+from vitne.identifiers import OrganisationId
+from vitne.runtime.interceptors.errors import as_vitne_error
+from vitne.runtime.rules import check_rules
+from vitne.runtime.status import errors_to_status
+from vitne_api.issuer.v1 import issuer_pb2 as issuer
+
+#: Most items of a batch.
+MAX_ITEMS: Final = 10_000
+#: Most bytes of all items together: 64 MiB. Items are held in memory until the client has sent them all.
+MAX_BYTES: Final = 64 << 20
+#: Items that are on the road at a time: enough that one group is decided while another is committed.
+WINDOW: Final = 1_000
+
+#: How one order becomes a credential.
+Issue: TypeAlias = Callable[[Order], Coroutine[Any, Any, Stored]]
+
+
+class Batch:
+    """One call of IssueBatch.
+
+    Args:
+        provider: the caller's organisation.
+        issue: the road of one order; what it raises is that item's answer.
+        clock: for the checks of dates.
+    """
+
+    def __init__(self, provider: OrganisationId, issue: Issue, clock: Clock) -> None:
+        self._provider = provider
+        self._issue = issue
+        self._clock = clock
+        self._request_id: UUID | None = None
+        self._item_ids: set[str] = set()
+        self._orders: dict[str, Order] = {}
+        self._items = self._bytes = 0
+
+    async def answer(
+        self, requests: AsyncIterable[issuer.IssueBatchRequest]
+    ) -> AsyncGenerator[issuer.IssueBatchResponse, None]:
+        """Answer every item, as ``issuer.proto`` says, then sum up.
+
+        Raises:
+            InvalidArgument: ``BATCH_HEADER_MISSING``, ``BATCH_HEADER_REPEATED``, ``BATCH_PART_MISSING``, or a rule of
+                the header; the whole batch is refused, and nothing of it was issued.
+            ResourceExhausted: ``BATCH_TOO_LARGE``, likewise.
+        """
+        issued = refused = 0
+        async for request in requests:
+            try:
+                self._take(request)
+            except _Refused as refusal:
+                refused += 1
+                yield _refusal(refusal.item_id, refusal.error)
+        if self._request_id is None:
+            raise _out_of_order("BATCH_HEADER_MISSING", "the batch has no header", "header")
+        async with aclosing(self._run()) as outcomes:
+            async for item_id, outcome in outcomes:
+                if isinstance(outcome, VitneError):
+                    refused += 1
+                    yield _refusal(item_id, outcome)
+                else:
+                    issued += 1
+                    result = issuer.BatchResult(item_id=item_id, credential=outcome.credential.message())
+                    yield issuer.IssueBatchResponse(result=result)
+        yield issuer.IssueBatchResponse(summary=issuer.BatchSummary(issued=issued, refused=refused))
+
+    def _take(self, request: issuer.IssueBatchRequest) -> None:
+        """Take one message in.
+
+        Raises:
+            _Refused: what needs no state speaks against the item.
+            VitneError: against the batch.
+        """
+        part = request.WhichOneof("part")
+        if part == "header" and self._request_id is None:
+            check_rules(request.header, "header")
+            self._request_id = UUID(request.header.request_id)
+        elif part == "header":
+            raise _out_of_order("BATCH_HEADER_REPEATED", "a batch has one header", "header")
+        elif part != "item":
+            raise _out_of_order("BATCH_PART_MISSING", "a message holds neither header nor item", "part")
+        elif self._request_id is None:
+            raise _out_of_order("BATCH_HEADER_MISSING", "the first message must be the header", "item")
+        else:
+            self._bytes += request.ByteSize()
+            if self._items == MAX_ITEMS or self._bytes > MAX_BYTES:
+                raise _too_large()
+            path = f"items[{self._items}]"
+            self._items += 1
+            try:
+                self._orders[request.item.item_id] = self._admit(request.item, path, self._request_id)
+            except VitneError as error:
+                raise _Refused(request.item.item_id, error) from error
+
+    def _admit(self, item: issuer.BatchItem, path: str, request_id: UUID) -> Order:
+        check_rules(item, path)
+        if item.item_id in self._item_ids:
+            raise InvalidArgument(
+                "DUPLICATE_ITEM_ID",
+                "an earlier item of the batch has the same item_id; this one is not issued",
+                field=f"{path}.item_id",
+                rule="item_id is unique in the batch",
+                remedy="give every item an id of its own",
+            )
+        self._item_ids.add(item.item_id)
+        return admit(
+            item.issuance,
+            provider=self._provider,
+            request_id=request_id,
+            item_id=item.item_id,
+            now=self._clock.now(),
+            prefix=f"{path}.issuance",
+        )
+
+    async def _run(self) -> AsyncGenerator[tuple[str, Stored | VitneError], None]:
+        """Issue all orders, at most :data:`WINDOW` at a time, and answer each as it completes."""
+        done: asyncio.Queue[tuple[str, Stored | VitneError]] = asyncio.Queue()
+        waiting = iter(self._orders.items())
+
+        async def work() -> None:
+            for item_id, order in waiting:
+                try:
+                    done.put_nowait((item_id, await self._issue(order)))
+                except Exception as error:  # noqa: BLE001 - one bad item never fails its neighbours
+                    done.put_nowait((item_id, as_vitne_error(error)))
+
+        workers = [asyncio.create_task(work()) for _ in range(min(WINDOW, len(self._orders)))]
+        try:
+            for _ in range(len(self._orders)):
+                yield await done.get()
+        finally:
+            # If the client went away, what was stored by now is completed in the background.
+            for worker in workers:
+                worker.cancel()
+
+
+class _Refused(Exception):
+    """An item that is refused at once."""
+
+    def __init__(self, item_id: str, error: VitneError) -> None:
+        super().__init__(error.reason)
+        self.item_id = item_id
+        self.error = error
+
+
+def _refusal(item_id: str, error: VitneError) -> issuer.IssueBatchResponse:
+    return issuer.IssueBatchResponse(result=issuer.BatchResult(item_id=item_id, error=errors_to_status(error)))
+
+
+def _out_of_order(reason: str, message: str, field: str) -> InvalidArgument:
+    return InvalidArgument(
+        reason,
+        message,
+        field=field,
+        rule="a batch is one header, then items",
+        remedy="send the header first, then only items, then close your side",
+    )
+
+
+def _too_large() -> ResourceExhausted:
+    return ResourceExhausted(
+        "BATCH_TOO_LARGE",
+        "the batch has too many items or bytes; nothing of it was issued",
+        rule=f"at most {MAX_ITEMS} items and {MAX_BYTES} bytes",
+        remedy="split it into several batches, each with a request id of its own",
+    )

@@ -1,0 +1,63 @@
+"""The events that the issuer tells (RECORDS: Events): identifiers, never content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from vitne.canonical import b64url
+from vitne.clock import Clock
+from vitne.identifiers import OrganisationId
+from vitne.merkle import leaves
+from vitne.messaging import topics
+from vitne.messaging.outbox import Event
+from vitne_api.events.v1 import events_pb2
+
+#: ``ce_source`` of everything the issuer says.
+SOURCE: Final = "/vitne/issuer"
+#: ``ce_type`` of a leaf for the log.
+LEAF: Final = "vitne.log.leaf.v1"
+#: ``ce_type`` of a notice to a hub.
+NOTICE: Final = "vitne.hub.notice.v1"
+
+
+class Events:
+    """Makes events.
+
+    Args:
+        clock: for their time.
+        new_id: makes their UUIDv7.
+    """
+
+    def __init__(self, clock: Clock, new_id: Callable[[], UUID]) -> None:
+        self._clock = clock
+        self._new_id = new_id
+
+    def leaf(self, digest: bytes) -> Event:
+        """An artefact's digest (32 bytes), for the log."""
+        key = b64url(digest)
+        message = events_pb2.LeafSubmitted(leaf=leaves.Issued(digest).to_bytes())
+        return self._event(topics.ISSUER_LEAVES, key, f"leaf:{key}", LEAF, message.SerializeToString())
+
+    def notice(
+        self, notice: events_pb2.HubNotice.ValueType, *, hub: str, pseudonym: str, handle: str, kind: str, provider: str
+    ) -> Event:
+        """A notice about a credential to a hub, in the names that the hub knows."""
+        message = events_pb2.HubCredentialNotice(
+            notice=notice, handle=handle, pseudonym=pseudonym, kind=kind, provider=provider
+        )
+        topic = topics.hub_topic(OrganisationId.parse(hub))
+        return self._event(topic, pseudonym, f"hub:{hub}:{pseudonym}", NOTICE, message.SerializeToString())
+
+    def _event(self, topic: str, key: str, aggregate: str, type_: str, value: bytes) -> Event:
+        return Event(
+            topic=topic,
+            key=key,
+            aggregate=aggregate,
+            type=type_,
+            source=SOURCE,
+            value=value,
+            time=self._clock.now(),
+            id=self._new_id(),
+        )

@@ -1,0 +1,344 @@
+"""Hubs: who is registered where, what their topics are told, what they may fetch.
+
+A hub is told of a credential under names of its own (pseudonym and handle), so that
+two hubs can't link a learner. Whoever issues, and whoever registers or withdraws, locks
+the learner's row first: whichever comes second sees what the first did, so no notice is
+lost and none is doubled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from services.issuer.crypto import IndexKey
+from services.issuer.events import Events
+from services.issuer.key_store import LearnerKeyStore
+from services.issuer.learners import Learner, Learners, being_erased
+from services.issuer.store import Credential, by_handle
+from vitne.clock import Clock
+from vitne.credentials import pseudonyms
+from vitne.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from vitne.identifiers import OrganisationId
+from vitne.messaging import outbox
+from vitne.runtime.idempotency import RequestKey, answer_once, recall
+from vitne.runtime.identity import IdTokenVerifier, LearnerIdentity
+from vitne_api.events.v1 import events_pb2
+from vitne_api.issuer.v1 import issuer_pb2 as issuer
+
+_SERVICE: Final = "vitne.issuer.v1.IssuerService"
+#: Ground of a registration by the learner's own act; the level of assurance is added to it.
+OWN_ACT: Final = "own_act"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A credential that hubs may have to be told of."""
+
+    learner: Learner
+    credential: UUID
+    kind: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A learner's registration with a hub that has not ended."""
+
+    hub: str
+    pseudonym: str
+
+
+class Notices:
+    """Works out what hubs are to be told, in the transaction of what happened.
+
+    The answers are events for the caller to append, together with its own: all
+    aggregates of a transaction are locked in one go.
+
+    Args:
+        learners: opens learners' secrets.
+        events: makes the events.
+    """
+
+    def __init__(self, learners: Learners, events: Events) -> None:
+        self._learners = learners
+        self._events = events
+
+    async def issued(self, connection: Any, issued: Sequence[Issued]) -> list[outbox.Event]:
+        """What hubs are to be told of credentials that were just issued; their handles are served from now on."""
+        registrations = await self._registrations(connection, {item.learner.id for item in issued})
+        if not registrations:
+            return []
+        told = [item for item in issued if item.learner.id in registrations]
+        secrets = await self._learners.secrets(connection, [item.learner for item in told])
+        return await self.named(
+            connection,
+            [
+                (registration, secrets[item.learner.id], item)
+                for item in told
+                for registration in registrations[item.learner.id]
+            ],
+        )
+
+    async def named(self, connection: Any, told: Sequence[tuple[Registration, bytes, Issued]]) -> list[outbox.Event]:
+        """Give credentials their handles for hubs (by the learner's secret), and tell the hubs of them."""
+        named = [
+            (registration, pseudonyms.handle(secret, registration.hub, str(item.credential)), item)
+            for registration, secret, item in told
+        ]
+        await connection.execute(
+            "INSERT INTO hub_credential (hub, handle, credential, learner) "
+            "SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])",
+            [registration.hub for registration, _, _ in named],
+            [handle for _, handle, _ in named],
+            [item.credential for _, _, item in named],
+            [item.learner.id for _, _, item in named],
+        )
+        return [
+            self.notice(events_pb2.HUB_NOTICE_ISSUED, registration, handle, item.kind, item.provider)
+            for registration, handle, item in named
+        ]
+
+    async def status_changed(self, connection: Any, credential: Credential) -> list[outbox.Event]:
+        """What hubs are to be told of a credential whose status changed."""
+        registrations = await self._registrations(connection, [credential.learner])
+        rows = await connection.fetch("SELECT hub, handle FROM hub_credential WHERE credential = $1", credential.id)
+        handles = {row["hub"]: row["handle"] for row in rows}
+        return [
+            self.notice(
+                events_pb2.HUB_NOTICE_STATUS_CHANGED,
+                registration,
+                handles[registration.hub],
+                credential.kind,
+                credential.provider,
+            )
+            for registration in registrations.get(credential.learner, ())
+            if registration.hub in handles
+        ]
+
+    def notice(
+        self, notice: events_pb2.HubNotice.ValueType, registration: Registration, handle: str, kind: str, provider: str
+    ) -> outbox.Event:
+        """One notice to one hub."""
+        return self._events.notice(
+            notice,
+            hub=registration.hub,
+            pseudonym=registration.pseudonym,
+            handle=handle,
+            kind=kind,
+            provider=provider,
+        )
+
+    async def _registrations(self, connection: Any, learners: Collection[UUID]) -> dict[UUID, list[Registration]]:
+        """Where learners are registered, with their rows locked against registering and withdrawing meanwhile."""
+        ids = list(learners)
+        await connection.fetch("SELECT id FROM learner WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE", ids)
+        rows = await connection.fetch(
+            "SELECT learner, hub, pseudonym FROM registration WHERE learner = ANY($1::uuid[]) AND withdrawn_at IS NULL",
+            ids,
+        )
+        found: dict[UUID, list[Registration]] = {}
+        for row in rows:
+            found.setdefault(row["learner"], []).append(Registration(row["hub"], row["pseudonym"]))
+        return found
+
+
+class Hubs:
+    """What hubs ask for.
+
+    Args:
+        pool: the issuer's database.
+        learners: finds and creates learners.
+        keys: learners' data keys.
+        notices: what hubs are told.
+        verifier: of learners' ID tokens.
+        clients: the hubs that are served: organisation id to the client id that its learners' ID tokens are made for.
+        index: key of the keyed hashes.
+        clock: for the instants of registrations.
+        new_id: makes UUIDv7.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        learners: Learners,
+        keys: LearnerKeyStore,
+        notices: Notices,
+        verifier: IdTokenVerifier,
+        clients: Mapping[str, str],
+        index: IndexKey,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._pool = pool
+        self._learners = learners
+        self._keys = keys
+        self._notices = notices
+        self._verifier = verifier
+        self._clients = clients
+        self._index = index
+        self._clock = clock
+        self._new_id = new_id
+
+    async def register(self, hub: OrganisationId, request_id: UUID, id_token: str) -> issuer.RegisterLearnerResponse:
+        """Register the learner who logged in, and tell the hub of every credential there is.
+
+        Raises:
+            PermissionDenied: ``HUB_UNKNOWN``.
+            InvalidArgument: why the ID token does not hold (``TOKEN_EXPIRED``, ``TOKEN_ASSURANCE``…).
+            AlreadyExists: ``REQUEST_ID_REUSED``.
+        """
+        client = self._require_hub(hub)
+        request = RequestKey(
+            str(hub), f"{_SERVICE}/RegisterLearner", request_id, self._index.digest("id_token", id_token.encode())
+        )
+        # First, so that a repeated request is answered although its token has expired meanwhile.
+        known = await recall(self._pool, request.caller, request.method, request.request_id, request.digest)
+        if known is not None:
+            return issuer.RegisterLearnerResponse.FromString(known)
+        identity = await self._verify(id_token, client)
+
+        async def work(connection: Any) -> issuer.RegisterLearnerResponse:
+            found = await self._learners.find_or_create(connection, [identity.learner])
+            learner = found.get(identity.learner)
+            if learner is None:
+                raise being_erased()
+            name = await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
+            return issuer.RegisterLearnerResponse(pseudonym=name)
+
+        return await answer_once(self._pool, request, self._clock, issuer.RegisterLearnerResponse, work)
+
+    async def withdraw(self, hub: OrganisationId, request_id: UUID, pseudonym: str) -> issuer.WithdrawLearnerResponse:
+        """End a registration: the topic says so for each credential, and handles are no longer served.
+
+        Raises:
+            PermissionDenied: ``HUB_UNKNOWN``.
+            NotFound: ``REGISTRATION_UNKNOWN``.
+            AlreadyExists: ``REQUEST_ID_REUSED``.
+        """
+        self._require_hub(hub)
+        request = RequestKey(
+            str(hub), f"{_SERVICE}/WithdrawLearner", request_id, self._index.digest("withdrawal", pseudonym.encode())
+        )
+
+        async def work(connection: Any) -> issuer.WithdrawLearnerResponse:
+            await self._withdraw(connection, str(hub), pseudonym)
+            return issuer.WithdrawLearnerResponse()
+
+        return await answer_once(self._pool, request, self._clock, issuer.WithdrawLearnerResponse, work)
+
+    async def fetch(self, hub: OrganisationId, handles: Sequence[str]) -> issuer.FetchCredentialsResponse:
+        """Credentials by the hub's own handles, in the order asked; one that is not (or no longer) the hub's is unset.
+
+        Raises:
+            PermissionDenied: ``HUB_UNKNOWN``.
+        """
+        self._require_hub(hub)
+        found = await by_handle(self._pool, str(hub), handles)
+        keys = await self._keys.get({row.learner for row in found.values()})
+        response = issuer.FetchCredentialsResponse()
+        for handle in handles:
+            row = found.get(handle)
+            key = keys.get(row.learner) if row else None
+            response.credentials.add(handle=handle, credential=row.message(key) if row and key else None)
+        return response
+
+    def _require_hub(self, hub: OrganisationId) -> str:
+        """The client id of a hub that is served here."""
+        if client := self._clients.get(str(hub)):
+            return client
+        raise PermissionDenied(
+            "HUB_UNKNOWN",
+            "the calling organisation is not a hub of this issuer",
+            rule="hubs are named in the issuer's settings",
+            remedy="ask the operator to enter the hub",
+            metadata={"organisation": str(hub)},
+        )
+
+    async def _verify(self, id_token: str, client: str) -> LearnerIdentity:
+        try:
+            return await self._verifier.verify(id_token, audience=client)
+        except Unauthenticated as error:
+            # The caller did authenticate: it is what it sent that does not hold.
+            raise InvalidArgument(
+                error.reason, error.message, field="id_token", rule=error.rule, remedy=error.remedy
+            ) from error
+
+    async def _register(self, connection: Any, hub: str, learner: Learner, ground: str) -> str:
+        if not await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner.id):
+            raise being_erased()
+        known: str | None = await connection.fetchval(
+            "SELECT pseudonym FROM registration WHERE learner = $1 AND hub = $2 AND withdrawn_at IS NULL",
+            learner.id,
+            hub,
+        )
+        if known is not None:
+            return known
+        secret = await self._learners.secret(connection, learner)
+        registration = Registration(hub, pseudonyms.pseudonym(secret, hub))
+        await connection.execute(
+            "INSERT INTO registration (id, hub, learner, pseudonym, ground, registered_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6)",
+            self._new_id(),
+            hub,
+            learner.id,
+            registration.pseudonym,
+            ground,
+            self._clock.now(),
+        )
+        rows = await connection.fetch(
+            "SELECT id, kind, provider FROM credential WHERE learner = $1 AND signature IS NOT NULL ORDER BY id",
+            learner.id,
+        )
+        backfill = await self._notices.named(
+            connection,
+            [(registration, secret, Issued(learner, row["id"], row["kind"], row["provider"])) for row in rows],
+        )
+        await outbox.append(connection, backfill)
+        return registration.pseudonym
+
+    async def _withdraw(self, connection: Any, hub: str, pseudonym: str) -> None:
+        learner: UUID | None = await connection.fetchval(
+            "SELECT learner FROM registration WHERE hub = $1 AND pseudonym = $2 AND withdrawn_at IS NULL",
+            hub,
+            pseudonym,
+        )
+        if learner is not None:
+            await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
+        ended = await connection.fetchval(
+            "UPDATE registration SET withdrawn_at = $3 WHERE hub = $1 AND pseudonym = $2 AND withdrawn_at IS NULL "
+            "RETURNING true",
+            hub,
+            pseudonym,
+            self._clock.now(),
+        )
+        if not ended:
+            raise NotFound(
+                "REGISTRATION_UNKNOWN",
+                "no learner is registered with the hub under this pseudonym",
+                field="pseudonym",
+                remedy="use a pseudonym that RegisterLearner answered and that was not withdrawn since",
+            )
+        rows = await connection.fetch(
+            """
+            WITH gone AS (DELETE FROM hub_credential WHERE hub = $1 AND learner = $2 RETURNING handle, credential)
+            SELECT handle, kind, provider FROM gone JOIN credential ON credential.id = gone.credential
+            ORDER BY credential.id
+            """,
+            hub,
+            learner,
+        )
+        registration = Registration(hub, pseudonym)
+        withdrawn = events_pb2.HUB_NOTICE_WITHDRAWN
+        await outbox.append(
+            connection,
+            [
+                self._notices.notice(withdrawn, registration, row["handle"], row["kind"], row["provider"])
+                for row in rows
+            ],
+        )

@@ -1,0 +1,166 @@
+"""Status indexes: leased from the ledger in blocks, stored, given out once.
+
+The issuer goes on issuing from stored blocks while the ledger is away. An index is
+taken in the transaction that stores the credential, so neither a crash nor a failed
+signature loses or repeats one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import grpc.aio
+
+from vitne.clock import Clock
+from vitne.errors import Unavailable, VitneError
+from vitne.runtime.status import error_from_rpc
+from vitne_api.credential.v1 import credential_pb2 as credential
+from vitne_api.ledger.v1 import ledger_pb2 as ledger
+from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
+
+#: How often the stock is looked at.
+CHECK_SECONDS: Final = 0.5
+#: The ledger's bound on one block (ledger.proto).
+MAX_BLOCK: Final = 10_000
+
+_log = logging.getLogger(__name__)
+
+_TAKE: Final = """
+    SELECT request_id, list, indexes[taken + 1 : taken + $2] AS next FROM index_lease
+    WHERE country = $1 AND list IS NOT NULL ORDER BY request_id LIMIT 1 FOR UPDATE
+"""
+
+
+async def take(connection: Any, country: str, count: int) -> list[credential.StatusReference]:
+    """Up to ``count`` indexes for a country's credentials, in the caller's transaction; fewer when they run out.
+
+    A block that another replica is taking from is passed over while there is another one.
+    """
+    taken: list[credential.StatusReference] = []
+    while len(taken) < count:
+        wanted = count - len(taken)
+        block = await connection.fetchrow(_TAKE + "SKIP LOCKED", country, wanted)
+        block = block or await connection.fetchrow(_TAKE, country, wanted)
+        if block is None:
+            break
+        taken += [credential.StatusReference(list=block["list"], index=index) for index in block["next"]]
+        await connection.execute(
+            "UPDATE index_lease SET taken = taken + $2 WHERE request_id = $1", block["request_id"], len(block["next"])
+        )
+        if len(block["next"]) < wanted:
+            await connection.execute(
+                "DELETE FROM index_lease WHERE request_id = $1 AND taken = size", block["request_id"]
+            )
+    return taken
+
+
+def exhausted(country: str) -> Unavailable:
+    """The refusal when no stored index is left for a country."""
+    return Unavailable(
+        "STATUS_INDEXES_EXHAUSTED",
+        f"no status index is left for {country}: the ledger has not leased a new block",
+        rule="every credential carries an index of a status list that is its own",
+        remedy="try again with the same request id; an operator should look at the ledger",
+        metadata={"country": country},
+    )
+
+
+class LeaseKeeper:
+    """Keeps the stock of indexes above a mark, for every country that providers are in.
+
+    Args:
+        pool: the issuer's database.
+        stub: the ledger.
+        countries: answers the countries to keep indexes for (ISO 3166-1 alpha-2).
+        clock: waits between looks.
+        new_id: makes the UUIDv7 of requests.
+        block: how many to ask for at once, at most :data:`MAX_BLOCK`.
+        low_water: below how many left to ask again.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        stub: ledger_grpc.LedgerServiceAsyncStub,
+        countries: Callable[[], Collection[str]],
+        clock: Clock,
+        new_id: Callable[[], UUID],
+        *,
+        block: int,
+        low_water: int,
+    ) -> None:
+        self._pool = pool
+        self._stub = stub
+        self._countries = countries
+        self._clock = clock
+        self._new_id = new_id
+        self._block = block
+        self._low_water = low_water
+
+    async def run(self) -> None:
+        """Look and lease until cancelled. A ledger or database that does not answer is tried again, without end."""
+        failing = False
+        while True:
+            try:
+                for country in sorted(self._countries()):
+                    await self.top_up(country)
+                failing = False
+            except (VitneError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not failing:
+                    _log.warning("no status indexes leased: %s", error)
+                failing = True
+            await self._clock.sleep(CHECK_SECONDS)
+
+    async def top_up(self, country: str) -> None:
+        """Lease blocks for a country until the stock is above the mark.
+
+        Raises:
+            VitneError: what the ledger refused with, or ``Unavailable``.
+        """
+        while await self._left(country) < self._low_water:
+            request_id, size = await self._open_request(country)
+            request = ledger.LeaseIndexesRequest(request_id=str(request_id), country=country, count=size)
+            try:
+                answer = await self._stub.LeaseIndexes(request)
+            except grpc.aio.AioRpcError as error:
+                raise error_from_rpc(error) from error
+            if not answer.indexes:
+                raise Unavailable("EMPTY_LEASE", f"the ledger answered a lease for {country} without indexes")
+            await self._pool.execute(
+                "UPDATE index_lease SET list = $2, indexes = $3, size = $4 WHERE request_id = $1 AND list IS NULL",
+                request_id,
+                answer.list,
+                list(answer.indexes),
+                len(answer.indexes),
+            )
+            await asyncio.sleep(0)
+
+    async def _left(self, country: str) -> int:
+        return int(
+            await self._pool.fetchval(
+                "SELECT coalesce(sum(size - taken), 0) FROM index_lease WHERE country = $1 AND list IS NOT NULL",
+                country,
+            )
+        )
+
+    async def _open_request(self, country: str) -> tuple[UUID, int]:
+        """The country's unanswered request, made now if there is none: the same one for all replicas."""
+        await self._pool.execute(
+            "INSERT INTO index_lease (request_id, country, requested_at, size) VALUES ($1, $2, $3, $4) "
+            "ON CONFLICT (country) WHERE list IS NULL DO NOTHING",
+            self._new_id(),
+            country,
+            self._clock.now(),
+            self._block,
+        )
+        row = await self._pool.fetchrow(
+            "SELECT request_id, size FROM index_lease WHERE country = $1 AND list IS NULL", country
+        )
+        if row is None:  # another replica has just got the answer
+            return await self._open_request(country)
+        return row["request_id"], row["size"]

@@ -1,0 +1,134 @@
+"""What the registry says, as far as this process has folded its topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from vitne.accreditation import Projection, decide, instant, key_counts_at, record_of
+from vitne.clock import Clock
+from vitne.credentials.model import AwardingBody, DecisionReference
+from vitne.errors import DataLoss, Unavailable
+from vitne.frameworks import Frameworks
+from vitne.messaging.headers import Message
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.events.v1 import events_pb2
+from vitne_api.registry.v1 import facts_pb2
+
+#: ``ce_type`` of a registry fact.
+FACT: Final = "vitne.registry.fact.v1"
+#: ``ce_type`` of the registry's heartbeat.
+HEARTBEAT: Final = "vitne.registry.heartbeat.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A decision that allows, and what is issued by it. ``achievement`` is read-only."""
+
+    decision: DecisionReference
+    achievement: credential_pb2.Achievement
+    awarding_body: AwardingBody
+    #: Thumbprint of the key that will sign; empty until it is chosen.
+    key_id: str = ""
+
+
+class RegistryView:
+    """The registry's projection, asked for what an issuance needs, and only while it is fresh.
+
+    Args:
+        projection: folded by a follower of the registry's topics.
+        frameworks: the national rules.
+        clock: tells how old the projection is.
+        bound: age past which nothing is decided.
+    """
+
+    def __init__(self, projection: Projection, frameworks: Frameworks, clock: Clock, bound: timedelta) -> None:
+        self._projection = projection
+        self._frameworks = frameworks
+        self._clock = clock
+        self._bound = bound
+        self._countries: tuple[int, frozenset[str]] = (0, frozenset())
+
+    def require_fresh(self) -> None:
+        """Return while the registry has been heard of lately.
+
+        Raises:
+            Unavailable: ``REGISTRY_STALE``.
+        """
+        if self._projection.staleness(self._clock.now()) > self._bound:
+            raise Unavailable(
+                "REGISTRY_STALE",
+                "the registry has not been heard of for too long: what it says now is not known",
+                rule=f"nothing is issued on accreditations older than {self._bound.total_seconds():.0f} s",
+                remedy="try again with the same request id; an operator should look at the registry and the broker",
+                metadata={"registry_revision": str(self._projection.revision)},
+            )
+
+    def decide(self, provider: str, achievement: UUID, version: int, at: datetime) -> Permission:
+        """Whether ``provider`` may issue the achievement at ``at``, as known now.
+
+        Raises:
+            Unavailable: ``REGISTRY_STALE``.
+            FailedPrecondition: the decision's reason, with rule, basis and remedy.
+        """
+        self.require_fresh()
+        outcome = decide(
+            self._projection,
+            self._frameworks,
+            provider=provider,
+            achievement_id=str(achievement),
+            version=version,
+            at=at,
+        )
+        if not outcome.allowed:
+            error = outcome.to_error("issuance.achievement_id")
+            error.metadata["basis"] = outcome.basis
+            raise error
+        published = self._projection.achievement(str(achievement), version, outcome.known_at)
+        entry = self._projection.provider(provider, outcome.known_at)
+        if published is None or entry is None:
+            raise RuntimeError("a decision allowed what is not known")
+        return Permission(DecisionReference.parse(record_of(outcome).record), published, AwardingBody.of(entry))
+
+    def signing_keys(self, provider: str, at: datetime) -> list[str]:
+        """Thumbprints of the provider's keys whose signatures on credentials count at ``at``, the newest first."""
+        keys = self._projection.keys_of(provider, facts_pb2.KEY_USE_CREDENTIAL)
+        counting = [key for key in keys if key_counts_at(key, at)]
+        counting.sort(key=lambda key: (key.valid_from.ToNanoseconds(), key.id), reverse=True)
+        return [key.id for key in counting]
+
+    def countries(self) -> Set[str]:
+        """The countries that providers are in."""
+        revision, countries = self._countries
+        if revision != self._projection.revision:
+            revision = self._projection.revision
+            entries = (self._projection.provider(provider) for provider in self._projection.provider_ids())
+            countries = frozenset(entry.country for entry in entries if entry is not None)
+            self._countries = revision, countries
+        return countries
+
+
+def folder(projection: Projection) -> Callable[[Message], None]:
+    """What folds the registry's events into a projection, for a follower of its topics.
+
+    It raises ``DataLoss`` (``UNKNOWN_EVENT_TYPE``, ``EMPTY_EVENT``, and what :meth:`Projection.fold` raises) and
+    protobuf's ``DecodeError``. What can't be folded leaves a gap before which the projection grows stale: it is
+    never passed over.
+    """
+
+    def fold(message: Message) -> None:
+        if message.type == FACT:
+            recorded = events_pb2.RegistryFactRecorded.FromString(message.value)
+            if not recorded.HasField("fact"):
+                raise DataLoss("EMPTY_EVENT", "the event holds no fact")
+            projection.fold(recorded.fact)
+        elif message.type == HEARTBEAT:
+            beat = events_pb2.RegistryHeartbeat.FromString(message.value)
+            projection.heartbeat(beat.registry_revision, instant(beat.at))
+        else:
+            raise DataLoss("UNKNOWN_EVENT_TYPE", f"the issuer does not know events of type {message.type[:64]}")
+
+    return fold

@@ -1,0 +1,168 @@
+"""The RPCs of ``vitne.issuer.v1.IssuerService``: messages in, messages out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from services.issuer import store
+from services.issuer.admission import admit
+from services.issuer.batch import Batch
+from services.issuer.hubs import Hubs
+from services.issuer.issuance import Road, erased
+from services.issuer.key_store import LearnerKeyStore
+from services.issuer.signing import SigningKeys
+from services.issuer.statuses import Statuses, unknown_credential
+from vitne.canonical import b64url, from_b64url
+from vitne.clock import Clock
+from vitne.errors import InvalidArgument
+from vitne.identifiers import OrganisationId
+from vitne.runtime.identity import current_caller
+from vitne_api.issuer.v1 import issuer_pb2 as issuer
+from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
+
+#: Full name in the contract.
+SERVICE: Final = "vitne.issuer.v1.IssuerService"
+#: Credentials of a page where the request names no number.
+DEFAULT_PAGE: Final = 100
+_UUID_BYTES: Final = 16
+
+
+class IssuerRpc(issuer_grpc.IssuerServiceServicer):
+    """Implements the contract; refusals are raised as :mod:`vitne.errors` and translated by the server.
+
+    Args:
+        pool: the issuer's database.
+        unary: the road of single issuances.
+        bulk: the road of batches, apart, so that single issuances don't queue behind them.
+        signing: providers' keys.
+        keys: learners' data keys.
+        statuses: changes statuses.
+        hubs: what hubs ask for.
+        clock: for the checks of dates.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        unary: Road,
+        bulk: Road,
+        signing: SigningKeys,
+        keys: LearnerKeyStore,
+        statuses: Statuses,
+        hubs: Hubs,
+        clock: Clock,
+    ) -> None:
+        self._pool = pool
+        self._unary = unary
+        self._bulk = bulk
+        self._signing = signing
+        self._keys = keys
+        self._statuses = statuses
+        self._hubs = hubs
+        self._clock = clock
+
+    async def CreateSigningKey(  # noqa: N802 - the contract's name
+        self, request: issuer.CreateSigningKeyRequest, context: Any
+    ) -> issuer.CreateSigningKeyResponse:
+        """Make a signing key for the caller."""
+        signer = await self._signing.create(_organisation(), UUID(request.request_id))
+        return issuer.CreateSigningKeyResponse(
+            key_id=signer.key_id, public_jwk=json.dumps(signer.public_jwk, separators=(",", ":"), sort_keys=True)
+        )
+
+    async def Issue(self, request: issuer.IssueRequest, context: Any) -> issuer.IssueResponse:  # noqa: N802
+        """Issue one credential."""
+        order = admit(
+            request.issuance,
+            provider=_organisation(),
+            request_id=UUID(request.request_id),
+            now=self._clock.now(),
+        )
+        issued = await self._unary.issue(order)
+        return issuer.IssueResponse(credential=issued.credential.message(issued.learner.key))
+
+    async def IssueBatch(  # noqa: N802 - the contract's name
+        self, request_iterator: AsyncIterator[issuer.IssueBatchRequest], context: Any
+    ) -> AsyncIterator[issuer.IssueBatchResponse]:
+        """Issue many credentials."""
+        batch = Batch(_organisation(), self._bulk.issue, self._clock)
+        async with aclosing(batch.answer(request_iterator)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def GetCredential(  # noqa: N802 - the contract's name
+        self, request: issuer.GetCredentialRequest, context: Any
+    ) -> issuer.GetCredentialResponse:
+        """One of the caller's credentials."""
+        row = await store.issued_by(self._pool, str(_organisation()), UUID(request.credential_id))
+        if row is None:
+            raise unknown_credential()
+        key = (await self._keys.get([row.learner])).get(row.learner)
+        if key is None:
+            raise erased(row.id)
+        return issuer.GetCredentialResponse(credential=row.message(key))
+
+    async def ListCredentials(  # noqa: N802 - the contract's name
+        self, request: issuer.ListCredentialsRequest, context: Any
+    ) -> issuer.ListCredentialsResponse:
+        """The caller's credentials, newest first."""
+        size = request.page_size or DEFAULT_PAGE
+        before = _read_page_token(request.page_token) if request.page_token else None
+        rows = await store.page(self._pool, str(_organisation()), before, size + 1)
+        return issuer.ListCredentialsResponse(
+            credentials=[row.message() for row in rows[:size]],
+            next_page_token=b64url(rows[size - 1].id.bytes) if len(rows) > size else "",
+        )
+
+    async def ChangeStatus(  # noqa: N802 - the contract's name
+        self, request: issuer.ChangeStatusRequest, context: Any
+    ) -> issuer.ChangeStatusResponse:
+        """Change the status of one of the caller's credentials."""
+        return await self._statuses.change(_organisation(), request)
+
+    async def RegisterLearner(  # noqa: N802 - the contract's name
+        self, request: issuer.RegisterLearnerRequest, context: Any
+    ) -> issuer.RegisterLearnerResponse:
+        """Register a learner with the calling hub."""
+        return await self._hubs.register(_organisation(), UUID(request.request_id), request.id_token)
+
+    async def WithdrawLearner(  # noqa: N802 - the contract's name
+        self, request: issuer.WithdrawLearnerRequest, context: Any
+    ) -> issuer.WithdrawLearnerResponse:
+        """End a learner's registration with the calling hub."""
+        return await self._hubs.withdraw(_organisation(), UUID(request.request_id), request.pseudonym)
+
+    async def FetchCredentials(  # noqa: N802 - the contract's name
+        self, request: issuer.FetchCredentialsRequest, context: Any
+    ) -> issuer.FetchCredentialsResponse:
+        """Credentials by the calling hub's handles."""
+        return await self._hubs.fetch(_organisation(), request.handles)
+
+
+def _organisation() -> OrganisationId:
+    """On whose behalf the call is made: an institution, or hub, acts only for itself."""
+    return current_caller().organisation
+
+
+def _read_page_token(token: str) -> UUID:
+    """The id that a page ended with. It needs no signature: whatever it says, only the caller's own are listed."""
+    try:
+        raw = from_b64url(token)
+    except InvalidArgument:
+        raw = b""
+    if len(raw) != _UUID_BYTES:
+        raise InvalidArgument(
+            "BAD_PAGE_TOKEN",
+            "not a page token of this method",
+            field="page_token",
+            rule="a page token is taken from the previous answer as it is",
+            remedy="start from the first page, without a token",
+        )
+    return UUID(bytes=raw)

@@ -1,0 +1,90 @@
+"""Providers' signing keys: made in custody, entered in the registry by their owners, used while both say so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from vitne.clock import Clock
+from vitne.credentials.jose import ES256, Signer
+from vitne.errors import FailedPrecondition, NotFound
+from vitne.identifiers import OrganisationId
+from vitne.runtime.custody import KeyCustody
+
+_LABEL: Final = "provider.{provider}.{request_id}"
+
+
+class SigningKeys:
+    """The keys that this issuer holds for providers.
+
+    Args:
+        pool: the issuer's database, which says whose a key is.
+        custody: where the private parts are.
+        clock: for ``created_at``.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, custody: KeyCustody, clock: Clock) -> None:
+        self._pool = pool
+        self._custody = custody
+        self._clock = clock
+        #: Whose a key is never changes, so it is asked for once.
+        self._owners: dict[str, str] = {}
+
+    async def create(self, provider: OrganisationId, request_id: UUID) -> Signer:
+        """A P-256 key for ``provider``; the same one whenever the request is repeated.
+
+        Raises:
+            Unavailable: ``CUSTODY_UNAVAILABLE``.
+        """
+        label = _LABEL.format(provider=provider, request_id=request_id)
+        signer = await asyncio.to_thread(self._custody.ensure, label, ES256)
+        await self._pool.execute(
+            "INSERT INTO signing_key (key_id, provider, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            signer.key_id,
+            str(provider),
+            self._clock.now(),
+        )
+        return signer
+
+    async def choose(self, connection: Any, provider: str, registered: Sequence[str]) -> Signer:
+        """The first of the provider's registered keys that is in custody for it.
+
+        Args:
+            connection: to the issuer's database.
+            provider: the organisation that issues.
+            registered: thumbprints of its keys that the registry says are valid now, the preferred one first.
+
+        Raises:
+            FailedPrecondition: ``NO_SIGNING_KEY``.
+        """
+        unknown = [key_id for key_id in registered if key_id not in self._owners]
+        if unknown:
+            rows = await connection.fetch(
+                "SELECT key_id, provider FROM signing_key WHERE key_id = ANY($1::text[])", unknown
+            )
+            self._owners |= {row["key_id"]: row["provider"] for row in rows}
+        for key_id in registered:
+            if self._owners.get(key_id) == provider:
+                try:
+                    return self._custody.signer(key_id)
+                except NotFound:
+                    continue
+        raise FailedPrecondition(
+            "NO_SIGNING_KEY",
+            "the institution has no signing key that is both in the issuer's custody and valid in the registry",
+            rule="a credential is signed with a key that the registry names as the provider's, for credentials, now",
+            remedy="create a key with CreateSigningKey and enter its public part in the registry with RegisterKey",
+            metadata={"provider": provider},
+        )
+
+    def signer(self, key_id: str) -> Signer:
+        """The key that something stored is to be signed with.
+
+        Raises:
+            NotFound: ``KEY_UNKNOWN``.
+        """
+        return self._custody.signer(key_id)

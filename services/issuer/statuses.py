@@ -1,0 +1,136 @@
+"""Statuses: changed by the ledger on an institution's behalf, and learned from the ledger's events."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from services.issuer import store
+from services.issuer.hubs import Notices
+from vitne.accreditation import instant, timestamp
+from vitne.clock import Clock
+from vitne.errors import DataLoss, InvalidArgument, NotFound
+from vitne.identifiers import OrganisationId, parse_uuid
+from vitne.messaging import outbox
+from vitne.messaging.headers import Message
+from vitne.runtime.status import error_from_rpc
+from vitne_api.credential.v1 import credential_pb2 as credential
+from vitne_api.events.v1 import events_pb2
+from vitne_api.issuer.v1 import issuer_pb2 as issuer
+from vitne_api.ledger.v1 import ledger_pb2 as ledger
+from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
+
+#: ``ce_type`` of a change of status.
+STATUS_CHANGED: Final = "vitne.ledger.status_changed.v1"
+#: ``ce_type`` of a published list: nothing for the issuer to do.
+LIST_PUBLISHED: Final = "vitne.ledger.list_published.v1"
+#: Name of the consumer; its offsets are kept under it.
+CONSUMER: Final = "issuer"
+
+
+class Statuses:
+    """Changes statuses, and keeps what the issuer knows of them.
+
+    Args:
+        pool: the issuer's database.
+        stub: the ledger, which is the truth.
+        notices: what hubs are told.
+        clock: tells what is in the future.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, stub: ledger_grpc.LedgerServiceAsyncStub, notices: Notices, clock: Clock
+    ) -> None:
+        self._pool = pool
+        self._stub = stub
+        self._notices = notices
+        self._clock = clock
+
+    async def change(
+        self, provider: OrganisationId, request: issuer.ChangeStatusRequest
+    ) -> issuer.ChangeStatusResponse:
+        """Have the ledger change the status of one of the provider's own credentials.
+
+        The ledger gets the same request id, so it is the ledger that answers a
+        repeated request as it did first, and refuses a reused id.
+
+        Raises:
+            NotFound: ``CREDENTIAL_UNKNOWN``, also for another institution's.
+            InvalidArgument: ``EFFECTIVE_BEFORE_ISSUANCE``, ``EFFECTIVE_IN_FUTURE``.
+            VitneError: what the ledger refuses with.
+        """
+        row = await store.issued_by(self._pool, str(provider), parse_uuid(request.credential_id))
+        if row is None:
+            raise unknown_credential()
+        if request.HasField("effective"):
+            self._check_effective(instant(request.effective), row.issued_at)
+        change = ledger.SetStatusRequest(
+            request_id=request.request_id,
+            list=row.status_list,
+            index=row.status_index,
+            change=request.change,
+            reason=request.reason,
+            effective=request.effective if request.HasField("effective") else None,
+            on_behalf_of=str(provider),
+            issued_at=timestamp(row.issued_at),
+        )
+        try:
+            answer = await self._stub.SetStatus(change)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from error
+        return issuer.ChangeStatusResponse(status=answer.status, effective=answer.effective, recorded=answer.recorded)
+
+    async def handle(self, connection: Any, message: Message) -> None:
+        """Take in one of the ledger's events, in the consumer's transaction.
+
+        Raises:
+            DataLoss: ``BAD_EVENT``, ``UNKNOWN_EVENT_TYPE``.
+        """
+        if message.type == LIST_PUBLISHED:
+            return
+        if message.type != STATUS_CHANGED:
+            raise DataLoss("UNKNOWN_EVENT_TYPE", f"the issuer does not know events of type {message.type[:64]}")
+        try:
+            change = events_pb2.StatusChanged.FromString(message.value)
+        except DecodeError as error:
+            raise DataLoss("BAD_EVENT", "not a StatusChanged message") from error
+        if change.list != message.key or change.status not in _KNOWN:
+            raise DataLoss("BAD_EVENT", "the status is not known here, or the list is not the event's key")
+        row = await store.change_status(connection, change.list, change.index, change.status)
+        if row is not None:  # else another issuer's: lists are shared
+            await outbox.append(connection, await self._notices.status_changed(connection, row))
+
+    def _check_effective(self, effective: datetime, issued_at: datetime) -> None:
+        if effective < issued_at:
+            raise InvalidArgument(
+                "EFFECTIVE_BEFORE_ISSUANCE",
+                "a status can't hold from before the credential was issued",
+                field="effective",
+                rule="effective is not before issued_at",
+                remedy="leave it out for now, or name an instant after issuance",
+            )
+        if effective > self._clock.now():
+            raise InvalidArgument(
+                "EFFECTIVE_IN_FUTURE",
+                "a status can't hold from an instant that has not come",
+                field="effective",
+                rule="effective is not in the future",
+                remedy="leave it out for now",
+            )
+
+
+_KNOWN: Final = frozenset((credential.STATUS_VALID, credential.STATUS_SUSPENDED, credential.STATUS_REVOKED))
+
+
+def unknown_credential() -> NotFound:
+    """The answer about a credential that is not the institution's: whether it exists is not told."""
+    return NotFound(
+        "CREDENTIAL_UNKNOWN",
+        "the institution has no credential with this id",
+        field="credential_id",
+        remedy="use an id that Issue, IssueBatch or ListCredentials answered",
+    )

@@ -1,0 +1,265 @@
+"""The issuer's rows: credentials, from the request they came by to the signature they got."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from services.issuer.crypto import DataKey
+from vitne.accreditation import timestamp
+from vitne.canonical import b64url
+from vitne.credentials.model import DecisionReference
+from vitne.credentials.sd_jwt import Prepared
+from vitne_api.credential.v1 import credential_pb2 as credential
+from vitne_api.issuer.v1 import issuer_pb2 as issuer
+
+_COLUMNS: Final = (
+    "id, provider, learner, achievement, achievement_version, kind, retention, issued_at, request_id, request_item, "
+    "request_digest, decision, status_list, status_index, status, signing_key, prepared, signature, digest"
+)
+_TABLE: Final = "credential"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What a repeated request is recognised by; ``item`` is a keyed hash of the batch item's id, or empty."""
+
+    provider: str
+    request_id: UUID
+    item: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential's row. ``prepared`` is sealed; without ``signature`` and ``digest`` it is pending."""
+
+    id: UUID
+    provider: str
+    learner: UUID
+    achievement: UUID
+    achievement_version: int
+    kind: str
+    retention: int
+    issued_at: datetime
+    request_id: UUID
+    request_item: bytes
+    request_digest: bytes = field(repr=False)
+    decision: bytes
+    status_list: str
+    status_index: int
+    status: int
+    signing_key: str
+    prepared: bytes = field(repr=False)
+    signature: bytes | None = None
+    digest: bytes | None = None
+
+    @property
+    def request(self) -> RequestKey:
+        """The request that it came by."""
+        return RequestKey(self.provider, self.request_id, self.request_item)
+
+    @property
+    def issued(self) -> bool:
+        """Whether it is signed; else it is pending."""
+        return self.signature is not None
+
+    def open(self, key: DataKey) -> Prepared:
+        """What was, or is to be, signed.
+
+        Raises:
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        signing_input, *disclosures = key.open(self.prepared, _TABLE, self.id, "prepared").split(b"~")
+        return Prepared(signing_input, tuple(disclosure.decode("ascii") for disclosure in disclosures))
+
+    def message(self, key: DataKey | None = None) -> issuer.IssuedCredential:
+        """The credential as the contract shows it; with its artefact when the learner's key is given.
+
+        Raises:
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        if self.signature is None or self.digest is None:
+            raise ValueError("a pending credential is not shown to anyone")
+        message = issuer.IssuedCredential(
+            id=str(self.id),
+            provider=self.provider,
+            achievement_id=str(self.achievement),
+            achievement_version=self.achievement_version,
+            kind=self.kind,
+            issued_at=timestamp(self.issued_at),
+            format=credential.FORMAT_SD_JWT_VC,
+            digest=b64url(self.digest),
+            status_reference=credential.StatusReference(list=self.status_list, index=self.status_index),
+            status=credential.Status.ValueType(self.status),
+            decision=decision_message(self.decision),
+        )
+        if key is not None:
+            message.artefact = self.open(key).complete(self.signature)
+        return message
+
+
+def seal(prepared: Prepared, key: DataKey, row: UUID) -> bytes:
+    """What is to be signed and its disclosures, with ``~`` between them, sealed for their place."""
+    plain = b"~".join((prepared.signing_input, *(disclosure.encode("ascii") for disclosure in prepared.disclosures)))
+    return key.seal(plain, _TABLE, row, "prepared")
+
+
+def decision_message(record: bytes) -> credential.Decision:
+    """A stored decision record as the contract shows it."""
+    decision = DecisionReference.parse(record)
+    return credential.Decision(
+        digest=decision.digest,
+        record=record,
+        accreditation_id=str(decision.accreditation_id),
+        accreditation_revision=decision.accreditation_revision,
+        rule=decision.rule,
+        at=timestamp(decision.at),
+    )
+
+
+def _credential(row: Any) -> Credential:
+    return Credential(**row)
+
+
+async def by_request(connection: Any, keys: Collection[RequestKey]) -> dict[RequestKey, Credential]:
+    """The credentials that came by these requests, pending ones too."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM unnest($1::text[], $2::uuid[], $3::bytea[]) AS asked (provider, request_id, request_item)
+        JOIN credential USING (request_id, request_item, provider)
+        """,  # noqa: S608 (the columns are a constant)
+        [key.provider for key in keys],
+        [key.request_id for key in keys],
+        [key.item for key in keys],
+    )
+    found = [_credential(row) for row in rows]
+    return {row.request: row for row in found}
+
+
+async def insert(connection: Any, credentials: Sequence[Credential]) -> None:
+    """Store pending credentials.
+
+    Raises:
+        asyncpg.UniqueViolationError: another transaction was faster with one of the requests.
+    """
+    await connection.execute(
+        """
+        INSERT INTO credential (id, provider, learner, achievement, achievement_version, kind, retention, issued_at,
+            request_id, request_item, request_digest, decision, status_list, status_index, status, signing_key,
+            prepared)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::integer[], $6::text[], $7::smallint[],
+            $8::timestamptz[], $9::uuid[], $10::bytea[], $11::bytea[], $12::bytea[], $13::text[], $14::integer[],
+            $15::smallint[], $16::text[], $17::bytea[])
+        """,
+        [row.id for row in credentials],
+        [row.provider for row in credentials],
+        [row.learner for row in credentials],
+        [row.achievement for row in credentials],
+        [row.achievement_version for row in credentials],
+        [row.kind for row in credentials],
+        [row.retention for row in credentials],
+        [row.issued_at for row in credentials],
+        [row.request_id for row in credentials],
+        [row.request_item for row in credentials],
+        [row.request_digest for row in credentials],
+        [row.decision for row in credentials],
+        [row.status_list for row in credentials],
+        [row.status_index for row in credentials],
+        [row.status for row in credentials],
+        [row.signing_key for row in credentials],
+        [row.prepared for row in credentials],
+    )
+
+
+async def lock(connection: Any, ids: Collection[UUID]) -> dict[UUID, tuple[bytes | None, bytes | None]]:
+    """Lock credentials, and answer the signature and digest that each has by now.
+
+    In the order of their ids, as everybody does who locks several.
+    """
+    rows = await connection.fetch(
+        "SELECT id, signature, digest FROM credential WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", list(ids)
+    )
+    return {row["id"]: (row["signature"], row["digest"]) for row in rows}
+
+
+async def finish(connection: Any, signed: Mapping[UUID, tuple[bytes, bytes]]) -> None:
+    """Turn locked pending credentials into issued ones: signature and digest, by id."""
+    await connection.execute(
+        """
+        UPDATE credential SET signature = new.signature, digest = new.digest
+        FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS new (id, signature, digest) WHERE credential.id = new.id
+        """,
+        list(signed),
+        [signature for signature, _ in signed.values()],
+        [digest for _, digest in signed.values()],
+    )
+
+
+async def pending(connection: Any, before: datetime, after: UUID | None, limit: int) -> list[Credential]:
+    """Credentials that were stored before an instant and are not signed, by id, from above ``after``."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM credential
+        WHERE signature IS NULL AND issued_at < $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
+        """,  # noqa: S608 (the columns are a constant)
+        before,
+        after,
+        limit,
+    )
+    return [_credential(row) for row in rows]
+
+
+async def issued_by(connection: Any, provider: str, id_: UUID) -> Credential | None:
+    """One of a provider's issued credentials."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM credential WHERE id = $1 AND provider = $2 AND signature IS NOT NULL",  # noqa: S608 (a constant)
+        id_,
+        provider,
+    )
+    return _credential(row) if row else None
+
+
+async def page(connection: Any, provider: str, before: UUID | None, limit: int) -> list[Credential]:
+    """A provider's issued credentials, newest first, from below ``before``."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {_COLUMNS} FROM credential
+        WHERE provider = $1 AND signature IS NOT NULL AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
+        """,  # noqa: S608 (the columns are a constant)
+        provider,
+        before,
+        limit,
+    )
+    return [_credential(row) for row in rows]
+
+
+async def by_handle(connection: Any, hub: str, handles: Collection[str]) -> dict[str, Credential]:
+    """A hub's credentials by its own handles."""
+    rows = await connection.fetch(
+        f"""
+        SELECT hub_credential.handle, {", ".join(f"credential.{name}" for name in _COLUMNS.split(", "))}
+        FROM hub_credential JOIN credential ON credential.id = hub_credential.credential
+        WHERE hub = $1 AND handle = ANY($2::text[]) AND signature IS NOT NULL
+        """,  # noqa: S608 (the columns are a constant)
+        hub,
+        list(handles),
+    )
+    found = {}
+    for row in rows:
+        columns = dict(row)
+        found[columns.pop("handle")] = _credential(columns)
+    return found
+
+
+async def change_status(connection: Any, status_list: str, index: int, status: int) -> Credential | None:
+    """Store a status as the ledger told it; answers the credential, if it is one of ours."""
+    row = await connection.fetchrow(
+        f"UPDATE credential SET status = $3 WHERE status_list = $1 AND status_index = $2 RETURNING {_COLUMNS}",  # noqa: S608 (a constant)
+        status_list,
+        index,
+        status,
+    )
+    return _credential(row) if row else None

@@ -1,0 +1,235 @@
+"""Puts the issuer's parts together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from services.issuer.crypto import IndexKey
+from services.issuer.events import Events
+from services.issuer.hubs import Hubs, Notices
+from services.issuer.issuance import Road
+from services.issuer.key_store import LearnerKeyStore, PostgresKeyStore
+from services.issuer.learners import Learners
+from services.issuer.leases import LeaseKeeper
+from services.issuer.projection import RegistryView, folder
+from services.issuer.rpc import SERVICE, IssuerRpc
+from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
+from services.issuer.settings import IssuerSettings
+from services.issuer.signing import SigningKeys
+from services.issuer.statuses import CONSUMER, Statuses
+from vitne.accreditation import Projection
+from vitne.clock import Clock, SystemClock
+from vitne.errors import FailedPrecondition, VitneError
+from vitne.frameworks import Frameworks
+from vitne.identifiers import UuidFactory
+from vitne.messaging import outbox, topics
+from vitne.messaging.consumer import Consumer
+from vitne.messaging.follower import TopicFollower
+from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.relay import Relay
+from vitne.runtime import idempotency
+from vitne.runtime.application import Application
+from vitne.runtime.channel import open_channel
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.database import Migrations, open_pool
+from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
+from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
+from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
+
+_FOLDER: Final = Path(__file__).parent
+#: What ``migrate`` applies to the issuer's database, in order.
+MIGRATIONS: Final = (
+    idempotency.MIGRATIONS,
+    Migrations("messaging", Path(outbox.__file__).parent / "sql"),
+    Migrations("issuer", _FOLDER / "sql"),
+)
+#: What ``migrate`` applies to the database of learners' keys.
+KEY_MIGRATIONS: Final = (Migrations("learner_keys", _FOLDER / "sql_keys"),)
+#: What the issuer's client may do at the ledger.
+LEDGER_SCOPES: Final = ("vitne:ledger.lease", "vitne:ledger.status")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """The issuer's parts, put together, with nothing running yet."""
+
+    rpc: IssuerRpc
+    registry: RegistryView
+    keys: LearnerKeyStore
+    unary: Road
+    bulk: Road
+    leases: LeaseKeeper
+    statuses: Statuses
+
+    @classmethod
+    def assemble(
+        cls,
+        settings: IssuerSettings,
+        clock: Clock,
+        *,
+        pool: Any,
+        keys_pool: Any,
+        ledger: Any,
+        projection: Projection,
+        verifier: IdTokenVerifier,
+    ) -> Issuer:
+        """Put the parts together.
+
+        Args:
+            settings: of the issuer.
+            clock: tells the time.
+            pool: the issuer's database.
+            keys_pool: the database of learners' keys.
+            ledger: stub of the ledger.
+            projection: of the registry, folded by whoever calls this.
+            verifier: of learners' ID tokens.
+
+        Raises:
+            FailedPrecondition: a key file is missing, exposed or malformed.
+        """
+        new_id = UuidFactory(clock)
+        development = settings.environment == "development"
+        index = IndexKey(read_secret(settings.state_dir, INDEX_KEY, create=development))
+        wrapping_key = read_secret(settings.state_dir, WRAPPING_KEY, create=development)
+        keys: LearnerKeyStore = PostgresKeyStore(keys_pool, wrapping_key, clock)
+        learners = Learners(keys, index, clock, new_id)
+        signing = SigningKeys(pool, FileKeyCustody(settings.state_dir), clock)
+        registry = RegistryView(projection, Frameworks.load(settings.standings), clock, settings.registry_staleness)
+        events = Events(clock, new_id)
+        notices = Notices(learners, events)
+        unary, bulk = (
+            Road(
+                pool,
+                registry=registry,
+                learners=learners,
+                keys=keys,
+                signing=signing,
+                events=events,
+                notices=notices,
+                index=index,
+                clock=clock,
+                new_id=new_id,
+            )
+            for _ in range(2)
+        )
+        statuses = Statuses(pool, ledger, notices, clock)
+        hubs = Hubs(
+            pool,
+            learners=learners,
+            keys=keys,
+            notices=notices,
+            verifier=verifier,
+            clients=settings.hubs,
+            index=index,
+            clock=clock,
+            new_id=new_id,
+        )
+        leases = LeaseKeeper(
+            pool,
+            ledger,
+            registry.countries,
+            clock,
+            new_id,
+            block=settings.lease_block,
+            low_water=settings.lease_low_water,
+        )
+        rpc = IssuerRpc(
+            pool, unary=unary, bulk=bulk, signing=signing, keys=keys, statuses=statuses, hubs=hubs, clock=clock
+        )
+        return cls(rpc, registry, keys, unary, bulk, leases, statuses)
+
+
+async def serve(settings: IssuerSettings) -> None:
+    """Run the issuer until it is told to stop."""
+    clock = SystemClock()
+    pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="issuer")
+    try:
+        keys_pool = await open_pool(
+            settings.learner_keys_dsn, max_size=settings.learner_keys_connections, name="issuer-keys"
+        )
+        try:
+            channel = open_channel(settings.ledger_address, _ledger_tokens(settings, clock))
+            try:
+                await build(settings, clock, pool=pool, keys_pool=keys_pool, channel=channel).run()
+            finally:
+                await channel.close()
+        finally:
+            await keys_pool.close()
+    finally:
+        await pool.close()
+
+
+def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, channel: Any) -> Application:
+    """The issuer's process: RPCs, and what runs beside them."""
+    plain_http = settings.environment == "development"
+    projection = Projection()
+    issuer = Issuer.assemble(
+        settings,
+        clock,
+        pool=pool,
+        keys_pool=keys_pool,
+        ledger=ledger_grpc.LedgerServiceStub(channel),
+        projection=projection,
+        verifier=IdTokenVerifier(settings.learner_issuer or settings.identity_issuer, clock, allow_http=plain_http),
+    )
+    kafka = KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="issuer", idempotence=settings.kafka_idempotence
+    )
+    follower = TopicFollower(
+        (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka, folder(projection), clock, name="issuer"
+    )
+    access = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=plain_http)
+    application = Application("issuer", settings, clock, verifier=access)
+    application.add_servicer(
+        issuer_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
+    )
+    application.add_task("registry", follower.run)
+    application.add_task("leases", issuer.leases.run)
+    application.add_task("completion", issuer.unary.run)
+    application.add_task("relay", Relay(pool, kafka, clock).run)
+    application.add_task(
+        "statuses",
+        Consumer(CONSUMER, [topics.LEDGER_STATUS], pool, issuer.statuses.handle, settings=kafka, clock=clock).run,
+    )
+
+    async def registry_ready() -> str | None:
+        # Not whether it is fresh: while the registry is down issuing is refused, and all else goes on.
+        return None if follower.caught_up.is_set() else "the registry's topics are not read yet"
+
+    async def databases_ready() -> str | None:
+        try:
+            await pool.execute("SELECT 1")
+            await issuer.keys.ready()
+        except VitneError as error:
+            return error.message
+        return None
+
+    application.add_readiness("registry", registry_ready)
+    application.add_readiness("databases", databases_ready)
+    application.on_close(issuer.bulk.close)
+    application.on_close(issuer.unary.close)
+    return application
+
+
+def _ledger_tokens(settings: IssuerSettings, clock: Clock) -> TokenSource:
+    """Access tokens for the ledger.
+
+    Raises:
+        FailedPrecondition: ``NO_CLIENT``.
+    """
+    if not settings.client_id or settings.client_key_file is None:
+        raise FailedPrecondition(
+            "NO_CLIENT",
+            "the issuer has no client at the token issuer",
+            remedy="set VITNE_CLIENT_ID and VITNE_CLIENT_KEY_FILE",
+        )
+    return TokenSource(
+        settings.identity_issuer,
+        ClientKey.read(settings.client_id, settings.client_key_file),
+        LEDGER_SCOPES,
+        clock,
+        resource=settings.ledger_audience,
+        allow_http=settings.environment == "development",
+    )
