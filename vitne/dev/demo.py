@@ -191,7 +191,8 @@ class Demo:
         )
         self.published[case.key] = achievement.id
 
-    def _issuance(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.Issuance:
+    def issuance(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.Issuance:
+        """What is to be issued to a learner for a published achievement."""
         return issuer_pb2.Issuance(
             learner=learner,
             achievement_id=self.published[case.key],
@@ -203,7 +204,7 @@ class Demo:
 
     async def _issue(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.IssuedCredential:
         provider = self.actors.organisation(case.message.provider)
-        request = issuer_pb2.IssueRequest(request_id=new_id(), issuance=self._issuance(learner, case))
+        request = issuer_pb2.IssueRequest(request_id=new_id(), issuance=self.issuance(learner, case))
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -224,7 +225,7 @@ class Demo:
         provider = self.actors.organisation(case.message.provider)
         await self._issue(self.stranger, case)
         items = [
-            issuer_pb2.BatchItem(item_id=f"row-{row}", issuance=self._issuance(learner, case))
+            issuer_pb2.BatchItem(item_id=f"row-{row}", issuance=self.issuance(learner, case))
             for row, learner in enumerate(self.others, start=1)
         ]
         items[6].issuance.awarded_on = "2999-01-01"

@@ -1,0 +1,249 @@
+"""Bad input gets a stable reason, the field, the rule and a remedy, and changes nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+from vitne.dev.actors import Organisation
+from vitne.dev.demo import Demo, new_id
+from vitne.dev.stack import Stack
+from vitne.errors import VitneError
+from vitne.runtime.status import error_from_rpc
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.issuer.v1 import issuer_pb2
+from vitne_api.ledger.v1 import ledger_pb2
+from vitne_api.registry.v1 import registry_pb2
+from vitne_api.verifier.v1 import verifier_pb2
+
+UNKNOWN = "01930f6e-7a00-7000-8000-0000000000ff"
+
+
+@pytest.fixture
+def uio(world: Demo) -> Organisation:
+    """A university with everything in order."""
+    return world.actors.organisation(world.cases.providers["uio"].message.id)
+
+
+@pytest.fixture
+def issuance(world: Demo) -> issuer_pb2.Issuance:
+    """What the university may issue."""
+    return world.issuance(world.stranger, world.cases.achievements["minikvalifikasjon"])
+
+
+@pytest.fixture(autouse=True)
+async def nothing_changes(world: Demo, uio: Organisation) -> AsyncIterator[None]:
+    """Compare what the registry and the issuer hold before and after each test."""
+
+    async def state() -> tuple[int, str]:
+        facts = await uio.registry.ListFacts(registry_pb2.ListFactsRequest(page_size=1))
+        credentials = await uio.issuer.ListCredentials(issuer_pb2.ListCredentialsRequest(page_size=1))
+        return facts.registry_revision, credentials.credentials[0].id
+
+    before = await state()
+    yield
+    assert await state() == before
+
+
+async def refusal(call: Any) -> VitneError:
+    """The error that a call ends with; it names reason and message, and says what to do."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return error_from_rpc(raised.value)
+
+
+async def test_malformed_bytes(stack: Stack, uio: Organisation) -> None:
+    metadata = [("authorization", f"Bearer {await uio.access_token()}")]
+    async with grpc.aio.insecure_channel(stack.grpc_address("issuer")) as channel:
+        method: Any = channel.unary_unary("/vitne.issuer.v1.IssuerService/Issue")
+        error = await refusal(method(b"\xff\xff\xff", metadata=metadata))
+    assert (error.code, error.reason) == ("INVALID_ARGUMENT", "MALFORMED_MESSAGE")
+
+
+async def test_a_message_beyond_the_limit(stack: Stack, uio: Organisation) -> None:
+    metadata = [("authorization", f"Bearer {await uio.access_token()}")]
+    async with grpc.aio.insecure_channel(stack.grpc_address("issuer")) as channel:
+        method: Any = channel.unary_unary("/vitne.issuer.v1.IssuerService/Issue")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await method(b"\0" * (5 * 1024 * 1024), metadata=metadata)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_every_broken_field_is_named(uio: Organisation, issuance: issuer_pb2.Issuance) -> None:
+    issuance.learner.value = ""
+    issuance.awarded_on = "21.11.2026"
+    error = await refusal(uio.issuer.Issue(issuer_pb2.IssueRequest(request_id="x", issuance=issuance)))
+    assert error.code == "INVALID_ARGUMENT"
+    fields = {violation.field for violation in getattr(error, "violations", ())}
+    assert {"request_id", "issuance.learner.value", "issuance.awarded_on"} <= fields
+
+
+async def test_a_learners_number_with_a_wrong_check_digit_is_not_repeated(
+    uio: Organisation, issuance: issuer_pb2.Issuance
+) -> None:
+    number = issuance.learner.value[:-1] + str((int(issuance.learner.value[-1]) + 1) % 10)
+    issuance.learner.value = number
+    error = await refusal(uio.issuer.Issue(issuer_pb2.IssueRequest(request_id=new_id(), issuance=issuance)))
+    assert (error.reason, error.field) == ("BAD_LEARNER_ID", "issuance.learner.value")
+    assert error.rule
+    assert error.remedy
+    assert number not in str(error)
+
+
+async def test_dates_that_contradict(uio: Organisation, issuance: issuer_pb2.Issuance) -> None:
+    issuance.awarded_on, issuance.expires_on = "2026-05-01", "2026-04-01"
+    error = await refusal(uio.issuer.Issue(issuer_pb2.IssueRequest(request_id=new_id(), issuance=issuance)))
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "issuance.expires_on")
+    assert error.remedy
+
+
+async def test_an_unknown_achievement(uio: Organisation, issuance: issuer_pb2.Issuance) -> None:
+    issuance.achievement_id = UNKNOWN
+    error = await refusal(uio.issuer.Issue(issuer_pb2.IssueRequest(request_id=new_id(), issuance=issuance)))
+    assert error.reason == "NO_ACHIEVEMENT"
+    assert error.remedy
+
+
+async def test_another_providers_achievement(world: Demo, uio: Organisation, issuance: issuer_pb2.Issuance) -> None:
+    issuance.achievement_id = world.published["eldrehelse-modul"]
+    error = await refusal(uio.issuer.Issue(issuer_pb2.IssueRequest(request_id=new_id(), issuance=issuance)))
+    assert error.reason == "FOREIGN_ACHIEVEMENT"
+
+
+async def test_a_request_id_with_another_body(world: Demo, uio: Organisation, issuance: issuer_pb2.Issuance) -> None:
+    listed = await uio.issuer.ListCredentials(issuer_pb2.ListCredentialsRequest(page_size=1))
+    request_id = new_id()
+    change = issuer_pb2.ChangeStatusRequest(
+        request_id=request_id,
+        credential_id=listed.credentials[0].id,
+        change=ledger_pb2.STATUS_CHANGE_SUSPEND,
+        reason=ledger_pb2.STATUS_REASON_UNDER_REVIEW,
+    )
+    first = await uio.issuer.ChangeStatus(change)
+    assert await uio.issuer.ChangeStatus(change) == first
+    change.reason = ledger_pb2.STATUS_REASON_MISCONDUCT
+    error = await refusal(uio.issuer.ChangeStatus(change))
+    assert (error.code, error.reason) == ("ALREADY_EXISTS", "REQUEST_ID_REUSED")
+    assert error.remedy
+
+
+async def test_another_institutions_credential(world: Demo, uio: Organisation) -> None:
+    foreign = world.issued["eldrehelse-modul"].id
+    for call in (
+        uio.issuer.GetCredential(issuer_pb2.GetCredentialRequest(credential_id=foreign)),
+        uio.issuer.GetCredential(issuer_pb2.GetCredentialRequest(credential_id=UNKNOWN)),
+        uio.issuer.ChangeStatus(
+            issuer_pb2.ChangeStatusRequest(
+                request_id=new_id(),
+                credential_id=foreign,
+                change=ledger_pb2.STATUS_CHANGE_REVOKE,
+                reason=ledger_pb2.STATUS_REASON_MISCONDUCT,
+            )
+        ),
+    ):
+        error = await refusal(call)
+        # The same answer for what exists elsewhere and what does not exist at all.
+        assert (error.code, error.reason) == ("NOT_FOUND", "CREDENTIAL_NOT_FOUND")
+
+
+async def test_a_hub_gets_nothing_for_handles_that_are_not_its_own(world: Demo) -> None:
+    hub = world.actors.organisation(world.cases.hub)
+    handle = base64.urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
+    answer = await hub.issuer.FetchCredentials(issuer_pb2.FetchCredentialsRequest(handles=[handle]))
+    assert not answer.credentials[0].HasField("credential")
+
+
+async def test_an_achievement_without_a_mandatory_element(world: Demo, uio: Organisation) -> None:
+    achievement = credential_pb2.Achievement()
+    achievement.CopyFrom(world.cases.achievements["minikvalifikasjon"].message)
+    achievement.id = new_id()
+    del achievement.outcomes[:]
+    error = await refusal(
+        uio.registry.PublishAchievement(
+            registry_pb2.PublishAchievementRequest(request_id=new_id(), achievement=achievement)
+        )
+    )
+    assert (error.code, error.field) == ("INVALID_ARGUMENT", "achievement.outcomes")
+    assert error.remedy
+
+
+async def test_an_authority_outside_its_remit(world: Demo) -> None:
+    danish = next(authority for authority in world.cases.authorities if authority.remit.country == "DK")
+    error = await refusal(
+        world.actors.organisation(danish.id).registry.GrantAccreditation(
+            registry_pb2.GrantAccreditationRequest(
+                request_id=new_id(),
+                provider=world.cases.providers["uio"].message.id,
+                kind="no.self_accrediting",
+                scope=world.cases.accreditations[0].scope,
+            )
+        )
+    )
+    assert error.code == "PERMISSION_DENIED"
+    assert error.rule
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [("expired", "TOKEN_EXPIRED"), ("foreign", "TOKEN_FOREIGN_ISSUER"), ("none", "TOKEN_ALGORITHM"), ("cut", None)],
+)
+async def test_a_token_that_does_not_hold(stack: Stack, uio: Organisation, tamper: str, reason: str | None) -> None:
+    token = await bad_token(stack, uio, tamper)
+    async with grpc.aio.insecure_channel(stack.grpc_address("issuer")) as channel:
+        method: Any = channel.unary_unary("/vitne.issuer.v1.IssuerService/ListCredentials")
+        error = await refusal(method(b"", metadata=[("authorization", f"Bearer {token}")]))
+    assert error.code == "UNAUTHENTICATED"
+    assert reason is None or error.reason == reason
+    assert token not in str(error)
+
+
+async def bad_token(stack: Stack, organisation: Organisation, how: str) -> str:
+    """A token that once was good, or never was."""
+    header, payload, signature = (await organisation.access_token()).split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    if how == "cut":
+        return f"{header}.{payload}"
+    if how == "none":
+        return f"{encoded({'alg': 'none', 'typ': 'JWT'})}.{payload}."
+    if how == "foreign":
+        claims["iss"] = "https://maskinporten.example/"
+        return f"{header}.{encoded(claims)}.{signature}"
+    return signed_by_the_issuer(stack, claims | {"iat": claims["iat"] - 1000, "exp": claims["exp"] - 1000})
+
+
+def signed_by_the_issuer(stack: Stack, claims: dict[str, Any]) -> str:
+    """A token that the real issuer might have made at another time."""
+    key = json.loads((stack.folder / "identity" / "issuer.jwk.json").read_text())
+    return jwt.encode({"alg": "RS256", "kid": key["kid"]}, claims, RSAKey.import_key(key), algorithms=["RS256"])
+
+
+def encoded(part: dict[str, Any]) -> str:
+    """A part of a JWT."""
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("harm", ["bit", "cut", "none", "foreign key", "disclosure", "empty", "noise"])
+async def test_a_credential_that_was_harmed_is_invalid(world: Demo, harm: str) -> None:
+    good = world.issued["klimaregnskaber-3"].artefact
+    other = world.issued["eldrehelse-modul"].artefact
+    token, *disclosures = good.rstrip("~").split("~")
+    header, payload, _ = token.split(".")
+    bad = {
+        "bit": good.replace(payload, payload[:40] + ("A" if payload[40] != "A" else "B") + payload[41:]),
+        "cut": good[: len(good) // 2],
+        "none": f"{encoded({'alg': 'none', 'typ': 'dc+sd-jwt'})}.{payload}.~" + "~".join(disclosures) + "~",
+        "foreign key": good.replace(header, other.split(".")[0]),
+        "disclosure": good + other.rstrip("~").split("~")[1] + "~",
+        "empty": "~",
+        "noise": "this is no credential",
+    }[harm]
+    answer = await world.actors.verifier.Verify(verifier_pb2.VerifyRequest(credential=bad))
+    assert answer.verdict == verifier_pb2.VERDICT_INVALID, answer.headline
+    assert any(check.outcome == credential_pb2.Check.OUTCOME_FAILED for check in answer.checks)
