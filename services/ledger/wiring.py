@@ -27,6 +27,7 @@ from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import GroupCommitter, Migrations, open_pool
 from vitne.runtime.identity import TokenVerifier
+from vitne.runtime.interceptors.access import TokenVerifierProtocol
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 SERVICE: Final = "vitne.ledger.v1.LedgerService"
@@ -49,13 +50,16 @@ async def serve(settings: LedgerSettings) -> None:
     """Run the ledger until it is told to stop."""
     clock = SystemClock()
     pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="ledger")
+    verifier = TokenVerifier(
+        settings.identity_issuer, settings.audience, clock, allow_http=settings.environment == "development"
+    )
     try:
-        await build(settings, pool, clock).run()
+        await build(settings, pool, clock, verifier).run()
     finally:
         await pool.close()
 
 
-def build(settings: LedgerSettings, pool: Any, clock: Clock) -> Application:
+def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVerifierProtocol) -> Application:
     """The ledger's process: RPCs, pages, and what runs beside them."""
     new_id = UuidFactory(clock)
     keys = ledger_keys(settings)
@@ -78,12 +82,6 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock) -> Application:
     )
     kafka = KafkaSettings(
         bootstrap_servers=settings.kafka_bootstrap_servers, client_id="ledger", idempotence=settings.kafka_idempotence
-    )
-    verifier = TokenVerifier(
-        settings.identity_issuer,
-        settings.audience,
-        clock,
-        allow_http=settings.environment == "development",
     )
 
     application = Application("ledger", settings, clock, verifier=verifier)

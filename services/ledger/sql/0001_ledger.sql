@@ -62,7 +62,7 @@ ALTER TABLE list_version ALTER COLUMN token SET STORAGE EXTERNAL; -- compressed 
 
 -- The log: one row. `epoch` fences out a sequencer that was replaced without noticing.
 CREATE TABLE log (
-    only       boolean PRIMARY KEY DEFAULT true CHECK (only),
+    singleton  boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     origin     text   NOT NULL,
     epoch      bigint NOT NULL,
     size       bigint NOT NULL CHECK (size >= 0),

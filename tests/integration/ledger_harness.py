@@ -1,0 +1,145 @@
+"""The ledger's parts over a real database, for its tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from services.ledger.keys import LedgerKeys
+from services.ledger.leases import Leases, Orders, load_secret
+from services.ledger.lists import ListPublisher
+from services.ledger.log_store import LogStore
+from services.ledger.sequencer import Sequencer
+from services.ledger.statuses import Statuses, StatusRequest
+from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
+from vitne.canonical import sha256
+from vitne.clock import Clock
+from vitne.credentials.jose import parse_public_jwk
+from vitne.credentials.status_list import StatusList, verify_token
+from vitne.errors import VitneError
+from vitne.identifiers import UuidFactory
+from vitne.merkle.notes import Checkpoint, NoteSigner, open_checkpoint
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.database import GroupCommitter, migrate
+from vitne.runtime.idempotency import RequestKey
+from vitne_api.ledger.v1 import ledger_pb2
+
+ORIGIN = "log.vitne.example/2026"
+BASE_URL = "https://status.vitne.example"
+#: Small enough that lists fill up in a test.
+LIST_SIZE = 1000
+LIFETIME = timedelta(minutes=15)
+TTL = timedelta(seconds=10)
+ISSUER = "0192:971035854 issuer"
+INSTITUTION = "0184:30859480"
+
+
+@dataclass
+class Ledger:
+    """One replica's parts; those of another come from :meth:`replica`."""
+
+    pool: Any
+    clock: Clock
+    state: Path
+    keys: LedgerKeys = field(init=False)
+    orders: Orders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = LedgerKeys.ensure(FileKeyCustody(self.state))
+        self.orders = Orders(load_secret(self.state))
+        new_id = UuidFactory(self.clock)
+        self.leases = Leases(self.orders, self.clock, base_url=BASE_URL, list_size=LIST_SIZE)
+        self.statuses = Statuses(self.orders, self.clock, new_id)
+        self.committer: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
+            self.pool, self.statuses.apply
+        )
+        self.publisher = ListPublisher(
+            self.pool, self.keys.status_list, self.clock, new_id, lifetime=LIFETIME, ttl=TTL, interval=0.05
+        )
+        self.store = LogStore(self.pool)
+
+    def replica(self) -> Ledger:
+        return Ledger(self.pool, self.clock, self.state)
+
+    @property
+    def note_signer(self) -> NoteSigner:
+        return self.keys.note_signer(ORIGIN)
+
+    def sequencer(self, max_batch: int = 1000) -> Sequencer:
+        return Sequencer(self.pool, self.note_signer, self.clock, interval=0.01, max_batch=max_batch)
+
+    async def lease(self, count: int = 10, country: str = "NO") -> ledger_pb2.LeaseIndexesResponse:
+        request = ledger_pb2.LeaseIndexesRequest(request_id=str(uuid4()), country=country, count=count)
+        async with self.pool.acquire() as connection, connection.transaction():
+            return await self.leases.lease(connection, ISSUER, request)
+
+    async def apply(self, requests: Sequence[StatusRequest]) -> Sequence[ledger_pb2.SetStatusResponse | VitneError]:
+        """A group in one transaction."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            return await self.statuses.apply(connection, requests)
+
+    async def set(self, request: StatusRequest) -> ledger_pb2.SetStatusResponse:
+        return await self.committer.submit(request)
+
+    async def published(self, url: str, now: datetime | None = None) -> StatusList:
+        """The list as a relying party finds it: by its path, verified by the ledger's key."""
+        newest = self.publisher.find(url.removeprefix(BASE_URL))
+        assert newest is not None
+        key = parse_public_jwk(self.keys.status_list.public_jwk)
+        return verify_token(
+            newest.token.decode(),
+            uri=url,
+            find_key=lambda key_id: key if key_id == key.key_id else None,
+            now=now or self.clock.now(),
+        )
+
+    async def checkpoint(self) -> Checkpoint:
+        return open_checkpoint((await self.store.checkpoint()).note, self.note_signer.key)
+
+    async def queued(self) -> list[bytes]:
+        return [row["record"] for row in await self.pool.fetch("SELECT record FROM queued_leaf ORDER BY number")]
+
+
+async def make_ledger(dsn: str, pool: Any, clock: Clock, state: Path) -> Ledger:
+    await migrate(dsn, MIGRATIONS)
+    return Ledger(pool, clock, state)
+
+
+def request(
+    list_url: str,
+    index: int,
+    change: Change,
+    *,
+    request_id: UUID | None = None,
+    effective: datetime | None = None,
+    issued_at: datetime | None = None,
+    reason: str = "STATUS_REASON_ISSUED_IN_ERROR",
+) -> StatusRequest:
+    body = f"{list_url} {index} {change} {effective} {issued_at} {reason}".encode()
+    return StatusRequest(
+        key=RequestKey(f"{ISSUER} for {INSTITUTION}", "SetStatus", request_id or uuid4(), sha256(body)),
+        list_url=list_url,
+        index=index,
+        change=change,
+        reason=reason,
+        on_behalf_of=INSTITUTION,
+        effective=effective,
+        issued_at=issued_at,
+    )
+
+
+async def eventually(check: Any, seconds: float = 5.0) -> Any:
+    """What ``await check()`` answers once it answers something true."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        found = await check()
+        if found:
+            return found
+        assert asyncio.get_running_loop().time() < deadline, "it did not come about in time"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,266 @@
+"""Published lists: signed, fresh, never going back, and served over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+import uvicorn
+from ledger_harness import BASE_URL, LIFETIME, TTL, Ledger, eventually, make_ledger, request
+
+from services.ledger.lists import LOG_EVERY
+from services.ledger.pages import build_pages
+from services.ledger.transitions import Change
+from vitne.canonical import b64url, sha256
+from vitne.clock import ManualClock, SystemClock
+from vitne.credentials.status_list import INVALID, SUSPENDED, VALID
+from vitne.errors import Unavailable
+from vitne.merkle.leaves import ListPublished, StatusChanged, parse_leaf
+from vitne.runtime import http
+from vitne_api.events.v1 import events_pb2
+
+
+@pytest.fixture
+async def ledger(database_dsn: str, pool: asyncpg.Pool, clock: ManualClock, tmp_path: Path) -> Ledger:
+    return await make_ledger(database_dsn, pool, clock, tmp_path)
+
+
+async def list_leaves(ledger: Ledger) -> list[ListPublished]:
+    leaves = [parse_leaf(record) for record in await ledger.queued()]
+    return [leaf for leaf in leaves if isinstance(leaf, ListPublished)]
+
+
+async def test_a_list_is_published_empty_as_soon_as_it_is_opened(ledger: Ledger, clock: ManualClock) -> None:
+    lease = await ledger.lease()
+    assert ledger.publisher.find("/2026/no-1") is None
+    assert await ledger.publisher.publish_due() == 1
+    found = await ledger.published(lease.list)
+    assert all(found.status_at(index) == VALID for index in range(len(found)))
+    assert (found.ttl, found.issued_at, found.expires_at) == (TTL, clock.now(), clock.now() + LIFETIME)
+    assert found.key_id == ledger.keys.status_list.key_id
+    assert await ledger.publisher.publish_due() == 0
+
+
+async def test_statuses_are_in_the_next_version(ledger: Ledger) -> None:
+    lease = await ledger.lease()
+    one, two, three = lease.indexes[:3]
+    await ledger.publisher.publish_due()
+    await ledger.set(request(lease.list, one, Change.REVOKE))
+    await ledger.set(request(lease.list, two, Change.SUSPEND))
+    assert await ledger.publisher.publish_due() == 1
+    found = await ledger.published(lease.list)
+    assert [found.status_at(index) for index in (one, two, three)] == [INVALID, SUSPENDED, VALID]
+    await ledger.set(request(lease.list, two, Change.REINSTATE))
+    await ledger.publisher.publish_due()
+    found = await ledger.published(lease.list)
+    assert [found.status_at(index) for index in (one, two, three)] == [INVALID, VALID, VALID]
+    newest = ledger.publisher.find("/2026/no-1")
+    assert newest is not None
+    assert newest.version == 3
+
+
+async def test_every_version_is_a_row_and_an_event(ledger: Ledger, clock: ManualClock) -> None:
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    await ledger.publisher.publish_due()
+    rows = await ledger.pool.fetch("SELECT version, changes, token, digest FROM list_version ORDER BY version")
+    assert [(row["version"], row["changes"]) for row in rows] == [(1, 0), (2, 1)]
+    assert all(row["digest"] == sha256(row["token"]) for row in rows)
+    events = await ledger.pool.fetch("SELECT type, revision, value FROM outbox ORDER BY revision")
+    assert [event["type"] for event in events] == [
+        "vitne.ledger.list_published.v1",
+        "vitne.ledger.status_changed.v1",
+        "vitne.ledger.list_published.v1",
+    ]
+    told = events_pb2.StatusListPublished.FromString(events[2]["value"])
+    assert (told.list, told.version, told.digest) == (lease.list, 2, b64url(rows[1]["digest"]))
+
+
+async def test_a_quiet_list_is_signed_again_well_before_it_gets_stale(ledger: Ledger, clock: ManualClock) -> None:
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    clock.advance(LIFETIME / 3 - timedelta(seconds=1))
+    assert await ledger.publisher.publish_due() == 0
+    clock.advance(timedelta(seconds=1))
+    assert await ledger.publisher.publish_due() == 1
+    assert (await ledger.published(lease.list)).issued_at == clock.now()
+    with pytest.raises(Unavailable, match="STATUS_LIST_STALE"):
+        await ledger.published(lease.list, clock.now() + LIFETIME)
+
+
+async def test_a_restarted_ledger_serves_what_was_published_and_rebuilds_the_statuses(ledger: Ledger) -> None:
+    lease = await ledger.lease()
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    await ledger.publisher.publish_due()
+    before = ledger.publisher.published()
+    restarted = ledger.replica()
+    assert not restarted.publisher.loaded
+    assert await restarted.publisher.publish_due() == 0
+    assert restarted.publisher.loaded
+    assert restarted.publisher.published() == before
+    await restarted.set(request(lease.list, lease.indexes[1], Change.SUSPEND))
+    await restarted.publisher.publish_due()
+    found = await restarted.published(lease.list)
+    assert [found.status_at(index) for index in lease.indexes[:3]] == [INVALID, SUSPENDED, VALID]
+
+
+async def test_replicas_publish_one_line_of_versions_that_never_goes_back(ledger: Ledger) -> None:
+    lease = await ledger.lease(200)
+    replicas = [ledger, ledger.replica(), ledger.replica()]
+
+    async def work(replica: Ledger, indexes: list[int]) -> None:
+        for index in indexes:
+            await replica.set(request(lease.list, index, Change.REVOKE))
+            await replica.publisher.publish_due()
+
+    await asyncio.gather(
+        *(work(replica, list(lease.indexes)[n * 20 : n * 20 + 20]) for n, replica in enumerate(replicas))
+    )
+    rows = await ledger.pool.fetch("SELECT version, changes FROM list_version ORDER BY version")
+    assert [row["version"] for row in rows] == list(range(1, len(rows) + 1))
+    shown = [row["changes"] for row in rows]
+    assert shown == sorted(shown)
+    for replica in replicas:
+        await replica.publisher.publish_due()
+    assert ledger.publisher.published() == replicas[1].publisher.published() == replicas[2].publisher.published()
+    found = await ledger.published(lease.list)
+    assert [found.status_at(index) for index in lease.indexes] == [INVALID] * 60 + [VALID] * 140
+
+
+async def test_the_log_gets_a_version_at_most_once_a_minute_and_always_the_last(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    lease = await ledger.lease()
+    for number in range(5):
+        await ledger.set(request(lease.list, lease.indexes[number], Change.REVOKE))
+        await ledger.publisher.publish_due()
+        clock.advance(timedelta(seconds=10))
+    assert [leaf.version for leaf in await list_leaves(ledger)] == [1]
+    clock.advance(LOG_EVERY - timedelta(seconds=50))
+    await ledger.publisher.publish_due()
+    await ledger.publisher.publish_due()
+    leaves = await list_leaves(ledger)
+    assert [leaf.version for leaf in leaves] == [1, 5]
+    digest = await ledger.pool.fetchval("SELECT digest FROM list_version WHERE version = 5")
+    assert leaves[1] == ListPublished(lease.list, 5, digest, 0)
+
+
+async def test_a_versions_tree_size_counts_only_leaves_whose_changes_it_shows(ledger: Ledger) -> None:
+    lease = await ledger.lease()
+    sequencer = ledger.sequencer()
+    await sequencer.claim()
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    await sequencer.integrate()
+    await ledger.set(request(lease.list, lease.indexes[1], Change.REVOKE))
+    await ledger.publisher.publish_due()
+    (leaf,) = await list_leaves(ledger)
+    assert leaf.tree_size == 1
+    waiting = next(parse_leaf(record) for record in await ledger.queued())
+    assert isinstance(waiting, StatusChanged)
+
+
+async def test_a_revocation_is_published_within_a_second_of_its_commit(
+    database_dsn: str, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    ledger = await make_ledger(database_dsn, pool, SystemClock(), tmp_path)
+    other = ledger.replica()
+    tasks = [asyncio.create_task(each.publisher.run()) for each in (ledger, other)]
+    try:
+        lease = await ledger.lease()
+        ledger.publisher.wake()
+
+        async def says(replica: Ledger, index: int) -> bool:
+            newest = replica.publisher.find("/2026/no-1")
+            return newest is not None and (await replica.published(lease.list)).status_at(index) == INVALID
+
+        await eventually(lambda: _found(ledger))
+        for index in lease.indexes[:3]:
+            await ledger.set(request(lease.list, index, Change.REVOKE))
+            ledger.publisher.wake()
+            await eventually(lambda index=index: says(ledger, index), seconds=1)
+            await eventually(lambda index=index: says(other, index), seconds=1)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _found(ledger: Ledger) -> Any:
+    return ledger.publisher.find("/2026/no-1")
+
+
+@pytest.fixture
+async def site(ledger: Ledger) -> AsyncIterator[str]:
+    app = build_pages(ledger.publisher, ledger.store)
+    http.install(app)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
+    server.should_exit = True
+    await task
+
+
+async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    newest = ledger.publisher.find("/2026/no-1")
+    assert newest is not None
+    async with aiohttp.ClientSession() as client:
+        async with client.get(f"{site}/2026/no-1", headers={"Origin": "https://wallet.example"}) as answer:
+            assert answer.status == 200
+            assert answer.headers["Content-Type"] == "application/statuslist+jwt"
+            assert answer.headers["Cache-Control"] == "max-age=10"
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert await answer.read() == newest.token
+            etag = answer.headers["ETag"]
+            assert etag == f'"{b64url(sha256(newest.token))}"'
+        for condition in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+            async with client.get(f"{site}/2026/no-1", headers={"If-None-Match": condition}) as answer:
+                assert answer.status == 304
+                assert answer.headers["ETag"] == etag
+                assert await answer.read() == b""
+        async with client.head(f"{site}/2026/no-1") as answer:
+            assert answer.status == 200
+            assert int(answer.headers["Content-Length"]) == len(newest.token)
+        async with client.options(f"{site}/2026/no-1") as answer:
+            assert answer.status == 204
+            assert answer.headers["Access-Control-Allow-Headers"] == "If-None-Match"
+
+        await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+        await ledger.publisher.publish_due()
+        async with client.get(f"{site}/2026/no-1", headers={"If-None-Match": etag}) as answer:
+            assert answer.status == 200
+            assert answer.headers["ETag"] != etag
+
+
+async def test_the_other_pages(ledger: Ledger, site: str) -> None:
+    async with aiohttp.ClientSession() as client:
+        async with client.get(f"{site}/checkpoint") as answer:
+            assert answer.status == 503
+            assert (await answer.json(content_type=None))["reason"] == "LOG_NOT_STARTED"
+        await ledger.sequencer().claim()
+        async with client.get(f"{site}/checkpoint") as answer:
+            assert answer.status == 200
+            assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+            assert await answer.text() == (await ledger.store.checkpoint()).note
+        await ledger.lease()
+        await ledger.publisher.publish_due()
+        async with client.get(f"{site}/") as answer:
+            page = await answer.text()
+            assert f"{BASE_URL}/2026/no-1" in page
+            assert "log.vitne.example/2026" in page
+        for path in ("/2026/no-2", "/2026", "/2026/no-1/", "//2026/no-1", "/2026/%2e%2e/no-1", "/x" * 3000):
+            async with client.get(f"{site}{path}") as answer:
+                assert answer.status == 404
+                assert (await answer.json(content_type=None))["reason"] == "PAGE_UNKNOWN"
+        async with client.post(f"{site}/2026/no-1", data=b"x") as answer:
+            assert answer.status == 405
