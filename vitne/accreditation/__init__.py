@@ -7,7 +7,7 @@ from vitne.accreditation.decide import DecisionOutcome, decide, judge, offer_of
 from vitne.accreditation.decision import DecisionRecord, record_of
 from vitne.accreditation.facts import fact_digest, instant, key_counts_at, timestamp
 from vitne.accreditation.projection import Held, Projection
-from vitne.accreditation.trust_list import TrustList, read_trust_list, sign_trust_list
+from vitne.accreditation.trust_list import TrustList, read_trust_list, render, sign_trust_list
 
 __all__ = [
     "DecisionOutcome",
@@ -23,6 +23,7 @@ __all__ = [
     "offer_of",
     "read_trust_list",
     "record_of",
+    "render",
     "sign_trust_list",
     "timestamp",
 ]

@@ -135,6 +135,7 @@ class Projection:
         self._ahead: dict[int, bytes] = {}
         self._authorities: dict[str, list[_Entry]] = {}
         self._providers: dict[str, list[_Entry]] = {}
+        self._issuers: dict[str, str] = {}
         self._keys: dict[str, list[_Entry]] = {}
         self._keys_of: dict[tuple[str, int], set[str]] = {}
         self._accreditations: dict[str, list[_Entry]] = {}
@@ -223,6 +224,10 @@ class Projection:
         fact = self._newest(self._providers.get(provider), known_at)
         return fact.provider if fact else None
 
+    def provider_by_issuer(self, issuer_uri: str) -> str | None:
+        """Id of the provider whose credentials carry a URI as ``iss``, under any revision of its entry."""
+        return self._issuers.get(issuer_uri)
+
     def authority(self, authority: str, known_at: int | None = None) -> facts_pb2.Authority | None:
         """An authority and its remit."""
         fact = self._newest(self._authorities.get(authority), known_at)
@@ -294,11 +299,15 @@ class Projection:
             if entries:
                 yield max(entries, key=lambda entry: entry.revision).fact().achievement
 
-    def trusted_facts(self) -> list[facts_pb2.Fact]:
-        """Every fact about authorities, providers, keys and accreditations, by registry revision."""
+    def trusted_facts(self, after: int = 0) -> list[facts_pb2.Fact]:
+        """Every fact about authorities, providers, keys and accreditations, by registry revision.
+
+        Args:
+            after: only those beyond this revision.
+        """
         tables = (self._authorities, self._providers, self._keys, self._accreditations)
         entries = (entry for table in tables for entries in table.values() for entry in _known(entries, self._revision))
-        return [entry.fact() for entry in sorted(entries)]
+        return [entry.fact() for entry in sorted(entries) if entry.registry_revision > after]
 
     def everything_about(self, provider: str) -> Iterator[facts_pb2.Fact]:
         """The facts of a provider's entry and accreditations, also those that still wait for a gap to close."""
@@ -330,7 +339,9 @@ class Projection:
             raise _contradicts(fact, "another fact stands at the same revision of the same thing")
         insort(entries, _Entry(number, revision, zlib.compress(plain, _COMPRESSION)))
         table[key] = entries
-        if kind == "key":
+        if kind == "provider":
+            self._issuers.setdefault(fact.provider.issuer_uri, subject)
+        elif kind == "key":
             self._keys_of.setdefault((fact.key.owner, fact.key.use), set()).add(fact.key.id)
         elif kind == "accreditation":
             self._accreditations_of.setdefault(subject, set()).add(fact.accreditation.id)

@@ -8,14 +8,24 @@ any revision, except about the catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from vitne.accreditation.facts import content_kind, fact_from_json, fact_json
+from vitne.accreditation.facts import content_kind, fact_bytes, fact_from_json
 from vitne.accreditation.projection import Projection
-from vitne.credentials.jose import ES256, PublicKey, Signer, parse_jws, sign_jws, strict_json
+from vitne.canonical import canonical_bytes
+from vitne.credentials.jose import (
+    ES256,
+    PublicKey,
+    Signer,
+    complete,
+    parse_jws,
+    parse_public_jwk,
+    signing_input,
+    strict_json,
+)
 from vitne.errors import InvalidArgument, Unavailable
 from vitne_api.registry.v1 import facts_pb2
 
@@ -51,37 +61,46 @@ class TrustList:
         projection.adopt(self.facts, self.registry_revision, self.issued_at)
 
 
+def render(fact: facts_pb2.Fact) -> bytes:
+    """A fact as it stands in the list; the same for ever, so that a signer may keep it."""
+    return fact_bytes(fact)
+
+
 def sign_trust_list(
-    facts: Iterable[facts_pb2.Fact], registry_revision: int, *, issuer: str, at: datetime, signer: Signer
+    rendered: Iterable[bytes], registry_revision: int, *, issuer: str, at: datetime, signer: Signer
 ) -> str:
     """The compact JWS of a list.
 
     Args:
-        facts: those of authorities, providers, keys and accreditations; all up to ``registry_revision``.
+        rendered: facts of authorities, providers, keys and accreditations, each as :func:`render` has it;
+            all up to ``registry_revision``.
         registry_revision: what the list is whole up to.
         issuer: URI of the registry.
         at: when it was so.
         signer: the trust-list key.
     """
     issued = int(at.timestamp())
-    claims = {
-        "iss": issuer,
-        "iat": issued,
-        "exp": issued + int(LIFETIME.total_seconds()),
-        "registry_revision": registry_revision,
-        "facts": [fact_json(fact) for fact in facts],
-    }
-    return sign_jws(claims, signer, typ=TYPE)
+    claims = canonical_bytes(
+        {
+            "exp": issued + int(LIFETIME.total_seconds()),
+            "iat": issued,
+            "iss": issuer,
+            "registry_revision": registry_revision,
+        }
+    )
+    payload = b'{"facts":[' + b",".join(rendered) + b"]," + claims.removeprefix(b"{")
+    header = {"alg": signer.algorithm, "kid": signer.key_id, "typ": TYPE}
+    data = signing_input(header, payload)
+    return complete(data, signer.sign(data))
 
 
-def read_trust_list(
-    compact: str, *, key: PublicKey | Callable[[str], PublicKey | None], issuer: str, now: datetime
-) -> TrustList:
+def read_trust_list(compact: str, *, pinned: PublicKey | str, issuer: str, now: datetime) -> TrustList:
     """Check and read a list.
 
     Args:
         compact: the JWS.
-        key: the pinned key, or how to find one of several pinned ones by its thumbprint.
+        pinned: the key, or its RFC 7638 thumbprint; the list itself then holds the key, as a fact, and
+            a thumbprint can't be that of another.
         issuer: the URI that the list must come from.
         now: the present instant.
 
@@ -91,12 +110,13 @@ def read_trust_list(
         DataLoss: ``UNKNOWN_FACT``.
     """
     jws = parse_jws(compact, algorithms=(ES256,), types=(TYPE,), max_length=MAX_LENGTH, field="trust_list")
-    found = key if isinstance(key, PublicKey) else key(jws.header.key_id)
-    if found is None or found.key_id != jws.header.key_id:
+    pinned_id = pinned if isinstance(pinned, str) else pinned.key_id
+    if jws.header.key_id != pinned_id:
         raise _bad("it is signed with a key that is not pinned", "pin the registry's trust-list key")
-    if not jws.verified_by(found):
-        raise _bad("its signature does not hold", "fetch it again from the registry")
     claims = strict_json(jws.payload, field="trust_list")
+    key = _own_key(claims, pinned) if isinstance(pinned, str) else pinned
+    if key is None or not jws.verified_by(key):
+        raise _bad("its signature does not hold", "fetch it again from the registry")
     issued_at, expires_at, revision, facts = _claims(claims, issuer)
     if issued_at > now + CLOCK_SKEW:
         raise _bad("it is from the future", "compare the clocks")
@@ -108,6 +128,18 @@ def read_trust_list(
             remedy="fetch a new one",
         )
     return TrustList(issuer, issued_at, expires_at, revision, facts)
+
+
+def _own_key(claims: Any, thumbprint: str) -> PublicKey | None:
+    """The key of a pinned thumbprint among the facts of a list that is not verified yet."""
+    records = claims.get("facts") if isinstance(claims, dict) else None
+    for record in records if isinstance(records, list) else ():
+        said = record.get("key") if isinstance(record, dict) else None
+        if isinstance(said, dict) and said.get("id") == thumbprint and isinstance(said.get("public_jwk"), str):
+            key = parse_public_jwk(said["public_jwk"], field="trust_list")
+            # What the list says of itself counts for nothing: the thumbprint is computed.
+            return key if key.key_id == thumbprint else None
+    return None
 
 
 def _claims(claims: Any, issuer: str) -> tuple[datetime, datetime, int, tuple[facts_pb2.Fact, ...]]:
