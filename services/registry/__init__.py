@@ -1,0 +1,1 @@
+"""The registry: who may issue what, at which level and size, in which unit, at what instant."""

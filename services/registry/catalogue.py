@@ -1,0 +1,119 @@
+"""The catalogue: what can be achieved, immutable by version."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.registry.desk import Desk, check_languages
+from services.registry.scopes import check_field_code
+from vitne.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.registry.v1 import facts_pb2, registry_pb2
+
+_ANNEX_I = "Council Recommendation 2022/C 243/02, Annex I: mandatory elements"
+
+
+def publish(desk: Desk, request: registry_pb2.PublishAchievementRequest) -> facts_pb2.Fact:
+    """Publish a version of an achievement; the calling provider's own.
+
+    That something is in the catalogue does not mean that it may be issued:
+    accreditations change, so that is decided at each issuance.
+
+    Raises:
+        PermissionDenied: ``FOREIGN_ACHIEVEMENT``.
+        NotFound: ``PROVIDER_UNKNOWN``.
+        FailedPrecondition: ``PROVIDER_CLOSED``, ``VERSION_NOT_NEXT``.
+        InvalidArgument: ``MANDATORY_ELEMENT_MISSING``, ``WORKLOAD_CONTRADICTS``, ``UNKNOWN_TERM``, ``UNKNOWN_LEVEL``,
+            ``BAD_FIELD_CODE``, ``LANGUAGE_REPEATED``.
+    """
+    achievement = request.achievement
+    if achievement.provider != desk.caller:
+        raise _foreign("achievement.provider")
+    provider = desk.open_provider(achievement.provider, field="achievement.provider")
+    _check_elements(achievement)
+    _check_terms(desk, provider.country, achievement)
+    newest = desk.projection.newest_achievement(achievement.id)
+    if newest is not None and newest.provider != desk.caller:
+        raise _foreign("achievement.id")
+    expected = 1 + (newest.version if newest is not None else 0)
+    if achievement.version != expected:
+        raise FailedPrecondition(
+            "VERSION_NOT_NEXT",
+            f"the next version of this achievement is {expected}",
+            field="achievement.version",
+            rule="versions count from 1 without gaps, and are never changed",
+            remedy="publish it as the next version",
+            metadata={"next_version": str(expected)},
+        )
+    return facts_pb2.Fact(subject=provider.id, achievement=achievement)
+
+
+def _check_elements(achievement: credential_pb2.Achievement) -> None:
+    """What Annex I wants of every micro-credential and the achievement is to say."""
+    elements = {
+        "title": bool(achievement.title),
+        "outcomes": bool(achievement.outcomes),
+        "workload": bool(achievement.workload.points or achievement.workload.hours),
+        "assessment": bool(achievement.assessment),
+        "participation": bool(achievement.participation),
+        "quality_assurance": bool(achievement.quality_assurance.internal),
+    }
+    for element, stated in elements.items():
+        if not stated:
+            raise InvalidArgument(
+                "MANDATORY_ELEMENT_MISSING",
+                f"a mandatory element is missing: {element.replace('_', ' ')}",
+                field=f"achievement.{element}",
+                rule=_ANNEX_I,
+                remedy="state it: a workload in credits, hours or both" if element == "workload" else "state it",
+            )
+    workload = achievement.workload
+    if bool(workload.unit) != bool(workload.points):
+        raise InvalidArgument(
+            "WORKLOAD_CONTRADICTS",
+            "credits need both a number and a unit",
+            field="achievement.workload.unit" if workload.points else "achievement.workload.points",
+            rule="points are counted in a unit of the national framework",
+            remedy="state both, or hours alone",
+        )
+    for name in ("points", "hours"):
+        stated_number = getattr(workload, name)
+        if stated_number and Decimal(stated_number) == 0:
+            raise InvalidArgument(
+                "WORKLOAD_CONTRADICTS",
+                "a workload is more than nothing",
+                field=f"achievement.workload.{name}",
+                rule=_ANNEX_I,
+                remedy="state the notional workload",
+            )
+
+
+def _check_terms(desk: Desk, country: str, achievement: credential_pb2.Achievement) -> None:
+    framework = desk.framework_of(country, field="achievement.provider")
+    framework.known(framework.credential_kinds, achievement.kind, "kind of credential", field="achievement.kind")
+    if achievement.workload.unit:
+        framework.known(framework.units, achievement.workload.unit, "credit unit", field="achievement.workload.unit")
+    if achievement.HasField("level"):
+        level = achievement.level
+        framework.known_level(level.framework, level.level, field="achievement.level")
+    for number, outcome in enumerate(achievement.outcomes):
+        field = f"achievement.outcomes[{number}]"
+        framework.known(
+            framework.outcome_categories, outcome.category, "category of outcomes", field=f"{field}.category"
+        )
+        check_languages(list(outcome.text), field=f"{field}.text")
+    if achievement.field:
+        check_field_code(achievement.field, field="achievement.field")
+    for name in ("title", "prerequisites", "further_information"):
+        check_languages(list(getattr(achievement, name)), field=f"achievement.{name}")
+    check_languages(list(achievement.quality_assurance.internal), field="achievement.quality_assurance.internal")
+
+
+def _foreign(field: str) -> PermissionDenied:
+    return PermissionDenied(
+        "FOREIGN_ACHIEVEMENT",
+        "the achievement is another provider's",
+        field=field,
+        rule="a provider publishes only its own achievements",
+        remedy="publish it under an id and a provider of your own",
+    )

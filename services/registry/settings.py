@@ -1,0 +1,43 @@
+"""What the registry is told by its environment, beside what every service is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from vitne.frameworks import Standing
+from vitne.runtime.settings import CommonSettings
+
+#: ``iss`` of the trust list. Logical: where it is really fetched is the reader's allow-rule.
+DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
+#: Which rules `Decide` applies: all that are written down. An installation that issues for real narrows it.
+DEFAULT_STANDINGS: Final = tuple(Standing)
+#: Every two seconds (RECORDS: Events): three hundred may be missed before readers refuse.
+DEFAULT_HEARTBEAT_SECONDS: Final = 2.0
+#: How often facts that another replica wrote are looked for: below what a person notices.
+DEFAULT_REFRESH_SECONDS: Final = 0.25
+
+
+def _check_uri(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or text.endswith("/"):
+        raise ValueError("write it as https://host, without a slash at the end")
+    return text
+
+
+class RegistrySettings(CommonSettings):
+    """Settings of the registry.
+
+    Attributes:
+        registry_uri: who issues the trust list, its ``iss``.
+        standings: standings of national rules that are applied.
+        heartbeat_seconds: between two heartbeats, of all replicas together.
+        refresh_seconds: between two looks for facts that another replica wrote.
+    """
+
+    registry_uri: Annotated[str, AfterValidator(_check_uri)] = DEFAULT_REGISTRY_URI
+    standings: tuple[Standing, ...] = DEFAULT_STANDINGS
+    heartbeat_seconds: float = Field(default=DEFAULT_HEARTBEAT_SECONDS, ge=0.05, le=60)
+    refresh_seconds: float = Field(default=DEFAULT_REFRESH_SECONDS, ge=0.01, le=10)
