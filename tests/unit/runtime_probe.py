@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import Message
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    timestamp_pb2,  # noqa: F401 - enters the pool
+)
 from grpc_tools import protoc
 
 from vitne_api.access.v1 import access_pb2  # noqa: F401 - enters the options into the pool
@@ -84,7 +88,7 @@ def _compile() -> None:
         includes = [f"-I{path}" for path in (folder, root / "proto", well_known)]
         assert protoc.main(["protoc", *includes, f"--descriptor_set_out={compiled}", str(source)]) == 0
         descriptors = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes())
-    descriptor_pool.Default().Add(descriptors.file[0])  # type: ignore[no-untyped-call]  # protobuf's stubs
+    descriptor_pool.Default().Add(descriptors.file[0])
 
 
 _compile()
@@ -123,7 +127,7 @@ class Servicer:
             kinds = ["stream" if streams else "unary" for streams in (method.client_streaming, method.server_streaming)]
             make = getattr(grpc, "{}_{}_rpc_method_handler".format(*kinds))
             behaviour = self._behaviours.get(method.name, _not_overridden)
-            handlers[method.name] = make(behaviour, Part.FromString, Message.SerializeToString)
+            handlers[method.name] = make(behaviour, Part.FromString, Part.SerializeToString)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
 
@@ -140,4 +144,4 @@ def call(channel: Any, method: str) -> Any:
     """A callable for a method of the probe, as a generated stub has it."""
     descriptor = descriptor_pool.Default().FindMethodByName(f"{SERVICE}.{method}")
     kinds = ["stream" if streams else "unary" for streams in (descriptor.client_streaming, descriptor.server_streaming)]
-    return getattr(channel, "_".join(kinds))(f"/{SERVICE}/{method}", Message.SerializeToString, Part.FromString)
+    return getattr(channel, "_".join(kinds))(f"/{SERVICE}/{method}", Part.SerializeToString, Part.FromString)

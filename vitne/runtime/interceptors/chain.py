@@ -86,7 +86,9 @@ class Chain(grpc.aio.ServerInterceptor):
         method = Method(path, handler.request_streaming)
         deserializer = _tolerant(handler.request_deserializer)
         if handler.response_streaming:
-            stream = _as_stream(handler.stream_stream or handler.unary_stream)
+            behaviour = handler.stream_stream or handler.unary_stream
+            writes_itself = inspect.iscoroutinefunction(behaviour)  # by `context.write`, as gRPC's health service does
+            stream = _writing(behaviour) if writes_itself else _serialising_stream(behaviour, handler)
             for interceptor in self._interceptors:
                 stream = interceptor.stream(method, stream)
             make = (
@@ -94,14 +96,14 @@ class Chain(grpc.aio.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            return make(stream, deserializer, handler.response_serializer)
-        unary = _as_unary(handler.stream_unary or handler.unary_unary)
+            return make(stream, deserializer, handler.response_serializer if writes_itself else None)
+        unary = _serialising_unary(handler.stream_unary or handler.unary_unary, handler)
         for interceptor in self._interceptors:
             unary = interceptor.unary(method, unary)
         make = (
             grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         )
-        return make(unary, deserializer, handler.response_serializer)
+        return make(unary, deserializer)
 
 
 def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -116,24 +118,36 @@ def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return parse
 
 
-def _as_unary(behaviour: Callable[..., Any]) -> Unary:
-    if inspect.iscoroutinefunction(behaviour):
-        return behaviour
-
-    async def unimplemented(_request: Any, _context: Any) -> Any:
-        raise _not_offered()
-
-    return unimplemented
+# Responses become bytes inside the interceptors, not in grpc.aio after them, which would tell the
+# client the text of whatever exception a response that can't be serialised raises.
 
 
-def _as_stream(behaviour: Callable[..., Any]) -> Stream:
-    if inspect.isasyncgenfunction(behaviour):
-        return behaviour
-    writes_itself = inspect.iscoroutinefunction(behaviour)
+def _serialising_unary(behaviour: Callable[..., Any], handler: Any) -> Unary:
+    offered, serialise = inspect.iscoroutinefunction(behaviour), handler.response_serializer
 
-    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-        if not writes_itself:
+    async def unary(request: Any, context: Any) -> bytes:
+        if not offered:
             raise _not_offered()
+        response: bytes = serialise(await behaviour(request, context))
+        return response
+
+    return unary
+
+
+def _serialising_stream(behaviour: Callable[..., Any], handler: Any) -> Stream:
+    offered, serialise = inspect.isasyncgenfunction(behaviour), handler.response_serializer
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[bytes]:
+        if not offered:
+            raise _not_offered()
+        async for response in behaviour(request, context):
+            yield serialise(response)
+
+    return stream
+
+
+def _writing(behaviour: Callable[..., Awaitable[None]]) -> Stream:
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
         await behaviour(request, context)
         nothing: tuple[Any, ...] = ()  # it wrote its responses itself; yielding makes this a generator
         for response in nothing:
