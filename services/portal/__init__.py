@@ -1,0 +1,1 @@
+"""The portal: the reference subscriber, a small Vitnemålsportal for one hub (see README.md)."""

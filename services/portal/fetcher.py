@@ -1,0 +1,123 @@
+"""Fetches what the hub's topic told of, by handle, in batches; an issuer that is down is waited out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import asyncpg
+import grpc
+
+from services.portal.store import Fetched, Store, Wanted
+from vitne.clock import Clock
+from vitne.errors import VitneError
+from vitne.runtime.status import error_from_rpc
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.issuer.v1 import issuer_pb2
+
+#: Handles in one call: the contract's most.
+BATCH: Final = 500
+#: Seconds of the first pause after a failure; doubled each time, up to the second.
+FIRST_PAUSE: Final = 0.25
+LONGEST_PAUSE: Final = 60.0
+#: Seconds between two looks at what is due when nobody says that something arrived.
+IDLE_SECONDS: Final = 0.5
+#: Seconds between two looks, and for how long, after something arrived: it is told
+#: within the transaction, which then has to commit.
+EAGER_SECONDS: Final = 0.01
+EAGER_FOR: Final = 0.3
+
+#: Statuses as the portal stores and shows them; whatever else comes is not known, never valid.
+STATUS: Final = {
+    credential_pb2.STATUS_VALID: "valid",
+    credential_pb2.STATUS_SUSPENDED: "suspended",
+    credential_pb2.STATUS_REVOKED: "revoked",
+}
+UNKNOWN: Final = "unknown"
+
+_log = logging.getLogger(__name__)
+
+
+class Fetcher:
+    """Keeps what learners are shown up to date.
+
+    Args:
+        store: says what is due and takes what was fetched.
+        issuer: stub of the issuer's service.
+        clock: when to try again.
+    """
+
+    def __init__(self, store: Store, issuer: Any, clock: Clock) -> None:
+        self._store = store
+        self._issuer = issuer
+        self._clock = clock
+        self._arrived = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something to fetch has arrived, or is about to commit."""
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Fetch until cancelled; outages of issuer and database are waited out."""
+        eager_until = 0.0
+        while True:
+            try:
+                busy = await self.step()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("the fetcher lost its database, and tries again: %s", type(error).__name__)
+                busy = False
+            if busy:
+                continue
+            if self._arrived.is_set():
+                self._arrived.clear()
+                eager_until = self._clock.monotonic() + EAGER_FOR
+            eager = self._clock.monotonic() < eager_until
+            try:
+                async with asyncio.timeout(EAGER_SECONDS if eager else IDLE_SECONDS):
+                    await self._arrived.wait()
+            except TimeoutError:
+                pass
+
+    async def step(self) -> bool:
+        """Fetch one batch; False when nothing was due."""
+        wanted = await self._store.claim(self._clock.now(), BATCH)
+        if not wanted:
+            return False
+        try:
+            answer = await self._issuer.FetchCredentials(
+                issuer_pb2.FetchCredentialsRequest(handles=[one.handle for one in wanted])
+            )
+        except (grpc.aio.AioRpcError, VitneError) as error:
+            told = error_from_rpc(error) if isinstance(error, grpc.aio.AioRpcError) else error
+            _log.warning("fetching failed, and is tried again", extra={"reason": told.reason, "count": len(wanted)})
+            await self._postpone(wanted)
+            return True
+        answers = {one.handle: one for one in answer.credentials}
+        await self._store.keep(
+            [
+                Fetched(one, credential.artefact, STATUS.get(credential.status, UNKNOWN))
+                for one in wanted
+                if (credential := _credential(answers.get(one.handle))) is not None
+            ],
+            [one for one in wanted if one.handle in answers and _credential(answers[one.handle]) is None],
+            self._clock.now(),
+        )
+        if missing := [one for one in wanted if one.handle not in answers]:
+            await self._postpone(missing)
+        return True
+
+    async def _postpone(self, wanted: Sequence[Wanted]) -> None:
+        now = self._clock.now()
+        # Spread over half the pause, so that not everything comes back at once.
+        pauses = {one: min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(one.attempts, 16)) for one in wanted}
+        await self._store.postpone(
+            {one: now + timedelta(seconds=pause * random.uniform(0.75, 1.25)) for one, pause in pauses.items()}
+        )
+
+
+def _credential(answer: issuer_pb2.FetchedCredential | None) -> issuer_pb2.IssuedCredential | None:
+    return answer.credential if answer is not None and answer.HasField("credential") else None

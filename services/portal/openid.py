@@ -1,0 +1,152 @@
+"""How learners log in: OpenID Connect's code flow with PKCE, as a client of ID-porten."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+from vitne.canonical import b64url
+from vitne.clock import Clock
+from vitne.errors import Unauthenticated, VitneError
+from vitne.runtime.identity import (
+    CLIENT_ASSERTION,
+    OPENID_METADATA,
+    SUBSTANTIAL,
+    ClientKey,
+    IdTokenVerifier,
+    Issuer,
+    LearnerIdentity,
+    post_form,
+)
+
+#: Random bytes that a log-in attempt is made from.
+ATTEMPT_BYTES: Final = 32
+
+
+class Purpose(StrEnum):
+    """Why a learner is sent to log in."""
+
+    LOG_IN = "log_in"
+    #: Her own act of registering: the issuer is shown the fresh ID token.
+    REGISTER = "register"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A log-in that was completed.
+
+    Attributes:
+        purpose: why it was begun.
+        learner: who.
+        id_token: as the provider gave it; lives for two minutes, is never stored.
+    """
+
+    purpose: Purpose
+    learner: LearnerIdentity
+    id_token: str
+
+
+class OpenIdClient:
+    """The portal's side of the code flow (OpenID Connect Core 1.0, section 3.1; RFC 7636; RFC 9700).
+
+    State, nonce and code verifier are derived from one secret that only the learner's
+    browser keeps, in a cookie: an answer is good in the browser that asked, for the
+    purpose that it asked for, and nothing has to be remembered here.
+
+    Args:
+        issuer: identifier of the provider.
+        key: the portal's client there.
+        redirect_uri: where the provider sends learners back to.
+        clock: for assertions and tokens.
+        allow_http: see :class:`~vitne.runtime.identity.Issuer`.
+    """
+
+    def __init__(self, issuer: str, key: ClientKey, redirect_uri: str, clock: Clock, *, allow_http: bool) -> None:
+        self._issuer = Issuer(issuer, clock, document=OPENID_METADATA, allow_http=allow_http)
+        self._verifier = IdTokenVerifier(issuer, clock, allow_http=allow_http)
+        self._key = key
+        self._redirect_uri = redirect_uri
+        self._clock = clock
+
+    async def begin(self, purpose: Purpose) -> tuple[str, str]:
+        """Where to send the learner, and the cookie that her browser has to bring back.
+
+        Raises:
+            Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
+        """
+        endpoint = await self._issuer.endpoint("authorization_endpoint")
+        attempt = f"{purpose}.{secrets.token_urlsafe(ATTEMPT_BYTES)}"
+        query = {
+            "client_id": self._key.client_id,
+            "redirect_uri": self._redirect_uri,
+            "response_type": "code",
+            "scope": "openid",
+            "acr_values": SUBSTANTIAL,
+            "state": _derived(attempt, "state"),
+            "nonce": _derived(attempt, "nonce"),
+            "code_challenge": b64url(sha256(_derived(attempt, "verifier").encode()).digest()),
+            "code_challenge_method": "S256",
+        }
+        return f"{endpoint}?{urlencode(query)}", attempt
+
+    async def complete(self, attempt: str, answer: Mapping[str, str]) -> LoggedIn:
+        """The learner who came back with ``answer``, the query of the redirect.
+
+        Raises:
+            Unauthenticated: ``LOG_IN_FOREIGN`` (another browser's answer, or another provider's),
+                ``LOG_IN_REFUSED`` (the provider or the learner said no), ``CLIENT_REFUSED``, and what
+                :meth:`~vitne.runtime.identity.IdTokenVerifier.verify` raises.
+            Unavailable: ``TOKEN_ENDPOINT_UNREACHABLE``, ``IDENTITY_ISSUER_UNREACHABLE``.
+        """
+        purpose = attempt.partition(".")[0]
+        state = answer.get("state", "")
+        ours = purpose in set(Purpose) and hmac.compare_digest(state.encode(), _derived(attempt, "state").encode())
+        if not ours or answer.get("iss", self._issuer.url) != self._issuer.url:  # RFC 9207 for `iss`
+            raise Unauthenticated("LOG_IN_FOREIGN", "the answer is not to this browser's log-in", remedy="log in again")
+        if "error" in answer or not answer.get("code"):
+            raise Unauthenticated("LOG_IN_REFUSED", "the provider did not log the learner in", remedy="log in again")
+        tokens = await post_form(
+            await self._issuer.endpoint("token_endpoint"),
+            {
+                "grant_type": "authorization_code",
+                "code": answer["code"],
+                "redirect_uri": self._redirect_uri,
+                "code_verifier": _derived(attempt, "verifier"),
+                "client_assertion_type": CLIENT_ASSERTION,
+                "client_assertion": self._key.assertion(self._issuer.url, self._clock, sub=self._key.client_id),
+            },
+        )
+        id_token = str(tokens.get("id_token", ""))
+        learner = await self._verifier.verify(
+            id_token, audience=self._key.client_id, nonce=_derived(attempt, "nonce"), minimum_acr=SUBSTANTIAL
+        )
+        return LoggedIn(Purpose(purpose), learner, id_token)
+
+    async def log_out_url(self, back: str) -> str:
+        """Where to send a learner who logs out, so that the provider forgets her too; ``back`` if it can't."""
+        try:
+            endpoint = await self._issuer.endpoint("end_session_endpoint")
+        except VitneError:
+            return back
+        return f"{endpoint}?{urlencode({'client_id': self._key.client_id, 'post_logout_redirect_uri': back})}"
+
+    async def origins(self) -> list[str]:
+        """Origins that forms end up at by way of a redirect: browsers hold a page's ``form-action`` against them."""
+        try:
+            endpoints = [
+                await self._issuer.endpoint(name) for name in ("authorization_endpoint", "end_session_endpoint")
+            ]
+        except VitneError:
+            return []
+        return sorted({"{0.scheme}://{0.netloc}".format(urlsplit(endpoint)) for endpoint in endpoints})
+
+
+def _derived(attempt: str, use: str) -> str:
+    """43 characters that nobody without the attempt's secret can guess."""
+    return b64url(hmac.digest(attempt.encode(), b"vitne/portal/log-in/v1\x00" + use.encode(), sha256))

@@ -1,0 +1,159 @@
+"""A learner's credentials as her page and its JSON show them. Pure: from what is kept to what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any, Final
+
+from services.portal.store import Kept
+from services.portal.texts import best_text, page_texts
+from vitne.canonical import instant_text
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.model import Credential
+from vitne.errors import InvalidArgument
+
+#: Kinds outside the education system; all other kinds that the texts name are formal.
+NON_FORMAL: Final = frozenset({"no.kompetanseattest"})
+
+FETCHED: Final = "fetched"
+FETCHING: Final = "fetching"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One credential as shown; what is not known or does not apply is None.
+
+    Attributes:
+        handle: its name for this hub.
+        id: the credential's own id.
+        state: ``fetching`` while the newest is not here yet, else ``fetched``.
+        status: ``valid``, ``suspended``, ``revoked``, ``expired``; ``unknown`` while fetching.
+        formal: whether it belongs to the education system; None for kinds that are not known here.
+        kind: term of its kind.
+        kind_name: the kind in words.
+        title: in the reader's language, as far as it exists in it.
+        title_language: BCP 47 tag of ``title``.
+        provider: organisation that issued it.
+        provider_name: its name.
+        country: ISO 3166-1 alpha-2 code of the provider.
+        country_name: in words.
+        points: credits, a decimal.
+        unit: term of their unit.
+        hours: notional hours, a decimal.
+        size: points and unit, or hours, in words.
+        level_framework: qualifications framework of ``level``.
+        level: the level as that framework writes it.
+        awarded_on: day of achievement.
+        expires_on: first day on which it no longer counts.
+        grade: result as the provider writes it.
+        fetched_at: when it was fetched last.
+    """
+
+    handle: str
+    state: str
+    status: str
+    formal: bool | None
+    kind: str
+    kind_name: str
+    provider: str
+    id: str | None = None
+    title: str | None = None
+    title_language: str | None = None
+    provider_name: str | None = None
+    country: str | None = None
+    country_name: str | None = None
+    points: str | None = None
+    unit: str | None = None
+    hours: str | None = None
+    size: str | None = None
+    level_framework: str | None = None
+    level: str | None = None
+    awarded_on: str | None = None
+    expires_on: str | None = None
+    grade: str | None = None
+    fetched_at: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Members as documented on the class."""
+        return asdict(self)
+
+
+def show(kept: Sequence[Kept], languages: Sequence[str], today: date) -> list[Shown]:
+    """A learner's credentials, newest achievement first, those that are not here yet last.
+
+    Args:
+        kept: what the portal has.
+        languages: the reader's, best first.
+        today: decides what has expired.
+    """
+    shown = [_show(one, languages, today) for one in kept]
+    shown.sort(key=lambda one: (one.title or "", one.handle))
+    shown.sort(key=lambda one: one.awarded_on or "", reverse=True)
+    return shown
+
+
+def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
+    texts = page_texts(languages)
+    known_kind = kept.kind in texts["kinds"]
+    common: dict[str, Any] = {
+        "handle": kept.handle,
+        "state": FETCHING if kept.pending else FETCHED,
+        # What is known to be out of date is not shown as if it held.
+        "status": "unknown" if kept.pending else kept.status or "unknown",
+        "formal": kept.kind not in NON_FORMAL if known_kind else None,
+        "kind": kept.kind,
+        "kind_name": texts["kinds"].get(kept.kind, kept.kind),
+        "provider": kept.provider,
+        "fetched_at": instant_text(kept.fetched_at) if kept.fetched_at else None,
+    }
+    if kept.artefact is None:
+        return Shown(**common)
+    try:
+        credential = sd_jwt_vc.parse(kept.artefact).credential
+    except InvalidArgument:
+        # Another type or a newer version: that it exists and where it comes from is still hers to see.
+        return Shown(**common)
+    if common["status"] == "valid" and credential.expires_on is not None and credential.expires_on <= today:
+        common["status"] = "expired"
+    return Shown(**common, **_said(credential, texts, languages))
+
+
+def _said(credential: Credential, texts: Mapping[str, Any], languages: Sequence[str]) -> dict[str, Any]:
+    achievement, body = credential.achievement, credential.awarding_body
+    titles = {text.language: text.text for text in achievement.title}
+    title_language, title = best_text(titles, languages)
+    workload = achievement.workload
+    placed = achievement.HasField("level")
+    return {
+        "id": str(credential.id),
+        "title": title,
+        "title_language": title_language,
+        "provider_name": best_text(body.name, languages)[1],
+        "country": body.country,
+        "country_name": texts["countries"].get(body.country, body.country),
+        "points": workload.points or None,
+        "unit": workload.unit or None,
+        "hours": workload.hours or None,
+        "size": _size(workload.points, workload.unit, workload.hours, texts),
+        "level_framework": achievement.level.framework if placed else None,
+        "level": achievement.level.level if placed else None,
+        "awarded_on": credential.awarded_on.isoformat(),
+        "expires_on": credential.expires_on.isoformat() if credential.expires_on else None,
+        "grade": credential.grade,
+    }
+
+
+def _size(points: str, unit: str, hours: str, texts: Mapping[str, Any]) -> str | None:
+    parts = []
+    if points:
+        parts.append(f"{_decimal(points, texts)} {texts['units'].get(unit, unit)}")
+    if hours:
+        parts.append(texts["hours"].format(count=_decimal(hours, texts)))
+    return ", ".join(parts) or None
+
+
+def _decimal(number: str, texts: Mapping[str, Any]) -> str:
+    """A decimal as the language writes it."""
+    return number if texts["language"] == "en" else number.replace(".", ",")

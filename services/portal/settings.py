@@ -1,0 +1,69 @@
+"""What the portal is told by its environment, beside what every service is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from vitne.identifiers import OrganisationId
+from vitne.runtime.settings import Address, CommonSettings, OrganisationText
+
+#: The hub that the reference portal is: HK-dir, which runs Vitnemålsportalen's successor in the examples.
+DEFAULT_HUB: Final = "0192:919477822"
+#: How long a learner stays logged in: long enough to read, short enough for a borrowed machine.
+DEFAULT_SESSION_SECONDS: Final = 3600
+
+
+def _check_origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or parts.fragment:
+        raise ValueError("write it as https://host, without a slash at the end")
+    return text
+
+
+class PortalSettings(CommonSettings):
+    """Settings of the portal.
+
+    Attributes:
+        hub: the organisation that the portal is; its topic and pseudonyms are its own.
+        issuer_address: gRPC address of the issuer.
+        public_url: where learners find the portal; ``/callback`` under it is registered with the OpenID provider.
+        learner_issuer: OpenID provider (ID-porten); empty: the same as ``identity_issuer``.
+        learner_client_id: the portal's client there; empty: the same as ``client_id``.
+        session_seconds: how long a learner stays logged in.
+    """
+
+    hub: OrganisationText = DEFAULT_HUB
+    issuer_address: Address
+    public_url: Annotated[str, AfterValidator(_check_origin)]
+    learner_issuer: str = ""
+    learner_client_id: str = ""
+    session_seconds: int = Field(default=DEFAULT_SESSION_SECONDS, ge=60, le=86_400)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name in ("database_dsn", "kafka_bootstrap_servers", "identity_issuer", "audience", "client_id"):
+            if not getattr(self, name):
+                raise ValueError(f"VITNE_{name.upper()} must be set")
+        if self.client_key_file is None:
+            raise ValueError("VITNE_CLIENT_KEY_FILE must be set")
+        if self.environment == "production" and not self.public_url.startswith("https://"):
+            raise ValueError("VITNE_PUBLIC_URL must be https in production")
+        return self
+
+    @property
+    def hub_id(self) -> OrganisationId:
+        """The hub."""
+        return OrganisationId.parse(self.hub)
+
+    @property
+    def openid_issuer(self) -> str:
+        """Who learners log in with."""
+        return self.learner_issuer or self.identity_issuer
+
+    @property
+    def openid_client_id(self) -> str:
+        """The portal's client there: the audience of ID tokens."""
+        return self.learner_client_id or self.client_id

@@ -1,0 +1,281 @@
+"""What the portal keeps: who subscribes, what was gathered for them, and who is logged in. Plain SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from services.portal.sealing import PortalKeys
+from vitne.canonical import sha256
+
+#: Seconds for which a fetcher has what it claimed: longer than a call may take. Whoever
+#: dies with a claim delays it by so much.
+CLAIM_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A credential that is to be fetched.
+
+    Attributes:
+        handle: its name for this hub.
+        pseudonym: whose it is.
+        notices: how many notices told of it when it was claimed.
+        attempts: how often fetching failed in a row.
+    """
+
+    handle: str
+    pseudonym: str
+    notices: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A credential as the issuer answered it.
+
+    Attributes:
+        wanted: what was asked for.
+        artefact: the credential itself.
+        status: ``valid``, ``suspended``, ``revoked``, or ``unknown``.
+    """
+
+    wanted: Wanted
+    artefact: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A credential of a learner's as the portal has it.
+
+    Attributes:
+        handle: its name for this hub.
+        kind: of credential.
+        provider: who issued it.
+        artefact: the credential; None until it was fetched.
+        status: when it was fetched; None until then.
+        pending: True while something newer is known of and not fetched yet.
+        fetched_at: when it was fetched last.
+    """
+
+    handle: str
+    kind: str
+    provider: str
+    artefact: str | None
+    status: str | None
+    pending: bool
+    fetched_at: datetime | None
+
+
+class Store:
+    """The portal's database.
+
+    Args:
+        pool: of asyncpg.
+        keys: seal what says something of a learner.
+    """
+
+    def __init__(self, pool: Any, keys: PortalKeys) -> None:
+        self._pool = pool
+        self._keys = keys
+
+    # -- Notices: in the transaction of the consumer ---------------------------------------------
+
+    async def want(self, conn: Any, *, handle: str, pseudonym: str, kind: str, provider: str, now: datetime) -> bool:
+        """Note that a credential is to be fetched; False when the handle is another learner's."""
+        await conn.execute(
+            "INSERT INTO subscriber (pseudonym, wrapped_key, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            pseudonym,
+            self._keys.new_data_key(pseudonym),
+            now,
+        )
+        changed = await conn.fetchval(
+            """
+            INSERT INTO credential AS c (handle, pseudonym, kind, provider, fetch_at) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (handle) DO UPDATE
+                SET notices = c.notices + 1, fetch_at = excluded.fetch_at, attempts = 0
+                WHERE c.pseudonym = excluded.pseudonym
+            RETURNING true
+            """,
+            handle,
+            pseudonym,
+            kind,
+            provider,
+            now,
+        )
+        return bool(changed)
+
+    async def forget(self, conn: Any, handles: Collection[str]) -> None:
+        """Delete credentials, and with the last of them a subscriber whom nobody knows."""
+        pseudonyms = await conn.fetch(
+            "DELETE FROM credential WHERE handle = ANY($1::text[]) RETURNING pseudonym", list(handles)
+        )
+        await conn.execute(
+            """
+            DELETE FROM subscriber s WHERE pseudonym = ANY($1::text[]) AND lookup IS NULL
+                AND NOT EXISTS (SELECT FROM credential c WHERE c.pseudonym = s.pseudonym)
+            """,
+            sorted({row["pseudonym"] for row in pseudonyms}),
+        )
+
+    # -- Fetching --------------------------------------------------------------------------------
+
+    async def claim(self, now: datetime, limit: int) -> list[Wanted]:
+        """Take what is due, for :data:`CLAIM_SECONDS`; others pass it over meanwhile."""
+        rows = await self._pool.fetch(
+            """
+            UPDATE credential SET fetch_at = $2 WHERE handle IN (
+                SELECT handle FROM credential WHERE fetch_at <= $1 ORDER BY fetch_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+            RETURNING handle, pseudonym, notices, attempts
+            """,
+            now,
+            now + timedelta(seconds=CLAIM_SECONDS),
+            limit,
+        )
+        return [Wanted(**row) for row in rows]
+
+    async def keep(self, fetched: Sequence[Fetched], gone: Sequence[Wanted], now: datetime) -> None:
+        """Store what was answered and forget what is gone; what a newer notice told of stays due."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            wrapped = dict(
+                await conn.fetch(
+                    "SELECT pseudonym, wrapped_key FROM subscriber WHERE pseudonym = ANY($1::text[])",
+                    sorted({one.wanted.pseudonym for one in fetched}),
+                )
+            )
+            keys = {pseudonym: self._keys.data_key(key, pseudonym) for pseudonym, key in wrapped.items()}
+            # In one order everywhere, so that two transactions never wait for each other crosswise.
+            held = sorted(
+                (one for one in fetched if one.wanted.pseudonym in keys), key=lambda fetched: fetched.wanted.handle
+            )
+            await conn.executemany(
+                """
+                UPDATE credential SET content = $2, status = $3, fetched_at = $4, attempts = 0,
+                    fetch_at = CASE WHEN notices = $5 THEN NULL ELSE fetch_at END
+                WHERE handle = $1
+                """,
+                [
+                    (
+                        one.wanted.handle,
+                        keys[one.wanted.pseudonym].seal(
+                            one.artefact.encode(), "credential", one.wanted.handle, "content"
+                        ),
+                        one.status,
+                        now,
+                        one.wanted.notices,
+                    )
+                    for one in held
+                ],
+            )
+            if gone:
+                still = await conn.fetch(
+                    """
+                    SELECT c.handle FROM credential c
+                    JOIN unnest($1::text[], $2::bigint[]) AS g (handle, notices) USING (handle, notices)
+                    ORDER BY c.handle FOR UPDATE OF c
+                    """,
+                    [one.handle for one in gone],
+                    [one.notices for one in gone],
+                )
+                await self.forget(conn, [row["handle"] for row in still])
+
+    async def postpone(self, failed: Mapping[Wanted, datetime]) -> None:
+        """Try again at these times; what a newer notice told of in the meantime stays due."""
+        await self._pool.executemany(
+            "UPDATE credential SET attempts = attempts + 1, fetch_at = $2 WHERE handle = $1 AND notices = $3",
+            [(one.handle, moment, one.notices) for one, moment in sorted(failed.items(), key=lambda at: at[0].handle)],
+        )
+
+    # -- Learners --------------------------------------------------------------------------------
+
+    async def register(self, lookup: bytes, pseudonym: str, now: datetime) -> None:
+        """Note that a learner is who the issuer calls ``pseudonym``.
+
+        A learner who was erased at the issuer has another pseudonym than before: what was
+        kept under the old one goes.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            await conn.execute("DELETE FROM subscriber WHERE lookup = $1 AND pseudonym <> $2", lookup, pseudonym)
+            await conn.execute(
+                """
+                INSERT INTO subscriber (pseudonym, wrapped_key, lookup, created_at, registered_at)
+                VALUES ($1, $2, $3, $4, $4)
+                ON CONFLICT (pseudonym) DO UPDATE SET lookup = excluded.lookup, registered_at = excluded.registered_at
+                """,
+                pseudonym,
+                self._keys.new_data_key(pseudonym),
+                lookup,
+                now,
+            )
+
+    async def pseudonym(self, lookup: bytes) -> str | None:
+        """The pseudonym of a registered learner; None when she is not."""
+        found: str | None = await self._pool.fetchval("SELECT pseudonym FROM subscriber WHERE lookup = $1", lookup)
+        return found
+
+    async def erase(self, lookup: bytes) -> None:
+        """Delete all that is held of a learner, her key included."""
+        await self._pool.execute("DELETE FROM subscriber WHERE lookup = $1", lookup)
+
+    async def credentials(self, lookup: bytes) -> list[Kept]:
+        """A learner's credentials.
+
+        Raises:
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        rows = await self._pool.fetch(
+            """
+            SELECT s.pseudonym, s.wrapped_key, c.* FROM subscriber s JOIN credential c USING (pseudonym)
+            WHERE s.lookup = $1 ORDER BY c.handle
+            """,
+            lookup,
+        )
+        if not rows:
+            return []
+        key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
+        return [
+            Kept(
+                handle=row["handle"],
+                kind=row["kind"],
+                provider=row["provider"],
+                artefact=(
+                    None
+                    if row["content"] is None
+                    else key.open(row["content"], "credential", row["handle"], "content").decode()
+                ),
+                status=row["status"],
+                pending=row["fetch_at"] is not None,
+                fetched_at=row["fetched_at"],
+            )
+            for row in rows
+        ]
+
+    # -- Sessions --------------------------------------------------------------------------------
+
+    async def open_session(self, secret: str, lookup: bytes, now: datetime, lifetime: timedelta) -> None:
+        """Begin a session that is known by ``secret``; sessions that have ended are swept out."""
+        await self._pool.execute("DELETE FROM session WHERE expires_at <= $1", now)
+        await self._pool.execute(
+            "INSERT INTO session (id, lookup, expires_at) VALUES ($1, $2, $3)",
+            sha256(secret.encode()),
+            lookup,
+            now + lifetime,
+        )
+
+    async def session(self, secret: str, now: datetime) -> bytes | None:
+        """Whose session it is: the learner's lookup; None when there is none."""
+        found: bytes | None = await self._pool.fetchval(
+            "SELECT lookup FROM session WHERE id = $1 AND expires_at > $2", sha256(secret.encode()), now
+        )
+        return found
+
+    async def close_session(self, secret: str) -> None:
+        """End a session."""
+        await self._pool.execute("DELETE FROM session WHERE id = $1", sha256(secret.encode()))
+
+    async def ready(self) -> None:
+        """Return when the database answers."""
+        await self._pool.fetchval("SELECT count(*) FROM subscriber WHERE false")

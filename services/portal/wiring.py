@@ -1,0 +1,111 @@
+"""Puts the portal's parts together."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from services.portal.fetcher import Fetcher
+from services.portal.notices import Notices
+from services.portal.openid import OpenIdClient
+from services.portal.sealing import PortalKeys
+from services.portal.settings import PortalSettings
+from services.portal.store import Store
+from services.portal.web import MAX_BODY, Pages
+from vitne.clock import Clock, SystemClock
+from vitne.messaging import outbox
+from vitne.messaging.consumer import Consumer
+from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.relay import Relay
+from vitne.messaging.topics import hub_topic
+from vitne.runtime.application import Application
+from vitne.runtime.channel import open_channel
+from vitne.runtime.database import Migrations, open_pool
+from vitne.runtime.identity import ClientKey, TokenSource, TokenVerifier
+from vitne_api.issuer.v1 import issuer_pb2_grpc
+
+#: What the portal asks for at the issuer of access tokens.
+SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register")
+#: The consumer's name: its offsets are kept under it.
+CONSUMER: Final = "portal"
+
+#: What ``migrate`` applies, in order.
+MIGRATIONS: Final = (
+    Migrations("messaging", Path(outbox.__file__).parent / "sql"),
+    Migrations("portal", Path(__file__).parent / "sql"),
+)
+
+
+async def serve(settings: PortalSettings) -> None:
+    """Run the portal until it is told to stop."""
+    clock = SystemClock()
+    pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="portal")
+    try:
+        await build(settings, pool, clock).run()
+    finally:
+        await pool.close()
+
+
+def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
+    """The portal's process: its pages, the consumer of its topic, and the fetcher."""
+    development = settings.environment == "development"
+    keys = PortalKeys.load(settings.state_dir, create=development)
+    store = Store(pool, keys)
+    assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
+    tokens = TokenSource(
+        settings.identity_issuer,
+        ClientKey.read(settings.client_id, settings.client_key_file),
+        SCOPES,
+        clock,
+        resource=settings.audience,
+        allow_http=development,
+    )
+    channel = open_channel(settings.issuer_address, tokens)
+    issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
+    fetcher = Fetcher(store, issuer, clock)
+    kafka = KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="portal", idempotence=settings.kafka_idempotence
+    )
+    consumer = Consumer(
+        CONSUMER,
+        (hub_topic(settings.hub_id),),
+        pool,
+        Notices(store, clock, fetcher.wake).handle,
+        kafka,
+        clock,
+    )
+    pages = Pages(
+        store=store,
+        keys=keys,
+        openid=OpenIdClient(
+            settings.openid_issuer,
+            ClientKey.read(settings.openid_client_id, settings.client_key_file),
+            f"{settings.public_url}/callback",
+            clock,
+            allow_http=development,
+        ),
+        issuer=issuer,
+        clock=clock,
+        public_url=settings.public_url,
+        session=timedelta(seconds=settings.session_seconds),
+    )
+    verifier = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=development)
+    application = Application("portal", settings, clock, verifier=verifier)
+    application.mount_http(pages.app(), max_body=MAX_BODY)
+    application.add_task("notices", consumer.run)
+    application.add_task("fetcher", fetcher.run)
+    application.add_task("relay", Relay(pool, kafka, clock).run)  # tells operators what could not be handled
+
+    async def database() -> str | None:
+        try:
+            await store.ready()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return type(error).__name__
+        return None
+
+    application.add_readiness("database", database)
+    application.on_close(channel.close)
+    return application
