@@ -12,13 +12,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 READ_SECONDS = 30
 
 
-async def publish(options: Mapping[str, Any], topic: str, values: Sequence[bytes], key: bytes = b"key") -> None:
-    """Publish with an idempotent producer; returns once all are acknowledged."""
-    producer = AIOKafkaProducer(**options, enable_idempotence=True)
+async def publish(options: Mapping[str, Any], topic: str, values: Sequence[bytes], *, idempotent: bool = True) -> None:
+    """Publish under one key; returns once all are acknowledged."""
+    producer = AIOKafkaProducer(**options, enable_idempotence=idempotent)
     try:
         await producer.start()
         for value in values:
-            await producer.send_and_wait(topic, value, key=key)
+            await producer.send_and_wait(topic, value, key=b"key")
     finally:
         await producer.stop()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     TopicAuthorizationFailedError,
@@ -30,7 +30,7 @@ HUB = "0184:30859480"
 
 
 @pytest.fixture(scope="module")
-async def hubs(secure: EmbeddedKafka) -> AsyncIterator[EmbeddedKafka]:
+async def hubs(secure: EmbeddedKafka) -> EmbeddedKafka:
     """Two topics with a record each; ``HUB`` may read the first, the issuer may publish to both."""
     await secure.create_topics(TopicSpec(topic) for topic in TOPICS)
     await secure.create_access_rules(
@@ -61,6 +61,8 @@ async def test_a_principal_joins_no_other_group(hubs: EmbeddedKafka) -> None:
 
 async def test_a_reader_does_not_publish(hubs: EmbeddedKafka) -> None:
     with pytest.raises(TopicAuthorizationFailedError):
+        await publish(hubs.client_options(HUB), TOPICS[0], [b"forged"], idempotent=False)
+    with pytest.raises(ClusterAuthorizationFailedError):  # Who writes to no topic is given no producer id.
         await publish(hubs.client_options(HUB), TOPICS[0], [b"forged"])
 
 

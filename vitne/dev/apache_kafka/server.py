@@ -66,6 +66,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "share.coordinator.state.topic.min.isr": "1",
     # The first member of a group need not wait for others that start at the same time.
     "group.initial.rebalance.delay.ms": "0",
+    # After a crash the node is let in again when its former session has ended: nine seconds by default.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
     # 128 MiB by default, a quarter of the heap.
     "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),
 }
