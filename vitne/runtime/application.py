@@ -38,6 +38,13 @@ from vitne.runtime.settings import CommonSettings
 #: Largest request message in bytes: a batch item is a few KiB, an achievement with all its
 #: languages some hundred; what is larger is refused by gRPC with RESOURCE_EXHAUSTED.
 MAX_RECEIVE_BYTES: Final = 4 * 1024 * 1024
+#: Calls served at once; further ones are refused with RESOURCE_EXHAUSTED rather than kept waiting
+#: beyond their deadlines. As many as may wait for a group commit.
+MAX_CONCURRENT_CALLS: Final = 4096
+#: Connections that HTTP serves at once; further ones get 503.
+MAX_HTTP_CONNECTIONS: Final = 4096
+#: Name of the task that serves HTTP.
+HTTP_TASK: Final = "http"
 #: Seconds that one readiness check may take before it counts as failed.
 READINESS_TIMEOUT_SECONDS: Final = 2.0
 #: Seconds between two looks at readiness for gRPC's health service.
@@ -189,12 +196,13 @@ class Application:
             await server.start()
             listener = _listen(self.settings.http_listen)
             self.http_address = "{}:{}".format(*listener.getsockname()[:2])
-            background.append(self._spawn("http", lambda: web.serve_on(listener)))
+            background.append(self._spawn(HTTP_TASK, lambda: web.serve_on(listener)))
             await web.listening(self._stopping)
-            background += [self._spawn(name, run) for name, run in self._tasks]
-            background.append(self._spawn("health", lambda: self._watch_health(health_servicer)))
-            self.started.set()
-            _log.info("started", extra={"service": self.name, "grpc": self.grpc_address, "http": self.http_address})
+            if not self._stopping.is_set():
+                background += [self._spawn(name, run) for name, run in self._tasks]
+                background.append(self._spawn("health", lambda: self._watch_health(health_servicer)))
+                self.started.set()
+                _log.info("started", extra={"service": self.name, "grpc": self.grpc_address, "http": self.http_address})
             await self._stopping.wait()
         finally:
             self._stopping.set()
@@ -215,7 +223,7 @@ class Application:
                 RulesInterceptor(),
             ]
         )
-        server = grpc.aio.server(interceptors=[chain], options=_OPTIONS)
+        server = grpc.aio.server(interceptors=[chain], options=_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS)
         for add, servicer in self._servicers:
             add(servicer, server)
         health_servicer = health.HealthServicer()
@@ -228,14 +236,15 @@ class Application:
 
     def _web_config(self) -> uvicorn.Config:
         app = self._http or FastAPI(title=self.name, openapi_url=None)
-        http.install(app, max_body=self._max_body)
+        served = http.install(app, max_body=self._max_body)
         # First, so that no catch-all of the service's own hides them.
-        app.router.routes[:0] = [Route("/livez", self._livez), Route("/readyz", self._readyz)]
+        app.router.routes[:0] = [Route(http.LIVE_PATH, self._livez), Route(http.READY_PATH, self._readyz)]
         return uvicorn.Config(
-            app,
+            served,
             log_config=None,
             access_log=False,  # paths may name learners
             server_header=False,
+            limit_concurrency=MAX_HTTP_CONNECTIONS,
             timeout_graceful_shutdown=max(1, int(self.settings.shutdown_grace_seconds)),
         )
 
@@ -271,15 +280,17 @@ class Application:
     async def _end(
         self, server: Any, health_servicer: health.HealthServicer, web: _WebServer, background: list[asyncio.Task[None]]
     ) -> None:
+        grace = self.settings.shutdown_grace_seconds
         await health_servicer.enter_graceful_shutdown()
-        await server.stop(self.settings.shutdown_grace_seconds)
         web.end()
-        http_tasks = [task for task in background if task.get_name() == "http"]
-        if http_tasks:
-            await asyncio.wait(http_tasks)
+        # Both at once: the grace is one, and Kubernetes waits only so long.
+        await asyncio.gather(server.stop(grace), *(task for task in background if task.get_name() == HTTP_TASK))
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        if background:
+            _, stuck = await asyncio.wait(background, timeout=grace)
+            for task in stuck:
+                _log.error("task does not end", extra={"task": task.get_name()})
         for callback in reversed(self._callbacks):
             try:
                 outcome = callback()

@@ -20,6 +20,9 @@ from vitne.runtime.telemetry import context_from_traceparent
 
 #: Largest request body in bytes unless a service says otherwise: a credential with room to spare.
 DEFAULT_MAX_BODY: Final = 1024 * 1024
+#: What probes ask.
+LIVE_PATH: Final = "/livez"
+READY_PATH: Final = "/readyz"
 #: Media type of problem details.
 PROBLEM_JSON: Final = "application/problem+json"
 #: Prefix of problem types; the reason follows.
@@ -76,12 +79,23 @@ def problem(error: VitneError) -> JSONResponse:
     return JSONResponse(body, status.value, headers, media_type=PROBLEM_JSON)
 
 
-def install(app: FastAPI, *, max_body: int = DEFAULT_MAX_BODY) -> None:
-    """Give an application our error answers, body bound and spans; before it serves."""
+def install(app: FastAPI, *, max_body: int = DEFAULT_MAX_BODY) -> ASGIApp:
+    """Give an application our error answers, body bound and spans; serve what this returns.
+
+    FastAPI's own telemetry is switched off: its spans carry path and query as they came
+    (a handle, a log-in's code), its log records the text of exceptions.
+    """
     app.add_exception_handler(VitneError, _on_vitne_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_middleware(EdgeMiddleware, max_body=max_body)
+
+    async def without_own_telemetry(scope: Scope, receive: Receive, send: Send) -> None:
+        # What FastAPI itself sets to keep an application mounted within another from observing a request.
+        scope["fastapi.telemetry"] = None
+        await app(scope, receive, send)
+
+    return without_own_telemetry
 
 
 async def _on_vitne_error(_request: Request, error: Exception) -> Response:
@@ -128,7 +142,7 @@ class EdgeMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's event stream (ASGI)."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in (LIVE_PATH, READY_PATH):
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
