@@ -1,0 +1,84 @@
+"""A verification in the forms in which it is told: message, JSON, text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, Field
+
+from services.verifier.verification import Verification
+from vitne.accreditation import timestamp
+from vitne.canonical import instant_text
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.verifier.v1 import verifier_pb2
+
+_VERDICT: Final = "VERDICT_"
+_OUTCOME: Final = "OUTCOME_"
+
+
+class CheckAnswer(BaseModel):
+    """One check."""
+
+    name: str = Field(description="Stable name.", examples=["signature"])
+    outcome: str = Field(description="passed, failed, note, not_determinable or skipped.", examples=["passed"])
+    detail: str = Field(description="What was found, in one sentence.")
+    evidence: str = Field(description="What it rests on: a rule, a key, a list, a checkpoint.")
+
+
+class VerifyAnswer(BaseModel):
+    """What may be believed of a credential."""
+
+    verdict: str = Field(
+        description="valid, valid_with_notes, suspended, revoked, invalid or not_determinable.", examples=["valid"]
+    )
+    headline: str = Field(description="The verdict in one sentence.")
+    checks: list[CheckAnswer] = Field(description="Every check, in order.")
+    verified_at: str = Field(description="When it was verified: RFC 3339, UTC.", examples=["2026-11-21T10:05:00.214Z"])
+    registry_revision: int = Field(description="Registry revision that was known.")
+
+
+def verdict_word(verification: Verification) -> str:
+    """The verdict as clients branch on it."""
+    return verifier_pb2.Verdict.Name(verification.verdict).removeprefix(_VERDICT).lower()
+
+
+def outcome_word(outcome: credential_pb2.Check.Outcome.ValueType) -> str:
+    """An outcome as clients branch on it."""
+    return credential_pb2.Check.Outcome.Name(outcome).removeprefix(_OUTCOME).lower()
+
+
+def to_message(verification: Verification) -> verifier_pb2.VerifyResponse:
+    """As the RPC answers."""
+    return verifier_pb2.VerifyResponse(
+        verdict=verification.verdict,
+        headline=verification.headline,
+        checks=[check.to_proto() for check in verification.checks],
+        verified_at=timestamp(verification.verified_at),
+        registry_revision=verification.registry_revision,
+    )
+
+
+def to_json(verification: Verification) -> VerifyAnswer:
+    """As ``POST /v1/verify`` answers."""
+    return VerifyAnswer(
+        verdict=verdict_word(verification),
+        headline=verification.headline,
+        checks=[
+            CheckAnswer(
+                name=check.name, outcome=outcome_word(check.outcome), detail=check.detail, evidence=check.evidence
+            )
+            for check in verification.checks
+        ],
+        verified_at=instant_text(verification.verified_at),
+        registry_revision=verification.registry_revision,
+    )
+
+
+def to_text(verification: Verification) -> str:
+    """As the command line prints: the verdict's line, then every check with outcome, detail and evidence."""
+    lines = [verification.headline]
+    for check in verification.checks:
+        lines.append(f"  {outcome_word(check.outcome):<17}{check.name}: {check.detail}")
+        if check.evidence:
+            lines.append(f"  {'':<17}{check.evidence}")
+    return "\n".join(lines)

@@ -1,0 +1,114 @@
+"""``check``: verify one credential from a command line, with public endpoints only."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from services.verifier.answers import to_text
+from services.verifier.evidence import LogProofs, StatusLists
+from services.verifier.knowledge import Knowledge
+from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS, DEFAULT_REGISTRY_URI, DEFAULT_STANDINGS
+from services.verifier.sources import TrustListSource
+from services.verifier.verdict import VALID, VALID_WITH_NOTES
+from services.verifier.verification import Verification, Verifier
+from vitne.accreditation import Projection
+from vitne.clock import Clock, SystemClock
+from vitne.credentials.sd_jwt import MAX_LENGTH
+from vitne.errors import InvalidArgument, VitneError
+from vitne.frameworks import Frameworks
+from vitne.runtime.channel import open_channel
+from vitne.runtime.fetch import AllowRule, Fetcher
+from vitne_api.ledger.v1 import ledger_pb2_grpc
+
+#: Exit codes.
+EXIT_VALID: Final = 0
+EXIT_NOT_VALID: Final = 1
+EXIT_USAGE: Final = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        prog="python -m services.verifier check",
+        description="Verify a credential with public endpoints only: the registry's signed list of providers, keys and "
+        "accreditations, the status lists, and the log. Prints the verdict in one line, then every check.",
+        epilog="Exit code: 0 valid (also with notes), 1 anything else, 2 wrong usage.",
+    )
+    made.add_argument("--trust-list", required=True, metavar="URL", help="where the registry's signed list is")
+    made.add_argument(
+        "--registry-key", required=True, metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key that signs it"
+    )
+    made.add_argument(
+        "--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="who issues it (default: %(default)s)"
+    )
+    made.add_argument("--ledger", required=True, metavar="HOST:PORT", help="gRPC address of the log")
+    made.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="PREFIX=BASE",
+        help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable)",
+    )
+    made.add_argument(
+        "credential", metavar="CREDENTIAL_FILE", help="file with an SD-JWT VC in compact form; - for stdin"
+    )
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; answers the exit code."""
+    asked = parser().parse_args(arguments)
+    try:
+        rules = [AllowRule.parse(text) for text in asked.allow]
+        credential = _read(asked.credential)
+        verification = asyncio.run(_check(asked, rules, credential, SystemClock()))
+    except (InvalidArgument, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    sys.stdout.write(to_text(verification) + "\n")
+    return EXIT_VALID if verification.verdict in {VALID, VALID_WITH_NOTES} else EXIT_NOT_VALID
+
+
+def _read(name: str) -> str:
+    # A character more than is read, so that what is too long is told as that.
+    if name == "-":
+        data = sys.stdin.buffer.read(MAX_LENGTH + 1)
+    else:
+        with Path(name).open("rb") as file:
+            data = file.read(MAX_LENGTH + 1)
+    return data.decode("utf-8", "replace").strip()
+
+
+async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credential: str, clock: Clock) -> Verification:
+    projection = Projection()
+    knowledge = Knowledge(
+        projection=projection,
+        frameworks=Frameworks.load(DEFAULT_STANDINGS),
+        operator="",
+        registry_key=asked.registry_key,
+        bound=timedelta(seconds=DEFAULT_REGISTRY_STALENESS_SECONDS),
+        catalogue=False,
+    )
+    # Plain http goes to loopback only, and only where whoever runs this says so.
+    source = TrustListSource(
+        asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, development=True
+    )
+    channel = open_channel(asked.ledger, None)
+    try:
+        async with Fetcher(rules, development=True) as fetcher:
+            try:
+                await source.refresh()
+            except VitneError as error:
+                sys.stderr.write(f"the registry's trust list was not taken: {error}\n")
+            stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+            verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), LogProofs(stub), clock)
+            return await verifier.verify(credential)
+    finally:
+        await source.close()
+        await channel.close()

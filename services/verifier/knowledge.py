@@ -1,0 +1,73 @@
+"""What a verifier knows of the registry, whichever way it came by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vitne.accreditation import DecisionOutcome, Projection, decide, judge, key_counts_at
+from vitne.accreditation.decide import offer_of
+from vitne.credentials.jose import PublicKey, parse_public_jwk
+from vitne.credentials.model import Credential
+from vitne.errors import VitneError
+from vitne.frameworks import Frameworks
+from vitne_api.registry.v1 import facts_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """The registry's facts, the national rules, and who operates the log and the lists.
+
+    Attributes:
+        projection: the facts.
+        frameworks: the rules.
+        operator: organisation whose keys sign status lists and checkpoints; empty: the owner of
+            ``registry_key``.
+        registry_key: thumbprint of the key that is pinned for the registry's trust list; empty without one.
+        bound: age past which the registry's word does not count.
+        catalogue: whether the facts hold the achievements; a trust list leaves them out.
+    """
+
+    projection: Projection
+    frameworks: Frameworks
+    operator: str
+    registry_key: str
+    bound: timedelta
+    catalogue: bool
+
+    def decide(self, credential: Credential, at: datetime, known_at: int | None) -> DecisionOutcome:
+        """Whether the provider might issue the credential's achievement at an instant, as known at a revision.
+
+        Without a catalogue, what is judged is what the credential says of the achievement.
+
+        Raises:
+            FailedPrecondition: ``REVISION_NOT_KNOWN``.
+        """
+        achievement, provider = credential.achievement, str(credential.awarding_body.id)
+        if self.catalogue:
+            return decide(
+                self.projection,
+                self.frameworks,
+                provider,
+                achievement.id,
+                achievement.version,
+                at=at,
+                known_at=known_at,
+            )
+        outcome = judge(self.projection, self.frameworks, provider, offer_of(achievement), at=at, known_at=known_at)
+        return outcome._replace(achievement_id=achievement.id, achievement_version=achievement.version)
+
+    def operator_keys(self, use: facts_pb2.KeyUse.ValueType, at: datetime) -> dict[str, PublicKey]:
+        """The operator's public keys for a use that count at an instant, by thumbprint."""
+        operator = self.operator
+        if not operator and (own := self.projection.key(self.registry_key)) is not None:
+            operator = own.owner
+        keys: dict[str, PublicKey] = {}
+        for key in self.projection.keys_of(operator, use):
+            if key_counts_at(key, at):
+                try:
+                    parsed = parse_public_jwk(key.public_jwk)
+                except VitneError:
+                    continue  # a key that can't be read verifies nothing
+                keys[parsed.key_id] = parsed
+        return keys

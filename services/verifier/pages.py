@@ -1,0 +1,73 @@
+"""HTTP: ``POST /v1/verify`` for machines, and one page with a form for people; it needs no script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import FastAPI, Form
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader
+from pydantic import BaseModel, Field
+
+from services.verifier.answers import VerifyAnswer, to_json
+from services.verifier.verification import Verifier
+from vitne.credentials.sd_jwt import MAX_LENGTH
+
+#: Largest request body in bytes: a credential that a form's encoding made three times as long.
+MAX_BODY: Final = 3 * MAX_LENGTH + 4_096
+
+#: The page loads nothing and posts to itself only; the credential in it goes nowhere else, nor into a cache.
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_PROBLEM: Final = {"content": {"application/problem+json": {}}}
+
+
+class VerifyRequest(BaseModel):
+    """A credential to verify."""
+
+    credential: str = Field(
+        min_length=1, max_length=MAX_LENGTH, description="The credential as presented: an SD-JWT VC in compact form."
+    )
+
+
+def build_pages(verifier: Verifier) -> FastAPI:
+    """The verifier's HTTP application."""
+    app = FastAPI(
+        title="Vitne verifier",
+        version="1",
+        description="What may be believed of a credential, check by check, and why.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    page = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
+    ).get_template("page.html")
+
+    @app.post(
+        "/v1/verify",
+        operation_id="verify",
+        summary="Verify one credential. A bad credential is an answer (200), not an error.",
+        responses={
+            400: {"description": "The request is no JSON object with a credential.", **_PROBLEM},
+            413: {"description": "The request is too large.", **_PROBLEM},
+        },
+    )
+    async def verify(request: VerifyRequest) -> VerifyAnswer:
+        return to_json(await verifier.verify(request.credential))
+
+    @app.get("/", include_in_schema=False)
+    async def form() -> Response:
+        return HTMLResponse(page.render(answer=None), headers=_HEADERS)
+
+    @app.post("/", include_in_schema=False)
+    async def result(credential: Annotated[str, Form(max_length=MAX_LENGTH)] = "") -> Response:
+        answer = to_json(await verifier.verify(credential))
+        return HTMLResponse(page.render(answer=answer), headers=_HEADERS)
+
+    return app

@@ -1,0 +1,81 @@
+"""What the verifier is told by its environment, beside what every service is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from vitne.errors import InvalidArgument
+from vitne.frameworks import Standing
+from vitne.runtime.fetch import AllowRule, Fetcher
+from vitne.runtime.settings import Address, CommonSettings
+
+#: How old the registry's word may be (DESIGN: ten minutes): past it nothing is called valid.
+DEFAULT_REGISTRY_STALENESS_SECONDS: Final = 600
+#: Who issues the trust list. Logical: where it is fetched is a setting of its own.
+DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
+#: How often the trust list is fetched: a withdrawal is seen within it.
+DEFAULT_TRUST_LIST_REFRESH_SECONDS: Final = 5.0
+#: The same as the issuer's and the registry's: what they allow by a pilot's rule was rightfully issued.
+DEFAULT_STANDINGS: Final = tuple(Standing)
+
+
+def _check_rule(text: str) -> str:
+    try:
+        AllowRule.parse(text)
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+class VerifierSettings(CommonSettings):
+    """Settings of the verifier.
+
+    Attributes:
+        verifier_source: how the registry is known: by its ``topics``, or by its signed ``trust-list`` over HTTP.
+        trust_list_url: where the trust list is fetched.
+        registry_key: RFC 7638 thumbprint of the key that signs the trust list; pinned.
+        registry_uri: who issues the trust list, its ``iss``.
+        trust_list_refresh_seconds: between two fetches of the trust list.
+        ledger_address: ``host:port`` of the ledger's gRPC, whose public methods prove inclusion.
+        allow: allow-rules ``PREFIX=BASE``: which addresses of status lists are fetched, and from where.
+        registry_staleness_seconds: age of the registry's word past which nothing is called valid.
+        standings: standings of national rules that are applied.
+    """
+
+    verifier_source: Literal["topics", "trust-list"] = "topics"
+    trust_list_url: str = ""
+    registry_key: str = ""
+    registry_uri: str = DEFAULT_REGISTRY_URI
+    trust_list_refresh_seconds: float = Field(default=DEFAULT_TRUST_LIST_REFRESH_SECONDS, ge=0.1, le=300)
+    ledger_address: Address
+    allow: tuple[Annotated[str, AfterValidator(_check_rule)], ...] = ()
+    registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
+    standings: tuple[Standing, ...] = DEFAULT_STANDINGS
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {
+            "topics": ("kafka_bootstrap_servers", "operator"),
+            "trust-list": ("trust_list_url", "registry_key"),
+        }[self.verifier_source]
+        for name in needed:
+            if not getattr(self, name):
+                raise ValueError(f"VITNE_{name.upper()} must be set for the source {self.verifier_source}")
+        try:
+            Fetcher(self.allow_rules, development=self.environment == "development")
+        except InvalidArgument as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def allow_rules(self) -> tuple[AllowRule, ...]:
+        """The allow-rules, read."""
+        return tuple(AllowRule.parse(text) for text in self.allow)
+
+    @property
+    def registry_staleness(self) -> timedelta:
+        """Age of the registry's word past which nothing is called valid."""
+        return timedelta(seconds=self.registry_staleness_seconds)
