@@ -1,0 +1,90 @@
+"""What the registry tells: every fact, a leaf for the log, and that it is alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from vitne.accreditation import fact_digest, instant, timestamp
+from vitne.canonical import from_b64url
+from vitne.identifiers import parse_uuid
+from vitne.merkle.leaves import AccreditationRecorded, KeyRecorded
+from vitne.messaging import topics
+from vitne.messaging.outbox import Event
+from vitne_api.events.v1 import events_pb2
+from vitne_api.registry.v1 import facts_pb2
+
+#: ``ce_source`` of the registry's events.
+SOURCE: Final = "/vitne/registry"
+FACT_TYPE: Final = "vitne.registry.fact.v1"
+LEAF_TYPE: Final = "vitne.log.leaf.v1"
+HEARTBEAT_TYPE: Final = "vitne.registry.heartbeat.v1"
+
+
+def subject_aggregate(subject: str) -> str:
+    """The aggregate whose revision is the subject's."""
+    return f"facts:{subject}"
+
+
+def events_of(fact: facts_pb2.Fact, *, new_id: Callable[[], UUID]) -> list[Event]:
+    """The fact itself, and a leaf where it is about an accreditation or a key.
+
+    The revision of the first is the fact's ``subject_revision``, taken in the same transaction.
+    """
+    at = instant(fact.recorded_at)
+    told = [
+        Event(
+            topic=topics.REGISTRY_FACTS,
+            key=fact.subject,
+            aggregate=subject_aggregate(fact.subject),
+            type=FACT_TYPE,
+            source=SOURCE,
+            value=events_pb2.RegistryFactRecorded(fact=fact).SerializeToString(),
+            time=at,
+            id=new_id(),
+            revision=fact.subject_revision,
+        )
+    ]
+    leaf = _leaf(fact)
+    if leaf is not None:
+        told.append(
+            Event(
+                topic=topics.REGISTRY_LEAVES,
+                key=fact.id,
+                aggregate=f"leaf:{fact.id}",
+                type=LEAF_TYPE,
+                source=SOURCE,
+                value=events_pb2.LeafSubmitted(leaf=leaf).SerializeToString(),
+                time=at,
+                id=new_id(),
+            )
+        )
+    return told
+
+
+def heartbeat(revision: int, at: datetime, *, new_id: Callable[[], UUID]) -> Event:
+    """That ``revision`` is the newest at ``at``."""
+    return Event(
+        topic=topics.REGISTRY_HEARTBEAT,
+        key=topics.HEARTBEAT_KEY,
+        aggregate="heartbeat",
+        type=HEARTBEAT_TYPE,
+        source=SOURCE,
+        value=events_pb2.RegistryHeartbeat(registry_revision=revision, at=timestamp(at)).SerializeToString(),
+        time=at,
+        id=new_id(),
+    )
+
+
+def _leaf(fact: facts_pb2.Fact) -> bytes | None:
+    """The log's leaf (RECORDS: Log leaves): accreditations and keys, so that a rewritten past is found out."""
+    match fact.WhichOneof("content"):
+        case "accreditation":
+            said = fact.accreditation
+            return AccreditationRecorded(parse_uuid(said.id), said.revision, fact_digest(fact)).to_bytes()
+        case "key":
+            return KeyRecorded(from_b64url(fact.key.id), fact.key.revision, fact_digest(fact)).to_bytes()
+        case _:
+            return None

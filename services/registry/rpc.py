@@ -1,0 +1,181 @@
+"""The RPCs of ``vitne.registry.v1.RegistryService``: messages in, messages out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from services.registry import accreditations, catalogue, keys, organisations, store
+from services.registry.desk import Desk
+from services.registry.paging import PageToken
+from services.registry.recorder import R, Recorder
+from vitne.accreditation import decide, instant, record_of
+from vitne.clock import Clock
+from vitne.errors import InvalidArgument
+from vitne.runtime.idempotency import RequestKey, body_digest
+from vitne.runtime.identity import current_caller
+from vitne_api.registry.v1 import facts_pb2, registry_pb2, registry_pb2_grpc
+
+SERVICE: Final = "vitne.registry.v1.RegistryService"
+#: Facts on a page where the request does not say.
+DEFAULT_PAGE_SIZE: Final = 500
+#: Largest registry revision: what PostgreSQL's integer holds.
+_MAX_REVISION: Final = (1 << 31) - 1
+
+
+Q = TypeVar(
+    "Q",
+    registry_pb2.RegisterAuthorityRequest,
+    registry_pb2.RegisterProviderRequest,
+    registry_pb2.RegisterKeyRequest,
+    registry_pb2.RetireKeyRequest,
+    registry_pb2.GrantAccreditationRequest,
+    registry_pb2.AmendAccreditationRequest,
+    registry_pb2.SuspendAccreditationRequest,
+    registry_pb2.ReinstateAccreditationRequest,
+    registry_pb2.WithdrawAccreditationRequest,
+    registry_pb2.PublishAchievementRequest,
+)
+
+
+class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
+    """Implements the contract; refusals are raised as :mod:`vitne.errors` and translated by the server.
+
+    Args:
+        recorder: makes changes and knows what is known.
+        pool: the registry's database.
+        clock: tells when.
+    """
+
+    def __init__(self, recorder: Recorder, pool: Any, clock: Clock) -> None:
+        self._recorder = recorder
+        self._pool = pool
+        self._clock = clock
+
+    async def RegisterAuthority(  # noqa: N802 - the contract's name
+        self, request: registry_pb2.RegisterAuthorityRequest, context: Any
+    ) -> registry_pb2.RegisterAuthorityResponse:
+        """Set up an authority; see :func:`organisations.register_authority`."""
+        return await self._change(
+            "RegisterAuthority", request, registry_pb2.RegisterAuthorityResponse, organisations.register_authority
+        )
+
+    async def RegisterProvider(  # noqa: N802
+        self, request: registry_pb2.RegisterProviderRequest, context: Any
+    ) -> registry_pb2.RegisterProviderResponse:
+        """Enter a provider; see :func:`organisations.register_provider`."""
+        return await self._change(
+            "RegisterProvider", request, registry_pb2.RegisterProviderResponse, organisations.register_provider
+        )
+
+    async def RegisterKey(  # noqa: N802
+        self, request: registry_pb2.RegisterKeyRequest, context: Any
+    ) -> registry_pb2.RegisterKeyResponse:
+        """Enter a key; see :func:`keys.register_key`."""
+        return await self._change("RegisterKey", request, registry_pb2.RegisterKeyResponse, keys.register_key)
+
+    async def RetireKey(  # noqa: N802
+        self, request: registry_pb2.RetireKeyRequest, context: Any
+    ) -> registry_pb2.RetireKeyResponse:
+        """End a key; see :func:`keys.retire_key`."""
+        return await self._change("RetireKey", request, registry_pb2.RetireKeyResponse, keys.retire_key)
+
+    async def GrantAccreditation(  # noqa: N802
+        self, request: registry_pb2.GrantAccreditationRequest, context: Any
+    ) -> registry_pb2.GrantAccreditationResponse:
+        """Grant an accreditation; see :func:`accreditations.grant`."""
+        return await self._change(
+            "GrantAccreditation", request, registry_pb2.GrantAccreditationResponse, accreditations.grant
+        )
+
+    async def AmendAccreditation(  # noqa: N802
+        self, request: registry_pb2.AmendAccreditationRequest, context: Any
+    ) -> registry_pb2.AmendAccreditationResponse:
+        """Amend an accreditation; see :func:`accreditations.amend`."""
+        return await self._change(
+            "AmendAccreditation", request, registry_pb2.AmendAccreditationResponse, accreditations.amend
+        )
+
+    async def SuspendAccreditation(  # noqa: N802
+        self, request: registry_pb2.SuspendAccreditationRequest, context: Any
+    ) -> registry_pb2.SuspendAccreditationResponse:
+        """Suspend an accreditation; see :func:`accreditations.suspend`."""
+        return await self._change(
+            "SuspendAccreditation", request, registry_pb2.SuspendAccreditationResponse, accreditations.suspend
+        )
+
+    async def ReinstateAccreditation(  # noqa: N802
+        self, request: registry_pb2.ReinstateAccreditationRequest, context: Any
+    ) -> registry_pb2.ReinstateAccreditationResponse:
+        """End a suspension; see :func:`accreditations.reinstate`."""
+        return await self._change(
+            "ReinstateAccreditation", request, registry_pb2.ReinstateAccreditationResponse, accreditations.reinstate
+        )
+
+    async def WithdrawAccreditation(  # noqa: N802
+        self, request: registry_pb2.WithdrawAccreditationRequest, context: Any
+    ) -> registry_pb2.WithdrawAccreditationResponse:
+        """Withdraw an accreditation; see :func:`accreditations.withdraw`."""
+        return await self._change(
+            "WithdrawAccreditation", request, registry_pb2.WithdrawAccreditationResponse, accreditations.withdraw
+        )
+
+    async def PublishAchievement(  # noqa: N802
+        self, request: registry_pb2.PublishAchievementRequest, context: Any
+    ) -> registry_pb2.PublishAchievementResponse:
+        """Publish a version of an achievement; see :func:`catalogue.publish`."""
+        return await self._change(
+            "PublishAchievement", request, registry_pb2.PublishAchievementResponse, catalogue.publish
+        )
+
+    async def Decide(  # noqa: N802
+        self, request: registry_pb2.DecideRequest, context: Any
+    ) -> registry_pb2.DecideResponse:
+        """Answer whether, and why; a refusal is an answer, not an error."""
+        self._recorder.as_of()
+        at = instant(request.at) if request.HasField("at") else self._clock.now()
+        outcome = decide(
+            self._recorder.projection,
+            self._recorder.frameworks,
+            request.provider,
+            request.achievement_id,
+            request.achievement_version,
+            at,
+            request.known_at or None,
+        )
+        response = registry_pb2.DecideResponse(
+            allowed=outcome.allowed,
+            reason=outcome.reason or "",
+            rule=outcome.rule,
+            basis=outcome.basis,
+            standing=outcome.standing or "",
+            remedy=outcome.remedy,
+            checks=[check.to_proto() for check in outcome.checks],
+        )
+        if outcome.allowed:
+            response.decision.CopyFrom(record_of(outcome).to_proto())
+        return response
+
+    async def ListFacts(  # noqa: N802
+        self, request: registry_pb2.ListFactsRequest, context: Any
+    ) -> registry_pb2.ListFactsResponse:
+        """List facts, a page at a time; straight from the table, so that it never lags behind it."""
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        token = PageToken.parse(request.page_token, request.subject)
+        if token.after > _MAX_REVISION:
+            raise InvalidArgument("BAD_PAGE_TOKEN", "not a page token of this list", field="page_token")
+        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            facts = await store.facts_after(conn, token.after, size + 1, request.subject)
+            newest = await store.head(conn)
+        more = len(facts) > size
+        facts = facts[:size]
+        after = PageToken(facts[-1].registry_revision, request.subject).to_text() if more else ""
+        return registry_pb2.ListFactsResponse(facts=facts, next_page_token=after, registry_revision=newest)
+
+    async def _change(
+        self, method: str, request: Q, response: type[R], decide_on: Callable[[Desk, Q], facts_pb2.Fact]
+    ) -> R:
+        caller = str(current_caller().organisation)
+        key = RequestKey(caller, f"{SERVICE}/{method}", UUID(request.request_id), body_digest(request))
+        return await self._recorder.change(key, response, lambda desk: decide_on(desk, request), caller)

@@ -1,0 +1,96 @@
+"""Puts the registry's parts together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from services.registry.heartbeat import Heartbeat
+from services.registry.pages import build_pages
+from services.registry.recorder import Recorder
+from services.registry.rpc import SERVICE, RegistryRpc
+from services.registry.settings import RegistrySettings
+from services.registry.trust_list import TrustListPublisher, trust_list_signer
+from vitne.clock import Clock, SystemClock
+from vitne.errors import VitneError
+from vitne.frameworks import Frameworks
+from vitne.identifiers import UuidFactory
+from vitne.messaging import outbox
+from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.relay import Relay
+from vitne.runtime import idempotency
+from vitne.runtime.application import Application
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.database import Migrations, open_pool
+from vitne.runtime.identity import TokenVerifier
+from vitne_api.registry.v1 import registry_pb2_grpc
+
+_FOLDER: Final = Path(__file__).parent
+#: What ``migrate`` applies, in order.
+MIGRATIONS: Final = (
+    idempotency.MIGRATIONS,
+    Migrations("messaging", Path(outbox.__file__).parent / "sql"),
+    Migrations("registry", _FOLDER / "sql"),
+)
+
+
+def service_keys(settings: RegistrySettings) -> str:
+    """What the operator registers and verifiers pin: ``[{"use", "public_jwk"}]``; made when there is none."""
+    signer = trust_list_signer(FileKeyCustody(settings.state_dir))
+    return json.dumps([{"use": "KEY_USE_TRUST_LIST", "public_jwk": signer.public_jwk}], indent=2)
+
+
+async def serve(settings: RegistrySettings) -> None:
+    """Run the registry until it is told to stop."""
+    pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="registry")
+    try:
+        application = build(settings, pool, SystemClock())
+        await application.run()
+    finally:
+        await pool.close()
+
+
+def build(settings: RegistrySettings, pool: Any, clock: Clock) -> Application:
+    """The registry's process: RPCs, pages, and what runs beside them."""
+    new_id = UuidFactory(clock)
+    recorder = Recorder(
+        pool,
+        Frameworks.load(settings.standings),
+        clock,
+        new_id,
+        operator=settings.operator,
+        refresh_seconds=settings.refresh_seconds,
+    )
+    publisher = TrustListPublisher(
+        recorder.projection,
+        trust_list_signer(FileKeyCustody(settings.state_dir)),
+        recorder.as_of,
+        settings.registry_uri,
+    )
+    kafka = KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="registry",
+        idempotence=settings.kafka_idempotence,
+    )
+    verifier = TokenVerifier(
+        settings.identity_issuer, settings.audience, clock, allow_http=settings.environment == "development"
+    )
+    application = Application("registry", settings, clock, verifier=verifier)
+    application.add_servicer(
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server, RegistryRpc(recorder, pool, clock), SERVICE
+    )
+    application.mount_http(build_pages(recorder, clock.now, publisher.current))
+    application.add_task("facts", recorder.run)
+    application.add_task("heartbeat", Heartbeat(pool, clock, new_id, settings.heartbeat_seconds).run)
+    application.add_task("relay", Relay(pool, kafka, clock).run)
+
+    async def facts_ready() -> str | None:
+        try:
+            recorder.as_of()
+        except VitneError as error:
+            return error.message
+        return None
+
+    application.add_readiness("facts", facts_ready)
+    return application
