@@ -74,6 +74,9 @@ async def test_a_publisher_does_not_read(hubs: EmbeddedKafka) -> None:
 async def test_a_certificate_without_a_rule_is_allowed_nothing(hubs: EmbeddedKafka) -> None:
     with pytest.raises(TopicAuthorizationFailedError):
         await read(hubs.client_options("stranger"), TOPICS[0], 1)
+    await hubs.create_topics([TopicSpec("no-rule-at-all")])
+    with pytest.raises(TopicAuthorizationFailedError):
+        await read(hubs.client_options("stranger"), "no-rule-at-all", 1)
     admin = AIOKafkaAdminClient(**hubs.client_options("stranger"))
     await admin.start()
     try:

@@ -18,8 +18,8 @@ POM: Final = Path(__file__).with_name("pom.xml")
 JARS_FOLDER: Final = Path(__file__).resolve().parents[3] / "build" / "kafka"
 #: Some fifty megabytes, and Maven's plugin where it was never used before.
 FETCH_SECONDS: Final = 600.0
-#: How much of Maven's words an error shows.
-TAIL_LINES: Final = 10
+#: How much of Maven's words an error shows: the cause comes first, advice follows.
+SHOWN_LINES: Final = 10
 
 
 def java() -> str:
@@ -91,9 +91,9 @@ def _run_maven(maven: str, target: Path) -> None:
             "JARS_NOT_FETCHED", f"Maven did not fetch Apache Kafka within {FETCH_SECONDS:g} s", remedy="try again"
         ) from error
     if done.returncode:
-        tail = "\n".join(f"  | {line}" for line in done.stdout.decode(errors="replace").splitlines()[:TAIL_LINES])
+        words = "\n".join(f"  | {line}" for line in done.stdout.decode(errors="replace").splitlines()[:SHOWN_LINES])
         raise Unavailable(
             "JARS_NOT_FETCHED",
-            f"Maven ended with {done.returncode}\n{tail}",
+            f"Maven ended with {done.returncode}\n{words}",
             remedy="Maven must reach its repository the first time",
         )

@@ -199,6 +199,7 @@ class EmbeddedKafka:
         """
         if self._process is not None and self._process.running:
             raise FailedPrecondition("ALREADY_RUNNING", f"Apache Kafka runs already as process {self.pid}")
+        java()  # Without it, there is no point in fetching.
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         self._take_folder()
         try:
@@ -320,8 +321,8 @@ class EmbeddedKafka:
         shutil.rmtree(unfinished, ignore_errors=True)
         settings = (self.folder / "server.properties").read_text(encoding="ascii")
         (self.folder / "format.properties").write_text(f"{settings}log.dirs={unfinished.name}\n", encoding="ascii")
+        # Passed as one word with its option below, since it may begin with '-'.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # An option's value may not start with '-' where it stands alone; a base64url word may.
         done = subprocess.run(
             self._command(
                 jars, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--config=format.properties"
