@@ -21,7 +21,7 @@ from typing import Final
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from vitne.dev.ports import LOOPBACK, answers, free_port
+from vitne.dev.ports import LOOPBACK, answers, free_port, listens
 from vitne.dev.processes import ManagedProcess
 from vitne.errors import FailedPrecondition, Unavailable
 from vitne.messaging import kafka
@@ -141,7 +141,7 @@ class EmbeddedBroker:
         await create_topics(self.bootstrap_servers, topics)
 
     async def _is_ready(self) -> bool:
-        if not await answers(self.port):
+        if not (listens(self.pid, self.port) and await answers(self.port)):
             return False
         client = AIOKafkaClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2000)
         try:

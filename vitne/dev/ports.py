@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 #: The only interface that the embedded stack listens on.
@@ -30,6 +31,23 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether it is this process that listens on the port: another may have been quicker to take it.
+
+    Where the system does not tell (there is no ``/proc``), the answer is yes.
+    """
+    try:
+        # Columns: number, local address, remote address, state (0A: listening), ..., inode at index 9.
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    except FileNotFoundError:
+        return True
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port}
+    try:
+        return any(str(entry.readlink()) in sockets for entry in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 async def answers(port: int, host: str = LOOPBACK) -> bool:

@@ -24,6 +24,8 @@ REQUEST_TIMEOUT_MS: Final = 10_000
 #: How long the broker may hold back an answer for want of data. Apache Kafka answers as soon as there is some, so
 #: this matters little there; the embedded broker at times waits the whole of it. 25 ms cost some 2 % of a core.
 FETCH_MAX_WAIT_MS: Final = 25
+#: A member of a group learns of a rebalance with its next heartbeat; Kafka's 3 s would add to each hand-over.
+HEARTBEAT_INTERVAL_MS: Final = 1000
 #: Bytes of a batch for one partition: groups of some hundred events travel together.
 MAX_BATCH_BYTES: Final = 256 * 1024
 
@@ -144,6 +146,7 @@ class AioKafka:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=settings.fetch_max_wait_ms,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         )
         return cast(ConsumerClient, made)
 

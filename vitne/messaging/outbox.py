@@ -138,12 +138,3 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
         current_traceparent(),
     )
     return revisions
-
-
-async def republish(conn: asyncpg.Connection) -> int:
-    """Have the relay publish every row again that is still kept; returns how many.
-
-    For a cluster that lost its topics. Consumers drop the revisions they have seen.
-    """
-    status: str = await conn.execute("UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL")
-    return int(status.rpartition(" ")[2])

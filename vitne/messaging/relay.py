@@ -48,7 +48,7 @@ class RelayOptions:
         follower_seconds: how often a relay that does not lead tries to.
         topic_seconds: how long a topic may take to become known, before its rows are left for a while.
         topic_rest_seconds: that while.
-        retention: how long published rows are kept, for :func:`~vitne.messaging.outbox.republish`.
+        retention: how long published rows are kept, for :func:`~vitne.messaging.recovery.start_over`.
         prune_seconds: how often older ones are deleted.
         prune_rows: how many at once, so that no delete holds the table for long.
     """
