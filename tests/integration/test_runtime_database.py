@@ -84,6 +84,16 @@ async def test_a_failing_migration_leaves_nothing_behind(database_dsn: str, tmp_
     assert await migrate(database_dsn, [probe]) == ["probe/0002_bad"]
 
 
+async def test_a_migration_that_cannot_be_recorded_is_not_applied(database_dsn: str, tmp_path: Path) -> None:
+    taken = "INSERT INTO schema_migration VALUES ('probe', 1, 'x', '', now())"
+    probe = part(tmp_path / "sql", ("0001_a.sql", f"CREATE TABLE a (x int); {taken}"))
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await migrate(database_dsn, [probe])
+    conn = await asyncpg.connect(database_dsn)
+    assert await conn.fetchval("SELECT to_regclass('a')") is None
+    await conn.close()
+
+
 async def test_history_is_not_rewritten(database_dsn: str, tmp_path: Path) -> None:
     folder = tmp_path / "sql"
     probe = part(folder, ("0001_a.sql", "SELECT 1"), ("0002_b.sql", "SELECT 2"))
