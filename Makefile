@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
 
-.PHONY: help setup demo up test unit lint format proto-check interop lock clean distclean
+.PHONY: help setup demo up test unit lint format proto-check test-kafka interop lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ format: setup ## Format the code and the protos
 	@ruff format .
 	@ruff check --fix-only .
 	@buf format --write proto
+
+test-kafka: setup ## Pass the tests on a real Apache Kafka (needs Java 17 and Maven)
+	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest tests/kafka $(ARGS)
 
 interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
 	@cd tests/interop && npm ci --silent --no-audit --no-fund

@@ -60,7 +60,7 @@ async def up(folder: Path) -> None:
         name = f"{learner.given_name} {learner.family_name}"
         print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")
         print(f"  Logs, traces and the clients' keys: {_shown(folder)}")
-        environment = stack.write_environment()
+        environment = stack.write_environment(await stack.registry_key())
         print(f"  For the examples in docs/:  source {_shown(environment)}")
         print("\nCtrl-C ends it.", flush=True)
         await stopped.wait()

@@ -277,6 +277,8 @@ class Stack:
             "VITNE_STATE_DIR": str(self.folder / "state" / service),
             "VITNE_TRACE_FILE": str(self.trace_file),
         }
+        # One process of each service: a Kafka group would only have to be waited for.
+        environment["VITNE_KAFKA_GROUPS"] = "false"
         if service in SERVICES:
             environment["VITNE_GRPC_LISTEN"] = self.grpc_address(service)
             environment["VITNE_HTTP_LISTEN"] = self.http_url(service).removeprefix("http://")
@@ -317,7 +319,7 @@ class Stack:
         """Where the status lists are really fetched in this stack."""
         return f"{STATUS_BASE}={self.http_url('ledger')}/"
 
-    def write_environment(self) -> Path:
+    def write_environment(self, registry_key: str) -> Path:
         """A file for a shell to source: the addresses, and a client of each kind, for the examples in docs/."""
         provider, authority = self.cases.providers["uio"].message.id, self.cases.authorities[0].id
         values = {f"VITNE_{service.upper()}": self.grpc_address(service) for service in SERVICES if service != "portal"}
@@ -328,6 +330,7 @@ class Stack:
             "VITNE_KAFKA": self.kafka,
             "VITNE_HUB_TOPIC": self.hub_topic(),
             "VITNE_ALLOW_RULE": self.allow_rule(),
+            "VITNE_REGISTRY_KEY": registry_key,
         }
         for name, organisation in (("PROVIDER", provider), ("AUTHORITY", authority), ("HUB", self.cases.hub)):
             values[f"VITNE_{name}"] = organisation

@@ -1,0 +1,58 @@
+"""A portal in its smallest form: read the hub's topic, fetch by handle.
+
+Run it against `make up`, after `source .vitne/up/environment`:
+
+    python docs/examples/subscribe.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from vitne.clock import SystemClock
+from vitne.runtime.channel import open_channel
+from vitne.runtime.identity import ClientKey, TokenSource
+from vitne_api.events.v1 import events_pb2
+from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
+
+
+async def main() -> None:
+    """Everything in the topic so far; a real subscriber goes on, and keeps its offset with its data."""
+    topic = os.environ["VITNE_HUB_TOPIC"]
+    consumer = AIOKafkaConsumer(bootstrap_servers=os.environ["VITNE_KAFKA"], enable_auto_commit=False)
+    await consumer.start()
+    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+    consumer.assign(partitions)
+    await consumer.seek_to_beginning(*partitions)
+    handles: dict[str, None] = {}
+    while records := await consumer.getmany(timeout_ms=1000):
+        for record in (record for batch in records.values() for record in batch):
+            notice = events_pb2.HubCredentialNotice.FromString(record.value)
+            if notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
+                handles.pop(notice.handle, None)
+            else:
+                handles[notice.handle] = None
+    await consumer.stop()
+    print(f"{len(handles)} credentials are there to fetch")
+
+    tokens = TokenSource(
+        os.environ["VITNE_IDENTITY_URL"],
+        ClientKey.read(os.environ["VITNE_HUB_CLIENT"], Path(os.environ["VITNE_HUB_KEY_FILE"])),
+        ["vitne:hub.fetch"],
+        SystemClock(),
+        resource=os.environ["VITNE_AUDIENCE"],
+        allow_http=True,
+    )
+    channel = open_channel(os.environ["VITNE_ISSUER"], tokens)
+    issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
+    answer = await issuer.FetchCredentials(issuer_pb2.FetchCredentialsRequest(handles=list(handles)[:500]))
+    for fetched in answer.credentials:
+        print(f"{fetched.handle[:8]}…  {fetched.credential.kind:<20} from {fetched.credential.provider}")
+    await channel.close()
+
+
+asyncio.run(main())
