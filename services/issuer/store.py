@@ -250,7 +250,8 @@ async def by_handle(connection: Any, hub: str, handles: Collection[str]) -> dict
     found = {}
     for row in rows:
         columns = dict(row)
-        found[columns.pop("handle")] = _credential(columns)
+        handle = columns.pop("handle")
+        found[handle] = _credential(columns)
     return found
 
 
