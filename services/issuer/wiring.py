@@ -175,7 +175,10 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
         verifier=IdTokenVerifier(settings.learner_issuer or settings.identity_issuer, clock, allow_http=plain_http),
     )
     kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="issuer", idempotence=settings.kafka_idempotence
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="issuer",
+        idempotence=settings.kafka_idempotence,
+        groups=settings.kafka_groups,
     )
     follower = TopicFollower(
         (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka, folder(projection), clock, name="issuer"

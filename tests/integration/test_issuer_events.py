@@ -181,8 +181,6 @@ async def tell_facts(kafka: Broker, world: World) -> None:
 async def caught_up(projection: Projection, world: World) -> bool:
     everything = projection.revision == len(world.chronicle.facts)
     return everything and projection.staleness(CLOCK.now()) < timedelta(minutes=1)
-        minutes=1
-    )
 
 
 def day(clock: Clock) -> str:
