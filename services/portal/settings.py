@@ -29,6 +29,7 @@ class PortalSettings(CommonSettings):
     Attributes:
         hub: the organisation that the portal is; its topic and pseudonyms are its own.
         issuer_address: gRPC address of the issuer.
+        issuer_audience: what access tokens for the issuer name as ``aud``; empty: the same as ``audience``.
         public_url: where learners find the portal; ``/callback`` under it is registered with the OpenID provider.
         learner_issuer: OpenID provider (ID-porten); empty: the same as ``identity_issuer``.
         learner_client_id: the portal's client there; empty: the same as ``client_id``.
@@ -37,6 +38,7 @@ class PortalSettings(CommonSettings):
 
     hub: OrganisationText = DEFAULT_HUB
     issuer_address: Address
+    issuer_audience: str = ""
     public_url: Annotated[str, AfterValidator(_check_origin)]
     learner_issuer: str = ""
     learner_client_id: str = ""

@@ -60,7 +60,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         ClientKey.read(settings.client_id, settings.client_key_file),
         SCOPES,
         clock,
-        resource=settings.audience,
+        resource=settings.issuer_audience or settings.audience,
         allow_http=development,
     )
     channel = open_channel(settings.issuer_address, tokens)
@@ -74,8 +74,8 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         (hub_topic(settings.hub_id),),
         pool,
         Notices(store, clock, fetcher.wake).handle,
-        kafka,
-        clock,
+        settings=kafka,
+        clock=clock,
     )
     pages = Pages(
         store=store,

@@ -1,0 +1,353 @@
+"""A portal as a process, with broker, database and the issuer of identities; its issuer of credentials is in here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import aiohttp
+import asyncpg
+import grpc
+from aiokafka import AIOKafkaProducer
+
+from tests.unit.credential_samples import ENTROPY, PROVIDER_KEY, sample_achievement, sample_credential
+from vitne.canonical import b64url
+from vitne.clock import SystemClock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.model import Learner
+from vitne.dev.broker import TopicSpec, create_topics
+from vitne.dev.identity import DevelopmentIdentity, log_in
+from vitne.dev.ports import free_ports
+from vitne.dev.postgres import EmbeddedPostgres
+from vitne.errors import Unauthenticated
+from vitne.identifiers import LearnerId, OrganisationId, UuidFactory, synthetic_national_id
+from vitne.messaging.headers import build
+from vitne.messaging.topics import dead_topic, hub_topic
+from vitne.runtime.identity import IdTokenVerifier, TokenVerifier
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.events.v1 import events_pb2
+from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
+
+HUB: Final = OrganisationId("0192", "919477822")
+AUDIENCE: Final = "https://vitne.example"
+PROVIDER: Final = "0184:30859480"
+#: Stands in every credential, and may be found nowhere in clear.
+MARKER: Final = "Markørsen-Ærlig"
+CLOCK: Final = SystemClock()
+
+
+def pid_of(number: int) -> str:
+    """A synthetic learner's number."""
+    born = date(1990, 1 + number // 28, 1 + number % 28)
+    return next(pid for serial in range(30) if (pid := synthetic_national_id(born, serial)))
+
+
+class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer):
+    """The issuer as the contract describes it to a hub: registers, withdraws, answers by handle."""
+
+    def __init__(self, identity: str) -> None:
+        self._learners = IdTokenVerifier(identity, CLOCK)
+        self._callers = TokenVerifier(identity, AUDIENCE, CLOCK)
+        self.secret = os.urandom(32)
+        self.registered: dict[str, str] = {}
+        self.credentials: dict[str, issuer_pb2.IssuedCredential] = {}
+        self.fetches: list[list[str]] = []
+        self.refusing = False
+        self._server: Any = None
+        self.port = 0
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server()
+        issuer_pb2_grpc.add_IssuerServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop(0)
+
+    def pseudonym(self, pid: str) -> str:
+        return b64url(hmac.digest(self.secret, pid.encode(), hashlib.sha256))
+
+    async def RegisterLearner(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        await self._require(context, "vitne:hub.register")
+        try:
+            learner = await self._learners.verify(request.id_token, audience="portal")
+        except Unauthenticated as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.reason)
+            raise
+        self.registered[learner.value] = self.pseudonym(learner.value)
+        return issuer_pb2.RegisterLearnerResponse(pseudonym=self.registered[learner.value])
+
+    async def WithdrawLearner(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._require(context, "vitne:hub.register")
+        for pid, pseudonym in list(self.registered.items()):
+            if pseudonym == request.pseudonym:
+                del self.registered[pid]
+                return issuer_pb2.WithdrawLearnerResponse()
+        await context.abort(grpc.StatusCode.NOT_FOUND, "not registered")
+        return None
+
+    async def FetchCredentials(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._require(context, "vitne:hub.fetch")
+        if self.refusing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "down")
+        self.fetches.append(list(request.handles))
+        return issuer_pb2.FetchCredentialsResponse(
+            credentials=[
+                issuer_pb2.FetchedCredential(handle=handle, credential=self.credentials.get(handle))
+                for handle in request.handles
+            ]
+        )
+
+    async def _require(self, context: Any, scope: str) -> None:
+        header = dict(context.invocation_metadata()).get("authorization", "")
+        caller = await self._callers.verify(header.removeprefix("Bearer "))
+        assert caller.organisation == HUB
+        assert scope in caller.scopes
+
+
+class Browser:
+    """A learner's browser."""
+
+    def __init__(self, portal: str) -> None:
+        self.portal = portal
+        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+    async def log_in(self, pid: str) -> tuple[str, str]:
+        return await log_in(self.session, f"{self.portal}/login", pid)
+
+    async def page(self, language: str = "nb") -> str:
+        async with self.session.get(f"{self.portal}/me", headers={"Accept-Language": language}) as response:
+            assert response.status == 200
+            return await response.text()
+
+    async def shown(self, language: str = "nb") -> list[dict[str, Any]]:
+        async with self.session.get(f"{self.portal}/me.json", headers={"Accept-Language": language}) as response:
+            assert response.status == 200, await response.text()
+            answer: dict[str, Any] = await response.json()
+            return list(answer["credentials"])
+
+    async def press(self, path: str) -> tuple[int, str]:
+        """Status and text of the page that a form leads to."""
+        token = re.search(r'name="csrf_token" value="([^"]+)"', await self.page())
+        assert token is not None
+        async with self.session.post(f"{self.portal}{path}", data={"csrf_token": token[1]}) as response:
+            return response.status, await response.text()
+
+
+class World:
+    """Everything around one portal process."""
+
+    def __init__(self, folder: Path, dsn: str, broker: str) -> None:
+        self.folder = folder
+        self.dsn = dsn
+        self.broker = broker
+        self.topic = hub_topic(HUB)
+        identity_port, self.http_port = free_ports(2)
+        self.identity_url = f"http://127.0.0.1:{identity_port}"
+        self.url = f"http://127.0.0.1:{self.http_port}"
+        self.issuer = FakeIssuer(self.identity_url)  # type: ignore[abstract]  # a hub reaches no other method
+        self.learners = [pid_of(number) for number in range(12)]
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._revisions: dict[str, int] = {}
+        self._ids = UuidFactory(CLOCK)
+        self._exits = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> World:
+        await create_topics(self.broker, [TopicSpec(self.topic, 2), TopicSpec(dead_topic(self.topic))])
+        setup = DevelopmentIdentity(self.folder / "identity", self.identity_url)
+        client = setup.make_client(
+            "portal",
+            str(HUB),
+            ["vitne:hub.fetch", "vitne:hub.register"],
+            redirect_uris=[f"{self.url}/callback"],
+            post_logout_redirect_uris=[f"{self.url}/"],
+        )
+        for number, pid in enumerate(self.learners):
+            setup.add_learner(pid, f"Learner{number}", MARKER)
+        config = setup.write()
+        await self.issuer.start()
+        self._exits.push_async_callback(self.issuer.stop)
+        self.producer = AIOKafkaProducer(bootstrap_servers=self.broker)
+        await self.producer.start()
+        self._exits.push_async_callback(self.producer.stop)
+        self._environment = {
+            **os.environ,
+            "VITNE_ENVIRONMENT": "development",
+            "VITNE_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
+            "VITNE_GRPC_LISTEN": "127.0.0.1:0",
+            "VITNE_DATABASE_DSN": self.dsn,
+            "VITNE_KAFKA_BOOTSTRAP_SERVERS": self.broker,
+            "VITNE_KAFKA_IDEMPOTENCE": "false",
+            "VITNE_IDENTITY_ISSUER": self.identity_url,
+            "VITNE_AUDIENCE": AUDIENCE,
+            "VITNE_CLIENT_ID": "portal",
+            "VITNE_CLIENT_KEY_FILE": str(client.key_file),
+            "VITNE_STATE_DIR": str(self.folder / "state"),
+            "VITNE_TRACE_FILE": str(self.folder / "trace.jsonl"),
+            "VITNE_ISSUER_ADDRESS": f"127.0.0.1:{self.issuer.port}",
+            "VITNE_PUBLIC_URL": self.url,
+            "VITNE_HUB": str(HUB),
+        }
+        await self._spawn("identity", "vitne.dev.identity", "--config", str(config), "--listen", self.identity_url[7:])
+        await self._spawn("migrate", "services.portal", "migrate")
+        assert await self._processes.pop("migrate").wait() == 0
+        await self.start_portal()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        for process in self._processes.values():
+            await process.wait()
+        await self._exits.aclose()
+
+    async def _spawn(self, name: str, module: str, *arguments: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, *arguments, env=self._environment, stdout=log, stderr=log
+            )
+
+    async def start_portal(self) -> None:
+        await self._spawn("portal", "services.portal", "serve")
+
+        async def ready() -> bool:
+            assert self._processes["portal"].returncode is None, self.portal_log()
+            with contextlib.suppress(aiohttp.ClientError):
+                async with aiohttp.ClientSession() as session, session.get(f"{self.url}/readyz") as response:
+                    return response.status == 200
+            return False
+
+        await until(ready)
+
+    async def kill_portal(self) -> None:
+        """SIGKILL, with nothing said before."""
+        process = self._processes.pop("portal")
+        process.kill()
+        await process.wait()
+
+    async def stop_portal(self) -> int:
+        """SIGTERM; answers the exit code."""
+        process = self._processes.pop("portal")
+        process.terminate()
+        return await process.wait()
+
+    def portal_log(self) -> str:
+        return (self.folder / "portal.log").read_text()
+
+    @contextlib.asynccontextmanager
+    async def browser(self) -> AsyncIterator[Browser]:
+        browser = Browser(self.url)
+        yield browser
+        await browser.session.close()
+
+    # -- The issuer's side -----------------------------------------------------------------------
+
+    def make(self, pid: str, title: str = "Klimaregnskaber", **changes: Any) -> str:
+        """Issue a credential at the issuer; answers its handle. No notice goes out."""
+        identifier = uuid4()
+        handle = b64url(hmac.digest(self.issuer.secret, identifier.bytes, hashlib.sha256))
+        achievement = sample_achievement(
+            title=[credential_pb2.LocalisedText(language="da", text=title)], **changes.pop("achievement", {})
+        )
+        credential = sample_credential(
+            id=UUID(str(identifier)),
+            achievement=achievement,
+            learner=Learner(LearnerId("no.national_id", pid), "Kari", MARKER, None),
+            **changes,
+        )
+        prepared = sd_jwt_vc.prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY)
+        self.issuer.credentials[handle] = issuer_pb2.IssuedCredential(
+            id=str(identifier),
+            provider=PROVIDER,
+            kind=achievement.kind,
+            format=credential_pb2.FORMAT_SD_JWT_VC,
+            artefact=prepared.complete(PROVIDER_KEY.sign(prepared.signing_input)),
+            status=credential_pb2.STATUS_VALID,
+        )
+        return handle
+
+    def notice(self, pid: str, handle: str, what: int = events_pb2.HUB_NOTICE_ISSUED, **changes: Any) -> Any:
+        fields = {
+            "notice": what,
+            "handle": handle,
+            "pseudonym": self.issuer.pseudonym(pid),
+            "kind": self.issuer.credentials[handle].kind
+            if handle in self.issuer.credentials
+            else "dk.micro_credential",
+            "provider": PROVIDER,
+            **changes,
+        }
+        return events_pb2.HubCredentialNotice(**fields)
+
+    async def send(self, pid: str, notice: Any, *, revision: int = 0, **changes: Any) -> int:
+        """Publish a notice; the learner's next revision unless one is given."""
+        pseudonym = self.issuer.pseudonym(pid)
+        if not revision:
+            revision = self._revisions[pseudonym] = self._revisions.get(pseudonym, 0) + 1
+        headers = build(
+            event_id=self._ids(),
+            source="/vitne/issuer",
+            type_=changes.get("type_", "vitne.hub.notice.v1"),
+            time=datetime.now(UTC),
+            key=pseudonym,
+            revision=revision,
+            traceparent=None,
+        )
+        value = changes.get("value", notice.SerializeToString() if notice is not None else b"")
+        await self.producer.send_and_wait(self.topic, value, key=pseudonym.encode(), headers=headers)
+        return revision
+
+    async def issue(self, pid: str, title: str = "Klimaregnskaber", **changes: Any) -> str:
+        """Issue and tell."""
+        handle = self.make(pid, title, **changes)
+        await self.send(pid, self.notice(pid, handle))
+        return handle
+
+    async def change_status(self, pid: str, handle: str, status: int) -> None:
+        self.issuer.credentials[handle].status = status  # type: ignore[assignment]
+        await self.send(pid, self.notice(pid, handle, events_pb2.HUB_NOTICE_STATUS_CHANGED))
+
+    # -- Looking inside --------------------------------------------------------------------------
+
+    async def rows(self, statement: str, *arguments: object) -> list[Any]:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
+
+    async def dump(self) -> str:
+        """Every row of every table as text; bytes as hex."""
+        tables = await self.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        found = []
+        for table in tables:
+            found += [str(row[0]) for row in await self.rows(f'SELECT to_jsonb(t)::text FROM "{table[0]}" t')]
+        return "\n".join(found)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+    """Return once the condition holds; AssertionError when it does not in time."""
+    deadline = CLOCK.monotonic() + seconds
+    while not await condition():
+        assert CLOCK.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+async def new_world(folder: Path, postgres: EmbeddedPostgres, broker: str) -> World:
+    """A world with a database of its own."""
+    return World(folder, await postgres.create_database(f"portal_{uuid4().hex}"), broker)
+
+
+__all__ = ["CLOCK", "HUB", "MARKER", "Browser", "World", "new_world", "pid_of", "until"]
