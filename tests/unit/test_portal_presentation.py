@@ -1,0 +1,152 @@
+"""What learners are shown: languages, what is formal, what is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.portal.presentation import show
+from services.portal.store import Kept
+from services.portal.texts import TEXTS, best_text, page_texts, reader_languages
+from tests.unit.credential_samples import ENTROPY, PROVIDER_KEY, credentials, sample_achievement, sample_credential
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.model import Credential
+from vitne_api.credential.v1 import credential_pb2
+
+TODAY = date(2026, 11, 21)
+FETCHED_AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def artefact(credential: Credential) -> str:
+    prepared = sd_jwt_vc.prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY)
+    return prepared.complete(PROVIDER_KEY.sign(prepared.signing_input))
+
+
+def kept(credential: Credential | None = None, **changes: Any) -> Kept:
+    fields: dict[str, Any] = {
+        "handle": "h" * 43,
+        "kind": "dk.micro_credential",
+        "provider": "0184:30859480",
+        "artefact": artefact(credential or sample_credential()),
+        "status": "valid",
+        "pending": False,
+        "fetched_at": FETCHED_AT,
+    }
+    return Kept(**fields | changes)
+
+
+def shape(texts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: shape(text) if isinstance(text, Mapping) else bool(text) for name, text in texts.items()}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_every_language_has_every_text(language: str) -> None:
+    assert shape(TEXTS[language]) == shape(TEXTS["nb"])
+    assert TEXTS[language]["language"] == language
+    assert "{count}" in TEXTS[language]["hours"]
+
+
+@pytest.mark.parametrize(
+    ("header", "languages", "page"),
+    [
+        ("", [], "nb"),
+        ("nn-NO,nb;q=0.8,en;q=0.5", ["nn", "nb", "en"], "nn"),
+        ("no", ["nb"], "nb"),
+        ("da-DK, da;q=0.9", ["da"], "nb"),
+        ("en;q=0.3, nn;q=0.7", ["nn", "en"], "nn"),
+        ("fr, nb;q=0", ["fr"], "en"),
+        ("*", [], "nb"),
+        ("x" * 5000, [], "nb"),
+        ("nb;q=high, <script>", [], "nb"),
+    ],
+)
+def test_the_reader_s_languages(header: str, languages: list[str], page: str) -> None:
+    assert reader_languages(header) == languages
+    assert page_texts(languages)["language"] == page
+
+
+@given(st.text(max_size=300))
+def test_any_header_gives_a_page(header: str) -> None:
+    assert page_texts(reader_languages(header))["language"] in TEXTS
+
+
+def test_a_title_in_her_language_or_one_that_she_understands() -> None:
+    titles = {"da": "Klimaregnskaber", "en-GB": "Climate accounting"}
+    assert best_text(titles, ["nb"]) == ("da", "Klimaregnskaber")
+    assert best_text(titles, ["en"]) == ("en-GB", "Climate accounting")
+    assert best_text(titles, ["fi"]) == ("en-GB", "Climate accounting")
+    assert best_text({"fi": "Vain suomeksi"}, ["nb"]) == ("fi", "Vain suomeksi")
+    assert best_text({}, ["nb"]) == ("", "")
+
+
+def test_a_credential_in_words() -> None:
+    (shown,) = show([kept()], ["nb"], TODAY)
+    assert (shown.title, shown.title_language) == ("Klimaregnskaber: scope 1 og 2", "da")
+    assert (shown.size, shown.country_name, shown.kind_name) == (
+        "1,25 studiepoeng (ECTS)",
+        "Danmark",
+        "Mikrokvalifikasjon (Danmark)",
+    )
+    assert (shown.level, shown.level_framework, shown.grade) == ("5", "dk.nqf", "12")
+    assert (shown.formal, shown.state, shown.status) == (True, "fetched", "valid")
+    assert shown.fetched_at == "2026-11-21T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("kind", "formal"), [("no.kompetanseattest", False), ("no.vitnemal", True), ("se.something_new", None)]
+)
+def test_only_known_kinds_are_called_formal_or_not(kind: str, formal: bool | None) -> None:
+    assert show([kept(kind=kind)], ["nb"], TODAY)[0].formal is formal
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, "valid"),
+        ({"pending": True}, "unknown"),  # something newer is known of: what is here may not hold any more
+        ({"status": "revoked"}, "revoked"),
+        ({"status": "suspended"}, "suspended"),
+        ({"artefact": None, "status": None, "fetched_at": None, "pending": True}, "unknown"),
+    ],
+)
+def test_what_is_not_known_is_never_valid(changes: dict[str, Any], status: str) -> None:
+    assert show([kept(**changes)], ["nb"], TODAY)[0].status == status
+
+
+@pytest.mark.parametrize(("day", "status"), [(date(2026, 11, 21), "expired"), (date(2026, 11, 22), "valid")])
+def test_it_expires_on_its_day_and_revoked_stays_revoked(day: date, status: str) -> None:
+    credential = sample_credential(expires_on=day)
+    assert show([kept(credential)], ["nb"], TODAY)[0].status == status
+    assert show([kept(credential, status="revoked")], ["nb"], TODAY)[0].status == "revoked"
+
+
+def test_what_can_t_be_read_is_shown_as_being_there() -> None:
+    (shown,) = show([kept(artefact="not.a.credential~")], ["en"], TODAY)
+    assert (shown.title, shown.kind_name, shown.provider) == (None, "Micro-credential (Denmark)", "0184:30859480")
+
+
+def test_newest_first_and_what_is_not_here_last() -> None:
+    early = sample_credential(awarded_on=date(2025, 1, 1))
+    late = sample_credential(awarded_on=date(2026, 1, 1))
+    nothing = kept(artefact=None, status=None, fetched_at=None, pending=True, handle="c")
+    shown = show([nothing, kept(early, handle="a"), kept(late, handle="b")], ["nb"], TODAY)
+    assert [one.handle for one in shown] == ["b", "a", "c"]
+
+
+@given(credentials(), st.sampled_from(["nb", "en", "fi"]))
+def test_every_credential_can_be_shown(credential: Credential, language: str) -> None:
+    (shown,) = show([kept(credential, kind=credential.achievement.kind)], [language], TODAY)
+    assert shown.id == str(credential.id)
+    assert shown.title in {text.text for text in credential.achievement.title}
+    assert shown.size
+
+
+def test_hours_and_points_together() -> None:
+    workload = credential_pb2.Workload(unit="no.fagskolepoeng", points="10", hours="250")
+    (shown,) = show([kept(sample_credential(achievement=sample_achievement(workload=workload)))], ["nb"], TODAY)
+    assert shown.size == "10 studiepoeng (fagskole), 250 timer"
