@@ -26,7 +26,9 @@ from vitne.runtime.identity import (
     LOW,
     SUBSTANTIAL,
     Caller,
+    ClientKey,
     IdTokenVerifier,
+    TokenSource,
     TokenVerifier,
     caller_context,
     current_caller,
@@ -420,3 +422,106 @@ async def test_the_caller_belongs_to_one_call() -> None:
     token = caller_context.set(caller)
     assert current_caller() is caller
     caller_context.reset(token)
+
+
+class TokenEndpoint:
+    """A token endpoint that hands out tokens of two minutes, and counts them."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+        self.status = 200
+        self.answer: object = None
+        app = web.Application()
+        app.router.add_get("/.well-known/{document}", self.metadata)
+        app.router.add_get("/jwks", self.jwks)
+        app.router.add_post("/token", self.token)
+        self.server = TestServer(app, host="127.0.0.1")
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("/")).rstrip("/")
+
+    async def metadata(self, request: web.Request) -> web.Response:
+        body = {"issuer": self.url, "jwks_uri": f"{self.url}/jwks", "token_endpoint": f"{self.url}/token"}
+        return web.json_response(body)
+
+    async def jwks(self, request: web.Request) -> web.Response:
+        return web.json_response({"keys": []})
+
+    async def token(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        self.asked.append({name: str(value) for name, value in form.items()})
+        answer = self.answer or {"access_token": f"token-{len(self.asked)}", "expires_in": 120}
+        return web.json_response(answer, status=self.status)
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[TokenEndpoint]:
+    endpoint = TokenEndpoint()
+    await endpoint.server.start_server()
+    yield endpoint
+    await endpoint.server.close()
+
+
+@pytest.fixture
+def source(endpoint: TokenEndpoint, clock: ManualClock) -> TokenSource:
+    key = ClientKey("portal", {**EC.as_dict(private=True), "kid": "k-1"})
+    return TokenSource(endpoint.url, key, ["vitne:hub.fetch"], clock, resource=AUDIENCE, consumer="971035854")
+
+
+async def test_a_grant_says_what_maskinporten_asks_for(
+    source: TokenSource, endpoint: TokenEndpoint, clock: ManualClock
+) -> None:
+    assert await source.token() == "token-1"
+    (form,) = endpoint.asked
+    assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    grant = jwt.decode(form["assertion"], EC, algorithms=["ES256"])
+    now = int(clock.now().timestamp())
+    assert grant.header["kid"] == "k-1"
+    assert grant.claims.pop("jti")
+    assert grant.claims == {
+        "iss": "portal",
+        "aud": endpoint.url,
+        "iat": now,
+        "exp": now + 60,
+        "scope": "vitne:hub.fetch",
+        "resource": AUDIENCE,
+        "consumer_org": "971035854",
+    }
+
+
+async def test_a_token_is_renewed_before_it_ends_and_outlives_an_outage(
+    source: TokenSource, endpoint: TokenEndpoint, clock: ManualClock
+) -> None:
+    assert await source.token() == "token-1"
+    clock.advance(timedelta(seconds=89))
+    assert await source.token() == "token-1"
+    clock.advance(timedelta(seconds=1))
+    endpoint.status = 503
+    assert await source.token() == "token-1"  # thirty seconds are left, and the endpoint is away
+    clock.advance(timedelta(seconds=30))
+    with pytest.raises(Unavailable, match="TOKEN_ENDPOINT_UNREACHABLE"):
+        await source.token()
+    endpoint.status = 200
+    assert await source.token() == f"token-{len(endpoint.asked)}"
+
+
+async def test_a_refusal_is_told_with_its_code(source: TokenSource, endpoint: TokenEndpoint) -> None:
+    endpoint.status, endpoint.answer = 400, {"error": "invalid_scope", "error_description": "no"}
+    with pytest.raises(Unauthenticated) as refusal:
+        await source.token()
+    assert (refusal.value.reason, refusal.value.rule) == ("CLIENT_REFUSED", "invalid_scope")
+
+
+@pytest.mark.parametrize("answer", [["a"], {"access_token": "t"}, {"access_token": 1, "expires_in": 1}])
+async def test_an_answer_that_says_nothing_is_no_token(
+    source: TokenSource, endpoint: TokenEndpoint, answer: object
+) -> None:
+    endpoint.answer = answer
+    with pytest.raises(Unavailable, match="TOKEN_ENDPOINT_UNREACHABLE"):
+        await source.token()
+
+
+def test_a_client_needs_a_private_key() -> None:
+    with pytest.raises(ValueError, match="private"):
+        ClientKey("portal", {**EC.as_dict(private=False), "kid": "k-1"})
