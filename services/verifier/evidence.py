@@ -14,7 +14,7 @@ from vitne.clock import Clock
 from vitne.credentials.jose import MAX_JWS_LENGTH
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusList, verify_token
 from vitne.errors import InvalidArgument
-from vitne.runtime.fetch import Fetcher
+from vitne.runtime.fetch import Fetched
 from vitne.runtime.status import error_from_rpc
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -23,6 +23,14 @@ from vitne_api.registry.v1 import facts_pb2
 MAX_HELD_LISTS: Final = 64
 #: Seconds to wait for a proof.
 PROOF_TIMEOUT_SECONDS: Final = 5.0
+
+
+class Fetches(Protocol):
+    """What fetches by allow-rules: :class:`~vitne.runtime.fetch.Fetcher`."""
+
+    async def fetch(self, url: str, *, accept: str = ..., max_bytes: int | None = ...) -> Fetched:
+        """What a URL names."""
+        ...
 
 
 class StatusSource(Protocol):
@@ -50,7 +58,7 @@ class StatusLists:
         clock: tells how old a copy is.
     """
 
-    def __init__(self, fetcher: Fetcher, knowledge: Knowledge, clock: Clock) -> None:
+    def __init__(self, fetcher: Fetches, knowledge: Knowledge, clock: Clock) -> None:
         self._fetcher = fetcher
         self._knowledge = knowledge
         self._clock = clock

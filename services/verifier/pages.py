@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Form
 from fastapi.responses import HTMLResponse, Response
@@ -25,7 +25,7 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_PROBLEM: Final = {"content": {"application/problem+json": {}}}
+_PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 
 
 class VerifyRequest(BaseModel):

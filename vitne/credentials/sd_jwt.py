@@ -17,7 +17,6 @@ from vitne.canonical import b64url, digest_text, from_b64url
 from vitne.credentials.jose import (
     ES256,
     Jws,
-    PublicKey,
     Signer,
     complete,
     parse_jws,
@@ -207,7 +206,7 @@ def parse(compact: str, *, types: Collection[str], algorithms: Collection[str] =
 
     Raises:
         InvalidArgument: ``SD_JWT_MALFORMED``, ``DISCLOSURE_UNREFERENCED``, ``DIGEST_REPEATED``, ``CLAIM_COLLISION``,
-            ``TOO_LARGE``, or a refusal of :func:`~vitne.credentials.jose.parse_jws`.
+                ``TOO_LARGE``, or a refusal of :func:`~vitne.credentials.jose.parse_jws`, also of a key binding JWT.
     """
     if len(compact) > MAX_LENGTH:
         raise too_large(MAX_LENGTH, "credential")
@@ -218,6 +217,8 @@ def parse(compact: str, *, types: Collection[str], algorithms: Collection[str] =
     if len(texts) > MAX_DISCLOSURES:
         raise _malformed(f"more than {MAX_DISCLOSURES} disclosures", "4")
     jws = parse_jws(issuer_signed, algorithms=algorithms, types=types, max_length=MAX_LENGTH, field="credential")
+    if key_binding:
+        _parse_key_binding(key_binding, algorithms)  # what stands there is one, and not the half of a disclosure
     payload = strict_json(jws.payload, field="credential")
     if not isinstance(payload, dict):
         raise _malformed("the payload is not an object", "4.1")
@@ -337,22 +338,15 @@ class HolderBinding:
         return sign_jws(claims, self.signer, typ=KEY_BINDING_TYPE)
 
 
-def verify_key_binding(
-    sd_jwt: SdJwt,
-    *,
-    audience: str,
-    nonce: str,
-    now: datetime,
-    max_age: timedelta,
-    algorithms: Collection[str] = (ES256,),
-) -> PublicKey:
-    """Check that the holder made this presentation for this verifier, now (section 7.3); answers the holder's key.
+def open_key_binding(sd_jwt: SdJwt, *, algorithms: Collection[str] = (ES256,)) -> Mapping[str, Any]:
+    """Check that the holder's key signed exactly this presentation; answers what the key binding says.
 
-    The holder's key is the signed payload's ``cnf``: check the issuer's signature too.
+    For whom and when it was made is :func:`verify_key_binding`'s to check. The holder's key is the signed
+    payload's ``cnf``: check the issuer's signature too.
 
     Raises:
-        InvalidArgument: ``KEY_BINDING_MISSING``; ``KEY_BINDING_INVALID`` on a foreign key, another audience, nonce or
-            presentation, or a time outside ``max_age``; or a refusal of :func:`~vitne.credentials.jose.parse_jws`.
+        InvalidArgument: ``KEY_BINDING_MISSING``; ``KEY_BINDING_INVALID`` on a foreign key or another presentation;
+            or a refusal of :func:`~vitne.credentials.jose.parse_jws`.
     """
     if not sd_jwt.key_binding:
         raise _malformed("there is no key binding JWT", "7.3", reason="KEY_BINDING_MISSING")
@@ -360,7 +354,7 @@ def verify_key_binding(
     if not isinstance(confirmation, dict) or not isinstance(confirmation.get("jwk"), dict):
         raise _binding("the credential is bound to no key")
     key = parse_public_jwk(confirmation["jwk"], field="credential.cnf.jwk")
-    jws = parse_jws(sd_jwt.key_binding, algorithms=algorithms, types=(KEY_BINDING_TYPE,), field="key_binding")
+    jws = _parse_key_binding(sd_jwt.key_binding, algorithms)
     if not jws.verified_by(key):
         raise _binding("its signature is not the holder's")
     claims = strict_json(jws.payload, field="key_binding")
@@ -369,13 +363,37 @@ def verify_key_binding(
     presentation = "~".join((sd_jwt.issuer_signed, *sd_jwt.disclosures, ""))
     if claims.get("sd_hash") != digest_text(presentation.encode("ascii")):
         raise _binding("it was made for another presentation")
+    return claims
+
+
+def verify_key_binding(
+    sd_jwt: SdJwt,
+    *,
+    audience: str,
+    nonce: str,
+    now: datetime,
+    max_age: timedelta,
+    algorithms: Collection[str] = (ES256,),
+) -> None:
+    """Check that the holder made this presentation for this verifier, now (section 7.3).
+
+    Raises:
+        InvalidArgument: as :func:`open_key_binding`; ``KEY_BINDING_INVALID`` also on another audience or nonce, or a
+            time outside ``max_age``.
+    """
+    claims = open_key_binding(sd_jwt, algorithms=algorithms)
     if claims.get("aud") != audience or claims.get("nonce") != nonce:
         raise _binding("it was made for another verifier or occasion")
     issued = claims.get("iat")
     age = None if type(issued) is not int else now.timestamp() - issued
     if age is None or not -CLOCK_SKEW.total_seconds() <= age <= max_age.total_seconds():
         raise _binding("it was made at another time")
-    return key
+
+
+def _parse_key_binding(key_binding: str, algorithms: Collection[str]) -> Jws:
+    return parse_jws(
+        key_binding, algorithms=algorithms, types=(KEY_BINDING_TYPE,), max_length=MAX_LENGTH, field="key_binding"
+    )
 
 
 def _binding(message: str) -> InvalidArgument:

@@ -1,0 +1,517 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from services.verifier.answers import outcome_word, to_text, verdict_word
+from services.verifier.verdict import ON_FAILURE
+from services.verifier.verification import Verification
+from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle
+from tests.unit.verifier_world import (
+    CHECKPOINT_KEY,
+    FOREIGN_KEY,
+    HOLDER_KEY,
+    ISSUED,
+    NOW,
+    OPERATOR,
+    OTHER_CHECKPOINT_KEY,
+    PROVIDER_KEY,
+    World,
+)
+from vitne.accreditation import timestamp
+from vitne.canonical import b64url, canonical_bytes, from_b64url
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.jose import LocalSigner, complete, signing_input
+from vitne.credentials.model import DecisionReference, StatusReference
+from vitne.credentials.sd_jwt import HolderBinding
+from vitne.errors import PermissionDenied, Unavailable
+from vitne.identifiers import OrganisationId
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.registry.v1 import facts_pb2
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def outcomes(verification: Verification) -> dict[str, str]:
+    return {check.name: outcome_word(check.outcome) for check in verification.checks}
+
+
+def detail(verification: Verification, name: str) -> str:
+    return next(check.detail for check in verification.checks if check.name == name)
+
+
+def expect(verification: Verification, verdict: str, name: str, outcome: str) -> None:
+    assert verdict_word(verification) == verdict, to_text(verification)
+    assert outcomes(verification)[name] == outcome, to_text(verification)
+
+
+# --- What is valid ---
+
+
+@pytest.mark.parametrize("catalogue", [True, False])
+async def test_a_rightful_credential_is_valid(world: World, catalogue: bool) -> None:
+    world.catalogue = catalogue
+    verification = await world.verify(world.issue())
+    told = outcomes(verification)
+    assert list(told) == list(ON_FAILURE)
+    assert told.pop("catalogue") == ("passed" if catalogue else "skipped")
+    assert set(told.values()) == {"passed"}, to_text(verification)
+    assert verification.headline == "Valid: “Klimaregnskaber”, issued by Provider on 2026-11-21."
+    assert verification.registry_revision == len(world.chronicle.facts)
+    assert verification.verified_at == NOW
+
+
+async def test_what_is_shown_without_name_and_grade_is_valid(world: World) -> None:
+    presentation = sd_jwt_vc.parse(world.issue()).sd_jwt.present(lambda path: False)
+    verification = await world.verify(f" {presentation}\n")
+    expect(verification, "valid", "mandatory_elements", "passed")
+    assert "withholds" in detail(verification, "mandatory_elements")
+
+
+async def test_nothing_that_is_told_names_the_learner(world: World) -> None:
+    text = to_text(await world.verify(world.issue()))
+    for secret in ("Kari", "Prøvesen", "1990", "s1"):
+        assert secret not in text
+
+
+async def test_level_and_credits_are_not_needed_where_they_do_not_apply(world: World) -> None:
+    world.achievement = credential_pb2.Achievement()
+    world.achievement.CopyFrom(next(fact.achievement for fact in world.chronicle.facts if fact.HasField("achievement")))
+    world.achievement.version = 2
+    world.achievement.ClearField("level")
+    world.chronicle.publish(world.achievement)
+    expect(await world.verify(world.issue()), "valid", "mandatory_elements", "passed")
+
+
+# --- Notes ---
+
+
+async def test_withdrawn_from_now_on_is_a_note(world: World) -> None:
+    compact = world.issue()
+    world.accredit(revision=2, state=WITHDRAWN, effective_from=NOW - timedelta(minutes=1))
+    verification = await world.verify(compact)
+    expect(verification, "valid_with_notes", "accreditation_today", "note")
+    assert outcomes(verification)["not_withdrawn_backwards"] == "passed"
+    assert verification.headline.startswith("Valid, with notes: “Klimaregnskaber”")
+    assert "withdrawn" in verification.headline
+
+
+async def test_a_provider_that_closed_is_a_note(world: World) -> None:
+    compact = world.issue()
+    world.chronicle.provider(UCL, revision=2, closed_at=timestamp(NOW - timedelta(minutes=1)))
+    expect(await world.verify(compact), "valid_with_notes", "accreditation_today", "note")
+
+
+@pytest.mark.parametrize("change", ["valid_until", "compromised_from"])
+async def test_a_key_that_was_retired_or_compromised_later_is_a_note(world: World, change: str) -> None:
+    compact = world.issue()
+    moment = {change: NOW - timedelta(minutes=1)}
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, **moment)
+    expect(await world.verify(compact), "valid_with_notes", "issuer_key", "note")
+
+
+async def test_a_key_that_will_be_retired_is_no_note(world: World) -> None:
+    compact = world.issue()
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, valid_until=NOW + timedelta(days=1))
+    expect(await world.verify(compact), "valid", "issuer_key", "passed")
+
+
+# --- The log ---
+
+
+async def test_a_leaf_on_its_way_is_a_note_and_later_not_determinable(world: World) -> None:
+    compact = world.sign(world.credential(at=NOW - timedelta(seconds=30)), logged=False)
+    expect(await world.verify(compact), "valid_with_notes", "log_inclusion", "note")
+    world.clock.advance(timedelta(seconds=31))
+    expect(await world.verify(compact), "not_determinable", "log_inclusion", "not_determinable")
+
+
+async def test_what_is_not_logged_under_a_compromised_key_is_invalid(world: World) -> None:
+    compact = world.sign(world.credential(), logged=False)
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW - timedelta(minutes=1))
+    expect(await world.verify(compact), "invalid", "log_inclusion", "failed")
+
+
+def _other_root(answer: Any) -> None:
+    answer.path[0] = bytes(32)
+
+
+def _other_size(answer: Any) -> None:
+    answer.tree_size += 1
+
+
+def _other_leaf(answer: Any) -> None:
+    answer.leaf_index = 0
+
+
+def _no_checkpoint(answer: Any) -> None:
+    answer.checkpoint = ""
+
+
+@pytest.mark.parametrize("change", [_other_root, _other_size, _other_leaf, _no_checkpoint])
+async def test_a_proof_that_does_not_hold_proves_nothing(world: World, change: Callable[[Any], None]) -> None:
+    world.log.change = change
+    expect(await world.verify(world.issue()), "not_determinable", "log_inclusion", "not_determinable")
+
+
+async def test_a_checkpoint_of_somebody_else_proves_nothing(world: World) -> None:
+    world.log.signer = OTHER_CHECKPOINT_KEY
+    # Registered, but not the operator's.
+    world.key(OTHER_CHECKPOINT_KEY, UCL, facts_pb2.KEY_USE_CHECKPOINT)
+    expect(await world.verify(world.issue()), "not_determinable", "log_inclusion", "not_determinable")
+
+
+async def test_after_a_rotation_either_checkpoint_key_will_do(world: World) -> None:
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    compact = world.issue()
+    for signer in (CHECKPOINT_KEY, OTHER_CHECKPOINT_KEY):
+        world.log.signer = signer
+        expect(await world.verify(compact), "valid", "log_inclusion", "passed")
+
+
+async def test_a_log_out_of_reach_is_not_determinable(world: World) -> None:
+    world.log.failure = Unavailable("UNAVAILABLE", "connection refused")
+    expect(await world.verify(world.issue()), "not_determinable", "log_inclusion", "not_determinable")
+
+
+# --- Status ---
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "name"), [(1, "revoked", "not_revoked"), (2, "suspended", "not_suspended")]
+)
+async def test_what_the_list_says_counts(world: World, status: int, verdict: str, name: str) -> None:
+    world.publisher.statuses[7] = status
+    expect(await world.verify(world.issue()), verdict, name, "failed")
+
+
+async def test_revoked_is_known_whatever_else_is_not(world: World) -> None:
+    world.publisher.statuses[7] = 1
+    world.log.failure = Unavailable("UNAVAILABLE", "connection refused")
+    expect(await world.verify(world.issue()), "revoked", "log_inclusion", "not_determinable")
+
+
+def _unsigned(token: str) -> str:
+    head, body, _ = token.split(".")
+    return f"{head}.{body}."
+
+
+def _none(token: str) -> str:
+    _, body, _ = token.split(".")
+    head = b64url(json.dumps({"alg": "none", "typ": "statuslist+jwt"}).encode())
+    return f"{head}.{body}.AA"
+
+
+def _tampered(token: str) -> str:
+    head, body, tail = token.split(".")
+    claims = json.loads(from_b64url(body)) | {"ttl": 11}
+    return f"{head}.{b64url(json.dumps(claims).encode())}.{tail}"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda publisher: publisher.options.update(
+            issued_at=NOW - timedelta(hours=1), expires_at=NOW - timedelta(seconds=1)
+        ),
+        lambda publisher: setattr(publisher, "change", _unsigned),
+        lambda publisher: setattr(publisher, "change", _none),
+        lambda publisher: setattr(publisher, "change", _tampered),
+        lambda publisher: setattr(publisher, "change", lambda token: token[:-20]),
+        lambda publisher: setattr(publisher, "change", lambda _: "<html>"),
+        lambda publisher: setattr(publisher, "content_type", "text/html"),
+        lambda publisher: setattr(publisher, "statuses", [0] * 4),
+        lambda publisher: setattr(publisher, "statuses", [3] * 1000),
+        lambda publisher: publisher.options.update(uri="https://status.vitne.example/dk/2"),
+        lambda publisher: publisher.options.update(signer=FOREIGN_KEY),
+        lambda publisher: publisher.options.update(signer=PROVIDER_KEY),
+        lambda publisher: setattr(publisher, "failure", Unavailable("FETCH_FAILED", "nobody there")),
+        lambda publisher: setattr(publisher, "failure", PermissionDenied("FETCH_NOT_ALLOWED", "no rule")),
+    ],
+    ids=[
+        *("stale", "unsigned", "alg none", "tampered", "truncated", "no token", "other media type", "too short"),
+        *("unknown status", "other list", "foreign key", "provider's key", "unreachable", "not allowed"),
+    ],
+)
+async def test_without_a_list_to_rely_on_nothing_is_valid(world: World, spoil: Callable[[Any], None]) -> None:
+    spoil(world.publisher)
+    verification = await world.verify(world.issue())
+    expect(verification, "not_determinable", "status_list", "not_determinable")
+    assert outcomes(verification)["not_revoked"] == outcomes(verification)["not_suspended"] == "skipped"
+
+
+async def test_a_list_is_kept_for_its_ttl_and_no_longer(world: World) -> None:
+    compact, verifier = world.issue(), world.verifier()
+    for _ in range(3):
+        assert verdict_word(await verifier.verify(compact)) == "valid"
+    assert world.publisher.fetches == 1
+    world.publisher.statuses[7] = 1
+    world.clock.advance(timedelta(seconds=9))
+    assert verdict_word(await verifier.verify(compact)) == "valid"
+    world.clock.advance(timedelta(seconds=1))
+    assert verdict_word(await verifier.verify(compact)) == "revoked"
+    assert world.publisher.fetches == 2
+
+
+async def test_a_list_is_not_kept_beyond_its_expiry(world: World) -> None:
+    world.publisher.options.update(expires_at=NOW + timedelta(seconds=5))
+    compact, verifier = world.issue(), world.verifier()
+    assert verdict_word(await verifier.verify(compact)) == "valid"
+    world.clock.advance(timedelta(seconds=6))
+    assert verdict_word(await verifier.verify(compact)) == "not_determinable"
+
+
+# --- The registry ---
+
+
+async def test_a_stale_registry_says_nothing(world: World) -> None:
+    world.heard = timedelta(minutes=11)
+    expect(await world.verify(world.issue()), "not_determinable", "registry", "not_determinable")
+
+
+async def test_an_unknown_registry_says_nothing(world: World) -> None:
+    compact = world.issue()
+    world.chronicle = Chronicle()
+    expect(await world.verify(compact), "not_determinable", "registry", "not_determinable")
+
+
+async def test_a_credential_ahead_of_what_is_known_is_not_determinable(world: World) -> None:
+    world.chronicle.authority("0192:974788985")
+    compact = world.issue()
+    world.chronicle.facts.pop()
+    expect(await world.verify(compact), "not_determinable", "registry", "not_determinable")
+
+
+# --- Accreditation and decision ---
+
+
+async def test_withdrawn_backwards_is_invalid_and_both_are_said(world: World) -> None:
+    compact = world.issue()
+    world.accredit(revision=2, state=WITHDRAWN, effective_from=ISSUED - timedelta(days=1))
+    verification = await world.verify(compact)
+    expect(verification, "invalid", "not_withdrawn_backwards", "failed")
+    assert outcomes(verification)["accreditation_then"] == "passed"
+    assert "as known at issuance it was rightfully issued" in verification.headline
+    assert "no longer counts" in verification.headline
+    assert "withdrawn" in verification.headline
+
+
+def decision(world: World, **changes: Any) -> DecisionReference:
+    record = world.credential().decision.members() | changes
+    return DecisionReference.parse(canonical_bytes(record))
+
+
+async def test_a_provider_that_was_not_accredited_is_invalid(world: World) -> None:
+    before = decision(world, at="2025-06-01T10:00:00Z")
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, valid_from=T0 - timedelta(days=900))
+    compact = world.issue(decision=before, awarded_on=date(2025, 5, 1))
+    expect(await world.verify(compact), "invalid", "accreditation_then", "failed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accreditation": {"id": "01930f6e-7a00-7000-8000-00000000a001", "revision": 2}},
+        {"accreditation": {"id": "01930f6e-7a00-7000-8000-00000000a009", "revision": 1}},
+        {"rule": "dk.business_academy.module"},
+        {"provider": UIO},
+        {"achievement": {"id": "01930f6e-7a00-7000-8000-00000000c001", "version": 9}},
+    ],
+)
+@pytest.mark.parametrize("catalogue", [True, False])
+async def test_a_decision_that_the_facts_do_not_give_is_invalid(
+    world: World, change: dict[str, Any], catalogue: bool
+) -> None:
+    world.catalogue = catalogue
+    compact = world.issue(decision=decision(world, **change))
+    expect(await world.verify(compact), "invalid", "decision", "failed")
+
+
+async def test_a_decision_by_another_version_of_the_rules_that_is_the_same_passes(world: World) -> None:
+    older = decision(world, framework={"country": "DK", "version": "2026-01-01"})
+    verification = await world.verify(world.issue(decision=older))
+    expect(verification, "valid", "decision", "passed")
+    assert "2026-01-01" in detail(verification, "decision")
+
+
+async def test_rules_that_are_not_known_here_are_not_determinable(world: World) -> None:
+    older = decision(world, framework={"country": "DK", "version": "2026-01-01"})
+    compact = world.issue(decision=older)
+    # Here, rules of pilots are not applied.
+    world.frameworks = type(ALL)(list(ALL), ["in_force"])  # type: ignore[list-item]  # a standing is a text
+    expect(await world.verify(compact), "not_determinable", "accreditation_then", "not_determinable")
+
+
+async def test_what_the_provider_did_not_publish_is_invalid(world: World) -> None:
+    other = credential_pb2.Achievement()
+    other.CopyFrom(world.achievement)
+    other.title[0].text = "Something grander"
+    expect(await world.verify(world.issue(achievement=other)), "invalid", "catalogue", "failed")
+
+
+# --- Issuer and key ---
+
+
+async def test_an_unknown_issuer_is_invalid(world: World) -> None:
+    body = world.credential().awarding_body
+    for stranger in (
+        replace(body, id=OrganisationId.parse(UIO)),
+        replace(body, issuer_uri="https://evil.example/issuer"),
+        replace(body, name={"en": "Another name"}),
+        replace(body, country="NO"),
+    ):
+        credential = world.credential()
+        offered = credential_pb2.Achievement()
+        offered.CopyFrom(credential.achievement)
+        offered.provider = str(stranger.id)
+        compact = world.sign(replace(credential, awarding_body=stranger, achievement=offered))
+        expect(await world.verify(compact), "invalid", "issuer", "failed")
+
+
+async def test_a_foreign_key_is_invalid(world: World) -> None:
+    credential = world.credential()
+    expect(await world.verify(world.sign(credential, signer=FOREIGN_KEY)), "invalid", "issuer_key", "failed")
+    pretender = world.sign(credential, signer=FOREIGN_KEY, key_id=PROVIDER_KEY.key_id)
+    expect(await world.verify(pretender), "invalid", "signature", "failed")
+    world.key(FOREIGN_KEY, DAI, facts_pb2.KEY_USE_CREDENTIAL)
+    expect(await world.verify(world.sign(credential, signer=FOREIGN_KEY)), "invalid", "issuer_key", "failed")
+
+
+async def test_a_key_of_the_providers_for_something_else_is_invalid(world: World) -> None:
+    world.key(FOREIGN_KEY, UCL, facts_pb2.KEY_USE_STATUS_LIST)
+    compact = world.sign(world.credential(), signer=FOREIGN_KEY)
+    expect(await world.verify(compact), "invalid", "issuer_key", "failed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"valid_from": ISSUED + timedelta(seconds=1)},
+        {"valid_until": ISSUED},
+        {"compromised_from": ISSUED},
+    ],
+)
+async def test_a_key_that_did_not_count_at_issuance_is_invalid(world: World, change: dict[str, Any]) -> None:
+    compact = world.issue()
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, **change)
+    expect(await world.verify(compact), "invalid", "issuer_key", "failed")
+
+
+async def test_nothing_is_fetched_on_the_word_of_who_did_not_sign(world: World) -> None:
+    compact = world.sign(world.credential(), signer=FOREIGN_KEY, key_id=PROVIDER_KEY.key_id)
+    verification = await world.verify(compact)
+    assert world.publisher.fetches == 0
+    assert outcomes(verification)["status_list"] == outcomes(verification)["log_inclusion"] == "skipped"
+
+
+@pytest.mark.parametrize("signer", [HOLDER_KEY, FOREIGN_KEY])
+async def test_a_key_binding_must_be_the_holders(world: World, signer: LocalSigner) -> None:
+    whole = sd_jwt_vc.parse(world.issue(holder=HOLDER_KEY.public_key)).sd_jwt
+    binding = HolderBinding(signer=signer, audience="https://employer.example", nonce="n", issued_at=NOW)
+    presentation = whole.present(lambda path: path == ("grade",), holder=binding)
+    verification = await world.verify(presentation)
+    if signer is HOLDER_KEY:
+        expect(verification, "valid", "signature", "passed")
+    else:
+        expect(verification, "invalid", "signature", "failed")
+
+
+async def test_a_key_binding_of_another_presentation_is_invalid(world: World) -> None:
+    whole = sd_jwt_vc.parse(world.issue(holder=HOLDER_KEY.public_key)).sd_jwt
+    binding = HolderBinding(signer=HOLDER_KEY, audience="https://employer.example", nonce="n", issued_at=NOW)
+    bound = whole.present(lambda path: path == ("grade",), holder=binding).rsplit("~", 1)[1]
+    verification = await world.verify(whole.present(lambda path: False) + bound)
+    expect(verification, "invalid", "signature", "failed")
+
+
+# --- Dates ---
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expires_on": date(2026, 11, 21)},
+        {"awarded_on": date(2026, 11, 23)},
+        {"at": NOW + timedelta(minutes=2)},
+    ],
+)
+async def test_dates_must_hold(world: World, change: dict[str, Any]) -> None:
+    expect(await world.verify(world.issue(**change)), "invalid", "validity", "failed")
+
+
+async def test_it_is_valid_until_the_day_it_expires(world: World) -> None:
+    expect(await world.verify(world.issue(expires_on=date(2026, 11, 22))), "valid", "validity", "passed")
+
+
+# --- What can't be read ---
+
+
+def payload_changed(compact: str, change: Callable[[dict[str, Any]], None]) -> str:
+    issuer_signed, rest = compact.split("~", 1)
+    head, body, tail = issuer_signed.split(".")
+    claims = json.loads(from_b64url(body))
+    change(claims)
+    return f"{head}.{b64url(json.dumps(claims).encode())}.{tail}~{rest}"
+
+
+async def test_a_swapped_status_index_breaks_the_signature(world: World) -> None:
+    def swap(claims: dict[str, Any]) -> None:
+        claims["status"]["status_list"]["idx"] = 8
+
+    expect(await world.verify(payload_changed(world.issue(), swap)), "invalid", "signature", "failed")
+
+
+async def test_a_changed_name_belongs_to_no_digest(world: World) -> None:
+    issuer_signed, first, *rest = world.issue().split("~")
+    salt, name, _ = json.loads(from_b64url(first))
+    forged = b64url(json.dumps([salt, name, "Somebody Else"]).encode())
+    expect(await world.verify("~".join((issuer_signed, forged, *rest))), "invalid", "structure", "failed")
+
+
+async def test_alg_none_is_refused(world: World) -> None:
+    issuer_signed, rest = world.issue().split("~", 1)
+    _, body, _ = issuer_signed.split(".")
+    for header in ({"alg": "none", "typ": "dc+sd-jwt"}, {"alg": "HS256", "typ": "dc+sd-jwt"}):
+        head = b64url(json.dumps(header).encode())
+        for signature in ("", "AA"):
+            verification = await world.verify(f"{head}.{body}.{signature}~{rest}")
+            expect(verification, "invalid", "structure", "failed")
+
+
+async def test_truncated_anywhere_is_invalid(world: World) -> None:
+    compact = world.issue()
+    parts = compact.split("~")
+    lengths = range(0, len(compact), 97)
+    for cut in (compact[:length] for length in lengths):
+        verification = await world.verify(cut)
+        # A holder may withhold whole disclosures; anything else is not a credential any more.
+        whole = cut.endswith("~") and cut.rstrip("~").split("~") == parts[: cut.count("~")]
+        assert verdict_word(verification) == ("valid" if whole else "invalid"), cut[-20:]
+
+
+@pytest.mark.parametrize("text", ["", "~", "..~", "hello", "ø" * 100, "a" * 300_000, '{"credential":1}', "\x00~\x00"])
+async def test_anything_else_is_an_answer_too(world: World, text: str) -> None:
+    verification = await world.verify(text)
+    expect(verification, "invalid", "structure", "failed")
+    assert list(outcomes(verification)) == list(ON_FAILURE)
+    assert verification.headline.startswith("Invalid: it can't be read")
+
+
+async def test_another_type_of_credential_is_not_ours(world: World) -> None:
+    claims = {"vct": "https://other.example/type", "iss": "https://other.example"}
+    data = signing_input({"alg": "ES256", "typ": "dc+sd-jwt", "kid": PROVIDER_KEY.key_id}, json.dumps(claims).encode())
+    verification = await world.verify(complete(data, PROVIDER_KEY.sign(data)) + "~")
+    expect(verification, "invalid", "structure", "failed")
+
+
+async def test_an_address_that_no_rule_covers_is_not_determinable(world: World) -> None:
+    compact = world.issue(status=StatusReference("http://169.254.169.254/latest", 7))
+    expect(await world.verify(compact), "not_determinable", "status_list", "not_determinable")

@@ -1,0 +1,228 @@
+"""A small world to verify in: a registry, an issuer, lists and a log that sign for real; only wires are missing."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from services.verifier.evidence import StatusLists
+from services.verifier.knowledge import Knowledge
+from services.verifier.verification import Verification, Verifier
+from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, Chronicle, achievement, scope
+from vitne.accreditation import Projection, decide, record_of, timestamp
+from vitne.canonical import from_b64url
+from vitne.clock import ManualClock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.artefact import sd_jwt_digest
+from vitne.credentials.jose import LocalSigner
+from vitne.credentials.model import AwardingBody, Credential, DecisionReference, Learner, StatusReference
+from vitne.credentials.status_list import MEDIA_TYPE, pack, sign_token
+from vitne.errors import NotFound, Unavailable
+from vitne.frameworks import Frameworks
+from vitne.identifiers import LearnerId
+from vitne.merkle.leaves import Issued
+from vitne.merkle.notes import Checkpoint, NoteKey, NoteSigner, sign_checkpoint
+from vitne.merkle.proofs import make_proof, plan_inclusion
+from vitne.merkle.tree import CompactTree, Node
+from vitne.runtime.fetch import Fetched
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.ledger.v1 import ledger_pb2
+from vitne_api.registry.v1 import facts_pb2
+
+OPERATOR = "0192:919477822"
+LIST = "https://status.vitne.example/dk/1"
+ORIGIN = "log.vitne.example/2026"
+REGISTRY = "https://registry.vitne.example"
+NOW = datetime.fromisoformat("2026-11-21T10:00:00+00:00")
+ISSUED = NOW - timedelta(hours=1)
+
+
+def p256(number: int) -> LocalSigner:
+    return LocalSigner(ec.derive_private_key(number, ec.SECP256R1()))
+
+
+PROVIDER_KEY, FOREIGN_KEY, LIST_KEY, TRUST_KEY, HOLDER_KEY = (p256(number) for number in range(501, 506))
+CHECKPOINT_KEY = LocalSigner(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+OTHER_CHECKPOINT_KEY = LocalSigner(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
+
+
+class MemoryLog:
+    """A log in memory, with real proofs and checkpoints."""
+
+    def __init__(self) -> None:
+        self.signer = CHECKPOINT_KEY
+        self.failure: Exception | None = None
+        self.change: Callable[[ledger_pb2.GetInclusionProofResponse], None] = lambda _: None
+        self._tree = CompactTree()
+        self._nodes: dict[Node, bytes] = {}
+        self._index: dict[bytes, int] = {}
+
+    def node(self, node: Node) -> bytes:
+        return self._nodes[node]
+
+    def append(self, leaf: bytes) -> None:
+        self._index[leaf] = self._tree.size
+        self._nodes.update(self._tree.append(leaf))
+
+    def prove(self, leaf: bytes) -> ledger_pb2.GetInclusionProofResponse:
+        if leaf not in self._index:
+            raise NotFound("LEAF_NOT_INTEGRATED", "the log has no such leaf")
+        index, size = self._index[leaf], self._tree.size
+        key = NoteKey(ORIGIN, from_b64url(self.signer.public_jwk["x"]))
+        note = sign_checkpoint(Checkpoint(ORIGIN, size, self._tree.root()), NoteSigner(key, self.signer.sign))
+        path = make_proof(plan_inclusion(index, size), self)
+        return ledger_pb2.GetInclusionProofResponse(leaf_index=index, tree_size=size, path=path, checkpoint=note)
+
+    async def inclusion(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
+        if self.failure is not None:
+            raise self.failure
+        answer = self.prove(leaf_hash)
+        self.change(answer)
+        return answer
+
+
+class Publisher:
+    """Publishes one status list, well or badly."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.statuses = [0] * 1000
+        self.options: dict[str, Any] = {}
+        self.failure: Exception | None = None
+        self.content_type = MEDIA_TYPE
+        self.change: Callable[[str], str] = lambda token: token
+        self.fetches = 0
+        self._clock = clock
+
+    def token(self) -> str:
+        now = self._clock.now()
+        options: dict[str, Any] = {
+            "uri": LIST,
+            "packed": pack(self.statuses, 2),
+            "bits": 2,
+            "issued_at": now,
+            "expires_at": now + timedelta(minutes=15),
+            "ttl": timedelta(seconds=10),
+            "signer": LIST_KEY,
+        }
+        return self.change(sign_token(**options | self.options))
+
+    async def fetch(self, url: str, *, accept: str = "", max_bytes: int | None = None) -> Fetched:
+        self.fetches += 1
+        if self.failure is not None:
+            raise self.failure
+        if url != LIST:
+            raise Unavailable("FETCH_FAILED", "it answered 404")
+        return Fetched(url, self.token().encode(), self.content_type, "")
+
+
+@dataclass
+class World:
+    """Everything a verification rests on, to be changed by a test before it verifies."""
+
+    catalogue: bool = True
+    frameworks: Frameworks = ALL
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    chronicle: Chronicle = field(default_factory=Chronicle)
+    log: MemoryLog = field(default_factory=MemoryLog)
+    heard: timedelta = timedelta(seconds=2)
+
+    def __post_init__(self) -> None:
+        self.publisher = Publisher(self.clock)
+        for use, signer in (
+            (facts_pb2.KEY_USE_STATUS_LIST, LIST_KEY),
+            (facts_pb2.KEY_USE_CHECKPOINT, CHECKPOINT_KEY),
+            (facts_pb2.KEY_USE_TRUST_LIST, TRUST_KEY),
+        ):
+            self.key(signer, OPERATOR, use)
+        self.chronicle.authority(DAI, "DK")
+        self.chronicle.provider(UCL)
+        self.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL)
+        self.accreditation = self.accredit()
+        self.achievement = achievement(
+            UCL, "dk.micro_credential", level=("dk.nqf", "5"), workload=("ects", "1.25"), version=1
+        )
+        self.chronicle.publish(self.achievement)
+        for number in range(5):
+            self.log.append(bytes([number]) * 32)
+
+    def key(self, signer: LocalSigner, owner: str, use: facts_pb2.KeyUse.ValueType, **changes: Any) -> None:
+        revision = changes.pop("revision", 1)
+        key = facts_pb2.Key(
+            id=signer.key_id,
+            revision=revision,
+            owner=owner,
+            use=use,
+            public_jwk=json.dumps(signer.public_jwk),
+            valid_from=timestamp(changes.pop("valid_from", T0)),
+            **{name: timestamp(moment) for name, moment in changes.items()},
+        )
+        self.chronicle.record(owner, key=key)
+
+    def accredit(self, **changes: Any) -> facts_pb2.Fact:
+        covered = scope("dk.micro_credential", levels=[("dk.nqf", "5")], credit_unit="ects")
+        return self.chronicle.accredit(UCL, "dk.institution", covered, authority=DAI, **changes)
+
+    def projection(self) -> Projection:
+        projection = self.chronicle.projection()
+        if self.chronicle.facts:
+            projection.heartbeat(len(self.chronicle.facts), self.clock.now() - self.heard)
+        return projection
+
+    def credential(self, at: datetime = ISSUED, **changes: Any) -> Credential:
+        """A credential as the issuer makes it, on a real decision unless one is given."""
+        projection = self.chronicle.projection()
+        decision = changes.pop("decision", None)
+        if decision is None:
+            outcome = decide(projection, ALL, UCL, self.achievement.id, self.achievement.version, at=at)
+            decision = DecisionReference.parse(record_of(outcome).record)
+        entry = projection.provider(UCL)
+        assert entry is not None
+        fields: dict[str, Any] = {
+            "id": UUID("01930f6e-7a00-7000-8000-00000000e001"),
+            "achievement": self.achievement,
+            "awarding_body": AwardingBody.of(entry),
+            "learner": Learner(LearnerId("provider.local_id", "s1"), "Kari", "Prøvesen", date(1990, 1, 1)),
+            "awarded_on": (at - timedelta(days=1)).date(),
+            "grade": "12",
+            "expires_on": None,
+            "retention": credential_pb2.RETENTION_CLASS_ERASABLE,
+            "decision": decision,
+            "status": StatusReference(LIST, 7),
+            "holder": None,
+        }
+        return Credential(**fields | changes)
+
+    def sign(
+        self, credential: Credential, *, signer: LocalSigner = PROVIDER_KEY, key_id: str = "", logged: bool = True
+    ) -> str:
+        entropy = secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES)
+        prepared = sd_jwt_vc.prepare(credential, key_id=key_id or signer.key_id, entropy=entropy)
+        compact = prepared.complete(signer.sign(prepared.signing_input))
+        if logged:
+            self.log.append(Issued(from_b64url(sd_jwt_digest(compact))).leaf_hash())
+            self.log.append(bytes(32))
+        return compact
+
+    def issue(self, **changes: Any) -> str:
+        return self.sign(self.credential(**changes))
+
+    def verifier(self) -> Verifier:
+        knowledge = Knowledge(
+            projection=self.projection(),
+            frameworks=self.frameworks,
+            operator=OPERATOR,
+            registry_key="",
+            bound=timedelta(minutes=10),
+            catalogue=self.catalogue,
+        )
+        return Verifier(knowledge, StatusLists(self.publisher, knowledge, self.clock), self.log, self.clock)
+
+    async def verify(self, compact: str) -> Verification:
+        return await self.verifier().verify(compact)
