@@ -20,7 +20,7 @@ DEFAULT_LEASE_BLOCK: Final = 5_000
 DEFAULT_LEASE_LOW_WATER: Final = 10_000
 #: Connections to the store of learners' keys: each group of issuances asks it twice, briefly.
 DEFAULT_KEY_STORE_CONNECTIONS: Final = 4
-#: What an authority's pilot or a proposal that institutions try out allows, beside what is in force.
+#: Which rules decisions apply: all that are written down. An installation that issues for real narrows it.
 DEFAULT_STANDINGS: Final = tuple(Standing)
 
 
