@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 
 from services.ledger.settings import LedgerSettings
-from services.ledger.wiring import MIGRATIONS, ledger_keys, serve
+from services.ledger.wiring import MIGRATIONS, prepare, serve
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, cli
 from vitne.runtime.settings import load
 
 DESCRIPTION = (
     "Keeps status lists and the append-only log. A further command, 'keys', prints the public keys that the "
-    "operator registers, as JSON [{use, public_jwk}], and makes them when there are none."
+    "operator registers, as JSON [{use, public_jwk}], and makes them and the list secret when there are none."
 )
 
 
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     """Run a command; answers the exit code."""
     if arguments == ["keys"]:
         try:
-            sys.stdout.write(ledger_keys(load(LedgerSettings)).to_json() + "\n")
+            sys.stdout.write(prepare(load(LedgerSettings)).to_json() + "\n")
         except VitneError as error:
             sys.stderr.write(f"{error}\n")
             return EXIT_FAILED

@@ -4,52 +4,70 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Final
 
 from services.ledger.permutation import KEY_SIZE, Permutation, derive_key, key_check
 from vitne.clock import Clock
-from vitne.errors import DataLoss
+from vitne.errors import DataLoss, FailedPrecondition
 from vitne_api.ledger.v1 import ledger_pb2
 
 #: File in the service's folder whose 32 random bytes every list's order is derived from.
 SECRET_FILE: Final = "index-order.secret"  # noqa: S105 - a file's name
+#: First half of the advisory locks under which indexes are leased; the other stands for country and year.
+_LOCK: Final = 0x6C656173
 #: Orders kept in memory, 16 bytes a place: 2 MiB for a list of 131,072.
 CACHED_ORDERS: Final = 32
 
 
-def load_secret(folder: Path) -> bytes:
-    """The ledger's secret for the order of indexes, made (0600) when there is none.
+def load_secret(folder: Path, *, create: bool) -> bytes:
+    """The ledger's secret for the order of indexes, 32 bytes.
 
     All replicas need the same one, and a lost one can't be replaced while its lists are open.
 
+    Args:
+        folder: the service's own.
+        create: whether to make the file (mode 0600) when it is not there.
+
     Raises:
+        FailedPrecondition: ``SECRET_MISSING``.
         DataLoss: ``SECRET_UNREADABLE``.
     """
     path = folder / SECRET_FILE
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = folder / f".{SECRET_FILE}.{token_bytes(8).hex()}"
-    if not path.exists():
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(token_bytes(KEY_SIZE))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(scratch, path)  # unlike rename, leaves the file of a process that was faster
-        except FileExistsError:
-            pass
-        finally:
-            scratch.unlink()
-    secret = path.read_bytes()
+    if create and not path.exists():
+        _write_secret(path)
+    try:
+        secret = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FailedPrecondition(
+            "SECRET_MISSING",
+            f"there is no {SECRET_FILE} in the service's folder",
+            rule="all replicas give out indexes in the order of one secret",
+            remedy="run 'python -m services.ledger keys' once and give every replica its file",
+        ) from error
     if len(secret) != KEY_SIZE:
         raise DataLoss(
             "SECRET_UNREADABLE",
-            f"{path.name} does not hold {KEY_SIZE} bytes",
+            f"{SECRET_FILE} does not hold {KEY_SIZE} bytes",
             rule="the order of leased indexes never changes",
             remedy="restore the file from a backup",
         )
     return secret
+
+
+def _write_secret(path: Path) -> None:
+    """Write a new secret, whole and durable; that of a process that was faster is left as it is."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = path.parent / f".{SECRET_FILE}.{token_bytes(8).hex()}"
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(token_bytes(KEY_SIZE))
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        os.link(scratch, path)  # unlike rename, does not replace
+    scratch.unlink()
 
 
 class Orders:
@@ -113,9 +131,13 @@ class Leases:
     ) -> ledger_pb2.LeaseIndexesResponse:
         """Lease up to ``request.count`` indexes of the country's open list, in the caller's transaction.
 
-        The row lock on the list makes leases wait for each other, so that positions are taken once.
+        A country's leases wait for each other, so that positions are taken once and one list is open at a time.
         """
         now = self._clock.now()
+        # Not the list's row: those who waited for it would go on to open, each, the next list.
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock($1, hashtext($2))", _LOCK, f"{request.country} {now.year}"
+        )
         row = await self._open_list(connection, request.country, now.year)
         order = self._orders.of(row["url"], row["size"], row["order_check"])
         first: int = row["leased"]
@@ -132,28 +154,25 @@ class Leases:
         return ledger_pb2.LeaseIndexesResponse(list=row["url"], indexes=order.indexes(first, count))
 
     async def _open_list(self, connection: Any, country: str, year: int) -> Any:
-        """The row, locked, of the country's first list of the year that has room; the next list when none has."""
-        while True:
-            row = await connection.fetchrow(
-                "SELECT id, url, size, leased, order_check FROM status_list "
-                "WHERE country = $1 AND year = $2 AND leased < size ORDER BY number LIMIT 1 FOR UPDATE",
-                country,
-                year,
-            )
-            if row is not None:
-                return row
-            number: int = await connection.fetchval(
-                "SELECT coalesce(max(number), 0) + 1 FROM status_list WHERE country = $1 AND year = $2", country, year
-            )
-            url = f"{self._base_url}/{year}/{country.lower()}-{number}"
-            await connection.execute(
-                "INSERT INTO status_list (url, country, year, number, size, order_check, opened) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-                url,
-                country,
-                year,
-                number,
-                self._list_size,
-                self._orders.check(url),
-                self._clock.now(),
-            )
+        """The country's newest list of the year; the next one, opened now, where that has no place left."""
+        row = await connection.fetchrow(
+            "SELECT id, url, number, size, leased, order_check FROM status_list "
+            "WHERE country = $1 AND year = $2 ORDER BY number DESC LIMIT 1",
+            country,
+            year,
+        )
+        if row is not None and row["leased"] < row["size"]:
+            return row
+        number = row["number"] + 1 if row else 1
+        url = f"{self._base_url}/{year}/{country.lower()}-{number}"
+        return await connection.fetchrow(
+            "INSERT INTO status_list (url, country, year, number, size, order_check, opened) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id, url, size, leased, order_check",
+            url,
+            country,
+            year,
+            number,
+            self._list_size,
+            self._orders.check(url),
+            self._clock.now(),
+        )

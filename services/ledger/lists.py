@@ -27,6 +27,7 @@ from vitne.canonical import b64url, sha256
 from vitne.clock import Clock
 from vitne.credentials.jose import Signer
 from vitne.credentials.status_list import sign_token
+from vitne.errors import Unavailable
 from vitne.merkle.leaves import ListPublished
 from vitne.messaging.outbox import append
 from vitne_api.events.v1 import events_pb2
@@ -35,6 +36,8 @@ from vitne_api.events.v1 import events_pb2
 LOG_EVERY: Final = timedelta(minutes=1)
 #: A list is signed anew when this part of its lifetime has passed: two attempts' time is left then.
 RESIGN_AFTER: Final = 1 / 3
+#: How long a lease waits for the list that it opened; some 10 ms are needed.
+PATIENCE_SECONDS: Final = 5.0
 #: How long to wait after the database failed.
 RETRY_SECONDS: Final = 0.5
 
@@ -124,6 +127,7 @@ class ListPublisher:
         self._shelves: dict[int, _Shelf] = {}
         self._by_path: dict[str, _Shelf] = {}
         self._wake = asyncio.Event()
+        self._progress = asyncio.Event()
         self._loaded = False
 
     def find(self, path: str) -> PublishedList | None:
@@ -140,6 +144,26 @@ class ListPublisher:
     def loaded(self) -> bool:
         """Whether what is published has been read since the start."""
         return self._loaded
+
+    async def until_published(self, url: str) -> None:
+        """Return once the list of this URL is published, so that nobody is sent to a list that is not there.
+
+        Raises:
+            Unavailable: ``LIST_NOT_PUBLISHED`` after :data:`PATIENCE_SECONDS`.
+        """
+        path = urlsplit(url).path
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while self.find(path) is None:
+                    self.wake()
+                    await self._progress.wait()
+        except TimeoutError as error:
+            raise Unavailable(
+                "LIST_NOT_PUBLISHED",
+                f"{url} is not published yet",
+                rule="a list is published before anyone is given a place in it",
+                remedy="repeat the call with the same request",
+            ) from error
 
     def wake(self) -> None:
         """Say that something was committed that is to be published at once."""
@@ -194,7 +218,13 @@ class ListPublisher:
             shelf.list_id,
             version,
         )
-        shelf.newest = PublishedList(shelf.url, version, row["token"], row["digest"], row["published"])
+        self._show(shelf, PublishedList(shelf.url, version, row["token"], row["digest"], row["published"]))
+
+    def _show(self, shelf: _Shelf, newest: PublishedList) -> None:
+        """Serve a version from now on, and tell those who wait for one."""
+        shelf.newest = newest
+        progress, self._progress = self._progress, asyncio.Event()
+        progress.set()
 
     async def _publish(self, shelf: _Shelf) -> bool:
         """Sign the list as it is now and make that its newest version; False when another replica was faster."""
@@ -232,7 +262,7 @@ class ListPublisher:
                 list=newest.url, version=newest.version, digest=b64url(newest.digest), published=timestamp(published)
             )
             await append(connection, [list_event(told, time=published, new_id=self._new_id)])
-        shelf.newest = newest
+        self._show(shelf, newest)
         return True
 
     async def _catch_up(self, shelf: _Shelf) -> _Draft:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ledger.leases import Leases
+from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.statuses import StatusRequest
 from services.ledger.transitions import Change
@@ -38,7 +39,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         set_status: applies a change; returns once it is committed.
         store: answers proofs.
         clock: says when a lease was recorded.
-        committed: is called after something was committed that is to be published.
+        publisher: is told what was committed.
     """
 
     def __init__(
@@ -49,14 +50,14 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         set_status: Callable[[StatusRequest], Awaitable[ledger_pb2.SetStatusResponse]],
         store: LogStore,
         clock: Clock,
-        committed: Callable[[], None],
+        publisher: ListPublisher,
     ) -> None:
         self._pool = pool
         self._leases = leases
         self._set_status = set_status
         self._store = store
         self._clock = clock
-        self._committed = committed
+        self._publisher = publisher
 
     async def LeaseIndexes(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.LeaseIndexesRequest, context: Any
@@ -70,7 +71,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
             ledger_pb2.LeaseIndexesResponse,
             lambda connection: self._leases.lease(connection, caller, request),
         )
-        self._committed()  # perhaps a list was opened
+        await self._publisher.until_published(answer.list)
         return answer
 
     async def SetStatus(  # noqa: N802 - the contract's name
@@ -91,7 +92,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
                 issued_at=_instant(request, "issued_at"),
             )
         )
-        self._committed()
+        self._publisher.wake()
         return response
 
     async def GetCheckpoint(  # noqa: N802 - the contract's name

@@ -41,8 +41,9 @@ MIGRATIONS: Final = (
 )
 
 
-def ledger_keys(settings: LedgerSettings) -> LedgerKeys:
-    """The ledger's keys, made when there are none."""
+def prepare(settings: LedgerSettings) -> LedgerKeys:
+    """Make the ledger's keys and its secret, where there are none; answer the keys."""
+    load_secret(settings.state_dir, create=True)
     return LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
 
 
@@ -62,8 +63,8 @@ async def serve(settings: LedgerSettings) -> None:
 def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVerifierProtocol) -> Application:
     """The ledger's process: RPCs, pages, and what runs beside them."""
     new_id = UuidFactory(clock)
-    keys = ledger_keys(settings)
-    orders = Orders(load_secret(settings.state_dir))
+    keys = LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
+    orders = Orders(load_secret(settings.state_dir, create=settings.environment == "development"))
     store = LogStore(pool)
     publisher = ListPublisher(
         pool,
@@ -81,7 +82,10 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         pool, keys.note_signer(settings.log_origin), clock, interval=settings.sequence_interval_seconds
     )
     kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="ledger", idempotence=settings.kafka_idempotence
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="ledger",
+        idempotence=settings.kafka_idempotence,
+        groups=settings.kafka_groups,
     )
 
     application = Application("ledger", settings, clock, verifier=verifier)
@@ -93,7 +97,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
             set_status=statuses.submit,
             store=store,
             clock=clock,
-            committed=publisher.wake,
+            publisher=publisher,
         ),
         SERVICE,
     )
@@ -101,7 +105,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     application.add_task("lists", publisher.run)
     application.add_task("sequencer", sequencer.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)
-    application.add_task("leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaf, kafka, clock).run)
+    application.add_task("leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaf, settings=kafka, clock=clock).run)
 
     async def lists_ready() -> str | None:
         return None if publisher.loaded else "the published lists are not read yet"

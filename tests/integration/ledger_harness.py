@@ -52,7 +52,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.keys = LedgerKeys.ensure(FileKeyCustody(self.state))
-        self.orders = Orders(load_secret(self.state))
+        self.orders = Orders(load_secret(self.state, create=True))
         new_id = UuidFactory(self.clock)
         self.leases = Leases(self.orders, self.clock, base_url=BASE_URL, list_size=LIST_SIZE)
         self.statuses = Statuses(self.orders, self.clock, new_id)

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from ledger_harness import BASE_URL, ISSUER, LIST_SIZE, Ledger, make_ledger
 
 from services.ledger.leases import Orders
+from tests.integration.ledger_harness import BASE_URL, ISSUER, LIST_SIZE, Ledger, make_ledger
 from vitne.clock import ManualClock
 from vitne.errors import AlreadyExists, DataLoss
 from vitne.runtime.idempotency import RequestKey, answer_once, body_digest

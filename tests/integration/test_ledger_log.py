@@ -10,12 +10,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from ledger_harness import Ledger, eventually, make_ledger
 
 from services.ledger import sequencer as sequencer_module
 from services.ledger.keys import LedgerKeys
 from services.ledger.log_store import queue_leaves
 from services.ledger.sequencer import Sequencer
+from tests.integration.ledger_harness import Ledger, eventually, make_ledger
 from vitne.canonical import sha256
 from vitne.clock import ManualClock, SystemClock
 from vitne.errors import Aborted, DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable

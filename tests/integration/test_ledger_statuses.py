@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from ledger_harness import BASE_URL, INSTITUTION, LIST_SIZE, Ledger, make_ledger, request
 
 from services.ledger.transitions import Change
+from tests.integration.ledger_harness import BASE_URL, INSTITUTION, LIST_SIZE, Ledger, make_ledger, request
 from vitne.clock import ManualClock
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VitneError
 from vitne.merkle.leaves import StatusChanged, parse_leaf

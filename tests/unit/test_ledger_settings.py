@@ -14,7 +14,7 @@ from services.ledger.keys import LedgerKeys
 from services.ledger.leases import SECRET_FILE, Orders, load_secret
 from services.ledger.settings import LedgerSettings
 from vitne.credentials.jose import parse_public_jwk
-from vitne.errors import DataLoss
+from vitne.errors import DataLoss, FailedPrecondition
 from vitne.merkle.notes import Checkpoint, open_checkpoint, sign_checkpoint
 from vitne.runtime.custody import FileKeyCustody
 
@@ -47,14 +47,16 @@ def test_settings_that_can_not_work_end_the_start(values: dict[str, Any]) -> Non
 
 def test_the_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    secret = load_secret(folder)
+    with pytest.raises(FailedPrecondition, match="SECRET_MISSING"):
+        load_secret(folder, create=False)
+    secret = load_secret(folder, create=True)
     assert len(secret) == 32
-    assert load_secret(folder) == secret
+    assert load_secret(folder, create=True) == load_secret(folder, create=False) == secret
     assert (folder / SECRET_FILE).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in folder.iterdir()] == [SECRET_FILE]
     (folder / SECRET_FILE).write_bytes(b"short")
     with pytest.raises(DataLoss, match="SECRET_UNREADABLE"):
-        load_secret(folder)
+        load_secret(folder, create=True)
 
 
 def test_another_secret_is_noticed_before_an_index_is_given_twice() -> None:

@@ -1,5 +1,5 @@
 -- Status lists. Everything that a list's places went through is in status_change;
--- this row is the lock under which places are leased and statuses change.
+-- this row is the lock under which its statuses change.
 CREATE TABLE status_list (
     id          integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     url         text        NOT NULL UNIQUE,
