@@ -321,7 +321,10 @@ class Demo:
         code, output = await self.stack.verify_publicly(credential.artefact)
         self.narrator.say(output)
         self.narrator.expect(code == 0, "valid, with every check shown")
-        broken = credential.artefact.replace(".", ".A", 1)
+        # The learner's own copy, with one character of what is signed changed for another.
+        middle = credential.artefact.index(".") + 60
+        changed = "B" if credential.artefact[middle] == "A" else "A"
+        broken = credential.artefact[:middle] + changed + credential.artefact[middle + 1 :]
         code, output = await self.stack.verify_publicly(broken)
         self.narrator.expect(code == 1, f"tampered with: {output.splitlines()[0]}")
 
@@ -439,7 +442,13 @@ class Demo:
 
 
 #: Reasons that pass by themselves, within moments of a change in the registry.
-_NOT_YET_KNOWN: Final = {"NO_PROVIDER", "NO_ACHIEVEMENT", "NO_SIGNING_KEY", "REGISTRY_STALE"}
+_NOT_YET_KNOWN: Final = {
+    "NO_PROVIDER",
+    "NO_ACHIEVEMENT",
+    "NO_SIGNING_KEY",
+    "REGISTRY_STALE",
+    "STATUS_INDEXES_EXHAUSTED",
+}
 #: Verdicts that show a status.
 _VERDICTS: Final = {
     "revoked": {"VERDICT_REVOKED"},

@@ -112,6 +112,7 @@ class Stack:
         self._exits = AsyncExitStack()
         self._ports: dict[str, int] = {}
         self._lock: IO[str] | None = None
+        self._service_keys: list[ServiceKey] = []
 
     async def __aenter__(self) -> Stack:
         try:
@@ -298,6 +299,9 @@ class Stack:
                     "VITNE_CLIENT_ID": client.client_id,
                     "VITNE_CLIENT_KEY_FILE": str(client.key_file),
                 }
+            case "ledger":
+                # What a relying party may keep: short, so that the demonstration need not wait for it.
+                return {"VITNE_LIST_TTL_SECONDS": "2"}
             case "verifier":
                 return {
                     "VITNE_LEDGER_ADDRESS": self.grpc_address("ledger"),
@@ -374,12 +378,14 @@ class Stack:
 
     async def service_keys(self) -> list[ServiceKey]:
         """The public keys of the ledger and the registry, as their own commands print them."""
+        if self._service_keys:
+            return self._service_keys
         answers = await asyncio.gather(
             *(self._run(service, f"services.{service}", "keys") for service in ("ledger", "registry"))
         )
-        return [
-            ServiceKey(entry["use"], entry["public_jwk"]) for _code, output in answers for entry in json.loads(output)
-        ]
+        entries = [entry for _code, output in answers for entry in json.loads(output)]
+        self._service_keys = [ServiceKey(entry["use"], entry["public_jwk"]) for entry in entries]
+        return self._service_keys
 
     async def registry_key(self) -> str:
         """Thumbprint of the key that signs the registry's trust list: what a verifier pins."""
@@ -395,13 +401,11 @@ class Stack:
 
     async def published_status(self, reference: credential_pb2.StatusReference) -> credential_pb2.Status.ValueType:
         """What the published list says, once its signature is checked."""
-        if not hasattr(self, "_list_keys"):
-            keys = [parse_public_jwk(key.public_jwk) for key in await self.service_keys()]
-            self._list_keys = {key.key_id: key for key in keys}
+        keys = {key.key_id: key for key in (parse_public_jwk(each.public_jwk) for each in await self.service_keys())}
         url = reference.list.replace(STATUS_BASE, f"{self.http_url('ledger')}/", 1)
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             token = await response.text()
-        statuses = verify_token(token, uri=reference.list, find_key=self._list_keys.get, now=datetime.now(UTC))
+        statuses = verify_token(token, uri=reference.list, find_key=keys.get, now=datetime.now(UTC))
         return _STATUS_OF[statuses.status_at(reference.index)]
 
     async def read_hub_topic(self) -> list[HubRecord]:
