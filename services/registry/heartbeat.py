@@ -8,17 +8,14 @@ seconds, which the relay prunes.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from services.registry import store
+from services.registry.loops import repeat
 from vitne.clock import Clock
-from vitne.runtime.database import is_out_of_reach
-
-_log = logging.getLogger(__name__)
 
 
 class Heartbeat:
@@ -45,12 +42,5 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Beat for ever."""
-        while True:
-            try:
-                await self.beat()
-            except Exception as error:
-                if not is_out_of_reach(error):
-                    raise
-                _log.warning("no heartbeat: the database is out of reach: %s", type(error).__name__)
-            # Four looks an interval: a replica that takes over is late by a quarter of it at most.
-            await self._clock.sleep(self._interval.total_seconds() / 4)
+        # Four looks an interval: a replica that takes over is late by a quarter of it at most.
+        await repeat("heartbeat", self.beat, self._clock, self._interval.total_seconds() / 4)

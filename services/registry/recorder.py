@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
@@ -10,11 +9,11 @@ from uuid import UUID
 
 from services.registry import store
 from services.registry.desk import Desk
+from services.registry.loops import repeat
 from vitne.accreditation import Projection
 from vitne.clock import Clock
 from vitne.errors import DataLoss, Unavailable
 from vitne.frameworks import Frameworks
-from vitne.runtime.database import is_out_of_reach
 from vitne.runtime.idempotency import RequestKey, answer_once
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 
@@ -36,8 +35,6 @@ ChangeResponse: TypeAlias = (
 )
 
 R = TypeVar("R", bound=ChangeResponse)
-
-_log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -139,15 +136,8 @@ class Recorder:
 
     async def run(self) -> None:
         """Follow the table for ever: other replicas write to it too."""
-        while True:
-            try:
-                await self.refresh()
-            except Exception as error:
-                if not is_out_of_reach(error):
-                    raise
-                # What is known here stays true, and is told as such.
-                _log.warning("the table of facts is out of reach: %s", type(error).__name__)
-            await self._clock.sleep(self._refresh_seconds)
+        # While the database is away, what is known here stays true, and `as_of` dates it.
+        await repeat("facts", self.refresh, self._clock, self._refresh_seconds)
 
     async def _catch_up(self, conn: Any) -> None:
         while facts := await store.facts_after(conn, self.projection.revision, PAGE):

@@ -24,6 +24,7 @@ from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import TokenVerifier
+from vitne.runtime.interceptors.access import TokenVerifierProtocol
 from vitne_api.registry.v1 import registry_pb2_grpc
 
 _FOLDER: Final = Path(__file__).parent
@@ -51,8 +52,17 @@ async def serve(settings: RegistrySettings) -> None:
         await pool.close()
 
 
-def build(settings: RegistrySettings, pool: Any, clock: Clock) -> Application:
-    """The registry's process: RPCs, pages, and what runs beside them."""
+def build(
+    settings: RegistrySettings, pool: Any, clock: Clock, verifier: TokenVerifierProtocol | None = None
+) -> Application:
+    """The registry's process: RPCs, pages, and what runs beside them.
+
+    Args:
+        settings: of the process.
+        pool: the registry's database, migrated.
+        clock: tells the time.
+        verifier: of access tokens; by default against the issuer that the settings name.
+    """
     new_id = UuidFactory(clock)
     recorder = Recorder(
         pool,
@@ -73,7 +83,7 @@ def build(settings: RegistrySettings, pool: Any, clock: Clock) -> Application:
         client_id="registry",
         idempotence=settings.kafka_idempotence,
     )
-    verifier = TokenVerifier(
+    verifier = verifier or TokenVerifier(
         settings.identity_issuer, settings.audience, clock, allow_http=settings.environment == "development"
     )
     application = Application("registry", settings, clock, verifier=verifier)

@@ -1,0 +1,488 @@
+"""The registry as a process of its own: gRPC with all interceptors, HTTP, PostgreSQL, outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import asyncpg
+import grpc
+import pytest
+
+from services.registry.heartbeat import Heartbeat
+from services.registry.recorder import Recorder
+from services.registry.settings import RegistrySettings
+from services.registry.wiring import MIGRATIONS, build, service_keys
+from vitne.accreditation import Projection, fact_digest, read_trust_list, timestamp
+from vitne.canonical import from_b64url
+from vitne.clock import ManualClock, SystemClock
+from vitne.credentials.jose import parse_public_jwk, thumbprint
+from vitne.errors import Aborted, AlreadyExists, InvalidArgument, PermissionDenied, Unauthenticated, VitneError
+from vitne.frameworks import Frameworks, Standing
+from vitne.identifiers import OrganisationId, UuidFactory
+from vitne.merkle.leaves import AccreditationRecorded, KeyRecorded
+from vitne.messaging import topics
+from vitne.runtime.channel import open_channel
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.database import migrate
+from vitne.runtime.identity import Caller
+from vitne.runtime.status import error_from_rpc
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.events.v1 import events_pb2
+from vitne_api.registry.v1 import facts_pb2, registry_pb2, registry_pb2_grpc
+
+OPERATOR = "0192:313000044"
+NOKUT = "0192:985042667"
+DAI = "0184:99000007"
+UIO = "0192:971035854"
+UCL = "0184:30859480"
+ISSUER = "https://registry.vitne.example"
+SCOPES = frozenset(f"vitne:registry.{name}" for name in ("operate", "accredit", "keys", "achievements"))
+
+
+class Tokens:
+    """Access tokens of the tests: the organisation's id, and perhaps fewer scopes behind a space."""
+
+    async def verify(self, token: str) -> Caller:
+        organisation, _, scopes = token.partition(" ")
+        held = frozenset(scopes.split()) if scopes else SCOPES
+        return Caller(OrganisationId.parse(organisation), held, "client")
+
+
+@dataclass
+class Token:
+    text: str
+
+    async def token(self) -> str:
+        return self.text
+
+
+def rid() -> str:
+    return str(uuid4())
+
+
+def text(words: str, language: str = "en") -> credential_pb2.LocalisedText:
+    return credential_pb2.LocalisedText(language=language, text=words)
+
+
+@dataclass
+class Running:
+    """A registry that listens."""
+
+    grpc_address: str
+    http_address: str
+
+    async def call(self, caller: str | None, method: str, request: Any) -> Any:
+        channel = open_channel(self.grpc_address, Token(caller) if caller else None)
+        try:
+            return await getattr(registry_pb2_grpc.RegistryServiceStub(channel), method)(request)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+        finally:
+            await channel.close()
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any, str]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://{self.http_address}{path}", headers=headers) as response,
+        ):
+            return response.status, response.headers.copy(), await response.text()
+
+
+def settings_in(folder: Path) -> RegistrySettings:
+    # No cluster is there: the relay waits for one, and the outbox is looked at instead.
+    return RegistrySettings(
+        environment="development",
+        kafka_bootstrap_servers="127.0.0.1:1",
+        operator=OPERATOR,
+        state_dir=folder,
+        refresh_seconds=0.05,
+        shutdown_grace_seconds=1,
+    )
+
+
+@asynccontextmanager
+async def running(pool: asyncpg.Pool, folder: Path) -> AsyncIterator[Running]:
+    application = build(settings_in(folder), pool, SystemClock(), Tokens())
+    task = asyncio.create_task(application.run())
+    try:
+        started = asyncio.create_task(application.started.wait())
+        await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        started.cancel()
+        while await application.readiness():
+            if task.done():
+                await task
+            await asyncio.sleep(0.01)
+        yield Running(application.grpc_address, application.http_address)
+    finally:
+        application.stop()
+        await task
+
+
+@pytest.fixture
+async def schema(database_dsn: str) -> None:
+    await migrate(database_dsn, MIGRATIONS)
+
+
+@pytest.fixture
+async def registry(schema: None, pool: asyncpg.Pool, tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(pool, tmp_path) as listening:
+        yield listening
+
+
+def authority(authority_id: str, country: str) -> registry_pb2.RegisterAuthorityRequest:
+    remit = {
+        "NO": (["no.university", "no.fagskole"], ["no.self_accrediting", "no.fagskole.programme"]),
+        "DK": (["dk.business_academy"], ["dk.institution"]),
+    }[country]
+    return registry_pb2.RegisterAuthorityRequest(
+        request_id=rid(),
+        authority=facts_pb2.Authority(
+            id=authority_id,
+            name=[text(f"Authority <{country}>")],
+            remit=facts_pb2.Remit(country=country, provider_kinds=remit[0], accreditation_kinds=remit[1]),
+        ),
+    )
+
+
+def provider(provider_id: str, country: str, kind: str) -> registry_pb2.RegisterProviderRequest:
+    return registry_pb2.RegisterProviderRequest(
+        request_id=rid(),
+        provider=facts_pb2.Provider(
+            id=provider_id,
+            name=[text("Provider & Co")],
+            country=country,
+            kind=kind,
+            issuer_uri=f"https://vitne.example/issuers/{provider_id}",
+        ),
+    )
+
+
+def grant() -> registry_pb2.GrantAccreditationRequest:
+    return registry_pb2.GrantAccreditationRequest(
+        request_id=rid(),
+        provider=UCL,
+        kind="dk.institution",
+        scope=facts_pb2.Scope(
+            credential_kinds=["dk.micro_credential"],
+            levels=[credential_pb2.Level(framework="dk.nqf", level="5")],
+            credit_unit="ects",
+            max_points="10",
+        ),
+    )
+
+
+def klima(points: str = "0.5", **changes: Any) -> registry_pb2.PublishAchievementRequest:
+    fields: dict[str, Any] = {
+        "id": str(UuidFactory(SystemClock())()),
+        "version": 1,
+        "provider": UCL,
+        "kind": "dk.micro_credential",
+        "title": [text("Klimaregnskaber", "da")],
+        "outcomes": [credential_pb2.LearningOutcome(category="skills", text=[text("Can account.")])],
+        "workload": credential_pb2.Workload(unit="ects", points=points),
+        "level": credential_pb2.Level(framework="dk.nqf", level="5"),
+        "assessment": credential_pb2.ASSESSMENT_TYPE_WRITTEN,
+        "participation": credential_pb2.PARTICIPATION_FORM_ON_SITE,
+        "quality_assurance": credential_pb2.QualityAssurance(internal=[text("Reviewed yearly.")]),
+    }
+    return registry_pb2.PublishAchievementRequest(
+        request_id=rid(), achievement=credential_pb2.Achievement(**{**fields, **changes})
+    )
+
+
+async def set_up_ucl(registry: Running) -> facts_pb2.Fact:
+    await registry.call(OPERATOR, "RegisterAuthority", authority(DAI, "DK"))
+    await registry.call(DAI, "RegisterProvider", provider(UCL, "DK", "dk.business_academy"))
+    fact: facts_pb2.Fact = (await registry.call(DAI, "GrantAccreditation", grant())).fact
+    return fact
+
+
+async def decide(registry: Running, achievement: str, known_at: int = 0) -> registry_pb2.DecideResponse:
+    request = registry_pb2.DecideRequest(
+        provider=UCL, achievement_id=achievement, achievement_version=1, known_at=known_at
+    )
+    response: registry_pb2.DecideResponse = await registry.call(None, "Decide", request)
+    return response
+
+
+async def test_from_the_first_authority_to_a_decision_and_its_withdrawal(
+    registry: Running, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    granted = await set_up_ucl(registry)
+    key = FileKeyCustody(tmp_path / "ucl").create("ucl", "ES256")
+    entered = await registry.call(
+        UCL,
+        "RegisterKey",
+        registry_pb2.RegisterKeyRequest(
+            request_id=rid(),
+            key=facts_pb2.Key(
+                owner=UCL,
+                use=facts_pb2.KEY_USE_CREDENTIAL,
+                public_jwk=json.dumps(key.public_jwk),
+                valid_from=timestamp(datetime(2026, 1, 1, tzinfo=UTC)),
+            ),
+        ),
+    )
+    assert entered.fact.key.id == key.key_id
+    fine, nano = klima(), klima("0.25")
+    for request in (fine, nano):
+        await registry.call(UCL, "PublishAchievement", request)
+
+    allowed = await decide(registry, fine.achievement.id)
+    assert allowed.allowed
+    assert (allowed.rule, allowed.standing) == ("dk.business_academy.micro_credential", "pilot")
+    record = json.loads(allowed.decision.record)
+    assert record["accreditation"] == {"id": granted.accreditation.id, "revision": 1}
+    assert record["registry_revision"] == 6
+    refused = await decide(registry, nano.achievement.id)
+    assert not refused.allowed
+    assert (refused.reason, refused.rule) == ("SIZE_BELOW_MINIMUM", "dk.business_academy.micro_credential")
+    assert "nano-module" in refused.basis
+    assert refused.remedy
+    assert not refused.HasField("decision")
+
+    await registry.call(
+        DAI,
+        "WithdrawAccreditation",
+        registry_pb2.WithdrawAccreditationRequest(
+            request_id=rid(), accreditation_id=granted.accreditation.id, base_revision=1, ground="case 7"
+        ),
+    )
+    assert (await decide(registry, fine.achievement.id)).reason == "ACCREDITATION_WITHDRAWN"
+    assert (await decide(registry, fine.achievement.id, known_at=6)).allowed
+
+    # What was recorded, what is listed and what is told are the same facts, numbered without a gap.
+    listed = await registry.call(None, "ListFacts", registry_pb2.ListFactsRequest())
+    facts = list(listed.facts)
+    assert [fact.registry_revision for fact in facts] == list(range(1, 8))
+    assert listed.registry_revision == 7
+    assert [fact.subject_revision for fact in facts if fact.subject == UCL] == list(range(1, 7))
+    assert {fact.actor for fact in facts} == {OPERATOR, DAI, UCL}
+    told = await pool.fetch("SELECT * FROM outbox WHERE topic = $1 ORDER BY id", topics.REGISTRY_FACTS)
+    assert [events_pb2.RegistryFactRecorded.FromString(row["value"]).fact for row in told] == facts
+    assert [(row["key"], row["revision"]) for row in told] == [(fact.subject, fact.subject_revision) for fact in facts]
+    leaves = await pool.fetch("SELECT * FROM outbox WHERE topic = $1 ORDER BY id", topics.REGISTRY_LEAVES)
+    expected = [
+        AccreditationRecorded(
+            accreditation_id=UUID(granted.accreditation.id), revision=1, digest=fact_digest(facts[2])
+        ).to_bytes(),
+        KeyRecorded(thumbprint=from_b64url(key.key_id), revision=1, digest=fact_digest(facts[3])).to_bytes(),
+        AccreditationRecorded(
+            accreditation_id=UUID(granted.accreditation.id), revision=2, digest=fact_digest(facts[6])
+        ).to_bytes(),
+    ]
+    assert [events_pb2.LeafSubmitted.FromString(row["value"]).leaf for row in leaves] == expected
+    assert [(row["key"], row["revision"]) for row in leaves] == [(facts[n].id, 1) for n in (2, 3, 6)]
+
+
+async def test_a_request_repeated_is_answered_once(registry: Running, pool: asyncpg.Pool) -> None:
+    request = authority(NOKUT, "NO")
+    first = await registry.call(OPERATOR, "RegisterAuthority", request)
+    assert await registry.call(OPERATOR, "RegisterAuthority", request) == first
+    assert await pool.fetchval("SELECT count(*) FROM fact") == 1
+    request.authority.name.append(text("Another", "nb"))
+    with pytest.raises(AlreadyExists) as caught:
+        await registry.call(OPERATOR, "RegisterAuthority", request)
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+    assert await pool.fetchval("SELECT count(*) FROM fact") == 1
+
+
+async def test_a_refusal_changes_nothing_and_may_be_put_right(registry: Running, pool: asyncpg.Pool) -> None:
+    await registry.call(OPERATOR, "RegisterAuthority", authority(NOKUT, "NO"))
+    request = provider(UCL, "DK", "dk.business_academy")
+    with pytest.raises(PermissionDenied) as caught:
+        await registry.call(NOKUT, "RegisterProvider", request)
+    assert (caught.value.reason, caught.value.field) == ("OUTSIDE_REMIT", "provider.country")
+    assert caught.value.remedy
+    assert await pool.fetchval("SELECT count(*) FROM fact") == 1
+    assert await pool.fetchval("SELECT count(*) FROM outbox WHERE topic = $1", topics.REGISTRY_FACTS) == 1
+    await registry.call(OPERATOR, "RegisterAuthority", authority(DAI, "DK"))
+    assert (await registry.call(DAI, "RegisterProvider", request)).fact.provider.id == UCL
+
+
+async def test_who_may_call_at_all(registry: Running) -> None:
+    request = authority(NOKUT, "NO")
+    with pytest.raises(Unauthenticated):
+        await registry.call(None, "RegisterAuthority", request)
+    with pytest.raises(PermissionDenied) as caught:
+        await registry.call(f"{OPERATOR} vitne:registry.keys", "RegisterAuthority", request)
+    assert caught.value.reason == "SCOPE_MISSING"
+    with pytest.raises(PermissionDenied) as caught:
+        await registry.call(NOKUT, "RegisterAuthority", request)
+    assert caught.value.reason == "NOT_THE_OPERATOR"
+
+
+async def test_an_achievement_without_a_mandatory_element_is_refused_naming_it(registry: Running) -> None:
+    await set_up_ucl(registry)
+    complete = klima()
+    for element in ("title", "outcomes", "workload", "assessment", "participation", "quality_assurance"):
+        request = registry_pb2.PublishAchievementRequest.FromString(complete.SerializeToString())
+        request.achievement.ClearField(element)
+        with pytest.raises(InvalidArgument) as caught:
+            await registry.call(UCL, "PublishAchievement", request)
+        assert caught.value.field == f"achievement.{element}"
+        assert caught.value.remedy
+    # Nothing was remembered under the request's id: put right, it is taken.
+    await registry.call(UCL, "PublishAchievement", complete)
+
+
+async def test_facts_are_listed_by_pages_and_by_subject(registry: Running) -> None:
+    await set_up_ucl(registry)
+    await registry.call(OPERATOR, "RegisterAuthority", authority(NOKUT, "NO"))
+    seen: list[int] = []
+    token = ""
+    while True:
+        request = registry_pb2.ListFactsRequest(page_size=3, page_token=token)
+        page = await registry.call(None, "ListFacts", request)
+        seen += [fact.registry_revision for fact in page.facts]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == [1, 2, 3, 4]
+    page = await registry.call(None, "ListFacts", registry_pb2.ListFactsRequest(page_size=1, subject=UCL))
+    assert [fact.registry_revision for fact in page.facts] == [2]
+    for wrong in (
+        registry_pb2.ListFactsRequest(page_token="nonsense"),
+        registry_pb2.ListFactsRequest(page_token=page.next_page_token, subject=DAI),
+        registry_pb2.ListFactsRequest(page_token=page.next_page_token),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            await registry.call(None, "ListFacts", wrong)
+        assert caught.value.reason == "BAD_PAGE_TOKEN"
+
+
+async def test_the_signed_list_and_the_pages(registry: Running, tmp_path: Path) -> None:
+    await set_up_ucl(registry)
+    own = json.loads(service_keys(settings_in(tmp_path)))
+    assert [entry["use"] for entry in own] == ["KEY_USE_TRUST_LIST"]
+    await registry.call(
+        OPERATOR,
+        "RegisterKey",
+        registry_pb2.RegisterKeyRequest(
+            request_id=rid(),
+            key=facts_pb2.Key(
+                owner=OPERATOR,
+                use=facts_pb2.KEY_USE_TRUST_LIST,
+                public_jwk=json.dumps(own[0]["public_jwk"]),
+                valid_from=timestamp(datetime(2026, 1, 1, tzinfo=UTC)),
+            ),
+        ),
+    )
+    published = klima()
+    await registry.call(UCL, "PublishAchievement", published)
+
+    status, headers, token = await registry.get("/v1/trust-list")
+    assert (status, headers["Content-Type"]) == (200, "application/vitne-trust-list+jwt")
+    for pinned in (parse_public_jwk(own[0]["public_jwk"]), thumbprint(own[0]["public_jwk"])):
+        listed = read_trust_list(token, pinned=pinned, issuer=ISSUER, now=datetime.now(UTC))
+        mirror = Projection()
+        listed.fold_into(mirror)
+        assert mirror.revision == 5
+        assert [held.authority for held in mirror.accreditations_of(UCL)] == [DAI]
+    status, _, body = await registry.get("/v1/trust-list", **{"If-None-Match": headers["ETag"]})
+    assert (status, body) == (304, "")
+
+    status, _, body = await registry.get("/v1/providers")
+    shown = json.loads(body)
+    assert shown["registry_revision"] == 5
+    assert shown["providers"][0]["accreditations"][0]["state"] == "granted"
+    status, _, body = await registry.get(f"/v1/achievements?provider={UCL}")
+    assert [one["id"] for one in json.loads(body)["achievements"]] == [published.achievement.id]
+    assert json.loads((await registry.get(f"/v1/achievements?provider={UIO}"))[2])["achievements"] == []
+    assert (await registry.get("/v1/achievements?limit=0"))[0] == 400
+    status, headers, body = await registry.get("/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    for words in ("Provider &amp; Co", "Authority &lt;DK&gt;", "Klimaregnskaber", "0.5 ects", "dk.nqf 5", "granted"):
+        assert words in body
+
+
+async def test_facts_are_never_changed(registry: Running, pool: asyncpg.Pool) -> None:
+    await registry.call(OPERATOR, "RegisterAuthority", authority(NOKUT, "NO"))
+    for statement in ("UPDATE fact SET actor = 'x'", "DELETE FROM fact", "TRUNCATE fact"):
+        with pytest.raises(asyncpg.RaiseError):
+            await pool.execute(statement)
+
+
+# --- Replicas --------------------------------------------------------------------------------------
+
+
+async def test_replicas_share_one_history(schema: None, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    async with running(pool, tmp_path) as one, running(pool, tmp_path) as two:
+        granted = await set_up_ucl(one)
+        # The other replica decides on what the first one wrote, at once.
+        requests = [klima() for _ in range(20)]
+        answers = await asyncio.gather(
+            *((one, two)[n % 2].call(UCL, "PublishAchievement", request) for n, request in enumerate(requests))
+        )
+        revisions = sorted(answer.fact.registry_revision for answer in answers)
+        assert revisions == list(range(4, 24))
+
+        # Two officers at once: one wins, the other is told.
+        def suspension() -> registry_pb2.SuspendAccreditationRequest:
+            return registry_pb2.SuspendAccreditationRequest(
+                request_id=rid(), accreditation_id=granted.accreditation.id, base_revision=1, ground="case 8"
+            )
+
+        outcomes = await asyncio.gather(
+            *(replica.call(DAI, "SuspendAccreditation", suspension()) for replica in (one, two)),
+            return_exceptions=True,
+        )
+        lost = [outcome for outcome in outcomes if isinstance(outcome, VitneError)]
+        assert [type(error) for error in lost] == [Aborted]
+        assert lost[0].reason == "REVISION_MOVED"
+        assert lost[0].metadata["revision"] == "2"
+
+        # Both know it soon, and a third one that starts later knows the same.
+        for replica in (one, two):
+            async with asyncio.timeout(5):
+                while (await decide(replica, requests[0].achievement.id)).reason != "ACCREDITATION_SUSPENDED":
+                    await asyncio.sleep(0.02)
+        expected = await decide(one, requests[0].achievement.id, known_at=24)
+        async with running(pool, tmp_path) as three:
+            again = await decide(three, requests[0].achievement.id, known_at=24)
+            assert (again.reason, again.checks) == (expected.reason, expected.checks)
+
+
+async def test_one_heartbeat_an_interval_whatever_the_number_of_replicas(
+    schema: None, pool: asyncpg.Pool, clock: ManualClock
+) -> None:
+    new_id = UuidFactory(clock)
+    replicas = [Heartbeat(pool, clock, new_id, 2.0) for _ in range(3)]
+    assert sorted(await asyncio.gather(*(replica.beat() for replica in replicas))) == [False, False, True]
+    clock.advance(timedelta(seconds=1.9))
+    assert [await replica.beat() for replica in replicas] == [False] * 3
+    clock.advance(timedelta(seconds=0.1))
+    assert sum([await replica.beat() for replica in replicas]) == 1
+    rows = await pool.fetch("SELECT * FROM outbox ORDER BY id")
+    assert [(row["topic"], row["key"], row["revision"]) for row in rows] == [
+        (topics.REGISTRY_HEARTBEAT, "registry", 1),
+        (topics.REGISTRY_HEARTBEAT, "registry", 2),
+    ]
+    said = events_pb2.RegistryHeartbeat.FromString(rows[1]["value"])
+    assert said.registry_revision == 0
+    assert said.at.ToDatetime(tzinfo=UTC) == clock.now()
+
+
+async def test_nothing_is_said_before_the_facts_are_read(schema: None, pool: asyncpg.Pool, clock: ManualClock) -> None:
+    recorder = Recorder(
+        pool, Frameworks.load(Standing), clock, UuidFactory(clock), operator=OPERATOR, refresh_seconds=1
+    )
+    with pytest.raises(VitneError) as caught:
+        recorder.as_of()
+    assert caught.value.reason == "REGISTRY_STARTING"
+    await recorder.refresh()
+    assert recorder.as_of() == clock.now()
+    clock.advance(timedelta(seconds=30))
+    assert recorder.as_of() == clock.now() - timedelta(seconds=30)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(recorder.run(), 0.3)
+    assert recorder.as_of() > clock.now() - timedelta(seconds=2)
