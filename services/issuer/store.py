@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -109,7 +110,7 @@ def seal(prepared: Prepared, key: DataKey, row: UUID) -> bytes:
 
 def decision_message(record: bytes) -> credential.Decision:
     """A stored decision record as the contract shows it."""
-    decision = DecisionReference.parse(record)
+    decision = _parse(record)
     return credential.Decision(
         digest=decision.digest,
         record=record,
@@ -118,6 +119,10 @@ def decision_message(record: bytes) -> credential.Decision:
         rule=decision.rule,
         at=timestamp(decision.at),
     )
+
+
+# A group of issuances shares few decisions, and so does a page of credentials.
+_parse = lru_cache(maxsize=1024)(DecisionReference.parse)
 
 
 def _credential(row: Any) -> Credential:
