@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -90,6 +90,7 @@ class Pages:
         self._templates = Environment(
             loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined
         )
+        self._templates.filters["day"] = _day
 
     def app(self) -> FastAPI:
         """The ASGI application."""
@@ -297,6 +298,11 @@ async def _style() -> Response:
 
 def _redirect(address: str) -> Response:
     return RedirectResponse(address, 303, _HEADERS)
+
+
+def _day(day: str | None, texts: Mapping[str, Any]) -> str | None:
+    """A calendar date as the page's language writes it."""
+    return date.fromisoformat(day).strftime(texts["date_format"]).lstrip("0") if day else None
 
 
 def _error_text(error: VitneError) -> str:

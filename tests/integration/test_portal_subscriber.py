@@ -71,8 +71,11 @@ async def test_a_learner_registers_and_sees_earlier_and_later_credentials(world:
     assert (first["awarded_on"], first["grade"]) == ("2026-11-20", "12")
     page = await browser.page()
     assert "1,25 studiepoeng (ECTS)" in page
+    assert "20.11.2026" in page
+    assert "5 (den danske kvalifikasjonsrammen)" in page
     assert "Truck &lt;b&gt;førerbevis&lt;/b&gt;" in page
     assert '<html lang="nb">' in page
+    assert "20 November 2026" in await browser.page("en")
     assert '<html lang="nn">' in await browser.page("nn-NO, en;q=0.5")
     async with world.browser() as other:
         await other.log_in(stranger)
