@@ -17,6 +17,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from vitne.canonical import b64url, from_b64url
 from vitne.clock import SystemClock
 from vitne.dev.actors import Actors, Organisation
 from vitne.dev.cases import AchievementCase, Cases, load_cases, synthetic_learners
@@ -321,10 +322,7 @@ class Demo:
         code, output = await self.stack.verify_publicly(credential.artefact)
         self.narrator.say(output)
         self.narrator.expect(code == 0, "valid, with every check shown")
-        # The learner's own copy, with one character of what is signed changed for another.
-        middle = credential.artefact.index(".") + 60
-        changed = "B" if credential.artefact[middle] == "A" else "A"
-        broken = credential.artefact[:middle] + changed + credential.artefact[middle + 1 :]
+        broken = _with_another_title(credential.artefact)
         code, output = await self.stack.verify_publicly(broken)
         self.narrator.expect(code == 1, f"tampered with: {output.splitlines()[0]}")
 
@@ -455,6 +453,14 @@ _VERDICTS: Final = {
     "suspended": {"VERDICT_SUSPENDED"},
     "valid": {"VERDICT_VALID", "VERDICT_VALID_WITH_NOTES"},
 }
+
+
+def _with_another_title(artefact: str) -> str:
+    """The credential with a word of its title changed, as somebody would who wants to have more than she got."""
+    token, tilde, disclosures = artefact.partition("~")
+    header, payload, signature = token.split(".")
+    forged = from_b64url(payload).replace(b"del 1 af 5", b"del 1-5 af")
+    return f"{header}.{b64url(forged)}.{signature}{tilde}{disclosures}"
 
 
 def _now() -> Timestamp:
