@@ -18,7 +18,7 @@ from services.verifier.verification import Verification, Verifier
 from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, Chronicle, achievement, scope
 from vitne.accreditation import Projection, decide, record_of, timestamp
 from vitne.canonical import from_b64url
-from vitne.clock import ManualClock
+from vitne.clock import Clock, ManualClock
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
 from vitne.credentials.jose import LocalSigner
@@ -91,7 +91,7 @@ class MemoryLog:
 class Publisher:
     """Publishes one status list, well or badly."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.statuses = [0] * 1000
         self.options: dict[str, Any] = {}
         self.failure: Exception | None = None
@@ -128,7 +128,7 @@ class World:
 
     catalogue: bool = True
     frameworks: Frameworks = ALL
-    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    clock: Clock = field(default_factory=lambda: ManualClock(NOW))
     chronicle: Chronicle = field(default_factory=Chronicle)
     log: MemoryLog = field(default_factory=MemoryLog)
     heard: timedelta = timedelta(seconds=2)
@@ -175,8 +175,9 @@ class World:
             projection.heartbeat(len(self.chronicle.facts), self.clock.now() - self.heard)
         return projection
 
-    def credential(self, at: datetime = ISSUED, **changes: Any) -> Credential:
+    def credential(self, at: datetime | None = None, **changes: Any) -> Credential:
         """A credential as the issuer makes it, on a real decision unless one is given."""
+        at = at or self.clock.now() - timedelta(hours=1)
         projection = self.chronicle.projection()
         decision = changes.pop("decision", None)
         if decision is None:

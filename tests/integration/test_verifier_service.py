@@ -1,0 +1,358 @@
+"""The verifier as a process: its registry over HTTP or Kafka, lists over HTTP, the log over gRPC, its three edges."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import aiokafka
+import grpc
+import pytest
+from aiohttp import web
+
+from services.verifier.pages import MAX_BODY
+from services.verifier.settings import VerifierSettings
+from services.verifier.wiring import build
+from tests.unit.accreditation_samples import WITHDRAWN
+from tests.unit.verifier_world import LIST, OPERATOR, REGISTRY, TRUST_KEY, World
+from vitne.accreditation import render, sign_trust_list, timestamp
+from vitne.clock import SystemClock
+from vitne.credentials.status_list import MEDIA_TYPE
+from vitne.dev.broker import EmbeddedBroker
+from vitne.errors import Unavailable
+from vitne.messaging import topics
+from vitne.messaging.headers import build as headers_of
+from vitne.messaging.kafka import KafkaSettings, create_topics
+from vitne.runtime.application import Application
+from vitne.runtime.channel import open_channel
+from vitne.runtime.settings import CommonSettings
+from vitne_api.events.v1 import events_pb2
+from vitne_api.ledger.v1 import ledger_pb2
+from vitne_api.verifier.v1 import verifier_pb2, verifier_pb2_grpc
+
+CLOCK = SystemClock()
+
+
+class Ledger:
+    """The ledger's public proof over the world's log; nothing else of it is asked."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def GetInclusionProof(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.GetInclusionProofRequest, context: Any
+    ) -> ledger_pb2.GetInclusionProofResponse:
+        return await self._world.log.inclusion(request.leaf_hash)
+
+
+def _add_proofs(servicer: Ledger, server: grpc.aio.Server) -> None:
+    handler = grpc.unary_unary_rpc_method_handler(
+        servicer.GetInclusionProof,
+        request_deserializer=ledger_pb2.GetInclusionProofRequest.FromString,
+        response_serializer=ledger_pb2.GetInclusionProofResponse.SerializeToString,
+    )
+    generic = grpc.method_handlers_generic_handler("vitne.ledger.v1.LedgerService", {"GetInclusionProof": handler})
+    server.add_generic_rpc_handlers((generic,))
+
+
+@dataclass
+class Public:
+    """A world whose public endpoints are really there."""
+
+    world: World
+    url: str
+    ledger: str
+
+    def settings(self, **changes: Any) -> VerifierSettings:
+        values: dict[str, Any] = {
+            "environment": "development",
+            "verifier_source": "trust-list",
+            "trust_list_url": f"{self.url}v1/trust-list",
+            "registry_key": TRUST_KEY.key_id,
+            "trust_list_refresh_seconds": 0.1,
+            "ledger_address": self.ledger,
+            "allow": (f"https://status.vitne.example/={self.url}",),
+            "shutdown_grace_seconds": 1.0,
+        }
+        return VerifierSettings(**values | changes)
+
+    def arguments(self) -> list[str]:
+        return [
+            *("--trust-list", f"{self.url}v1/trust-list", "--registry-key", TRUST_KEY.key_id),
+            *("--ledger", self.ledger, "--allow", f"https://status.vitne.example/={self.url}"),
+        ]
+
+
+@pytest.fixture
+async def public() -> AsyncIterator[Public]:
+    world = World(clock=CLOCK)
+
+    async def trust_list(_: web.Request) -> web.Response:
+        facts = [fact for fact in world.chronicle.facts if not fact.HasField("achievement")]
+        token = sign_trust_list(
+            map(render, facts), len(world.chronicle.facts), issuer=REGISTRY, at=CLOCK.now(), signer=TRUST_KEY
+        )
+        return web.Response(text=token)
+
+    async def status_list(_: web.Request) -> web.Response:
+        try:
+            return web.Response(body=(await world.publisher.fetch(LIST)).body, content_type=MEDIA_TYPE)
+        except Unavailable:
+            return web.Response(status=503)
+
+    app = web.Application()
+    app.router.add_get("/v1/trust-list", trust_list)
+    app.router.add_get("/dk/1", status_list)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ledger = Application("ledger", CommonSettings(environment="development", shutdown_grace_seconds=0.5), CLOCK)
+    service = "vitne.ledger.v1.LedgerService"
+    ledger.add_servicer(_add_proofs, Ledger(world), service)
+    async with running(ledger):
+        yield Public(world, "http://{}:{}/".format(*runner.addresses[0][:2]), ledger.grpc_address)
+    await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def running(application: Application) -> AsyncIterator[Application]:
+    task = asyncio.create_task(application.run())
+    started = asyncio.create_task(application.started.wait())
+    await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    started.cancel()
+    try:
+        yield application
+    finally:
+        application.stop()
+        await task
+
+
+@contextlib.asynccontextmanager
+async def verifying(settings: VerifierSettings) -> AsyncIterator[Application]:
+    async with running(build(settings, CLOCK)) as application:
+
+        async def ready() -> bool:
+            return not await application.readiness()
+
+        await eventually(ready)
+        yield application
+
+
+async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not await look():
+            await asyncio.sleep(0.02)
+
+
+async def ask(application: Application, credential: str) -> verifier_pb2.VerifyResponse:
+    channel = open_channel(application.grpc_address, None)
+    stub = verifier_pb2_grpc.VerifierServiceStub(channel)
+    try:
+        answer: verifier_pb2.VerifyResponse = await stub.Verify(verifier_pb2.VerifyRequest(credential=credential))
+        return answer
+    finally:
+        await channel.close()
+
+
+async def test_by_trust_list_over_grpc_and_http(public: Public) -> None:
+    compact = public.world.issue()
+    async with verifying(public.settings()) as application, aiohttp.ClientSession() as session:
+        answer = await ask(application, compact)
+        assert answer.verdict == verifier_pb2.VERDICT_VALID, answer
+        assert answer.registry_revision == len(public.world.chronicle.facts)
+        base = f"http://{application.http_address}"
+        async with session.post(f"{base}/v1/verify", json={"credential": compact}) as response:
+            assert response.status == 200
+            told = await response.json()
+        assert told["verdict"] == "valid"
+        assert told["headline"] == answer.headline
+        assert [check["name"] for check in told["checks"]] == [check.name for check in answer.checks]
+        assert {check["outcome"] for check in told["checks"]} == {"passed", "skipped"}
+        public.world.publisher.statuses[7] = 1
+        # Another list's worth of time is not waited for: a verifier that starts now knows.
+    async with verifying(public.settings()) as application:
+        assert (await ask(application, compact)).verdict == verifier_pb2.VERDICT_REVOKED
+
+
+async def test_a_withdrawal_reaches_it_with_the_next_trust_list(public: Public) -> None:
+    compact = public.world.issue()
+    async with verifying(public.settings()) as application:
+        public.world.accredit(revision=2, state=WITHDRAWN, effective_from=CLOCK.now() - timedelta(minutes=1))
+
+        async def noted() -> bool:
+            return (await ask(application, compact)).verdict == verifier_pb2.VERDICT_VALID_WITH_NOTES
+
+        await eventually(noted)
+
+
+async def test_by_topics(public: Public, stack_folder: Path) -> None:
+    compact = public.world.issue()
+    async with EmbeddedBroker(stack_folder / "verifier-broker") as broker:
+        await create_topics(
+            KafkaSettings(broker.bootstrap_servers),
+            [topics.describe(topics.REGISTRY_FACTS), topics.describe(topics.REGISTRY_HEARTBEAT)],
+        )
+        settings = public.settings(
+            verifier_source="topics", kafka_bootstrap_servers=broker.bootstrap_servers, operator=OPERATOR
+        )
+        async with running(build(settings, CLOCK)) as application:
+            early = await ask(application, compact)
+            assert early.verdict == verifier_pb2.VERDICT_NOT_DETERMINABLE
+            producer = aiokafka.AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+            async with producer:
+                for fact in public.world.chronicle.facts:
+                    value = events_pb2.RegistryFactRecorded(fact=fact).SerializeToString()
+                    await send(producer, topics.REGISTRY_FACTS, fact.subject, fact.subject_revision, value)
+                beat = events_pb2.RegistryHeartbeat(
+                    registry_revision=len(public.world.chronicle.facts), at=timestamp(CLOCK.now())
+                )
+                await send(producer, topics.REGISTRY_HEARTBEAT, topics.HEARTBEAT_KEY, 1, beat.SerializeToString())
+
+            async def known() -> bool:
+                return (await ask(application, compact)).verdict == verifier_pb2.VERDICT_VALID
+
+            await eventually(known)
+            answer = await ask(application, compact)
+            assert {check.name for check in answer.checks if check.outcome != 1} == set()
+
+            async def ready() -> bool:
+                return not await application.readiness()
+
+            await eventually(ready)
+
+
+async def send(producer: aiokafka.AIOKafkaProducer, topic: str, key: str, revision: int, value: bytes) -> None:
+    headers = headers_of(
+        event_id=uuid.uuid4(),
+        source="/registry",
+        type_="test",
+        time=CLOCK.now(),
+        key=key,
+        revision=revision,
+        traceparent=None,
+    )
+    await producer.send_and_wait(topic, value, key=key.encode(), headers=headers)
+
+
+async def test_the_page_needs_no_script_and_shows_what_was_found(public: Public) -> None:
+    compact = public.world.issue()
+    async with verifying(public.settings()) as application, aiohttp.ClientSession() as session:
+        base = f"http://{application.http_address}/"
+        async with session.get(base) as response:
+            assert response.status == 200
+            form = await response.text()
+        assert '<form method="post"' in form
+        assert "<script" not in form
+        async with session.post(base, data={"credential": compact}) as response:
+            shown = await response.text()
+            assert response.headers["Cache-Control"] == "no-store"
+            assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+        assert 'class="verdict valid"' in shown
+        assert "log inclusion" in shown
+        assert "Kari" not in shown
+        async with session.post(base, data={"credential": "<script>alert(1)</script>"}) as response:
+            assert response.status == 200
+            shown = await response.text()
+        assert 'class="verdict invalid"' in shown
+        assert "<script" not in shown
+
+
+async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Public) -> None:
+    async with verifying(public.settings()) as application, aiohttp.ClientSession() as session:
+        url = f"http://{application.http_address}/v1/verify"
+        for body in ("", "{", "[]", '{"credential":""}', '{"credential":7}', json.dumps({"credential": "a" * 300_000})):
+            async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
+                assert response.status == 400, body[:20]
+                assert response.content_type == "application/problem+json"
+                assert (await response.json())["reason"] == "BAD_FIELD"
+        async with session.post(
+            url, data="x" * (MAX_BODY + 1), headers={"Content-Type": "application/json"}
+        ) as response:
+            assert response.status == 413
+            assert (await response.json())["reason"] == "BODY_TOO_LARGE"
+        async with session.post(url, json={"credential": "no credential"}) as response:
+            assert response.status == 200
+            assert (await response.json())["verdict"] == "invalid"
+        async with session.get(f"http://{application.http_address}/openapi.json") as response:
+            described = await response.json()
+        assert described["paths"]["/v1/verify"]["post"]["operationId"] == "verify"
+
+
+async def test_a_pin_of_another_key_leaves_it_not_ready(public: Public) -> None:
+    compact = public.world.issue()
+    async with running(build(public.settings(registry_key="A" * 43), CLOCK)) as application:
+        await asyncio.sleep(0.3)
+        assert "registry" in await application.readiness()
+        assert (await ask(application, compact)).verdict == verifier_pb2.VERDICT_NOT_DETERMINABLE
+
+
+# --- The command ---
+
+
+async def check(public: Public, credential: str, *changes: str, file: Path | None = None) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.verifier", "check"),
+        *(changes or public.arguments()),
+        str(file or "-"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if not name.startswith("VITNE_")},
+    )
+    output, errors = await process.communicate(credential.encode())
+    return process.returncode or 0, output.decode(), errors.decode()
+
+
+async def test_the_command_says_it_in_one_line_and_then_check_by_check(public: Public, tmp_path: Path) -> None:
+    compact = public.world.issue()
+    code, output, errors = await check(public, compact)
+    assert (code, errors) == (0, "")
+    first, *rest = output.splitlines()
+    assert first.startswith("Valid: “Klimaregnskaber”, issued by Provider on ")
+    assert any(line.split()[:2] == ["passed", "log_inclusion:"] for line in rest)
+    file = tmp_path / "credential.txt"
+    file.write_text(compact.replace(".", ".A", 1))
+    code, output, _ = await check(public, "", file=file)
+    assert code == 1
+    assert output.startswith("Invalid: ")
+
+
+async def test_the_command_says_not_determinable_where_it_can_reach_nothing(public: Public) -> None:
+    public.world.publisher.failure = Unavailable("DOWN", "down")
+    code, output, _ = await check(public, public.world.issue())
+    assert code == 1
+    assert output.startswith("Not determinable: ")
+    nowhere = ["--trust-list", "http://127.0.0.1:1/v1/trust-list", "--registry-key", TRUST_KEY.key_id]
+    code, output, errors = await check(public, public.world.issue(), *nowhere, "--ledger", "127.0.0.1:1")
+    assert code == 1
+    assert output.startswith("Not determinable: ")
+    assert "FETCH_FAILED" in errors
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--trust-list", "http://192.0.2.1/v1/trust-list", "--registry-key", "x", "--ledger", "127.0.0.1:1"],
+        ["--trust-list", "nowhere", "--registry-key", "x", "--ledger", "127.0.0.1:1"],
+        [
+            *("--trust-list", "https://registry.example/list", "--registry-key", "x", "--ledger", "127.0.0.1:1"),
+            *("--allow", "everything"),
+        ],
+        ["--ledger", "127.0.0.1:1"],
+    ],
+)
+async def test_wrong_usage_is_told_apart(public: Public, change: list[str]) -> None:
+    code, output, errors = await check(public, "x", *change)
+    assert (code, output) == (2, "")
+    assert errors
