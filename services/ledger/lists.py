@@ -38,7 +38,7 @@ LOG_EVERY: Final = timedelta(minutes=1)
 RESIGN_AFTER: Final = 1 / 3
 #: How long a lease waits for the list that it opened; some 10 ms are needed.
 PATIENCE_SECONDS: Final = 5.0
-#: How long to wait after the database failed.
+#: How long to wait after the database or the key custody failed.
 RETRY_SECONDS: Final = 0.5
 
 _log = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ class ListPublisher:
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish what is due until cancelled; a database that fails is tried again, without end."""
+        """Publish what is due until cancelled; a database or key custody that fails is tried again, without end."""
         while True:
             try:
                 self._wake.clear()
@@ -178,7 +178,7 @@ class ListPublisher:
                     await self._clock.sleep(self._interval)  # what changes meanwhile shares the next version
                 else:
                     await self._pause()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable) as error:
                 _log.warning("publishing failed, trying again: %s", type(error).__name__)
                 await self._clock.sleep(RETRY_SECONDS)
 

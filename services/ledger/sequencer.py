@@ -20,7 +20,7 @@ import asyncpg
 
 from services.ledger.log_store import read_tiles
 from vitne.clock import Clock
-from vitne.errors import Aborted, DataLoss, FailedPrecondition
+from vitne.errors import Aborted, DataLoss, FailedPrecondition, Unavailable
 from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
 from vitne.merkle.tiles import TileWriter, tiles_at
@@ -31,6 +31,8 @@ MAX_BATCH: Final = 8192
 STANDBY_SECONDS: Final = 0.25
 #: How long to wait after the database failed.
 RETRY_SECONDS: Final = 0.5
+#: How long to wait after something that only an operator can mend.
+STANDSTILL_SECONDS: Final = 2.0
 #: Key of the advisory lock, any number that nothing else in the ledger's database locks.
 _LOCK: Final = 0x7669_746E_6C6F_6701
 
@@ -74,6 +76,10 @@ class Sequencer:
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 _log.warning("sequencing failed, trying again: %s", type(error).__name__)
                 await self._clock.sleep(RETRY_SECONDS)
+            except (DataLoss, Unavailable) as error:
+                # The log stands still until an operator has helped. Statuses and lists, on which more depends, go on.
+                _log.error("the log stands still: %s", error)
+                await self._clock.sleep(STANDSTILL_SECONDS)
 
     async def claim(self) -> None:
         """Become the log's writer: the next epoch. Signs the checkpoint anew, so that a new key shows at once.

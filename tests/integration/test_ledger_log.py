@@ -241,6 +241,28 @@ async def test_damaged_storage_stops_the_log_before_it_signs_a_contradiction(led
     assert await ledger.checkpoint() == before
 
 
+async def test_a_log_that_stands_still_goes_on_once_it_is_mended(
+    database_dsn: str, pool: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer_module, "STANDSTILL_SECONDS", 0.05)
+    ledger = await make_ledger(database_dsn, pool, SystemClock(), tmp_path)
+    running = asyncio.create_task(ledger.sequencer().run())
+    try:
+        await queue(ledger, issued(0, 10))
+        await eventually(lambda: pool.fetchval("SELECT size = 10 FROM log"))
+        await pool.execute("UPDATE tile SET hashes = set_byte(hashes, 5, get_byte(hashes, 5) # 1)")
+        await queue(ledger, issued(10, 1))
+        await asyncio.sleep(0.2)
+        assert not running.done()
+        assert (await ledger.checkpoint()).size == 10
+        await pool.execute("UPDATE tile SET hashes = set_byte(hashes, 5, get_byte(hashes, 5) # 1)")
+        await eventually(lambda: pool.fetchval("SELECT size = 11 FROM log"))
+        await check_log(ledger, issued(0, 11))
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_new_key_signs_the_checkpoint_at_once_and_another_origin_is_refused(
     ledger: Ledger, tmp_path: Path
 ) -> None:
