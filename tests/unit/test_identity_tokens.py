@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -56,6 +57,7 @@ class FakeIssuer:
         self.keys: list[dict[str, Any]] = []
         self.requests = 0
         self.down = False
+        self.hanging: asyncio.Event | None = None
         self.claimed_issuer = ""
         app = web.Application()
         app.router.add_get("/.well-known/{document}", self.metadata)
@@ -74,6 +76,8 @@ class FakeIssuer:
     async def metadata(self, request: web.Request) -> web.Response:
         if self.down:
             return web.Response(status=503)
+        if self.hanging is not None:
+            await self.hanging.wait()
         return web.json_response({"issuer": self.claimed_issuer or self.url, "jwks_uri": f"{self.url}/jwks"})
 
     async def jwks(self, request: web.Request) -> web.Response:
@@ -334,6 +338,34 @@ async def test_an_issuer_that_is_away_is_no_refusal_and_known_keys_go_on(
     clock.advance(timedelta(hours=2))
     with pytest.raises(Unavailable, match="IDENTITY_ISSUER_UNREACHABLE"):
         await verifier.verify(mint.token())
+
+
+async def test_an_issuer_that_hangs_delays_one_call_and_no_others(
+    verifier: TokenVerifier, mint: Mint, issuer: FakeIssuer, clock: ManualClock
+) -> None:
+    await verifier.verify(mint.token())
+    clock.advance(timedelta(hours=2))
+    issuer.hanging = asyncio.Event()
+    first = asyncio.create_task(verifier.verify(mint.token(jti="first")))
+    await asyncio.sleep(0.05)
+    for number in range(3):
+        async with asyncio.timeout(1):
+            await verifier.verify(mint.token(jti=f"other-{number}"))
+    assert not first.done()
+    issuer.hanging.set()
+    assert (await first).organisation == OSLO
+
+
+async def test_a_new_key_is_found_by_all_who_need_it_at_once(
+    verifier: TokenVerifier, mint: Mint, issuer: FakeIssuer, clock: ManualClock
+) -> None:
+    await verifier.verify(mint.token())
+    clock.advance(timedelta(seconds=11))
+    issuer.publish("new", FOREIGN)
+    tokens = [mint.token(FOREIGN, {"kid": "new"}, jti=str(number)) for number in range(5)]
+    callers = await asyncio.gather(*(verifier.verify(token) for token in tokens))
+    assert {caller.organisation for caller in callers} == {OSLO}
+    assert issuer.requests == 2
 
 
 async def test_metadata_of_another_issuer_is_not_believed(

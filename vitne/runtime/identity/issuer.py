@@ -37,6 +37,8 @@ KEEP_AT_MOST: Final = 24 * 3600.0
 REFRESH_AT_MOST_EVERY: Final = 10.0
 #: Seconds between two tries when the issuer doesn't answer.
 RETRY_AFTER: Final = 1.0
+#: The same while keys that were read before may still be used.
+OUTAGE_RETRY_AFTER: Final = 30.0
 #: Seconds that the issuer has to answer.
 FETCH_TIMEOUT: Final = 5.0
 #: Bytes of a metadata document or key set, at most.
@@ -90,7 +92,7 @@ class Issuer:
         Raises:
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
         """
-        await self._refresh(older_than=REFRESH_AFTER)
+        await self._refresh(older_than=REFRESH_AFTER, patient=False)
         url = self._metadata.get(name)
         if not isinstance(url, str) or not self._may_fetch(url):
             raise _unreachable(self.url, f"its metadata has no usable {name}")
@@ -103,9 +105,9 @@ class Issuer:
             Unauthenticated: ``TOKEN_UNKNOWN_KEY`` when it has no such key, also after asking again.
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE`` when its keys were never read, or too long ago.
         """
-        await self._refresh(older_than=REFRESH_AFTER)
+        await self._refresh(older_than=REFRESH_AFTER, patient=False)
         if key_id not in self._keys:
-            await self._refresh(older_than=REFRESH_AT_MOST_EVERY)
+            await self._refresh(older_than=REFRESH_AT_MOST_EVERY, patient=True)
         key = self._keys.get(key_id)
         if key is None or not isinstance(key, ALGORITHMS[algorithm]):
             raise Unauthenticated(
@@ -115,22 +117,31 @@ class Issuer:
             )
         return key
 
-    async def _refresh(self, *, older_than: float) -> None:
+    async def _refresh(self, *, older_than: float, patient: bool) -> None:
+        """Read anew what is older than that.
+
+        While what was read before may still be used, an issuer that hangs delays one
+        call in :data:`OUTAGE_RETRY_AFTER` and no others, unless they are ``patient``:
+        they need what is new.
+        """
         if self._age(self._read_at) < older_than:
+            return
+        usable = self._age(self._read_at) < KEEP_AT_MOST
+        if usable and not patient and (self._lock.locked() or self._age(self._tried_at) < OUTAGE_RETRY_AFTER):
             return
         async with self._lock:
             if self._age(self._read_at) < older_than:
                 return  # somebody else read it while this call waited
+            failure = "asked a moment ago"
             if self._age(self._tried_at) >= RETRY_AFTER:
-                self._tried_at = self._clock.monotonic()
                 try:
                     await self._read()
                 except (aiohttp.ClientError, OSError, TimeoutError, ValueError, JoseError) as error:
-                    failure = f"{type(error).__name__}"
+                    failure = type(error).__name__
                 else:
                     return
-            else:
-                failure = "asked a moment ago"
+                finally:
+                    self._tried_at = self._clock.monotonic()
             if self._age(self._read_at) >= KEEP_AT_MOST:
                 raise _unreachable(self.url, failure)
 
