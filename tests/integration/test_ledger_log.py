@@ -96,16 +96,17 @@ async def test_old_sizes_can_be_proved_and_trees_extend_each_other(ledger: Ledge
         await queue(ledger, leaves[first : first + 150])
         await sequencer.integrate()
         checkpoints.append(await ledger.checkpoint())
-    for later in checkpoints:
-        for earlier in checkpoints[: checkpoints.index(later) + 1]:
+    for number, later in enumerate(checkpoints[1:], start=1):  # a size of 0 asks for the newest
+        for earlier in checkpoints[: number + 1]:
             proof = await ledger.store.prove_consistency(earlier.size, later.size)
+            assert (proof.to_size, proof.checkpoint) == (later.size, "")
             verify_consistency(
                 from_size=earlier.size,
-                to_size=proof.to_size or later.size,
+                to_size=later.size,
                 from_root=earlier.root,
                 to_root=later.root,
                 path=proof.path,
-            ) if later.size else None
+            )
     middle = checkpoints[2]
     hashes = await integrated(ledger)
     old = await ledger.store.prove_inclusion(hashes[7], middle.size)
