@@ -106,7 +106,7 @@ class Verifier:
         reference = presentation.credential.status
         found, proof = await asyncio.gather(
             _attempt(self._statuses.status_list(reference.list)),
-            _attempt(self._log.inclusion(leaf_of(presentation).leaf_hash())),
+            _attempt(self._log.inclusion(leaf_of(presentation))),
         )
         keys = self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, now)
         return [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.credential_samples import (
     ENTROPY,
@@ -224,6 +225,23 @@ def test_decision_bytes_must_be_canonical() -> None:
     spaced = json.dumps(sample_decision(sample_achievement())).encode()
     with pytest.raises(InvalidArgument, match="BAD_DECISION"):
         DecisionReference.parse(spaced)
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1),
+    st.text(st.characters(codec="utf-8"), min_size=1),
+    st.integers(1, 2**53 - 1),
+)
+def test_a_decision_of_any_texts_and_numbers_is_canonical(rule: str, provider: str, revision: int) -> None:
+    record = sample_decision(sample_achievement()) | {
+        "rule": rule,
+        "provider": provider,
+        "registry_revision": revision,
+    }
+    read = DecisionReference.parse(record)
+    assert read.record == canonical_bytes(record)
+    assert read.digest == digest_text(canonical_bytes(record))
+    assert DecisionReference.parse(read.record) == read
 
 
 # --- Mandatory elements ---

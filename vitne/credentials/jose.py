@@ -114,7 +114,8 @@ def strict_json(data: bytes | str, *, field: str = "") -> Any:
         value = _STRICT.decode(text)
         if "\\u" in text:
             msgspec.json.decode(text)  # refuses lone surrogates, which Python's reader lets through
-        _check_depth(value, MAX_JSON_DEPTH)
+        if text.count("{") + text.count("[") > MAX_JSON_DEPTH:
+            _check_depth(value, MAX_JSON_DEPTH)
     except (ValueError, RecursionError) as error:
         raise _bad(
             "BAD_JSON",

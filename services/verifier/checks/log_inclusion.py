@@ -29,9 +29,9 @@ from vitne_api.ledger.v1 import ledger_pb2
 GRACE: Final = timedelta(minutes=1)
 
 
-def leaf_of(presentation: Presentation) -> Issued:
-    """The leaf that the log has of an issuance; whatever is disclosed, it is the same."""
-    return Issued(from_b64url(sd_jwt_digest(presentation.sd_jwt.issuer_signed)))
+def leaf_of(presentation: Presentation) -> bytes:
+    """The leaf hash by which the log knows an issuance; whatever is disclosed, it is the same."""
+    return Issued(from_b64url(sd_jwt_digest(presentation.sd_jwt.issuer_signed))).leaf_hash()
 
 
 def check_log_inclusion(
@@ -44,7 +44,7 @@ def check_log_inclusion(
 ) -> Check:
     """Verify the proof against the signed checkpoint that came with it."""
     leaf = leaf_of(presentation)
-    evidence = f"leaf {leaf.leaf_hash().hex()}"
+    evidence = f"leaf {leaf.hex()}"
     if isinstance(found, NotFound):
         return _absent(presentation.credential.issued_at, now, evidence, compromised=compromised)
     if isinstance(found, VitneError):
@@ -54,7 +54,7 @@ def check_log_inclusion(
         if checkpoint.size != found.tree_size:
             raise InvalidArgument("BAD_INCLUSION_PROOF", "the proof is for another tree than the checkpoint's")
         verify_inclusion(
-            leaf=leaf.leaf_hash(),
+            leaf=leaf,
             index=found.leaf_index,
             size=checkpoint.size,
             path=list(found.path),
