@@ -434,6 +434,22 @@ async def test_a_record_without_our_headers_is_parked_and_never_handled(road: Ro
     assert road.handled == [("a", 1)]
 
 
+async def test_what_follows_a_record_without_headers_waits_until_an_operator_drops_it(road: Road) -> None:
+    async with aiokafka.AIOKafkaProducer(
+        bootstrap_servers=road.settings.bootstrap_servers, enable_idempotence=False
+    ) as producer:
+        await producer.send_and_wait(road.topic, b"junk", b"a")
+    await publish(road, ("a", 1), ("b", 1))
+    async with running(road.consumer().run()):
+        await road.until_effects("b", [1])
+        await eventually(lambda: waiting(road), lambda found: found == [("a", None, "failed"), ("a", 1, "waiting")])
+        (letter,) = await dead_letters(road)
+        async with road.pool.acquire() as conn, conn.transaction():
+            await parked.drop(conn, "test", letter.topic, letter.partition, letter.offset)
+        await road.until_effects("a", [1])
+        assert (letter.reason, await waiting(road)) == ("BAD_HEADERS", [])
+
+
 async def test_a_failure_that_mends_itself_is_tried_again_and_nothing_is_skipped(road: Road) -> None:
     failures = 0
 
@@ -530,18 +546,25 @@ async def test_a_cluster_that_lost_everything_is_filled_again_and_nothing_happen
     assert len(road.handled) == 11
 
 
-async def test_a_consumer_notices_a_cluster_that_lost_its_records(road: Road, tmp_path: Path) -> None:
+@pytest.mark.parametrize("operator_acts", [False, True])
+async def test_a_running_consumer_notices_a_cluster_that_lost_its_records(
+    road: Road, tmp_path: Path, operator_acts: bool
+) -> None:
     await road.tell(*["a"] * 20)
-    async with EmbeddedBroker(tmp_path / "broker") as broker:
+    async with EmbeddedBroker(tmp_path) as broker:
         await broker.create_topics([TopicSpec(road.topic, 1)])
         road.settings = broker.settings()
         async with running(road.consumer().run()):
             async with running(road.relay().run()):
                 await road.until_effects("a", range(1, 21))
+                await road.until_published()
             broker.kill()
-            again = EmbeddedBroker(tmp_path / "broker", port=broker.port)
-            async with again:
+            if operator_acts:
+                async with road.pool.acquire() as conn:
+                    await start_over(conn)
+            async with EmbeddedBroker(tmp_path, port=broker.port) as again:
                 await again.create_topics([TopicSpec(road.topic, 1)])
                 await publish(road, ("a", 20), ("a", 21), ("b", 1))
                 await road.until_effects("a", range(1, 22))
                 await road.until_effects("b", [1])
+    assert len(road.handled) == 22

@@ -74,4 +74,6 @@ def test_a_topic_that_forgets_may_begin_anywhere_but_never_goes_back() -> None:
     assert place(Order.RISING, 0, 4711) is Place.NEXT
     assert place(Order.RISING, 4711, 4720) is Place.NEXT
     assert place(Order.RISING, 4720, 4711) is Place.SEEN
+    assert place(Order.RISING, 4720, 4720) is Place.SEEN
+    assert place(Order.GAPLESS, 3, 3) is Place.SEEN
     assert place(Order.NONE, 4720, 1) is Place.NEXT

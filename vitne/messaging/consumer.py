@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -136,7 +136,10 @@ class Consumer:
         self._options = options or ConsumerOptions()
         self._new_id = UuidFactory(clock)
         self._shelf = Shelf(name)
+        #: Where this instance is; what the database says decides.
         self._positions: dict[Partition, int] = {}
+        #: Partitions of which it must ask the database anew.
+        self._lost: set[Partition] = set()
         self._next_sweep = 0.0
 
     async def run(self) -> None:
@@ -144,6 +147,7 @@ class Consumer:
         backoff = Backoff(self._clock)
         while True:
             self._positions.clear()
+            self._lost.clear()
             client = self._kafka.consumer(self._settings, self.topics, self.name if self._settings.groups else None)
             try:
                 await client.start()
@@ -158,16 +162,15 @@ class Consumer:
         options = self._options
         while True:
             fetched = await client.getmany(timeout_ms=int(options.poll_seconds * 1000), max_records=options.batch)
-            going = await asyncio.gather(
+            work = [
                 *(
-                    self._guarded(client, partition, self._take_fetched(client, partition, records))
+                    (partition, self._take_fetched(client, partition, records))
                     for partition, records in fetched.items()
-                )
-            )
-            going += [
-                await self._guarded(client, partition, self._restart(client, partition))
-                for partition in self._cut_partitions(client)
+                ),
+                *((partition, self._find(client, partition)) for partition in self._lost if partition not in fetched),
+                *((partition, self._restart(client, partition)) for partition in self._cut(client, fetched)),
             ]
+            going = await asyncio.gather(*(self._guarded(client, partition, each) for partition, each in work))
             if self._clock.monotonic() >= self._next_sweep:
                 going += await self._sweep(client)
             if all(going):
@@ -182,8 +185,7 @@ class Consumer:
                 return True
         except _OffsetMoved:
             _LOG.info("consumer %s: another instance moved %s", self.name, partition)
-            _seek(client, partition, self._positions.pop(partition))
-            return False
+            self._lost.add(partition)
         except _DATABASE_ERRORS as error:
             _LOG.warning("consumer %s lost its database, and tries again: %s", self.name, type(error).__name__)
             _LOG.debug("what it was", exc_info=error)
@@ -194,18 +196,23 @@ class Consumer:
     # Offsets
 
     async def _take_fetched(self, client: ConsumerClient, partition: Partition, records: Sequence[Record]) -> bool:
-        """Handle what was fetched from a partition; when it is new here, first go to where the database says."""
-        if partition not in self._positions:
-            _seek(client, partition, records[0].offset)  # They must come again when the next line fails.
-            self._positions[partition] = await self._own_offset(partition)
-            _seek(client, partition, self._positions[partition])
-            return True
+        """Handle what was fetched from a partition, unless this consumer is elsewhere in it."""
+        if partition in self._lost or partition not in self._positions:
+            return await self._find(client, partition)
         position = self._positions[partition]
         due = [record for record in records if record.offset >= position]
         if not due:  # The partition was taken away and given back: the client started at its beginning.
             _seek(client, partition, position)
             return True
         return await self._take(partition, due)
+
+    async def _find(self, client: ConsumerClient, partition: Partition) -> bool:
+        """Go to where the database says; whatever was fetched will be fetched again."""
+        self._lost.add(partition)
+        self._positions[partition] = await self._own_offset(partition)
+        self._lost.remove(partition)
+        _seek(client, partition, self._positions[partition])
+        return True
 
     async def _own_offset(self, partition: Partition) -> int:
         """Where this consumer is in a partition; at the beginning when it never was there."""
@@ -242,10 +249,10 @@ class Consumer:
         if not moved:
             raise _OffsetMoved
 
-    def _cut_partitions(self, client: ConsumerClient) -> list[Partition]:
+    def _cut(self, client: ConsumerClient, fetched: Container[Partition]) -> list[Partition]:
         """Partitions that end before this consumer's offset: the cluster lost records."""
-        assigned = set(client.assignment())
-        ends = {partition: client.highwater(partition) for partition in self._positions if partition in assigned}
+        idle = set(client.assignment()) & self._positions.keys() - self._lost
+        ends = {partition: client.highwater(partition) for partition in idle if partition not in fetched}
         return [partition for partition, end in ends.items() if end is not None and end < self._positions[partition]]
 
     async def _restart(self, client: ConsumerClient, partition: Partition) -> bool:
@@ -285,7 +292,8 @@ class Consumer:
         position = reached = self._positions[partition]
         done = True
         async with self._pool.acquire() as conn, conn.transaction():
-            batch = await self._open(conn, partition, {key_text(record.key) for record in records})
+            await self._hold(conn, partition)
+            batch = await self._know(conn, partition.topic, {key_text(record.key) for record in records})
             for record in records:
                 done = await self._take_record(conn, batch, record, alone=alone)
                 if not done:
@@ -407,16 +415,17 @@ class Consumer:
         except _DATABASE_ERRORS:
             return [False]
         parked_at = {(row["topic"], row["partition"]) for row in rows}
-        ours = [each for each in self._positions if (each.topic, each.partition) in parked_at]
+        ours = [each for each in self._positions.keys() - self._lost if (each.topic, each.partition) in parked_at]
         return [await self._guarded(client, partition, self._sweep_partition(partition)) for partition in ours]
 
     async def _sweep_partition(self, partition: Partition) -> bool:
         while True:
             progress, done = False, True
             async with self._pool.acquire() as conn, conn.transaction():
-                first = await self._shelf.due(conn, partition.topic, partition.partition, self._options.batch)
-                batch = await self._open(conn, partition, {parked.text_key for parked in first})
-                for parked in first:
+                await self._hold(conn, partition)
+                due = await self._shelf.due(conn, partition.topic, partition.partition, self._options.batch)
+                batch = await self._know(conn, partition.topic, {parked.text_key for parked in due})
+                for parked in due:
                     done = await self._retry(conn, batch, parked)
                     if not done:
                         break
@@ -426,12 +435,13 @@ class Consumer:
                 return done
 
     async def _retry(self, conn: asyncpg.Connection, batch: _Batch, parked: Parked) -> bool:
+        """Handle a parked message, whose revision is the next or was seen; False when it must be tried again."""
         try:
             message = parse(parked)
         except DataLoss as error:
             await self._fail(conn, batch, parked, None, error)
             return True
-        if place(order_of(message.topic), batch.seen.get(message.key, 0), message.revision) is Place.NEXT:
+        if place(order_of(message.topic), batch.seen.get(message.key, 0), message.revision) is not Place.SEEN:
             if not await self._apply(conn, batch, parked, message, alone=True):
                 return False
             if message.key in batch.failed:
@@ -441,8 +451,8 @@ class Consumer:
 
     # Helpers
 
-    async def _open(self, conn: asyncpg.Connection, partition: Partition, keys: set[str]) -> _Batch:
-        """Take the partition for this transaction, and learn what is known of the keys."""
+    async def _hold(self, conn: asyncpg.Connection, partition: Partition) -> None:
+        """Keep other instances, and operators, off the partition until the transaction ends."""
         offset = await conn.fetchval(
             "SELECT next_offset FROM consumer_offset WHERE consumer = $1 AND topic = $2 AND partition = $3 FOR UPDATE",
             self.name,
@@ -451,13 +461,16 @@ class Consumer:
         )
         if offset != self._positions[partition]:
             raise _OffsetMoved
+
+    async def _know(self, conn: asyncpg.Connection, topic: str, keys: set[str]) -> _Batch:
+        """What the database says about keys."""
         rows = await conn.fetch(
             "SELECT key, revision FROM consumer_seen WHERE consumer = $1 AND topic = $2 AND key = ANY ($3)",
             self.name,
-            partition.topic,
+            topic,
             list(keys),
         )
-        states = await self._shelf.states(conn, partition.topic, list(keys))
+        states = await self._shelf.states(conn, topic, list(keys))
         return _Batch(
             seen={row["key"]: row["revision"] for row in rows},
             failed={key for key, failed in states.items() if failed},
