@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from vitne.accreditation import Projection, timestamp
+from vitne.credentials.jose import LocalSigner
 from vitne.frameworks import Frameworks, Standing
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -22,6 +26,7 @@ COLLEGE = "0192:917641404"
 PRIVATE = "0192:313000028"
 UNACCREDITED = "0192:313000036"
 UCL = "0184:30859480"
+OPERATOR = "0192:313000044"
 KIND_OF = {
     UIO: "no.university",
     UIB: "no.university",
@@ -153,3 +158,19 @@ class Chronicle:
         for fact in self.facts:
             projection.fold(fact)
         return projection
+
+
+OPERATOR_KEY = LocalSigner(ec.derive_private_key(4, ec.SECP256R1()))
+
+
+def operator_key_fact(chronicle: Chronicle) -> facts_pb2.Fact:
+    """The operator's key for the trust list."""
+    key = facts_pb2.Key(
+        id=OPERATOR_KEY.key_id,
+        revision=1,
+        owner=OPERATOR,
+        use=facts_pb2.KEY_USE_TRUST_LIST,
+        public_jwk=json.dumps(OPERATOR_KEY.public_jwk),
+        valid_from=timestamp(T0),
+    )
+    return chronicle.record(OPERATOR, key=key)
