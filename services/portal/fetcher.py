@@ -97,7 +97,7 @@ class Fetcher:
             await self._postpone(wanted)
             return True
         answers = {one.handle: one for one in answer.credentials}
-        await self._store.keep(
+        failed = await self._store.keep(
             [
                 Fetched(one, credential.artefact, STATUS.get(credential.status, UNKNOWN))
                 for one in wanted
@@ -106,8 +106,8 @@ class Fetcher:
             [one for one in wanted if one.handle in answers and _credential(answers[one.handle]) is None],
             self._clock.now(),
         )
-        if missing := [one for one in wanted if one.handle not in answers]:
-            await self._postpone(missing)
+        if failed := [*failed, *(one for one in wanted if one.handle not in answers)]:
+            await self._postpone(failed)
         return True
 
     async def _postpone(self, wanted: Sequence[Wanted]) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from services.portal.sealing import PortalKeys
+from services.portal.sealing import DataKey, PortalKeys
 from vitne.canonical import sha256
+from vitne.errors import DataLoss
 
 #: Seconds for which a fetcher has what it claimed: longer than a call may take. Whoever
 #: dies with a claim delays it by so much.
 CLAIM_SECONDS: Final = 15.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +141,13 @@ class Store:
         )
         return [Wanted(**row) for row in rows]
 
-    async def keep(self, fetched: Sequence[Fetched], gone: Sequence[Wanted], now: datetime) -> None:
-        """Store what was answered and forget what is gone; what a newer notice told of stays due."""
+    async def keep(self, fetched: Sequence[Fetched], gone: Sequence[Wanted], now: datetime) -> list[Wanted]:
+        """Store what was answered and forget what is gone; what a newer notice told of stays due.
+
+        Returns:
+            What could not be stored, since its learner's key does not open: an operator has
+            to look, and other learners must not wait for that.
+        """
         async with self._pool.acquire() as conn, conn.transaction():
             wrapped = dict(
                 await conn.fetch(
@@ -146,7 +155,14 @@ class Store:
                     sorted({one.wanted.pseudonym for one in fetched}),
                 )
             )
-            keys = {pseudonym: self._keys.data_key(key, pseudonym) for pseudonym, key in wrapped.items()}
+            keys: dict[str, DataKey] = {}
+            broken: set[str] = set()
+            for pseudonym, key in wrapped.items():
+                try:
+                    keys[pseudonym] = self._keys.data_key(key, pseudonym)
+                except DataLoss as error:
+                    _log.error("a subscriber's key does not open", extra={"reason": error.reason})
+                    broken.add(pseudonym)
             # In one order everywhere, so that two transactions never wait for each other crosswise.
             held = sorted(
                 (one for one in fetched if one.wanted.pseudonym in keys), key=lambda fetched: fetched.wanted.handle
@@ -181,6 +197,7 @@ class Store:
                     [one.notices for one in gone],
                 )
                 await self.forget(conn, [row["handle"] for row in still])
+        return [one.wanted for one in fetched if one.wanted.pseudonym in broken]
 
     async def postpone(self, failed: Mapping[Wanted, datetime]) -> None:
         """Try again at these times; what a newer notice told of in the meantime stays due."""

@@ -199,7 +199,8 @@ class World:
             "VITNE_PUBLIC_URL": self.url,
             "VITNE_HUB": str(HUB),
         }
-        await self._spawn("identity", "vitne.dev.identity", "--config", str(config), "--listen", self.identity_url[7:])
+        self._identity_config = config
+        await self.start_identity()
         await self._spawn("migrate", "services.portal", "migrate")
         assert await self._processes.pop("migrate").wait() == 0
         await self.start_portal()
@@ -218,6 +219,10 @@ class World:
             self._processes[name] = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", module, *arguments, env=self._environment, stdout=log, stderr=log
             )
+
+    async def start_identity(self) -> None:
+        listen = self.identity_url.removeprefix("http://")
+        await self._spawn("identity", "vitne.dev.identity", "--config", str(self._identity_config), "--listen", listen)
 
     async def start_portal(self) -> None:
         await self._spawn("portal", "services.portal", "serve")
@@ -239,7 +244,11 @@ class World:
 
     async def stop_portal(self) -> int:
         """SIGTERM; answers the exit code."""
-        process = self._processes.pop("portal")
+        return await self.stop("portal")
+
+    async def stop(self, name: str) -> int:
+        """The same for any process."""
+        process = self._processes.pop(name)
         process.terminate()
         return await process.wait()
 

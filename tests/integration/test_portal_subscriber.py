@@ -240,6 +240,50 @@ async def test_a_notice_that_makes_no_sense_goes_to_the_dead_and_stops_nobody_el
     await until(parked)
 
 
+async def test_a_learner_s_broken_key_stops_nobody_else(world: World, browser: Browser) -> None:
+    broken, other = world.learners[9], world.learners[10]
+    await registered(browser, other)
+    before = len(await browser.shown())
+    pseudonym = "B" * 42 + "A"
+    await world.rows("INSERT INTO subscriber (pseudonym, wrapped_key, created_at) VALUES ($1, 'x', now())", pseudonym)
+    await world.rows(
+        "INSERT INTO credential (handle, pseudonym, kind, provider, fetch_at) VALUES ($1, $2, 'k', 'p', now())",
+        world.make(broken),
+        pseudonym,
+    )
+    await world.issue(other)
+    await shows(browser, before + 1)
+
+    async def postponed() -> bool:
+        rows = await world.rows("SELECT attempts FROM credential WHERE pseudonym = $1", pseudonym)
+        return bool(rows[0]["attempts"] > 0)
+
+    await until(postponed)
+
+
+async def test_the_identity_issuer_may_be_away_too(world: World, browser: Browser) -> None:
+    pid = world.learners[5]
+    await registered(browser, pid)
+    before = len(await browser.shown())
+    await world.stop("identity")
+    try:
+        # A portal that has just started has no token, and can't get one.
+        assert await world.stop_portal() == 0
+        await world.start_portal()
+        await world.issue(pid)
+
+        async def known() -> bool:
+            return len(await browser.shown()) == before + 1
+
+        await until(known)
+        assert {one["state"] for one in await browser.shown()} >= {"fetching"}
+        async with browser.session.get(f"{world.url}/login") as response:
+            assert response.status == 503
+    finally:
+        await world.start_identity()
+    await shows(browser, before + 1)
+
+
 async def test_nothing_of_a_learner_s_is_kept_or_told_in_clear(world: World, browser: Browser) -> None:
     pid = world.learners[11]
     await registered(browser, pid)
