@@ -80,8 +80,13 @@ class StatusLists:
         task = self._fetching.get(uri)
         if task is None:
             task = self._fetching[uri] = asyncio.create_task(self._fetch(uri))
-            task.add_done_callback(lambda _: self._fetching.pop(uri, None))
+            task.add_done_callback(lambda done: self._forget(uri, done))
         return await asyncio.shield(task)
+
+    def _forget(self, uri: str, done: asyncio.Task[StatusList]) -> None:
+        self._fetching.pop(uri, None)
+        if not done.cancelled():
+            done.exception()  # whoever asked may have gone; then nobody else looks at it
 
     async def _fetch(self, uri: str) -> StatusList:
         asked = self._clock.now()

@@ -71,8 +71,10 @@ class Verifier:
         made = [structure]
         about = ""
         if presentation is not None:
-            about = summary(presentation)
             made += await self._look_at(presentation, now)
+            if any(check.name == names.SIGNATURE and check.outcome == names.PASSED for check in made):
+                # What nobody is known to have signed is not repeated in the line that everybody reads.
+                about = summary(presentation)
         checks = _in_order(made)
         verdict = verdict_of(checks)
         return Verification(verdict, headline(verdict, checks, about), checks, now, revision)
