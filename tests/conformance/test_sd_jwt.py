@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from jwcrypto.jwk import JWK  # type: ignore[import-untyped]  # the reference library takes its keys
+from jwcrypto.jwk import JWK
 from openvc.jwt_vc_issuer import jwt_vc_issuer_metadata_url
 from openvc.verify import VerificationPolicy, verify_credential
 from sd_jwt.common import SDObj
