@@ -1,7 +1,7 @@
-"""A certificate authority for one development cluster: the broker's certificate, and one for each client.
+"""A certificate authority for development: certificates of brokers, of services and of their clients.
 
-Everything is PEM, which Kafka reads as key and trust store (KIP-651) and every
-other client understands. A certificate and its key share one file.
+Everything is PEM, which Kafka reads as key and trust store (KIP-651) and everybody
+else understands. A certificate and its key share one file.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import ssl
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ from vitne.clock import Clock
 from vitne.dev.ports import LOOPBACK
 from vitne.errors import InvalidArgument
 
+#: Common name of the authority.
+AUTHORITY_NAME: Final = "Vitne development authority"
 #: The authority lives as long as the folder.
 AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 #: Certificates are issued anew for each run.
@@ -79,12 +82,13 @@ class CertificateAuthority:
             )
         return self.folder / "issued" / f"{quote(principal, safe='')}.pem"
 
-    def issue(self, principal: str, *, server: bool = False) -> Path:
+    def issue(self, principal: str, *, server: bool = False, uris: Iterable[str] = ()) -> Path:
         """Issue a certificate with a new key; returns the file that holds both, in place of an earlier one.
 
         Args:
             principal: becomes the common name.
-            server: valid also as the broker's own, for 127.0.0.1 and localhost.
+            server: valid also for a server, at 127.0.0.1 and localhost.
+            uris: further names of the principal, such as ``spiffe://vitne.example/issuer``.
 
         Raises:
             InvalidArgument: ``BAD_PRINCIPAL``.
@@ -95,9 +99,11 @@ class CertificateAuthority:
         builder = self._builder(principal, key.public_key(), CERTIFICATE_LIFETIME).issuer_name(
             self._certificate.subject
         )
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
         if server:
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
-            names = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
+            names += [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
+        if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -126,9 +132,9 @@ class CertificateAuthority:
 
     def _make(self) -> bytes:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder("Vitne development Kafka authority", key.public_key(), AUTHORITY_LIFETIME)
+        builder = self._builder(AUTHORITY_NAME, key.public_key(), AUTHORITY_LIFETIME)
         certificate = (
-            builder.issuer_name(_name("Vitne development Kafka authority"))
+            builder.issuer_name(_name(AUTHORITY_NAME))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(authority=True), critical=True)
             .sign(key, hashes.SHA256())
