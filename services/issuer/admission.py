@@ -35,6 +35,7 @@ class Order:
         provider: the organisation that issues, from the caller's token.
         request_id: idempotency key of the call.
         item_id: the batch item's id; empty for a unary call.
+        path: of the issuance in the request, for errors.
         learner: who it is for, as the credential says it.
         known_as: what the learner is found by: a provider's own learner ids are scoped by the provider.
     """
@@ -42,6 +43,7 @@ class Order:
     provider: OrganisationId
     request_id: UUID
     item_id: str = field(repr=False)
+    path: str
     learner: LearnerId
     known_as: LearnerId
     given_name: str = field(repr=False)
@@ -140,6 +142,7 @@ def admit(
         provider=provider,
         request_id=request_id,
         item_id=item_id,
+        path=prefix,
         learner=identity,
         known_as=_scoped(identity, provider),
         given_name=learner.given_name,

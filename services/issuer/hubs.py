@@ -204,10 +204,7 @@ class Hubs:
         identity = await self._verify(id_token, client)
 
         async def work(connection: Any) -> issuer.RegisterLearnerResponse:
-            found = await self._learners.find_or_create(connection, [identity.learner])
-            learner = found.get(identity.learner)
-            if learner is None:
-                raise being_erased()
+            learner = await self._learners.find_or_create(connection, identity.learner)
             name = await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
             return issuer.RegisterLearnerResponse(pseudonym=name)
 

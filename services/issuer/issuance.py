@@ -9,11 +9,12 @@ completed by the same request when it is repeated, or in the background.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -35,7 +36,8 @@ from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.credentials import model, sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
-from vitne.errors import Aborted, AlreadyExists, NotFound, VitneError
+from vitne.errors import Aborted, AlreadyExists, NotFound, Unavailable, VitneError
+from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
 from vitne.runtime.database import GroupCommitter
 from vitne_api.credential.v1 import credential_pb2
@@ -159,16 +161,27 @@ class Road:
         is first to lock the row stores the signature, the others find it there.
         """
         completed, after = 0, None
+        failures: Counter[str] = Counter()
         while page := await store.pending(self._pool, self._clock.now() - ABANDONED_AFTER, after, _PAGE):
             keys = await self._keys.get({row.learner for row in page})
-            for row in page:
-                if key := keys.get(row.learner):
-                    try:
-                        await self._complete(Stored(row, Learner(row.learner, key)))
-                        completed += 1
-                    except VitneError as error:
-                        _log.warning("abandoned issuance %s: %s", row.id, error.reason)
+            outcomes = await asyncio.gather(
+                *(
+                    self._complete(Stored(row, Learner(row.learner, keys[row.learner])))
+                    for row in page
+                    if row.learner in keys  # else erased meanwhile
+                ),
+                return_exceptions=True,
+            )
+            for outcome in outcomes:
+                if isinstance(outcome, VitneError):
+                    failures[outcome.reason] += 1
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                else:
+                    completed += 1
             after = page[-1].id
+        if failures:
+            _log.warning("abandoned issuances that could not be completed: %s", dict(failures))
         return completed
 
     async def close(self) -> None:
@@ -189,57 +202,78 @@ class Road:
     # --- first transaction ----------------------------------------------------------------------------
 
     async def _store(self, connection: Any, asked: Sequence[Asked]) -> list[Stored | VitneError]:
-        now = self._clock.now()
+        """Answer what was asked before; store what may be issued as pending, and why the rest may not."""
         rows = await store.by_request(connection, {item.key for item in asked})
-        keys = await self._keys.get({row.learner for row in rows.values()})
+        fresh, refused = await self._decide(connection, [item for item in asked if item.key not in rows])
+        try:
+            # All that concerns the key store comes before the first write: if it is away, the whole group hears
+            # so at once.
+            keys = await self._keys.get({row.learner for row in rows.values()})
+            who = {item.order.known_as for item, _ in fresh.values()}
+            found = await self._learners.find(connection, who)
+            drafts = await self._learners.draft(who - found.keys())
+        except Unavailable as error:
+            return [_copy(error) for _ in asked]
         learners = {id_: Learner(id_, key) for id_, key in keys.items()}
-
-        refused: dict[tuple[RequestKey, bytes], VitneError] = {}
-        fresh: dict[RequestKey, tuple[Asked, Permission]] = {}
-        decide = self._decider(connection, now)
-        for item in asked:
-            if item.key not in rows and item.key not in fresh and (item.key, item.digest) not in refused:
-                try:
-                    fresh[item.key] = item, await decide(item.order)
-                except VitneError as error:
-                    refused[item.key, item.digest] = error
-        if fresh:
-            for created in await self._create(connection, fresh, refused):
-                rows[created.credential.request] = created.credential
-                learners[created.learner.id] = created.learner
+        created = await self._create(connection, fresh, refused, found | drafts)
+        used = {stored.learner.id for stored in created}
+        if not await self._learners.insert(connection, {k: new for k, new in drafts.items() if new.id in used}):
+            raise Aborted("LEARNER_RACED", "one of the learners is being created elsewhere")
+        try:
+            await store.insert(connection, [stored.credential for stored in created])
+        except asyncpg.UniqueViolationError as error:
+            # The same request, in another transaction: rolled back and tried again, this one finds it.
+            raise Aborted("REQUEST_RACED", "the same request is being answered elsewhere") from error
+        for stored in created:
+            rows[stored.credential.request] = stored.credential
+            learners[stored.learner.id] = stored.learner
         return [self._answer(item, rows, learners, refused) for item in asked]
 
-    def _decider(self, connection: Any, now: datetime) -> Callable[[Order], Any]:
-        """Decides and chooses the signing key: once a group for each achievement, since *t* and *u* are the same."""
-        decided: dict[tuple[str, UUID, int], Permission | VitneError] = {}
+    async def _decide(
+        self, connection: Any, asked: Sequence[Asked]
+    ) -> tuple[dict[RequestKey, tuple[Asked, Permission]], dict[tuple[RequestKey, bytes], VitneError]]:
+        """Which of the new requests may be issued, and why the others may not.
 
-        async def decide(order: Order) -> Permission:
-            what = str(order.provider), order.achievement, order.achievement_version
+        An achievement is decided, and its provider's key chosen, once in a group: *t* and *u* are the same.
+        """
+        now = self._clock.now()
+        decided: dict[tuple[str, UUID, int], Permission | VitneError] = {}
+        fresh: dict[RequestKey, tuple[Asked, Permission]] = {}
+        refused: dict[tuple[RequestKey, bytes], VitneError] = {}
+        for item in asked:
+            if item.key in fresh:
+                continue
+            what = item.key.provider, item.order.achievement, item.order.achievement_version
             if what not in decided:
-                try:
-                    permission = self._registry.decide(*what, now)
-                    signer = await self._signing.choose(connection, what[0], self._registry.signing_keys(what[0], now))
-                    decided[what] = replace(permission, key_id=signer.key_id)
-                except VitneError as error:
-                    decided[what] = error
+                decided[what] = await self._permission(connection, *what, now)
             outcome = decided[what]
             if isinstance(outcome, VitneError):
-                raise outcome
-            return outcome
+                refused[item.key, item.digest] = _copy(outcome, item.order.path)
+            else:
+                fresh[item.key] = item, outcome
+        return fresh, refused
 
-        return decide
+    async def _permission(
+        self, connection: Any, provider: str, achievement: UUID, version: int, now: datetime
+    ) -> Permission | VitneError:
+        try:
+            permission = self._registry.decide(provider, achievement, version, now)
+            signer = await self._signing.choose(connection, provider, self._registry.signing_keys(provider, now))
+        except VitneError as error:
+            return error
+        return replace(permission, key_id=signer.key_id)
 
     async def _create(
         self,
         connection: Any,
-        fresh: dict[RequestKey, tuple[Asked, Permission]],
+        fresh: Mapping[RequestKey, tuple[Asked, Permission]],
         refused: dict[tuple[RequestKey, bytes], VitneError],
+        learners: Mapping[LearnerId, Learner | None],
     ) -> list[Stored]:
-        """Store what may be issued; what could not be is added to ``refused``."""
-        learners = await self._learners.find_or_create(connection, {item.order.known_as for item, _ in fresh.values()})
+        """Give indexes to what may be issued and prepare it; what gets none is added to ``refused``."""
         by_country: dict[str, list[tuple[Asked, Permission, Learner]]] = defaultdict(list)
         for item, permission in fresh.values():
-            if learner := learners.get(item.order.known_as):
+            if learner := learners[item.order.known_as]:
                 by_country[permission.awarding_body.country].append((item, permission, learner))
             else:
                 refused[item.key, item.digest] = being_erased()
@@ -250,11 +284,6 @@ class Road:
                 created.append(Stored(self._prepare(item, permission, learner, reference), learner))
             for item, _, _ in orders[len(references) :]:
                 refused[item.key, item.digest] = leases.exhausted(country)
-        try:
-            await store.insert(connection, [stored.credential for stored in created])
-        except asyncpg.UniqueViolationError as error:
-            # The same request, in another transaction: rolled back and tried again, this one finds it.
-            raise Aborted("REQUEST_RACED", "the same request is being answered elsewhere") from error
         return created
 
     def _prepare(
@@ -340,6 +369,18 @@ class Road:
                 signature, digest = item.signature, item.digest
             results.append(replace(row, signature=signature, digest=digest))
         return results
+
+
+def _copy(error: VitneError, path: str = "") -> VitneError:
+    """The same refusal for one more item: an exception that is raised to many would gather all their tracebacks."""
+    return type(error)(
+        error.reason,
+        error.message,
+        field=f"{path}.{error.field}" if error.field else "",
+        rule=error.rule,
+        remedy=error.remedy,
+        metadata=error.metadata,
+    )
 
 
 def erased(credential: UUID) -> NotFound:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -44,27 +44,72 @@ class Learners:
         self._clock = clock
         self._new_id = new_id
 
-    async def find_or_create(self, connection: Any, identities: Collection[LearnerId]) -> dict[LearnerId, Learner]:
-        """Every learner named, with their key; in the caller's transaction.
-
-        A learner whose key is gone while the row still stands is being erased, and is left out of the answer.
+    async def find(self, connection: Any, identities: Collection[LearnerId]) -> dict[LearnerId, Learner | None]:
+        """The learners who are known here; None stands for one whose key is gone already: they are being erased.
 
         Raises:
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
         by_lookup = {self._index.learner(who): who for who in identities}
-        found = await self._select(connection, by_lookup)
-        # In the order of their hashes: two transactions that meet on two new learners wait, they don't deadlock.
-        missing = sorted(by_lookup.keys() - found.keys())
-        created: dict[bytes, Learner] = {}
-        if missing:
-            created = await self._create(connection, {lookup: by_lookup[lookup] for lookup in missing})
-            raced = by_lookup.keys() - found.keys() - created.keys()
-            if raced:
-                found |= await self._select(connection, raced)
-        keys = await self._keys.get(found.values())
-        present = {lookup: Learner(row, keys[row]) for lookup, row in found.items() if row in keys}
-        return {by_lookup[lookup]: learner for lookup, learner in (present | created).items()}
+        rows = await connection.fetch("SELECT lookup, id FROM learner WHERE lookup = ANY($1::bytea[])", list(by_lookup))
+        keys = await self._keys.get([row["id"] for row in rows])
+        return {
+            by_lookup[row["lookup"]]: Learner(row["id"], keys[row["id"]]) if row["id"] in keys else None for row in rows
+        }
+
+    async def draft(self, identities: Collection[LearnerId]) -> dict[LearnerId, Learner]:
+        """Ids and stored keys for learners who are not known yet; their rows are still to be inserted.
+
+        The key comes first: a key without a learner opens nothing, a learner without a
+        key would be lost.
+
+        Raises:
+            Unavailable: ``KEY_STORE_UNAVAILABLE``.
+        """
+        fresh = {who: (self._new_id(), new_key()) for who in identities}
+        await self._keys.put(dict(fresh.values()))
+        return {who: Learner(id_, DataKey(key)) for who, (id_, key) in fresh.items()}
+
+    async def insert(self, connection: Any, drafts: Mapping[LearnerId, Learner]) -> bool:
+        """Insert drafted learners, in the caller's transaction; False when another one was faster with any of them."""
+        if not drafts:
+            return True
+        # In the order of their hashes: two transactions that meet on two learners wait, they don't deadlock.
+        rows = sorted((self._index.learner(who), who, learner) for who, learner in drafts.items())
+        inserted = await connection.fetch(
+            """
+            INSERT INTO learner (id, lookup, identity, secret, created_at)
+            SELECT id, lookup, identity, secret, $5
+            FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]) AS new (id, lookup, identity, secret)
+            ON CONFLICT (lookup) DO NOTHING RETURNING id
+            """,
+            [learner.id for _, _, learner in rows],
+            [lookup for lookup, _, _ in rows],
+            [learner.key.seal(_identity(who), _TABLE, learner.id, "identity") for _, who, learner in rows],
+            [
+                learner.key.seal(secrets.token_bytes(SECRET_BYTES), _TABLE, learner.id, "secret")
+                for _, _, learner in rows
+            ],
+            self._clock.now(),
+        )
+        return len(inserted) == len(rows)
+
+    async def find_or_create(self, connection: Any, who: LearnerId) -> Learner:
+        """One learner, whose row is inserted if there is none; in the caller's transaction.
+
+        Raises:
+            Unavailable: ``KEY_STORE_UNAVAILABLE``, ``LEARNER_BEING_ERASED``.
+        """
+        found = await self.find(connection, [who])
+        if who not in found:
+            drafts = await self.draft([who])
+            if await self.insert(connection, drafts):
+                return drafts[who]
+            found = await self.find(connection, [who])
+        learner = found.get(who)
+        if learner is None:
+            raise being_erased()
+        return learner
 
     async def secret(self, connection: Any, learner: Learner) -> bytes:
         """The learner's 32-byte secret.
@@ -91,42 +136,6 @@ class Learners:
         if len(sealed) < len({learner.id for learner in learners}):
             raise being_erased()
         return {learner.id: learner.key.open(sealed[learner.id], _TABLE, learner.id, "secret") for learner in learners}
-
-    async def _select(self, connection: Any, lookups: Collection[bytes]) -> dict[bytes, UUID]:
-        rows = await connection.fetch("SELECT lookup, id FROM learner WHERE lookup = ANY($1::bytea[])", list(lookups))
-        return {row["lookup"]: row["id"] for row in rows}
-
-    async def _create(self, connection: Any, identities: dict[bytes, LearnerId]) -> dict[bytes, Learner]:
-        """Create rows for new learners; the answer lacks those that another transaction created meanwhile.
-
-        The key is stored first: a key without a learner opens nothing, a learner
-        without a key would be lost.
-        """
-        fresh = {lookup: (self._new_id(), new_key()) for lookup in identities}
-        await self._keys.put(dict(fresh.values()))
-        learners = {lookup: Learner(row, DataKey(key)) for lookup, (row, key) in fresh.items()}
-        rows = await connection.fetch(
-            """
-            INSERT INTO learner (id, lookup, identity, secret, created_at)
-            SELECT id, lookup, identity, secret, $5
-            FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]) AS new (id, lookup, identity, secret)
-            ON CONFLICT (lookup) DO NOTHING RETURNING lookup
-            """,
-            [learner.id for learner in learners.values()],
-            list(learners),
-            [
-                learner.key.seal(_identity(identities[lookup]), _TABLE, learner.id, "identity")
-                for lookup, learner in learners.items()
-            ],
-            [
-                learner.key.seal(secrets.token_bytes(SECRET_BYTES), _TABLE, learner.id, "secret")
-                for learner in learners.values()
-            ],
-            self._clock.now(),
-        )
-        created = {row["lookup"]: learners[row["lookup"]] for row in rows}
-        await self._keys.destroy([learner.id for lookup, learner in learners.items() if lookup not in created])
-        return created
 
 
 def being_erased() -> Unavailable:

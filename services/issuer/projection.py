@@ -72,7 +72,7 @@ class RegistryView:
 
         Raises:
             Unavailable: ``REGISTRY_STALE``.
-            FailedPrecondition: the decision's reason, with rule, basis and remedy.
+            FailedPrecondition: the decision's reason, with rule, basis and remedy; ``field`` is ``achievement_id``.
         """
         self.require_fresh()
         outcome = decide(
@@ -84,7 +84,7 @@ class RegistryView:
             at=at,
         )
         if not outcome.allowed:
-            error = outcome.to_error("issuance.achievement_id")
+            error = outcome.to_error("achievement_id")
             error.metadata["basis"] = outcome.basis
             raise error
         published = self._projection.achievement(str(achievement), version, outcome.known_at)

@@ -150,6 +150,8 @@ async def insert(connection: Any, credentials: Sequence[Credential]) -> None:
     Raises:
         asyncpg.UniqueViolationError: another transaction was faster with one of the requests.
     """
+    if not credentials:
+        return
     await connection.execute(
         """
         INSERT INTO credential (id, provider, learner, achievement, achievement_version, kind, retention, issued_at,

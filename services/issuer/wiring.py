@@ -35,6 +35,7 @@ from vitne.runtime.channel import open_channel
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
+from vitne.runtime.settings import PREFIX
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 
@@ -47,6 +48,16 @@ MIGRATIONS: Final = (
 )
 #: What ``migrate`` applies to the database of learners' keys.
 KEY_MIGRATIONS: Final = (Migrations("learner_keys", _FOLDER / "sql_keys"),)
+#: Settings without which the issuer can't serve, though it can migrate.
+REQUIRED: Final = (
+    "database_dsn",
+    "learner_keys_dsn",
+    "ledger_address",
+    "ledger_audience",
+    "kafka_bootstrap_servers",
+    "identity_issuer",
+    "audience",
+)
 #: What the issuer's client may do at the ledger.
 LEDGER_SCOPES: Final = ("vitne:ledger.lease", "vitne:ledger.status")
 
@@ -142,7 +153,14 @@ class Issuer:
 
 
 async def serve(settings: IssuerSettings) -> None:
-    """Run the issuer until it is told to stop."""
+    """Run the issuer until it is told to stop.
+
+    Raises:
+        FailedPrecondition: ``SETTING_MISSING``, ``NO_CLIENT``, or a key file is missing, exposed or malformed.
+    """
+    for name in REQUIRED:
+        if not getattr(settings, name):
+            raise FailedPrecondition("SETTING_MISSING", f"{PREFIX}{name.upper()} must be set")
     clock = SystemClock()
     pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="issuer")
     try:

@@ -42,8 +42,8 @@ def error_of(result: issuer_pb2.BatchResult) -> VitneError:
 async def test_fifty_items_of_which_five_are_bad(world: World) -> None:
     bad: dict[int, tuple[dict[str, Any], str, str]] = {
         3: ({"learner": {"value": "01010112345"}}, "BAD_LEARNER_ID", "items[3].issuance.learner.value"),
-        11: ({"achievement_id": NANO}, "SIZE_BELOW_MINIMUM", "issuance.achievement_id"),
-        12: ({"achievement_id": MINI}, "FOREIGN_ACHIEVEMENT", "issuance.achievement_id"),
+        11: ({"achievement_id": NANO}, "SIZE_BELOW_MINIMUM", "items[11].issuance.achievement_id"),
+        12: ({"achievement_id": MINI}, "FOREIGN_ACHIEVEMENT", "items[12].issuance.achievement_id"),
         30: ({"awarded_on": "2027-01-01"}, "DATE_IN_FUTURE", "items[30].issuance.awarded_on"),
         49: ({"learner": {"given_name": ""}}, "FIELD_REQUIRED", "items[49].issuance.learner.given_name"),
     }

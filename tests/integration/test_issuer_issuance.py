@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from jwcrypto.jwk import JWK
 from sd_jwt.verifier import SDJWTVerifier
 
+from services.issuer.admission import admit
 from tests.integration.issuer_harness import (
     ATTEST,
     KLIMA,
@@ -31,6 +32,7 @@ from vitne.clock import ManualClock
 from vitne.credentials import sd_jwt_vc
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from vitne.identifiers import OrganisationId
 from vitne.merkle.leaves import Issued, parse_leaf
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
@@ -260,6 +262,44 @@ async def test_an_index_is_given_once_also_when_the_group_fails(world: World, mo
     assert {one.status_reference.index for one in issued} == set(range(7))  # none lost, none twice
 
 
+async def test_two_replicas_that_meet_on_new_learners_and_on_requests_agree(world: World) -> None:
+    asked = [request(learner={"value": pid_of(number % 7)}, grade=str(number)) for number in range(60)]
+    orders = [
+        admit(one.issuance, provider=OrganisationId.parse(UCL), request_id=UUID(one.request_id), now=world.clock.now())
+        for one in asked
+    ]
+    outcomes = await asyncio.gather(
+        *(road.issue(order) for order in orders for road in (world.issuer.unary, world.issuer.bulk))
+    )
+    for mine, theirs in zip(outcomes[::2], outcomes[1::2], strict=True):
+        assert mine.credential.id == theirs.credential.id
+        assert mine.credential.message(mine.learner.key) == theirs.credential.message(theirs.learner.key)
+    assert await world.pool.fetchval("SELECT count(*) FROM credential") == 60
+    assert await world.pool.fetchval("SELECT count(*) FROM learner") == 7
+    indexes = await world.pool.fetchval("SELECT count(DISTINCT status_index) FROM credential")
+    assert indexes == await world.taken() == 60
+
+
+async def test_while_the_key_store_is_away_all_are_told_at_once_and_nothing_is_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await world.issue()
+
+    async def away(*_: Any) -> Any:
+        raise Unavailable("KEY_STORE_UNAVAILABLE", "the store of learners' keys does not answer")
+
+    calls = [request(learner={"value": pid_of(number)}) for number in range(20)]
+    with monkeypatch.context() as patched:
+        for name in ("put", "get"):
+            patched.setattr(world.issuer.keys, name, away)
+        errors = await asyncio.gather(*(refusal(world.caller(UCL).Issue(one)) for one in calls))
+        assert {error.reason for error in errors} == {"KEY_STORE_UNAVAILABLE"}
+        listed = await world.caller(UCL).ListCredentials(issuer_pb2.ListCredentialsRequest())
+        assert [one.id for one in listed.credentials] == [first.id]
+    assert await world.taken() == 1
+    assert len(await asyncio.gather(*(world.caller(UCL).Issue(one) for one in calls))) == 20
+
+
 async def test_without_indexes_issuing_is_refused_and_goes_on_once_the_ledger_is_back(
     postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock
 ) -> None:
@@ -273,6 +313,9 @@ async def test_without_indexes_issuing_is_refused_and_goes_on_once_the_ledger_is
         error = await refusal(world.caller(UCL).Issue(asked))
         assert isinstance(error, Unavailable)
         assert (error.reason, error.metadata["country"]) == ("STATUS_INDEXES_EXHAUSTED", "DK")
+        stranger = await refusal(world.issue(learner={"value": pid_of(99)}))
+        assert stranger.reason == "STATUS_INDEXES_EXHAUSTED"
+        assert await world.pool.fetchval("SELECT count(*) FROM learner") == 3  # who got nothing is not kept
         assert await world.issue(UIO, achievement_id=MINI)  # Norway has its own
         world.ledger.down = False
         await world.issuer.leases.top_up("DK")
