@@ -9,6 +9,7 @@ Usage: ``python -m tools.stubs`` from the project's root.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -37,6 +38,8 @@ def generate(target: Path = TARGET) -> int:
         arguments = ["protoc", f"-I{SOURCE}", f"-I{well_known}", f"-I{google_rpc}"]
         arguments += [f"--{kind}={scratch}" for kind in ("python_out", "grpc_python_out")]
         arguments += [f"--{kind}=quiet:{scratch}" for kind in ("mypy_out", "mypy_grpc_out")]
+        # protoc finds its plugins, which were installed beside this interpreter, on the PATH.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         if protoc.main([*arguments, *protos]) != 0:
             raise SystemExit("protoc failed")
         generated = Path(scratch) / "vitne"

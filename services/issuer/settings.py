@@ -38,8 +38,6 @@ class IssuerSettings(CommonSettings):
         lease_block: status indexes that are leased at once.
         lease_low_water: stock of indexes, by country, below which more are leased.
         standings: standings of national rules that are applied; the same as the registry's.
-        kafka_groups: whether replicas share out the ledger's topic as a Kafka group; off, a single
-            replica reads all of it, without the seconds that a group takes to form.
     """
 
     learner_keys_dsn: str = ""
@@ -52,7 +50,6 @@ class IssuerSettings(CommonSettings):
     lease_block: int = Field(default=DEFAULT_LEASE_BLOCK, ge=1, le=MAX_BLOCK)
     lease_low_water: int = Field(default=DEFAULT_LEASE_LOW_WATER, ge=1, le=1_000_000)
     standings: tuple[Standing, ...] = DEFAULT_STANDINGS
-    kafka_groups: bool = True
 
     @model_validator(mode="after")
     def _check_databases(self) -> IssuerSettings:

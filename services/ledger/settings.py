@@ -55,8 +55,6 @@ class LedgerSettings(CommonSettings):
         list_lifetime_seconds: how long a signed list may be relied on.
         publish_interval_seconds: time at least between two versions of a list.
         sequence_interval_seconds: time between looks at the queue of leaves.
-        kafka_groups: whether replicas share out the topics of leaves as a Kafka group; off, a single
-            instance takes all and waits for no group to form (4 s on the development broker).
     """
 
     status_base_url: Annotated[str, AfterValidator(_check_base_url)] = DEFAULT_STATUS_BASE_URL
@@ -66,8 +64,6 @@ class LedgerSettings(CommonSettings):
     list_lifetime_seconds: int = Field(default=DEFAULT_LIST_LIFETIME_SECONDS, ge=3, le=7 * 86_400)
     publish_interval_seconds: float = Field(default=DEFAULT_PUBLISH_INTERVAL_SECONDS, gt=0, le=1)
     sequence_interval_seconds: float = Field(default=DEFAULT_SEQUENCE_INTERVAL_SECONDS, gt=0, le=1)
-
-    kafka_groups: bool = True
 
     @model_validator(mode="after")
     def _check_times(self) -> LedgerSettings:

@@ -67,7 +67,10 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
     fetcher = Fetcher(store, issuer, clock)
     kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="portal", idempotence=settings.kafka_idempotence
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="portal",
+        idempotence=settings.kafka_idempotence,
+        groups=settings.kafka_groups,
     )
     consumer = Consumer(
         CONSUMER,

@@ -150,7 +150,7 @@ async def test_another_institutions_credential(world: Demo, uio: Organisation) -
     ):
         error = await refusal(call)
         # The same answer for what exists elsewhere and what does not exist at all.
-        assert (error.code, error.reason) == ("NOT_FOUND", "CREDENTIAL_NOT_FOUND")
+        assert (error.code, error.reason) == ("NOT_FOUND", "CREDENTIAL_UNKNOWN")
 
 
 async def test_a_hub_gets_nothing_for_handles_that_are_not_its_own(world: Demo) -> None:

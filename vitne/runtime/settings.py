@@ -64,6 +64,8 @@ class CommonSettings(BaseSettings):
         database_dsn: ``postgresql://…``; empty for a service without a database.
         database_connections: most connections to the database.
         kafka_bootstrap_servers: ``host:port``, comma-separated.
+        kafka_groups: whether replicas share out topics as a Kafka group; off, a single instance
+            takes all, without the seconds that a group takes to form on the development broker.
         kafka_idempotence: whether the producer is idempotent; Apache Kafka can, the
             development broker cannot.
         topic_partitions: partitions of topics that this service creates.
@@ -86,6 +88,7 @@ class CommonSettings(BaseSettings):
     database_dsn: str = ""
     database_connections: int = Field(default=DEFAULT_DATABASE_CONNECTIONS, ge=1, le=200)
     kafka_bootstrap_servers: str = ""
+    kafka_groups: bool = True
     kafka_idempotence: bool = True
     topic_partitions: int = Field(default=DEFAULT_TOPIC_PARTITIONS, ge=1, le=1000)
     identity_issuer: str = ""
