@@ -8,6 +8,7 @@ import pytest
 from accreditation_samples import NOW, T0, UCL, UIO, Chronicle, achievement, days, scope, text, uuid
 
 from vitne.accreditation import Projection, fact_digest, key_counts_at, timestamp
+from vitne.accreditation import projection as projection_module
 from vitne.accreditation.facts import fact_bytes, fact_from_json, fact_json
 from vitne.errors import DataLoss, InvalidArgument
 from vitne_api.registry.v1 import facts_pb2
@@ -156,3 +157,20 @@ def test_a_list_is_taken_in_whole_and_the_catalogue_may_follow() -> None:
 def test_a_list_does_not_reach_beyond_its_own_revision() -> None:
     with pytest.raises(DataLoss):
         Projection().adopt(story().facts[:3], 2, NOW)
+
+
+def test_what_is_remembered_is_bounded_and_forgotten_with_the_next_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection_module, "MAX_REMEMBERED", 3)
+    chronicle = story()
+    projection = chronicle.projection()
+    for number in range(3):
+        projection.remember(UIO, number, f"answer {number}")
+    projection.remember(UIO, 2, "another answer")
+    assert [projection.recall(UIO, number) for number in range(2)] == ["answer 0", "answer 1"]
+    projection.remember(UCL, 0, "one too many")
+    assert projection.recall(UIO, 0) is None
+    projection.remember(UCL, 0, "kept")
+    projection.remember(UIO, 0, "kept too")
+    projection.fold(chronicle.provider(UCL))
+    assert projection.recall(UCL, 0) is None
+    assert projection.recall(UIO, 0) == "kept too"

@@ -32,8 +32,6 @@ _STATES: Final = {
     facts_pb2.ACCREDITATION_STATE_SUSPENDED: Reason.ACCREDITATION_SUSPENDED,
     facts_pb2.ACCREDITATION_STATE_WITHDRAWN: Reason.ACCREDITATION_WITHDRAWN,
 }
-#: Explanations kept for a provider; beyond it the memory starts afresh.
-_MAX_MEMO: Final = 1024
 
 #: What to do about a refusal where the rule itself says nothing.
 _REMEDIES: Final = {
@@ -172,9 +170,8 @@ def decide(  # noqa: PLR0917 - a question has six parts, in the order in which o
     """
     at = to_milliseconds(at)
     t, u = milliseconds(at), _known_at(projection, known_at)
-    memo = projection.memo(provider)
     key = (achievement_id, version, frameworks)
-    remembered: _Remembered | None = memo.get(key)
+    remembered: _Remembered | None = projection.recall(provider, key)
     if remembered is not None and remembered.from_t <= t < remembered.to_t and remembered.from_u <= u < remembered.to_u:
         return remembered.outcome._replace(at=at, known_at=u)
     question = _Question(
@@ -191,9 +188,7 @@ def decide(  # noqa: PLR0917 - a question has six parts, in the order in which o
         )
     published = Check("achievement", _PASSED, f"version {version} was published by the provider", achievement_id)
     outcome = question.answer(offer_of(achievement), (published,))
-    if len(memo) >= _MAX_MEMO:
-        memo.clear()
-    memo[key] = question.remember(outcome)
+    projection.remember(provider, key, question.span_of(outcome))
     return outcome
 
 
@@ -322,7 +317,7 @@ class _Question:
             known_at=self._u,
         )
 
-    def remember(self, outcome: DecisionOutcome) -> _Remembered:
+    def span_of(self, outcome: DecisionOutcome) -> _Remembered:
         """The answer with the span in which nothing that it depends on changes."""
         moments: list[int] = []
         revisions: list[int] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -28,6 +28,8 @@ _DIGEST: Final = 32
 _NOT_SEEN: Final = bytes(_DIGEST)
 #: Heartbeats that wait for facts; older ones are dropped, which can only make the projection look staler.
 _MAX_WAITING_BEATS: Final = 256
+#: Answers that are remembered, of all subjects together: some 50 MiB; beyond it the memory starts afresh.
+MAX_REMEMBERED: Final = 20_000
 #: zlib's fastest level: an achievement shrinks to half, at some 10 microseconds each.
 _COMPRESSION: Final = 1
 
@@ -145,6 +147,7 @@ class Projection:
         self._beats: deque[tuple[int, datetime]] = deque(maxlen=_MAX_WAITING_BEATS)
         self._fresh_at: datetime | None = None
         self._memos: dict[str, dict[Any, Any]] = {}
+        self._memo_size = 0
 
     # --- Folding -----------------------------------------------------------------------------------
 
@@ -209,12 +212,19 @@ class Projection:
             return timedelta.max
         return max(now - self._fresh_at, timedelta(0))
 
-    def memo(self, subject: str) -> MutableMapping[Any, Any]:
-        """A place for what was computed from a subject's facts; empty again once one more of them is folded."""
+    def remember(self, subject: str, key: Hashable, answer: object) -> None:
+        """Keep what was computed from a subject's facts, until one more of them is folded."""
+        if self._memo_size >= MAX_REMEMBERED:
+            self._memos.clear()
+            self._memo_size = 0
+        answers = self._memos.setdefault(subject, {})
+        self._memo_size += key not in answers
+        answers[key] = answer
+
+    def recall(self, subject: str, key: Hashable) -> Any:
+        """What :meth:`remember` kept, or None."""
         found = self._memos.get(subject)
-        if found is None:
-            found = self._memos[subject] = {}
-        return found
+        return found.get(key) if found else None
 
     # --- Looking up --------------------------------------------------------------------------------
     # `known_at` is a registry revision; None: the newest without a gap.
@@ -345,7 +355,7 @@ class Projection:
             self._keys_of.setdefault((fact.key.owner, fact.key.use), set()).add(fact.key.id)
         elif kind == "accreditation":
             self._accreditations_of.setdefault(subject, set()).add(fact.accreditation.id)
-        self._memos.pop(subject, None)
+        self._memo_size -= len(self._memos.pop(subject, ()))
         if number <= self._revision:
             self._mark(number, digest)
         else:
