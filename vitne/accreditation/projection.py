@@ -214,12 +214,12 @@ class Projection:
 
     def remember(self, subject: str, key: Hashable, answer: object) -> None:
         """Keep what was computed from a subject's facts, until one more of them is folded."""
-        if self._memo_size >= MAX_REMEMBERED:
+        new = key not in self._memos.get(subject, ())
+        if new and self._memo_size >= MAX_REMEMBERED:
             self._memos.clear()
             self._memo_size = 0
-        answers = self._memos.setdefault(subject, {})
-        self._memo_size += key not in answers
-        answers[key] = answer
+        self._memos.setdefault(subject, {})[key] = answer
+        self._memo_size += new
 
     def recall(self, subject: str, key: Hashable) -> Any:
         """What :meth:`remember` kept, or None."""
