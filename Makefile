@@ -54,7 +54,7 @@ test-kafka: setup ## Pass the tests on a real Apache Kafka (needs Java 17 and Ma
 	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest tests/kafka $(ARGS)
 
 interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
-	@cd tests/interop && npm ci --silent --no-audit --no-fund
+	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
 	@$(RUN) -m vitne.dev interop
 
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
