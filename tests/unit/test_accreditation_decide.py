@@ -174,6 +174,12 @@ def test_a_module_that_only_the_field_lets_through_under_field_accreditation() -
     assert outside.reason == "FIELD_NOT_COVERED"
 
 
+def test_an_accreditation_without_a_credit_unit_covers_no_credits() -> None:
+    unitless = scope("dk.micro_credential", levels=[("dk.nqf", "5")])
+    assert decided(klima(), scope=unitless).reason == "UNIT_NOT_COVERED"
+    assert decided(klima(workload=("", "")), scope=unitless).reason == "CREDITS_REQUIRED"
+
+
 @pytest.mark.parametrize("kind", ["no.fagskole.programme", "no.fagskole.field"])
 def test_an_accreditation_that_must_name_its_bounds_and_does_not_covers_nothing(kind: str) -> None:
     outcome = decided(

@@ -93,6 +93,20 @@ def test_the_revision_waits_for_every_fact_before_it() -> None:
     assert projection.fold(facts[0]) is False
 
 
+def test_look_ups_do_not_see_beyond_a_gap() -> None:
+    facts = story().facts
+    projection = Projection()
+    for fact in facts[1:]:
+        projection.fold(fact)
+    assert projection.provider(UIO) is None
+    assert projection.provider(UIO, 6) is None
+    assert projection.keys_of(UIO, CREDENTIAL) == []
+    assert projection.accreditations_of(UIO) == []
+    assert list(projection.achievements()) == projection.trusted_facts() == []
+    projection.fold(facts[0])
+    assert projection.provider(UIO, 6) is not None
+
+
 def test_look_ups_as_known_then() -> None:
     projection = story().projection()
     assert projection.authority("0192:985042667", 0) is None
