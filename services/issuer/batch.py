@@ -58,12 +58,17 @@ class Batch:
             ResourceExhausted: ``BATCH_TOO_LARGE``, likewise.
         """
         issued = refused = 0
-        async for request in requests:
-            try:
-                self._take(request)
-            except _Refused as refusal:
+        at_once: asyncio.Queue[issuer.IssueBatchResponse | None] = asyncio.Queue()
+        # Beside the answering: a client that reads only after it has sent everything must not hold up the reading,
+        # or both would wait for each other. What queues is bounded by the batch's own bounds.
+        reading = asyncio.create_task(self._read(requests, at_once))
+        try:
+            while (refusal := await at_once.get()) is not None:
                 refused += 1
-                yield _refusal(refusal.item_id, refusal.error)
+                yield refusal
+            await reading
+        finally:
+            reading.cancel()
         if self._request_id is None:
             raise _out_of_order("BATCH_HEADER_MISSING", "the batch has no header", "header")
         async with aclosing(self._run()) as outcomes:
@@ -76,6 +81,21 @@ class Batch:
                     result = issuer.BatchResult(item_id=item_id, credential=outcome.credential.message())
                     yield issuer.IssueBatchResponse(result=result)
         yield issuer.IssueBatchResponse(summary=issuer.BatchSummary(issued=issued, refused=refused))
+
+    async def _read(
+        self,
+        requests: AsyncIterable[issuer.IssueBatchRequest],
+        at_once: asyncio.Queue[issuer.IssueBatchResponse | None],
+    ) -> None:
+        """Take all messages in; refusals of items go to the queue, and None when there is nothing more to come."""
+        try:
+            async for request in requests:
+                try:
+                    self._take(request)
+                except _Refused as refusal:
+                    at_once.put_nowait(_refusal(refusal.item_id, refusal.error))
+        finally:
+            at_once.put_nowait(None)
 
     def _take(self, request: issuer.IssueBatchRequest) -> None:
         """Take one message in.

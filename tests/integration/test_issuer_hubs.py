@@ -210,6 +210,44 @@ async def test_issuing_and_registering_at_the_same_time_loses_and_doubles_no_not
         assert all(one.HasField("credential") for one in await fetch(world, *names, hub=hub))
 
 
+async def test_an_issuance_waits_for_a_registration_that_is_under_way(world: World) -> None:
+    await world.issue()
+    async with world.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        learner = await connection.fetchval("SELECT id FROM learner FOR UPDATE")
+        issuing = asyncio.create_task(world.issue(grade="A"))
+        await asyncio.wait([issuing], timeout=0.5)
+        assert not issuing.done()
+        await connection.execute(
+            "INSERT INTO registration (id, hub, learner, pseudonym, ground, registered_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6)",
+            uuid4(),
+            HUB,
+            learner,
+            b64url(bytes(32)),
+            "own_act:idporten-loa-high",
+            world.clock.now(),
+        )
+        await transaction.commit()
+        await issuing
+    assert [name for name, _, _ in await world.notices()] == ["ISSUED"]
+
+
+async def test_a_registration_waits_for_an_issuance_that_is_under_way(world: World) -> None:
+    await world.issue()
+    async with world.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("SELECT id FROM learner FOR KEY SHARE")
+        registering = asyncio.create_task(register(world))
+        await asyncio.wait([registering], timeout=0.5)
+        assert not registering.done()
+        await transaction.commit()
+        await registering
+    assert [name for name, _, _ in await world.notices()] == ["ISSUED"]
+
+
 async def test_a_change_of_status_goes_to_the_ledger_and_comes_back_to_the_hub(
     world: World, clock: ManualClock
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -199,6 +200,34 @@ async def test_a_batch_beyond_its_bounds_is_refused_before_anything_is_issued(
     assert road.orders == []
     await answers(road, *items(1))
     assert len(road.orders) == 1
+
+
+async def test_a_batch_is_read_although_nobody_reads_its_answers_yet() -> None:
+    read = asyncio.Event()
+
+    async def requests() -> AsyncIterator[issuer_pb2.IssueBatchRequest]:
+        async for one in stream(*(issuer_pb2.BatchItem(item_id=str(number)) for number in range(50))):
+            yield one
+        read.set()
+
+    answers = Batch(UCL, Refusing(), ManualClock(NOW)).answer(requests())
+    await anext(answers)
+    await asyncio.wait_for(read.wait(), 5)
+    rest = [answer async for answer in answers]
+    assert rest[-1].summary.refused == 50
+
+
+async def test_a_batch_that_breaks_off_ends_with_its_reason_after_what_was_refused_before() -> None:
+    async def requests() -> AsyncIterator[issuer_pb2.IssueBatchRequest]:
+        async for one in stream(issuer_pb2.BatchItem(item_id="bad")):
+            yield one
+        yield issuer_pb2.IssueBatchRequest()
+
+    answers = Batch(UCL, Refusing(), ManualClock(NOW)).answer(requests())
+    assert (await anext(answers)).result.item_id == "bad"
+    with pytest.raises(InvalidArgument) as caught:
+        await anext(answers)
+    assert caught.value.reason == "BATCH_PART_MISSING"
 
 
 async def test_an_empty_batch_is_summed_up() -> None:
