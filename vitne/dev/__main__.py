@@ -54,8 +54,10 @@ async def up(folder: Path) -> None:
         learner = filled.learner
         print("\nVitne is running, with the demonstration's data.\n")
         for service in SERVICES:
-            print(f"  {service:<9} pages {stack.http_url(service)}/   gRPC {stack.grpc_address(service)}")
-        print(f"  {'identity':<9} pages {stack.identity_url}/   (the development token issuer)")
+            # The issuer has nothing to show to people.
+            page = f"{stack.http_url(service)}/" if service != "issuer" else ""
+            print(f"  {service:<9} {page:<24} gRPC {stack.grpc_address(service)}")
+        print(f"  {'identity':<9} {stack.identity_url:<24} the development token issuer")
         print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
         name = f"{learner.given_name} {learner.family_name}"
         print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")

@@ -93,6 +93,9 @@ class Demo:
         await self.accredit()
         await self.issue()
         await self._issue_case("kompetanseattest")
+        async with LearnerBrowser(self.stack.portal_url) as browser:
+            await browser.log_in(self.learner.value)
+            await browser.register()
 
     # -- 1 ----------------------------------------------------------------------------
 
