@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from accreditation_samples import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.accreditation_samples import (
     ALL,
     COLLEGE,
     FAGSKOLE,
@@ -27,9 +30,6 @@ from accreditation_samples import (
     scope,
     uuid,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from vitne.accreditation import DecisionOutcome, Projection, decide, judge, offer_of, timestamp
 from vitne.errors import FailedPrecondition
 from vitne.frameworks import Frameworks

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from accreditation_samples import NOW, T0, UCL, UIO, Chronicle, achievement, days, scope, text, uuid
 
+from tests.unit.accreditation_samples import NOW, T0, UCL, UIO, Chronicle, achievement, days, scope, text, uuid
 from vitne.accreditation import Projection, fact_digest, key_counts_at, timestamp
 from vitne.accreditation import projection as projection_module
 from vitne.accreditation.facts import fact_bytes, fact_from_json, fact_json

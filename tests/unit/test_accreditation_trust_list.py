@@ -7,9 +7,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from accreditation_samples import ALL, NOW, OPERATOR_KEY, UCL, Chronicle, achievement, days, operator_key_fact, scope
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.unit.accreditation_samples import (
+    ALL,
+    NOW,
+    OPERATOR_KEY,
+    UCL,
+    Chronicle,
+    achievement,
+    days,
+    operator_key_fact,
+    scope,
+)
 from vitne.accreditation import Projection, TrustList, judge, offer_of, read_trust_list, render, sign_trust_list
 from vitne.accreditation.facts import fact_json
 from vitne.accreditation.trust_list import LIFETIME, TYPE

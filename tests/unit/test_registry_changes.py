@@ -8,7 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from accreditation_samples import (
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from services.registry import accreditations, catalogue, keys, organisations
+from services.registry.desk import Desk
+from tests.unit.accreditation_samples import (
     ALL,
     COLLEGE,
     DAI,
@@ -30,10 +34,6 @@ from accreditation_samples import (
     text,
     uuid,
 )
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
-from services.registry import accreditations, catalogue, keys, organisations
-from services.registry.desk import Desk
 from vitne.accreditation import instant, timestamp
 from vitne.clock import ManualClock
 from vitne.credentials.jose import LocalSigner
