@@ -1,0 +1,211 @@
+"""Fills the snapshots of :mod:`vitne.audit` from databases, topics and published lists.
+
+Reads with plain SQL and imports no service, as an operator's tool would: it says
+what is stored, whatever the services' code believes. Each function reads one
+snapshot of its database; that no work is under way is the caller's to arrange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from vitne.audit.snapshots import (
+    Aggregate,
+    Block,
+    Change,
+    Credential,
+    EventRecord,
+    Gathered,
+    Handle,
+    IssuerSnapshot,
+    Lease,
+    LedgerSnapshot,
+    LogSnapshot,
+    Messaging,
+    ParkedMessage,
+    PortalSnapshot,
+    Progress,
+    Registration,
+    StatusListSnapshot,
+    TopicSnapshot,
+    Version,
+)
+from vitne.canonical import from_b64url
+from vitne.credentials.artefact import sd_jwt_digest
+from vitne.messaging.headers import Record, parse
+from vitne_api.credential.v1 import credential_pb2
+
+_STATUS: Final = {
+    credential_pb2.STATUS_VALID: "valid",
+    credential_pb2.STATUS_SUSPENDED: "suspended",
+    credential_pb2.STATUS_REVOKED: "revoked",
+}
+#: Status types of a Token Status List (draft-20, section 7.1).
+STATUS_TYPES: Final = {0: "valid", 1: "revoked", 2: "suspended"}
+
+#: The newest version of a list as it is served: its statuses that are not ``valid``, by index, and the SHA-256 of
+#: the bytes; None where it can't be fetched.
+Published = Callable[[str], tuple[Mapping[int, str], bytes] | None]
+#: Opens what a portal keeps sealed: (handle, pseudonym, wrapped key, content) to the artefact.
+Unseal = Callable[[str, str, bytes, bytes], str]
+
+
+async def read_messaging(connection: Any, service: str) -> Messaging:
+    """A service's outbox and consumers."""
+    aggregates = await connection.fetch(
+        "SELECT aggregate, topic, key, revision FROM aggregate_revision WHERE revision > 0 AND topic IS NOT NULL"
+    )
+    progress = await connection.fetch("SELECT consumer, topic, partition, next_offset FROM consumer_offset")
+    parked = await connection.fetch('SELECT consumer, topic, partition, "offset", state, reason FROM consumer_parked')
+    return Messaging(
+        service=service,
+        unpublished=await connection.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL"),
+        aggregates=[Aggregate(*row) for row in aggregates],
+        progress=[Progress(*row) for row in progress],
+        parked=[ParkedMessage(*row) for row in parked],
+    )
+
+
+async def read_issuer(connection: Any) -> IssuerSnapshot:
+    """The issuer's database."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        credentials = await connection.fetch(
+            "SELECT id, provider, request_id, request_item, learner, kind, status_list, status_index, status, digest "
+            "FROM credential"
+        )
+        registrations = await connection.fetch(
+            "SELECT hub, pseudonym, learner FROM registration WHERE withdrawn_at IS NULL"
+        )
+        handles = await connection.fetch("SELECT hub, handle, credential, learner FROM hub_credential")
+        blocks = await connection.fetch("SELECT request_id, list, indexes[taken + 1 :] AS rest FROM index_lease")
+        messaging = await read_messaging(connection, "issuer")
+    return IssuerSnapshot(
+        credentials=[
+            Credential(
+                id=row["id"],
+                request=(row["provider"], str(row["request_id"]), row["request_item"].hex()),
+                learner=row["learner"],
+                provider=row["provider"],
+                kind=row["kind"],
+                list_url=row["status_list"],
+                index=row["status_index"],
+                status=_STATUS.get(row["status"], f"unknown {row['status']}"),
+                digest=row["digest"],
+            )
+            for row in credentials
+        ],
+        registrations=[Registration(*row) for row in registrations],
+        handles=[Handle(*row) for row in handles],
+        blocks=[Block(row["request_id"], row["list"], row["rest"] or ()) for row in blocks],
+        messaging=messaging,
+    )
+
+
+async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
+    """The ledger's database, and what it serves."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        log = await connection.fetchrow("SELECT size, root FROM log")
+        leaves = await connection.fetch("SELECT leaf_index, record FROM leaf")
+        queued = await connection.fetchval("SELECT count(*) FROM queued_leaf")
+        lists = await connection.fetch("SELECT id, url, size, leased FROM status_list ORDER BY id")
+        leases = await connection.fetch("SELECT list_id, first, count FROM lease")
+        changes = await connection.fetch(
+            "SELECT list_id, number, index, status, effective, recorded FROM status_change ORDER BY list_id, number"
+        )
+        versions = await connection.fetch(
+            "SELECT list_id, version, changes, tree_size, digest, logged IS NOT NULL AS logged FROM list_version"
+        )
+        messaging = await read_messaging(connection, "ledger")
+    snapshots = []
+    for row in lists:
+        shown = published(row["url"])
+        snapshots.append(
+            StatusListSnapshot(
+                url=row["url"],
+                size=row["size"],
+                leased=row["leased"],
+                leases=[Lease(each["first"], each["count"]) for each in leases if each["list_id"] == row["id"]],
+                changes=[
+                    Change(
+                        each["number"],
+                        each["index"],
+                        STATUS_TYPES[each["status"]],
+                        each["effective"],
+                        each["recorded"],
+                    )
+                    for each in changes
+                    if each["list_id"] == row["id"]
+                ],
+                versions=[
+                    Version(each["version"], each["changes"], each["tree_size"], each["digest"], each["logged"])
+                    for each in versions
+                    if each["list_id"] == row["id"]
+                ],
+                published=None if shown is None else shown[0],
+                published_digest=b"" if shown is None else shown[1],
+            )
+        )
+    return LedgerSnapshot(
+        log=LogSnapshot(
+            size=log["size"] if log else 0,
+            root=log["root"] if log else b"",
+            leaves={row["leaf_index"]: row["record"] for row in leaves},
+            queued=queued,
+        ),
+        lists=snapshots,
+        messaging=messaging,
+    )
+
+
+async def read_portal(connection: Any, hub: str, unseal: Unseal | None = None) -> PortalSnapshot:
+    """A portal's database; without ``unseal``, what its credentials say is not looked at."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rows = await connection.fetch(
+            "SELECT handle, pseudonym, kind, provider, status, content, fetch_at, wrapped_key "
+            "FROM credential JOIN subscriber USING (pseudonym)"
+        )
+        messaging = await read_messaging(connection, "portal")
+    gathered = []
+    for row in rows:
+        digest = None
+        if unseal is not None and row["content"] is not None:
+            artefact = unseal(row["handle"], row["pseudonym"], row["wrapped_key"], row["content"])
+            digest = from_b64url(sd_jwt_digest(artefact))
+        gathered.append(
+            Gathered(
+                handle=row["handle"],
+                pseudonym=row["pseudonym"],
+                kind=row["kind"],
+                provider=row["provider"],
+                status=row["status"],
+                digest=digest,
+                pending=row["fetch_at"] is not None,
+            )
+        )
+    return PortalSnapshot(hub, gathered, messaging)
+
+
+def make_topic(name: str, records: Iterable[Record], ends: Mapping[int, int]) -> TopicSnapshot:
+    """A topic from its records, which must be all that it has.
+
+    Raises:
+        DataLoss: a record is no event of Vitne's.
+    """
+    found = [(parse(record), record) for record in records]
+    return TopicSnapshot(
+        name,
+        [
+            EventRecord(
+                record.partition,
+                record.offset,
+                message.key,
+                message.revision,
+                message.id,
+                message.type,
+                message.value,
+            )
+            for message, record in sorted(found, key=lambda each: (each[1].partition, each[1].offset))
+        ],
+        ends,
+    )
