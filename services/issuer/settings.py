@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,10 @@ class IssuerSettings(CommonSettings):
         lease_low_water: stock of indexes, by country, below which more are leased.
         standings: standings of national rules that are applied; the same as the registry's.
     """
+
+    databases: ClassVar[tuple[str, ...]] = ("database_dsn", "learner_keys_dsn")
+    identity_issuers: ClassVar[tuple[str, ...]] = ("identity_issuer", "learner_issuer")
+    grpc_targets: ClassVar[tuple[str, ...]] = ("ledger_address",)
 
     learner_keys_dsn: str = ""
     learner_keys_connections: int = Field(default=DEFAULT_KEY_STORE_CONNECTIONS, ge=1, le=100)

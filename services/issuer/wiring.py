@@ -36,6 +36,7 @@ from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
 from vitne.runtime.settings import PREFIX
+from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 
@@ -168,7 +169,7 @@ async def serve(settings: IssuerSettings) -> None:
             settings.learner_keys_dsn, max_size=settings.learner_keys_connections, name="issuer-keys"
         )
         try:
-            channel = open_channel(settings.ledger_address, _ledger_tokens(settings, clock))
+            channel = open_channel(settings.ledger_address, _ledger_tokens(settings, clock), tls=settings.channel_tls)
             try:
                 await build(settings, clock, pool=pool, keys_pool=keys_pool, channel=channel).run()
             finally:
@@ -197,6 +198,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
         client_id="issuer",
         idempotence=settings.kafka_idempotence,
         groups=settings.kafka_groups,
+        tls=client_context(settings.kafka_tls),
     )
     follower = TopicFollower(
         (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka, folder(projection), clock, name="issuer"

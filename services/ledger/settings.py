@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -56,6 +56,8 @@ class LedgerSettings(CommonSettings):
         publish_interval_seconds: time at least between two versions of a list.
         sequence_interval_seconds: time between looks at the queue of leaves.
     """
+
+    service_scopes: ClassVar[tuple[str, ...]] = ("vitne:ledger.lease", "vitne:ledger.status")
 
     status_base_url: Annotated[str, AfterValidator(_check_base_url)] = DEFAULT_STATUS_BASE_URL
     log_origin: Annotated[str, AfterValidator(_check_origin)] = DEFAULT_LOG_ORIGIN

@@ -28,6 +28,7 @@ from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import GroupCommitter, Migrations, open_pool
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
+from vitne.runtime.tls import client_context
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 SERVICE: Final = "vitne.ledger.v1.LedgerService"
@@ -86,6 +87,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         client_id="ledger",
         idempotence=settings.kafka_idempotence,
         groups=settings.kafka_groups,
+        tls=client_context(settings.kafka_tls),
     )
 
     application = Application("ledger", settings, clock, verifier=verifier)

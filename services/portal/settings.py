@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -35,6 +35,9 @@ class PortalSettings(CommonSettings):
         learner_client_id: the portal's client there; empty: the same as ``client_id``.
         session_seconds: how long a learner stays logged in.
     """
+
+    identity_issuers: ClassVar[tuple[str, ...]] = ("identity_issuer", "learner_issuer")
+    grpc_targets: ClassVar[tuple[str, ...]] = ("issuer_address",)
 
     hub: OrganisationText = DEFAULT_HUB
     issuer_address: Address

@@ -25,6 +25,7 @@ from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, TokenSource, TokenVerifier
+from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc
 
 #: What the portal asks for at the issuer of access tokens.
@@ -63,7 +64,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         resource=settings.issuer_audience or settings.audience,
         allow_http=development,
     )
-    channel = open_channel(settings.issuer_address, tokens)
+    channel = open_channel(settings.issuer_address, tokens, tls=settings.channel_tls)
     issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
     fetcher = Fetcher(store, issuer, clock)
     kafka = KafkaSettings(
@@ -71,6 +72,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         client_id="portal",
         idempotence=settings.kafka_idempotence,
         groups=settings.kafka_groups,
+        tls=client_context(settings.kafka_tls),
     )
     consumer = Consumer(
         CONSUMER,

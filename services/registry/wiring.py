@@ -25,6 +25,7 @@ from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
+from vitne.runtime.tls import client_context
 from vitne_api.registry.v1 import registry_pb2_grpc
 
 _FOLDER: Final = Path(__file__).parent
@@ -82,6 +83,7 @@ def build(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         client_id="registry",
         idempotence=settings.kafka_idempotence,
+        tls=client_context(settings.kafka_tls),
     )
     verifier = verifier or TokenVerifier(
         settings.identity_issuer, settings.audience, clock, allow_http=settings.environment == "development"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -44,6 +44,8 @@ class VerifierSettings(CommonSettings):
         registry_staleness_seconds: age of the registry's word past which nothing is called valid.
         standings: standings of national rules that are applied.
     """
+
+    grpc_targets: ClassVar[tuple[str, ...]] = ("ledger_address",)
 
     verifier_source: Literal["topics", "trust-list"] = "topics"
     trust_list_url: str = ""

@@ -19,6 +19,7 @@ from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import Fetcher
 from vitne.runtime.identity import TokenVerifier
+from vitne.runtime.tls import client_context
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 from vitne_api.verifier.v1 import verifier_pb2_grpc
 
@@ -48,7 +49,9 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
     )
 
     if settings.verifier_source == "topics":
-        kafka = KafkaSettings(settings.kafka_bootstrap_servers, client_id="verifier")
+        kafka = KafkaSettings(
+            settings.kafka_bootstrap_servers, client_id="verifier", tls=client_context(settings.kafka_tls)
+        )
         follower = follow_registry(projection, kafka, clock)
         application.add_task("registry", follower.run)
 
@@ -76,7 +79,7 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
         application.add_readiness("registry", fetched)
 
     fetcher = Fetcher(settings.allow_rules, development=development)
-    channel = open_channel(settings.ledger_address, None)
+    channel = open_channel(settings.ledger_address, None, tls=settings.channel_tls)
     application.on_close(fetcher.close)
     application.on_close(channel.close)
     verifier = Verifier(

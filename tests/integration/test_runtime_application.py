@@ -748,7 +748,12 @@ async def test_a_crashed_task_ends_the_process_with_one() -> None:
     ("arguments", "environment", "code", "told"),
     [
         (["serve"], {"VITNE_GRPC_LISTEN": "nowhere"}, 2, "VITNE_GRPC_LISTEN: "),
-        (["serve"], {"VITNE_GRPC_LISTEN": "127.0.0.1:1", "VITNE_ENVIRONMENT": "production"}, 1, "verifier"),
+        (
+            ["serve"],
+            {"VITNE_GRPC_LISTEN": "127.0.0.1:1", "VITNE_ENVIRONMENT": "production"},
+            2,
+            "VITNE_GRPC_CERTIFICATE_FILE: ",
+        ),
         (["migrate"], {}, 0, "nothing to migrate"),
         (["--help"], {}, 0, "VITNE_DATABASE_DSN"),
         ([], {}, 2, "usage"),

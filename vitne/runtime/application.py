@@ -34,6 +34,7 @@ from vitne.runtime.interceptors.rules import RulesInterceptor
 from vitne.runtime.interceptors.telemetry import TelemetryInterceptor
 from vitne.runtime.rules import compile_rules
 from vitne.runtime.settings import CommonSettings
+from vitne.runtime.tls import TlsWatch, server_context, server_credentials
 
 #: Largest request message in bytes: a batch item is a few KiB, an achievement with all its
 #: languages some hundred; what is larger is refused by gRPC with RESOURCE_EXHAUSTED.
@@ -43,6 +44,9 @@ MAX_RECEIVE_BYTES: Final = 4 * 1024 * 1024
 MAX_CONCURRENT_CALLS: Final = 4096
 #: Connections that HTTP serves at once; further ones get 503.
 MAX_HTTP_CONNECTIONS: Final = 4096
+#: Milliseconds after which a TLS connection is made anew, without harm to its calls: certificates are looked at when
+#: a connection is made, so what was withdrawn from a peer is closed to it within the hour.
+MAX_CONNECTION_AGE_MS: Final = 3_600_000
 #: Name of the task that serves HTTP.
 HTTP_TASK: Final = "http"
 #: Seconds that one readiness check may take before it counts as failed.
@@ -50,7 +54,7 @@ READINESS_TIMEOUT_SECONDS: Final = 2.0
 #: Seconds between two looks at readiness for gRPC's health service.
 HEALTH_INTERVAL_SECONDS: Final = 1.0
 
-_OPTIONS: Final = (
+_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
     # Several processes may share a port: one a core, or an old and a new one during a restart.
     ("grpc.so_reuseport", 1),
@@ -97,6 +101,8 @@ class Application:
     ) -> None:
         if verifier is None and settings.environment == "production":
             raise ValueError("in production a verifier of access tokens is required")
+        if faults := settings.protection_faults():
+            raise ValueError("; ".join(faults))
         self.name = name
         self.settings = settings
         self.clock = clock
@@ -104,12 +110,16 @@ class Application:
         self.grpc_address = ""
         self.http_address = ""
         self._verifier = verifier
+        self._grpc_tls = TlsWatch(settings.grpc_tls) if settings.grpc_tls is not None else None
+        self._http_tls = TlsWatch(settings.http_tls) if settings.http_tls is not None else None
         self._servicers: list[tuple[Callable[[Any, Any], None], Any]] = []
         self._services: list[str] = []
         self._http: FastAPI | None = None
         self._max_body = http.DEFAULT_MAX_BODY
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: dict[str, ReadinessCheck] = {}
+        if self._grpc_tls is not None or self._http_tls is not None:
+            self._checks["certificates"] = self._certificates_hold
         self._callbacks: list[Callable[[], Awaitable[None] | None]] = []
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -192,7 +202,7 @@ class Application:
         web = _WebServer(self._web_config())
         background: list[asyncio.Task[None]] = []
         try:
-            self.grpc_address = _bind(server, self.settings.grpc_listen)
+            self.grpc_address = _bind(server, self.settings.grpc_listen, self._grpc_tls)
             await server.start()
             listener = _listen(self.settings.http_listen)
             self.http_address = "{}:{}".format(*listener.getsockname()[:2])
@@ -219,11 +229,14 @@ class Application:
                 TelemetryInterceptor(),
                 ErrorsInterceptor(),
                 DeadlineInterceptor(),
-                AccessInterceptor(self._verifier),
+                AccessInterceptor(self._verifier, self.settings.grpc_allowed_peers),
                 RulesInterceptor(),
             ]
         )
-        server = grpc.aio.server(interceptors=[chain], options=_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS)
+        options = _OPTIONS
+        if self._grpc_tls is not None:
+            options = (*options, ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_MS))
+        server = grpc.aio.server(interceptors=[chain], options=options, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS)
         for add, servicer in self._servicers:
             add(servicer, server)
         health_servicer = health.HealthServicer()
@@ -239,14 +252,22 @@ class Application:
         served = http.install(app, max_body=self._max_body)
         # First, so that no catch-all of the service's own hides them.
         app.router.routes[:0] = [Route(http.LIVE_PATH, self._livez), Route(http.READY_PATH, self._readyz)]
+        tls = self._http_tls
         return uvicorn.Config(
             served,
+            ssl_context_factory=None if tls is None else lambda _config, _default: server_context(tls),
             log_config=None,
             access_log=False,  # paths may name learners
             server_header=False,
             limit_concurrency=MAX_HTTP_CONNECTIONS,
             timeout_graceful_shutdown=max(1, int(self.settings.shutdown_grace_seconds)),
         )
+
+    async def _certificates_hold(self) -> str | None:
+        for watch in (self._grpc_tls, self._http_tls):
+            if watch is not None and (expired := watch.expired(self.clock.now())):
+                return expired
+        return None
 
     async def _livez(self, _request: Request) -> Response:
         """The event loop turns, or this would not answer."""
@@ -335,10 +356,13 @@ async def _outcome(check: ReadinessCheck) -> str | None:
         return type(error).__name__
 
 
-def _bind(server: Any, address: str) -> str:
+def _bind(server: Any, address: str, tls: TlsWatch | None) -> str:
     """Bind gRPC to ``host:port``; answer it with the real port."""
     try:
-        port = server.add_insecure_port(address)
+        if tls is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, server_credentials(tls))
     except RuntimeError as error:
         raise OSError(f"gRPC cannot listen on {address}") from error
     return f"{address.rpartition(':')[0]}:{port}"

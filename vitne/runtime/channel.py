@@ -1,16 +1,24 @@
-"""Channels to other services: an access token, a deadline and the trace go along with every call."""
+"""Channels to other services: an access token, a deadline and the trace go along with every call.
+
+Calls that the contract calls safe to repeat are repeated while the other side is not
+there (:mod:`.retries`). With TLS, certificates are replaced under running calls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from vitne.runtime.interceptors.deadline import remaining_seconds
+from vitne.runtime.retries import CONTRACT, service_config
 from vitne.runtime.telemetry import current_traceparent
+from vitne.runtime.tls import TlsFiles, TlsMaterial, TlsWatch, channel_credentials
 
 #: Seconds after which a call without a deadline of its own ends; streams have none.
 DEFAULT_DEADLINE_SECONDS: Final = 10.0
@@ -38,7 +46,12 @@ class TokenSourceProtocol(Protocol):
 
 
 def open_channel(
-    address: str, tokens: TokenSourceProtocol | None, *, deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
+    address: str,
+    tokens: TokenSourceProtocol | None,
+    *,
+    deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+    tls: TlsFiles | None = None,
+    services: Iterable[ServiceDescriptor] = CONTRACT,
 ) -> Any:
     """A ``grpc.aio.Channel`` to ``address``; close it with ``await channel.close()``.
 
@@ -49,11 +62,146 @@ def open_channel(
     Args:
         address: ``host:port`` or any gRPC target.
         tokens: whose token to show; None for public methods only.
-        deadline_seconds: most seconds for a unary call.
+        deadline_seconds: most seconds for a unary call, all tries together.
+        tls: whom to trust, and the certificate to show; None for plain text, which production refuses.
+        services: whose methods are repeated as the contract allows.
+
+    Raises:
+        FailedPrecondition: the files of ``tls`` can't be used.
     """
     prepare = _Preparation(tokens, deadline_seconds)
     interceptors = [kind(prepare) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
-    return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=interceptors)
+    options = (*_OPTIONS, ("grpc.service_config", service_config(tuple(services))))
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
+
+    def connect(material: TlsMaterial) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(
+            address, channel_credentials(material), options=options, interceptors=interceptors
+        )
+
+    return RotatingChannel(TlsWatch(tls), connect)
+
+
+class RotatingChannel(grpc.aio.Channel):
+    """A channel that begins anew when its certificate or its authority is replaced.
+
+    gRPC takes the credentials of a channel once and for all, and connects again with
+    them for ever. So new calls go over a new channel, and the old one is closed when
+    the last of its calls has ended.
+
+    Args:
+        watch: the files.
+        connect: opens a channel with what is in them.
+    """
+
+    def __init__(self, watch: TlsWatch, connect: Callable[[TlsMaterial], grpc.aio.Channel]) -> None:
+        self._watch = watch
+        self._connect = connect
+        self._material = watch.current()
+        self._current = _Generation(connect(self._material))
+        self._retired: set[_Generation] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def newest(self) -> _Generation:
+        """The channel for a call that begins now."""
+        material = self._watch.current()
+        if material is not self._material and not self._closed:
+            self._material = material
+            self._retired.add(self._current)
+            retired, self._current = self._current, _Generation(self._connect(material))
+            self._end(retired)
+        return self._current
+
+    def begun(self, generation: _Generation, call: Any) -> None:
+        """Count a call until it is done."""
+        generation.calls += 1
+
+        def done(_call: Any) -> None:
+            generation.calls -= 1
+            self._end(generation)
+
+        call.add_done_callback(done)
+
+    def _end(self, generation: _Generation) -> None:
+        if generation in self._retired and not generation.calls:
+            self._retired.remove(generation)
+            task = asyncio.ensure_future(generation.channel.close(None))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self, grace: float | None = None) -> None:
+        """End all calls, after ``grace`` seconds; see ``grpc.aio.Channel``."""
+        self._closed = True
+        retired, self._retired = self._retired, set()
+        channels = [generation.channel for generation in (self._current, *retired)]
+        await asyncio.gather(*(channel.close(grace) for channel in channels), *self._closing)
+
+    async def __aenter__(self) -> RotatingChannel:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """See ``grpc.aio.Channel``."""
+        return self.newest().channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """See ``grpc.aio.Channel``."""
+        await self.newest().channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """See ``grpc.aio.Channel``."""
+        await self.newest().channel.channel_ready()
+
+    def unary_unary(self, *arguments: Any, **options: Any) -> Any:
+        """See ``grpc.aio.Channel``."""
+        return _RotatingMethod(self, "unary_unary", arguments, options)
+
+    def unary_stream(self, *arguments: Any, **options: Any) -> Any:
+        """See ``grpc.aio.Channel``."""
+        return _RotatingMethod(self, "unary_stream", arguments, options)
+
+    def stream_unary(self, *arguments: Any, **options: Any) -> Any:
+        """See ``grpc.aio.Channel``."""
+        return _RotatingMethod(self, "stream_unary", arguments, options)
+
+    def stream_stream(self, *arguments: Any, **options: Any) -> Any:
+        """See ``grpc.aio.Channel``."""
+        return _RotatingMethod(self, "stream_stream", arguments, options)
+
+
+class _Generation:
+    """One channel, its methods, and how many calls run over it."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.calls = 0
+        self.methods: dict[_RotatingMethod, Callable[..., Any]] = {}
+
+
+class _RotatingMethod:
+    """What a stub keeps of a channel: a callable for a method, here of whichever channel is newest."""
+
+    def __init__(
+        self, channel: RotatingChannel, kind: str, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        self._channel = channel
+        self._kind = kind
+        self._arguments = arguments
+        self._options = options
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        generation = self._channel.newest()
+        method = generation.methods.get(self)
+        if method is None:
+            method = getattr(generation.channel, self._kind)(*self._arguments, **self._options)
+            generation.methods[self] = method
+        call = method(*arguments, **options)
+        self._channel.begun(generation, call)
+        return call
 
 
 class _Preparation:

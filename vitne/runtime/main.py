@@ -65,6 +65,9 @@ def cli(
     commands.add_parser("migrate", help="bring the database to this release's schema, then end")
     command = parser.parse_args(arguments).command
     loaded = load(settings)
+    if faults := loaded.protection_faults() if command == "serve" else loaded.database_faults():
+        sys.stderr.writelines(f"{fault}\n" for fault in faults)
+        return EXIT_WRONG_SETTINGS
     start_logging(loaded.log_level)
     if command == "migrate":
         return _migrate(loaded, migrations)

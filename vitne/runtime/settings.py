@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
+from vitne.runtime.tls import TlsFiles
 
 #: Prefix of every variable.
 PREFIX: Final = "VITNE_"
@@ -54,6 +56,23 @@ Address = Annotated[str, AfterValidator(_check_address)]
 OrganisationText = Annotated[str, AfterValidator(_check_organisation)]
 
 
+#: Settings that mean nothing, or less than they seem to, without another one.
+_TOGETHER: Final = (
+    ("grpc_certificate_file", "grpc_key_file"),
+    ("grpc_key_file", "grpc_certificate_file"),
+    ("grpc_client_authority_file", "grpc_certificate_file"),
+    ("grpc_allowed_peers", "grpc_client_authority_file"),
+    ("http_certificate_file", "http_key_file"),
+    ("http_key_file", "http_certificate_file"),
+    ("channel_certificate_file", "channel_key_file"),
+    ("channel_key_file", "channel_certificate_file"),
+    ("channel_certificate_file", "channel_authority_file"),
+    ("kafka_certificate_file", "kafka_key_file"),
+    ("kafka_key_file", "kafka_certificate_file"),
+    ("kafka_certificate_file", "kafka_authority_file"),
+)
+
+
 class CommonSettings(BaseSettings):
     """Settings of every service.
 
@@ -78,7 +97,35 @@ class CommonSettings(BaseSettings):
         client_id: this service's client at the token issuer; empty when it calls nobody.
         client_key_file: private JWK that proves it.
         shutdown_grace_seconds: what running calls get to finish after SIGTERM.
+        grpc_certificate_file: PEM, certificate of the gRPC server; none: plain text, which production refuses.
+        grpc_key_file: PEM, its key; may be the same file, as everywhere here.
+        grpc_client_authority_file: PEM, what clients' certificates must lead to; set, a client without one is refused.
+        grpc_public: callers without a certificate are meant to come: they show tokens only.
+        grpc_allowed_peers: by scope the names (URI or DNS, of ``subjectAltName``), one of which the certificate
+            of who uses it has to carry, beside the token.
+        http_certificate_file: PEM, certificate of the HTTP server.
+        http_key_file: PEM, its key.
+        http_behind_ingress: TLS for HTTP ends before this process, at an ingress in the same network.
+        channel_authority_file: PEM, what the certificates of the services that are called must lead to.
+        channel_certificate_file: PEM, the certificate that is shown to them.
+        channel_key_file: PEM, its key.
+        kafka_authority_file: PEM, what the brokers' certificates must lead to; none: plain text.
+        kafka_certificate_file: PEM, the certificate that is shown to them.
+        kafka_key_file: PEM, its key.
+
+    What a service has of what must be protected, it says in these names of its settings:
+
+    Attributes:
+        databases: DSNs of databases.
+        identity_issuers: URLs of issuers of tokens.
+        grpc_targets: addresses of services that it calls.
+        service_scopes: scopes at its own server that only other services hold.
     """
+
+    databases: ClassVar[tuple[str, ...]] = ("database_dsn",)
+    identity_issuers: ClassVar[tuple[str, ...]] = ("identity_issuer",)
+    grpc_targets: ClassVar[tuple[str, ...]] = ()
+    service_scopes: ClassVar[tuple[str, ...]] = ()
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -100,6 +147,124 @@ class CommonSettings(BaseSettings):
     client_id: str = ""
     client_key_file: Path | None = None
     shutdown_grace_seconds: float = Field(default=DEFAULT_SHUTDOWN_GRACE_SECONDS, ge=0, le=600)
+    grpc_certificate_file: Path | None = None
+    grpc_key_file: Path | None = None
+    grpc_client_authority_file: Path | None = None
+    grpc_public: bool = False
+    grpc_allowed_peers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    http_certificate_file: Path | None = None
+    http_key_file: Path | None = None
+    http_behind_ingress: bool = False
+    channel_authority_file: Path | None = None
+    channel_certificate_file: Path | None = None
+    channel_key_file: Path | None = None
+    kafka_authority_file: Path | None = None
+    kafka_certificate_file: Path | None = None
+    kafka_key_file: Path | None = None
+
+    @property
+    def grpc_tls(self) -> TlsFiles | None:
+        """The gRPC server's TLS; None for plain text."""
+        if self.grpc_certificate_file is None:
+            return None
+        return TlsFiles(self.grpc_certificate_file, self.grpc_key_file, self.grpc_client_authority_file)
+
+    @property
+    def http_tls(self) -> TlsFiles | None:
+        """The HTTP server's TLS; None for plain text."""
+        if self.http_certificate_file is None:
+            return None
+        return TlsFiles(self.http_certificate_file, self.http_key_file)
+
+    @property
+    def channel_tls(self) -> TlsFiles | None:
+        """TLS towards the services that are called; None for plain text."""
+        if self.channel_authority_file is None:
+            return None
+        return TlsFiles(self.channel_certificate_file, self.channel_key_file, self.channel_authority_file)
+
+    @property
+    def kafka_tls(self) -> TlsFiles | None:
+        """TLS towards Kafka; None for plain text."""
+        if self.kafka_authority_file is None:
+            return None
+        return TlsFiles(self.kafka_certificate_file, self.kafka_key_file, self.kafka_authority_file)
+
+    def protection_faults(self) -> list[str]:
+        """Why ``serve`` must not start: a line for each variable by which something would go unprotected.
+
+        What is half said is a fault everywhere; what is not said at all, in production only.
+        """
+        faults = [
+            _line(needed, f"must be set, since {_name(given)} is")
+            for given, needed in _TOGETHER
+            if self._is_set(given) and not self._is_set(needed)
+        ]
+        if self.grpc_public and self.grpc_client_authority_file is not None:
+            faults.append(_line("grpc_public", f"can't be true, since {_name('grpc_client_authority_file')} is set"))
+        if self.environment == "production":
+            faults += self._server_faults() + self._client_faults() + self.database_faults()
+        return faults
+
+    def database_faults(self) -> list[str]:
+        """What of that concerns databases: all that ``migrate`` needs."""
+        if self.environment != "production":
+            return []
+        return [
+            _line(name, "must say sslmode=verify-full in production")
+            for name in self.databases
+            if self._is_set(name) and not _is_verified(getattr(self, name))
+        ]
+
+    def _server_faults(self) -> list[str]:
+        faults = []
+        if self.grpc_certificate_file is None:
+            faults.append(_line("grpc_certificate_file", "must be set in production: gRPC is served over TLS only"))
+        if self.grpc_client_authority_file is None and (self.service_scopes or not self.grpc_public):
+            way_out = "" if self.service_scopes else f", or {_name('grpc_public')}=true to let in who has none"
+            faults.append(
+                _line("grpc_client_authority_file", f"must be set in production: clients show certificates{way_out}")
+            )
+        faults += [
+            _line("grpc_allowed_peers", f"must say in production who may use the scope {scope}")
+            for scope in self.service_scopes
+            if not self.grpc_allowed_peers.get(scope)
+        ]
+        if self.http_tls is None and not self.http_behind_ingress:
+            way_out = f"or {_name('http_behind_ingress')}=true where an ingress ends TLS"
+            faults.append(_line("http_certificate_file", f"must be set in production, {way_out}"))
+        return faults
+
+    def _client_faults(self) -> list[str]:
+        called = [("channel_authority_file", name) for name in self.grpc_targets]
+        called.append(("kafka_authority_file", "kafka_bootstrap_servers"))
+        faults = [
+            _line(authority, f"must be set in production: {_name(name)} is reached over TLS only")
+            for authority, name in called
+            if self._is_set(name) and not self._is_set(authority)
+        ]
+        faults += [
+            _line(name, "must be https in production")
+            for name in self.identity_issuers
+            if self._is_set(name) and urlsplit(getattr(self, name)).scheme != "https"
+        ]
+        return faults
+
+    def _is_set(self, name: str) -> bool:
+        return bool(getattr(self, name))
+
+
+def _is_verified(dsn: str) -> bool:
+    """Whether PostgreSQL's certificate, and the name in it, are checked (libpq, section 32.19.1)."""
+    return parse_qs(urlsplit(dsn).query).get("sslmode", [""])[-1] == "verify-full"
+
+
+def _name(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
+
+
+def _line(field: str, what: str) -> str:
+    return f"{_name(field)}: {what}"
 
 
 S = TypeVar("S", bound=CommonSettings)

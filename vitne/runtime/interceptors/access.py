@@ -1,12 +1,14 @@
 """Who may call what: the contract says it (``vitne.access.v1``), this enforces it.
 
 A method of ours without the ``access`` option is unreachable. Only the health and
-reflection services, which reveal what is public, are let through by name.
+reflection services, which reveal what is public, are let through by name. A scope
+may be kept, beside, to peers with certain names in their certificates: then a token
+that was stolen from a service opens nothing to anybody else.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
 from google.protobuf import descriptor_pool
@@ -14,6 +16,7 @@ from google.protobuf import descriptor_pool
 from vitne.errors import PermissionDenied, Unauthenticated
 from vitne.runtime.identity import Caller, caller_context
 from vitne.runtime.interceptors.chain import Method, Stream, Unary
+from vitne.runtime.tls import peer_names
 from vitne_api.access.v1 import access_pb2
 
 #: Services of gRPC's own that anyone may call.
@@ -43,11 +46,19 @@ class TokenVerifierProtocol(Protocol):
 class AccessInterceptor:
     """Lets a call through to the handler, with ``current_caller()`` set, or refuses it.
 
-    Without a verifier every method that is not public is refused.
+    Args:
+        verifier: of access tokens; without one every method that is not public is refused.
+        allowed_peers: by scope the names, one of which the certificate of who uses it has to carry; a scope that
+            is not among them asks for none.
     """
 
-    def __init__(self, verifier: TokenVerifierProtocol | None) -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifierProtocol | None,
+        allowed_peers: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         self._verifier = verifier
+        self._allowed_peers = {scope: frozenset(names) for scope, names in (allowed_peers or {}).items()}
 
     def unary(self, method: Method, proceed: Unary) -> Unary:
         """Surround a method that answers one message."""
@@ -84,6 +95,7 @@ class AccessInterceptor:
             return None
         scope = access.scope if access is not None and requirement == "scope" else ""
         verifier = self._verifier
+        allowed = self._allowed_peers.get(scope)
 
         async def admit(context: Any) -> None:
             if not scope:
@@ -92,6 +104,13 @@ class AccessInterceptor:
                     "the contract does not say who may call this method, so nobody may",
                     rule="vitne.access.v1.access",
                     remedy="report it to the operator",
+                )
+            if allowed is not None and allowed.isdisjoint(peer_names(context)):
+                raise PermissionDenied(
+                    "PEER_NOT_ALLOWED",
+                    "the certificate that the connection was made with is not one of those the scope is kept to",
+                    rule=scope,
+                    remedy="connect with the certificate of the service that holds the scope",
                 )
             token = _bearer_token(context.invocation_metadata())
             if verifier is None:
