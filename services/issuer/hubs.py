@@ -9,7 +9,7 @@ lost and none is doubled.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -43,6 +43,8 @@ class Issued:
     credential: UUID
     kind: str
     provider: str
+    #: Of the call that issued it.
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,10 @@ class Notices:
             [item.learner.id for _, _, item in named],
         )
         return [
-            self.notice(events_pb2.HUB_NOTICE_ISSUED, registration, handle, item.kind, item.provider)
+            replace(
+                self.notice(events_pb2.HUB_NOTICE_ISSUED, registration, handle, item.kind, item.provider),
+                traceparent=item.traceparent,
+            )
             for registration, handle, item in named
         ]
 

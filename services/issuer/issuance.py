@@ -40,6 +40,7 @@ from vitne.errors import Aborted, AlreadyExists, NotFound, Unavailable, VitneErr
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
 from vitne.runtime.database import GroupCommitter
+from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
 
 #: Most issuances that share a transaction. Preparing one takes some 0.2 ms of CPU, during which the process
@@ -78,6 +79,8 @@ class _Signed:
     stored: Stored
     signature: bytes
     digest: bytes
+    #: Of the call that it answers: a group is written for many of them.
+    traceparent: str
 
 
 class Road:
@@ -197,7 +200,7 @@ class Road:
         prepared = row.open(stored.learner.key)
         signature = self._signing.signer(row.signing_key).sign(prepared.signing_input)
         digest = from_b64url(sd_jwt_digest(prepared.complete(signature)))
-        return await self._second.submit(_Signed(stored, signature, digest))
+        return await self._second.submit(_Signed(stored, signature, digest, current_traceparent()))
 
     # --- first transaction ----------------------------------------------------------------------------
 
@@ -352,11 +355,17 @@ class Road:
         new = {item.stored.credential.id: item for item in signed if present[item.stored.credential.id][0] is None}
         if new:
             await store.finish(connection, {id_: (item.signature, item.digest) for id_, item in new.items()})
-            leaves = [self._events.leaf(item.digest) for item in new.values()]
+            leaves = [replace(self._events.leaf(item.digest), traceparent=item.traceparent) for item in new.values()]
             notices = await self._notices.issued(
                 connection,
                 [
-                    Issued(item.stored.learner, id_, item.stored.credential.kind, item.stored.credential.provider)
+                    Issued(
+                        item.stored.learner,
+                        id_,
+                        item.stored.credential.kind,
+                        item.stored.credential.provider,
+                        item.traceparent,
+                    )
                     for id_, item in new.items()
                 ],
             )

@@ -20,6 +20,7 @@ from vitne.clock import Clock, to_milliseconds
 from vitne.errors import InvalidArgument
 from vitne.runtime.idempotency import RequestKey, answer_once, body_digest
 from vitne.runtime.identity import current_caller
+from vitne.runtime.telemetry import current_traceparent
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 _SERVICE: Final = "vitne.ledger.v1.LedgerService"
@@ -90,6 +91,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
                 on_behalf_of=request.on_behalf_of,
                 effective=_instant(request, "effective"),
                 issued_at=_instant(request, "issued_at"),
+                traceparent=current_traceparent(),
             )
         )
         self._publisher.wake()

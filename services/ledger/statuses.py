@@ -8,7 +8,7 @@ order in which they become visible, and replicas can't block each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -51,6 +51,7 @@ class StatusRequest:
         on_behalf_of: the institution or authority.
         effective: from when it is to hold; None: from its recording.
         issued_at: the credential's issuance; None: not checked.
+        traceparent: W3C trace context of the call.
     """
 
     key: RequestKey
@@ -61,6 +62,7 @@ class StatusRequest:
     on_behalf_of: str
     effective: datetime | None
     issued_at: datetime | None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,8 @@ class Statuses:
             effective=timestamp(change.standing.effective),
             recorded=timestamp(change.standing.recorded),
         )
-        return list_event(told, time=change.standing.recorded, new_id=self._new_id)
+        event = list_event(told, time=change.standing.recorded, new_id=self._new_id)
+        return replace(event, traceparent=change.request.traceparent)
 
 
 async def _lock_lists(connection: Any, urls: set[str]) -> dict[str, Any]:

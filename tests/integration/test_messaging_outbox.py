@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -145,3 +146,11 @@ async def test_the_trace_that_is_active_is_recorded(database: asyncpg.Pool, even
     rows = await database.fetch("SELECT traceparent FROM outbox ORDER BY id")
     assert rows[0]["traceparent"].startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
     assert rows[1]["traceparent"] is None
+
+
+async def test_an_event_keeps_the_trace_that_it_is_given(database: asyncpg.Pool, event: MakeEvent) -> None:
+    own = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with database.acquire() as conn, conn.transaction():
+        await append(conn, [replace(event("a"), traceparent=own), event("b")])
+    rows = await database.fetch("SELECT traceparent FROM outbox ORDER BY id")
+    assert [row["traceparent"] for row in rows] == [own, None]

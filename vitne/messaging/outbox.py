@@ -28,6 +28,8 @@ class Event:
         time: when it happened, UTC, whole milliseconds.
         id: of the event.
         revision: of the aggregate, taken with :func:`next_revision` in the same transaction; None takes the next.
+        traceparent: W3C trace context that the event belongs to; empty takes the one that is active when it is
+            appended. Whoever writes for several callers at once says whose each event is.
     """
 
     topic: str
@@ -39,6 +41,7 @@ class Event:
     time: datetime
     id: UUID
     revision: int | None = None
+    traceparent: str = ""
 
 
 async def next_revision(conn: asyncpg.Connection, aggregate: str) -> int:
@@ -65,7 +68,7 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
     their names, so that two calls never wait for each other crosswise; whoever
     calls more than once in a transaction sees to that himself.
 
-    The trace that is active now travels with them.
+    The trace that is active now travels with those that name none of their own.
 
     Raises:
         InvalidArgument: ``AGGREGATE_MOVED``: the aggregate stands for another topic or key;
@@ -116,14 +119,16 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
                 remedy="take it with next_revision in the same transaction, or leave it out",
             )
         taken[event.aggregate] = revisions[-1]
+    active = current_traceparent()
     # Row numbers rise in the order of the list, so that is how the relay takes them.
     await conn.execute(
         """
         INSERT INTO outbox (event_id, topic, key, aggregate, revision, type, source, time, value, traceparent)
-        SELECT event_id, topic, key, aggregate, revision, type, source, time, value, $10
+        SELECT event_id, topic, key, aggregate, revision, type, source, time, value, traceparent
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-                    $8::timestamptz[], $9::bytea[])
-            WITH ORDINALITY AS e (event_id, topic, key, aggregate, revision, type, source, time, value, place)
+                    $8::timestamptz[], $9::bytea[], $10::text[])
+            WITH ORDINALITY
+                AS e (event_id, topic, key, aggregate, revision, type, source, time, value, traceparent, place)
         ORDER BY place
         """,
         [event.id for event in events],
@@ -135,6 +140,6 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
         [event.source for event in events],
         [event.time for event in events],
         [event.value for event in events],
-        current_traceparent(),
+        [event.traceparent or active for event in events],
     )
     return revisions
