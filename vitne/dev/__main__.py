@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,25 +30,44 @@ DEFAULT_HOME: Final = Path(".vitne")
 INTEROP_SECONDS: Final = 120
 
 
-async def demo(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+        folder: where all state of the command's stack lives.
+        kafka: ``apache``, the address of a cluster, or empty for the embedded broker.
+        renew_topics: delete what a cluster has of an earlier run.
+    """
+
+    folder: Path
+    kafka: str
+    renew_topics: bool
+
+    def stack(self) -> Stack:
+        """The stack as it is wanted, not started yet."""
+        return Stack(self.folder, kafka=self.kafka, renew_topics=self.renew_topics, progress=_starting)
+
+
+async def demo(options: Options) -> None:
     """Run the whole job, print what happened, end."""
     started = time.monotonic()
     narrator = Narrator()
     async with AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(Stack(folder, progress=_starting))
+        stack = await exits.enter_async_context(options.stack())
         actors = await exits.enter_async_context(Actors(stack))
-        print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(folder)})")
+        print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(options.folder)})")
         await Demo(stack, actors, narrator, exits).run()
     print(f"\nDone: {narrator.held} expectations held, in {time.monotonic() - started:.1f} s.")
 
 
-async def up(folder: Path) -> None:
+async def up(options: Options) -> None:
     """Start the stack, fill it with the demonstration's data, print where it is, run until Ctrl-C."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(Stack(folder, progress=_starting))
+        stack = await exits.enter_async_context(options.stack())
         actors = await exits.enter_async_context(Actors(stack))
         filled = Demo(stack, actors, Narrator(quiet=True), exits)
         await filled.fill()
@@ -61,7 +81,7 @@ async def up(folder: Path) -> None:
         print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
         name = f"{learner.given_name} {learner.family_name}"
         print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")
-        print(f"  Logs, traces and the clients' keys: {_shown(folder)}")
+        print(f"  Logs, traces and the clients' keys: {_shown(options.folder)}")
         environment = stack.write_environment(await stack.registry_key())
         print(f"  For the examples in docs/:  source {_shown(environment)}")
         print("\nCtrl-C ends it.", flush=True)
@@ -70,13 +90,13 @@ async def up(folder: Path) -> None:
     print("Stopped.")
 
 
-async def interop(folder: Path) -> None:
+async def interop(options: Options) -> None:
     """Let a program in another language read the hub's topic and fetch by handle."""
     node = shutil.which("node")
     if node is None:
         raise ExpectationFailed("node is not on the PATH: this target needs Node 20 or newer")
     async with AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(Stack(folder, progress=_starting))
+        stack = await exits.enter_async_context(options.stack())
         actors = await exits.enter_async_context(Actors(stack))
         job = Demo(stack, actors, Narrator(quiet=True), exits)
         await job.accredit()
@@ -96,7 +116,7 @@ async def interop(folder: Path) -> None:
     print("A Node program, given the protos and the topic's description, read and fetched them all.")
 
 
-_COMMANDS: Final[dict[str, Callable[[Path], Coroutine[None, None, None]]]] = {
+_COMMANDS: Final[dict[str, Callable[[Options], Coroutine[None, None, None]]]] = {
     "demo": demo,
     "up": up,
     "interop": interop,
@@ -113,10 +133,21 @@ def main() -> int:
         default=Path(os.environ.get("VITNE_HOME") or DEFAULT_HOME),
         help="folder for all state (VITNE_HOME; default: %(default)s)",
     )
+    parser.add_argument(
+        "--kafka",
+        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
+        metavar="apache|HOST:PORT,...",
+        help="instead of the embedded broker: 'apache' starts an Apache Kafka (needs Java 17 and Maven), "
+        "an address uses that cluster (KAFKA_BOOTSTRAP_SERVERS)",
+    )
+    parser.add_argument(
+        "--renew-topics", action="store_true", help="delete our topics of an earlier run from that cluster"
+    )
     arguments = parser.parse_args()
     folder: Path = arguments.home / arguments.command
+    options = Options(folder, arguments.kafka, arguments.renew_topics)
     try:
-        asyncio.run(_COMMANDS[arguments.command](folder))
+        asyncio.run(_COMMANDS[arguments.command](options))
     except ExpectationFailed as error:
         return _failed(str(error), folder)
     except grpc.aio.AioRpcError as error:

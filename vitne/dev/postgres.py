@@ -48,8 +48,10 @@ SETTINGS: Final[Mapping[str, str]] = {
 #: Start-up includes recovery after a crash.
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
-#: A port may be taken between finding and using it.
+#: A port may be taken between finding and using it; the processes of a server that crashed end a little after it.
 START_ATTEMPTS: Final = 5
+PAUSE_SECONDS: Final = 0.5
+_PASSES: Final = ("Address already in use", "is still in use")
 
 _DATABASE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z", re.ASCII)
 
@@ -60,6 +62,7 @@ class EmbeddedPostgres:
     The first start creates it (a few seconds); later ones take well below a second.
     It listens on 127.0.0.1 at a free port and asks for a password that is generated
     once and kept in the folder. If this process dies, the server shuts down by itself.
+    The same object comes back on the same port, so that clients find it again.
 
     Args:
         folder: where the data, the password and the log live; created when missing.
@@ -121,17 +124,19 @@ class EmbeddedPostgres:
             await asyncio.to_thread(_give_away, self.folder)
         if not self._data.exists():
             await asyncio.to_thread(self._initialise)
-        self._remove_stale_lock()
+        port_given = self.port
         for attempt in range(1, START_ATTEMPTS + 1):
-            self.port = free_port()
+            self._remove_stale_lock()
+            self.port = port_given or free_port()
             self._process = self._server()
             self._process.start()
             try:
                 await self._process.wait_ready(self._is_ready, READY_SECONDS)
             except Unavailable as error:
                 await self.stop()
-                if attempt == START_ATTEMPTS or "Address already in use" not in error.message:
+                if attempt == START_ATTEMPTS or not any(words in error.message for words in _PASSES):
                     raise
+                await asyncio.sleep(PAUSE_SECONDS)
             except BaseException:
                 await self.stop()
                 raise

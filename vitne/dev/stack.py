@@ -1,7 +1,8 @@
 """The embedded stack: PostgreSQL, a broker, a token issuer and the five services, as processes on loopback.
 
-The broker remembers nothing across a stop, so neither do the databases: every
-start begins from nothing, in the PostgreSQL cluster that is kept.
+The embedded broker remembers nothing across a stop, so neither do the databases:
+every start begins from nothing, in the PostgreSQL cluster that is kept. An Apache
+Kafka, started here or somebody's cluster, therefore begins with empty topics too.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +23,12 @@ from types import TracebackType
 from typing import IO, Any, Final
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.credentials.status_list import verify_token
+from vitne.dev.apache_kafka import EmbeddedKafka
+from vitne.dev.apache_kafka.topics import require_empty
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
@@ -33,7 +37,7 @@ from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.processes import ManagedProcess
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import OrganisationId
-from vitne.messaging.kafka import KafkaSettings, create_topics
+from vitne.messaging.kafka import FETCH_MAX_WAIT_MS, KafkaSettings, create_topics
 from vitne.messaging.topics import dead_topic, describe, fixed_topics, hub_topic
 from vitne_api.credential.v1 import credential_pb2
 
@@ -43,6 +47,9 @@ AUDIENCE: Final = "https://api.vitne.example"
 STATUS_BASE: Final = "https://status.vitne.example/"
 #: The services, in the order in which their pages are listed.
 SERVICES: Final = ("registry", "issuer", "ledger", "verifier", "portal")
+#: Names of what they stand on, where something is killed.
+POSTGRES: Final = "postgres"
+KAFKA: Final = "kafka"
 #: Databases of each service; the issuer keeps learners' keys apart.
 DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
     "registry": ("registry",),
@@ -50,8 +57,12 @@ DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
     "ledger": ("ledger",),
     "portal": ("portal",),
 }
+#: Instead of a cluster's address: an Apache Kafka that the stack starts.
+APACHE: Final = "apache"
 #: Seconds that a service gets to become ready: a slow machine's first start compiles all of Python's libraries.
 READY_SECONDS: Final = 60.0
+#: Seconds in which a whole topic must have been read.
+READ_SECONDS: Final = 60.0
 #: Synthetic learners who can log in.
 LEARNERS: Final = 12
 
@@ -97,17 +108,31 @@ class Stack:
 
     Args:
         folder: where all state lives; made when it isn't there. One stack at a time.
-        kafka: ``host:port`` of a Kafka cluster to use instead of the embedded broker.
+        kafka: what to use instead of the embedded broker: ``apache`` for an Apache Kafka that is started
+            here, or ``host:port`` of a cluster, whose topics of ours must be empty.
+        renew_topics: delete the topics that a cluster has of an earlier run.
         progress: is told what is being started.
     """
 
-    def __init__(self, folder: Path, *, kafka: str = "", progress: Any = lambda _text: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        kafka: str = "",
+        renew_topics: bool = False,
+        progress: Callable[[str], None] = lambda _text: None,
+    ) -> None:
         self.folder = folder.resolve()
         self.cases: Cases = load_cases()
         self.clients: dict[str, ClientCredentials] = {}
         self.processes: dict[str, ManagedProcess] = {}
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
-        self.kafka = kafka
+        #: ``host:port`` of the broker, once it runs.
+        self.kafka = "" if kafka == APACHE else kafka
+        #: Whether it is Apache Kafka: what the embedded broker lacks is on.
+        self.apache = bool(kafka)
+        self._renew_topics = renew_topics
+        self._broker: EmbeddedBroker | EmbeddedKafka | None = None
         self._say = progress
         self._exits = AsyncExitStack()
         self._ports: dict[str, int] = {}
@@ -196,6 +221,37 @@ class Stack:
         process.start()
         await process.wait_ready(lambda: self._ready(f"{self.http_url(service)}/readyz"), READY_SECONDS)
 
+    # -- crashes ----------------------------------------------------------------------------
+
+    @property
+    def victims(self) -> tuple[str, ...]:
+        """What can be killed and started again without losing what it promised to keep."""
+        return (*SERVICES, POSTGRES, *((KAFKA,) if isinstance(self._broker, EmbeddedKafka) else ()))
+
+    def kill(self, victim: str) -> None:
+        """SIGKILL to a service, to PostgreSQL, or to the stack's own Apache Kafka.
+
+        Raises:
+            FailedPrecondition: ``NOT_A_VICTIM``: it keeps what it holds in memory only, or is not ours.
+        """
+        if victim not in self.victims:
+            raise FailedPrecondition("NOT_A_VICTIM", f"{victim} can't be killed without a loss")
+        if victim == POSTGRES:
+            self.postgres.kill()
+        elif isinstance(self._broker, EmbeddedKafka) and victim == KAFKA:
+            self._broker.kill()
+        else:
+            self.processes[victim].kill()
+
+    async def restart(self, victim: str) -> None:
+        """Start what was killed, at its old address; returns when it is ready."""
+        if victim == POSTGRES:
+            await self.postgres.start()
+        elif isinstance(self._broker, EmbeddedKafka) and victim == KAFKA:
+            await self._broker.start()
+        else:
+            await self.start_service(victim)
+
     def _prepare_folder(self) -> None:
         self.log_folder.mkdir(parents=True, exist_ok=True)
         self._lock = (self.folder / "lock").open("w")
@@ -241,9 +297,15 @@ class Stack:
                 await self.postgres.create_database(name)
 
     async def _start_broker(self) -> None:
-        if not self.kafka:
-            broker = await self._exits.enter_async_context(EmbeddedBroker(self.folder / "broker"))
-            self.kafka = broker.bootstrap_servers
+        if self.kafka:
+            return
+        if self.apache:
+            folder = self.folder / "kafka"
+            await asyncio.to_thread(shutil.rmtree, folder / "data", ignore_errors=True)
+            self._broker = await self._exits.enter_async_context(EmbeddedKafka(folder))
+        else:
+            self._broker = await self._exits.enter_async_context(EmbeddedBroker(self.folder / "broker"))
+        self.kafka = self._broker.bootstrap_servers
 
     async def _start_identity(self) -> None:
         listen = f"{LOOPBACK}:{self._ports['identity.http']}"
@@ -257,6 +319,9 @@ class Stack:
     async def _create_topics(self) -> None:
         topics = [*fixed_topics(), describe(self.hub_topic())]
         topics += [describe(dead_topic(topic.name)) for topic in topics]
+        if self._broker is None:
+            names = [topic.name for topic in topics]
+            await require_empty({"bootstrap_servers": self.kafka}, names, renew=self._renew_topics)
         await create_topics(KafkaSettings(self.kafka), topics)
 
     async def _migrate(self) -> None:
@@ -273,13 +338,13 @@ class Stack:
             "VITNE_IDENTITY_ISSUER": self.identity_url,
             "VITNE_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
             # The embedded broker can't; a real cluster can.
-            "VITNE_KAFKA_IDEMPOTENCE": "false",
+            "VITNE_KAFKA_IDEMPOTENCE": str(self.apache).lower(),
+            # The embedded broker forms groups slowly, and there is one process of each service.
+            "VITNE_KAFKA_GROUPS": str(self.apache).lower(),
             "VITNE_OPERATOR": self.cases.operator,
             "VITNE_STATE_DIR": str(self.folder / "state" / service),
             "VITNE_TRACE_FILE": str(self.trace_file),
         }
-        # One process of each service: a Kafka group would only have to be waited for.
-        environment["VITNE_KAFKA_GROUPS"] = "false"
         if service in SERVICES:
             environment["VITNE_GRPC_LISTEN"] = self.grpc_address(service)
             environment["VITNE_HTTP_LISTEN"] = self.http_url(service).removeprefix("http://")
@@ -414,21 +479,41 @@ class Stack:
 
     async def read_topic(self, name: str) -> list[HubRecord]:
         """Every record of a topic, from its beginning to its present end."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka, enable_auto_commit=False, fetch_max_wait_ms=50)
+        records, _ends = await self.read_records(name)
+        return [
+            HubRecord(
+                (record.key or b"").decode(),
+                {header: value.decode() for header, value in record.headers},
+                record.value or b"",
+            )
+            for record in records
+        ]
+
+    async def read_records(self, name: str) -> tuple[list[Any], dict[int, int]]:
+        """Every record of a topic as aiokafka has it, and the offset at which each of its partitions ends.
+
+        Raises:
+            aiokafka.errors.UnknownTopicOrPartitionError: there is no such topic.
+            TimeoutError: it was not read after :data:`READ_SECONDS`.
+        """
+        consumer = AIOKafkaConsumer(
+            name,
+            bootstrap_servers=self.kafka,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        )
         await consumer.start()
         try:
-            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning(*partitions)
-            records: list[HubRecord] = []
-            quiet = 0
-            while quiet < 3:
-                batch = await consumer.getmany(timeout_ms=100)
-                quiet = 0 if batch else quiet + 1
-                for messages in batch.values():
-                    for message in messages:
-                        headers = {key: value.decode() for key, value in message.headers}
-                        records.append(HubRecord((message.key or b"").decode(), headers, message.value or b""))
-            return records
+            partitions = consumer.assignment()
+            records: list[Any] = []
+            async with asyncio.timeout(READ_SECONDS):
+                while True:
+                    for batch in (await consumer.getmany(timeout_ms=FETCH_MAX_WAIT_MS)).values():
+                        records += batch
+                    # The end as the last fetch said: the embedded broker's answer to who asks for it is wrong.
+                    ends = {each.partition: consumer.highwater(each) for each in partitions}
+                    positions = {each.partition: await consumer.position(each) for each in partitions}
+                    if ends == positions:
+                        return records, positions
         finally:
             await consumer.stop()

@@ -18,10 +18,10 @@ from aiokafka.errors import KafkaError
 
 from vitne.clock import Clock, SystemClock
 from vitne.dev.apache_kafka.access import AccessRule, create_access_rules
-from vitne.dev.certificates import PRINCIPAL_CHARACTERS, CertificateAuthority
 from vitne.dev.apache_kafka.jars import JARS_FOLDER, fetch_jars, java
 from vitne.dev.apache_kafka.topics import create_topics
 from vitne.dev.broker import TopicSpec
+from vitne.dev.certificates import PRINCIPAL_CHARACTERS, CertificateAuthority
 from vitne.dev.ports import LOOPBACK, answers, free_ports
 from vitne.dev.processes import ManagedProcess
 from vitne.errors import FailedPrecondition, Unavailable

@@ -1,19 +1,21 @@
-"""Topics with their retention, created as code on any cluster."""
+"""Topics with their retention, created as code on any cluster; and that a run finds them empty."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from vitne.dev.broker import TopicSpec
-from vitne.errors import Unavailable
+from vitne.errors import FailedPrecondition, Unavailable
 
 #: What a cluster gets to choose a leader for each partition of a new topic.
 LEADER_SECONDS: Final = 15.0
@@ -64,6 +66,45 @@ async def create_topics(client_options: Mapping[str, Any], topics: Iterable[Topi
             await asyncio.sleep(POLL_SECONDS)
     finally:
         await admin.close()
+
+
+async def require_empty(client_options: Mapping[str, Any], names: Iterable[str], *, renew: bool = False) -> None:
+    """Make sure that a cluster holds nothing in these topics, as a run that begins from nothing needs.
+
+    Args:
+        client_options: how to reach the cluster: keyword arguments of an aiokafka client.
+        names: of the topics; those that don't exist are empty.
+        renew: delete the topics that are not empty instead of refusing.
+
+    Raises:
+        FailedPrecondition: ``TOPICS_NOT_EMPTY``.
+        Unavailable: ``TOPIC_NOT_DELETED``.
+        aiokafka.errors.KafkaError: the cluster can't be reached.
+    """
+    async with AsyncExitStack() as exits:
+        admin = AIOKafkaAdminClient(**client_options)
+        await admin.start()
+        exits.push_async_callback(admin.close)
+        existing = set(names) & set(await admin.list_topics())
+        if not existing:
+            return
+        consumer = await exits.enter_async_context(AIOKafkaConsumer(*existing, **client_options))
+        ends = await consumer.end_offsets(consumer.assignment())
+        used = sorted({partition.topic for partition, end in ends.items() if end})
+        if not used:
+            return
+        if not renew:
+            raise FailedPrecondition(
+                "TOPICS_NOT_EMPTY",
+                f"the cluster has {', '.join(used)} of an earlier run, and the databases begin from nothing",
+                remedy="--renew-topics deletes them, with all they hold",
+            )
+        await admin.delete_topics(used)
+        deadline = time.monotonic() + LEADER_SECONDS
+        while set(used) & set(await admin.list_topics()):
+            if time.monotonic() > deadline:
+                raise Unavailable("TOPIC_NOT_DELETED", f"the cluster still has some of {', '.join(used)}")
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _settings(topic: TopicSpec) -> dict[str, str]:
