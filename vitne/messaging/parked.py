@@ -12,7 +12,7 @@ from typing import Final
 
 import asyncpg
 
-from vitne.errors import NotFound, VitneError
+from vitne.errors import FailedPrecondition, NotFound, VitneError
 from vitne.messaging.headers import KafkaHeaders, Record, key_text, pack, unpack
 from vitne.messaging.sequence import Order
 from vitne.messaging.topics import order_of
@@ -49,52 +49,40 @@ class Parked:
     parked_at: datetime
 
 
-async def list_parked(conn: asyncpg.Connection, consumer: str, *, limit: int = 100) -> list[Parked]:
-    """What is parked for a consumer: failed messages first, oldest first."""
+async def list_parked(
+    conn: asyncpg.Connection, consumer: str, *, state: str = "", after: Parked | None = None, limit: int = 100
+) -> list[Parked]:
+    """What is parked for a consumer: failed messages first, oldest first.
+
+    Args:
+        conn: to the consumer's database.
+        consumer: its name.
+        state: only messages in this state; empty: both.
+        after: the last message of the page before.
+        limit: most messages.
+    """
     rows = await conn.fetch(
         """
-        SELECT * FROM consumer_parked WHERE consumer = $1
-        ORDER BY state, parked_at, topic, partition, "offset" LIMIT $2
+        SELECT * FROM consumer_parked WHERE consumer = $1 AND ($2 = '' OR state = $2)
+          AND ($3 = '' OR (state, parked_at, topic, partition, "offset") > ($3, $4, $5, $6, $7))
+        ORDER BY state, parked_at, topic, partition, "offset" LIMIT $8
         """,
         consumer,
+        state,
+        *(("", None, "", 0, 0) if after is None else _rank(after)),
         limit,
     )
     return [_from_row(row) for row in rows]
 
 
-async def replay(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> None:
-    """Have the consumer try a failed message again (within a second or so).
+async def get_parked(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> Parked:
+    """One parked message.
 
     Raises:
         NotFound: ``NOT_PARKED``.
     """
-    await _lock(conn, consumer, topic, partition)
-    found = await conn.fetchval(
-        """
-        UPDATE consumer_parked SET state = 'waiting', reason = '', detail = ''
-        WHERE consumer = $1 AND topic = $2 AND partition = $3 AND "offset" = $4 RETURNING true
-        """,
-        consumer,
-        topic,
-        partition,
-        offset,
-    )
-    if not found:
-        raise _not_parked(topic, partition, offset)
-
-
-async def drop(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> None:
-    """Give a failed message up: it counts as seen, and those behind it go on.
-
-    Raises:
-        NotFound: ``NOT_PARKED``.
-    """
-    await _lock(conn, consumer, topic, partition)
     row = await conn.fetchrow(
-        """
-        DELETE FROM consumer_parked
-        WHERE consumer = $1 AND topic = $2 AND partition = $3 AND "offset" = $4 RETURNING key, revision
-        """,
+        'SELECT * FROM consumer_parked WHERE consumer = $1 AND topic = $2 AND partition = $3 AND "offset" = $4',
         consumer,
         topic,
         partition,
@@ -102,12 +90,82 @@ async def drop(conn: asyncpg.Connection, consumer: str, topic: str, partition: i
     )
     if row is None:
         raise _not_parked(topic, partition, offset)
-    if row["revision"] is not None:
-        await skip(conn, consumer, topic, row["key"], row["revision"])
+    return _from_row(row)
+
+
+async def replay(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> Parked:
+    """Have the consumer try a failed message again (within a second or so); answers it as it was.
+
+    Raises:
+        NotFound: ``NOT_PARKED``.
+        FailedPrecondition: ``NOT_FAILED``.
+    """
+    failed = await _take_failed(conn, consumer, topic, partition, offset)
+    await conn.execute(
+        """
+        UPDATE consumer_parked SET state = 'waiting', reason = '', detail = ''
+        WHERE consumer = $1 AND topic = $2 AND partition = $3 AND "offset" = $4
+        """,
+        consumer,
+        topic,
+        partition,
+        offset,
+    )
+    return failed
+
+
+async def drop(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> Parked:
+    """Give a failed message up: it counts as seen, and those behind it go on; answers it as it was.
+
+    Raises:
+        NotFound: ``NOT_PARKED``.
+        FailedPrecondition: ``NOT_FAILED``.
+    """
+    failed = await _take_failed(conn, consumer, topic, partition, offset)
+    await Shelf(consumer).remove(conn, failed)
+    if failed.revision is not None:
+        await _count_as_seen(conn, consumer, topic, failed.text_key, failed.revision)
+    return failed
 
 
 async def skip(conn: asyncpg.Connection, consumer: str, topic: str, key: str, revision: int) -> None:
-    """Count all revisions of a key up to this one as seen: for those that are lost and will never come."""
+    """Close the gap before a key's waiting messages: revisions up to this one are lost and will never come.
+
+    Raises:
+        FailedPrecondition: ``NO_GAP``: nothing of the key waits, a message of it has failed, or ``revision`` is not
+            the one before the first that waits. A gap is closed whole, and nothing that is there is skipped with it.
+    """
+    partition = await conn.fetchval(
+        "SELECT min(partition) FROM consumer_parked WHERE consumer = $1 AND topic = $2 AND key = $3",
+        consumer,
+        topic,
+        key,
+    )
+    if partition is not None:
+        await _lock(conn, consumer, topic, partition)
+    row = await conn.fetchrow(
+        """
+        SELECT min(revision) AS first, bool_or(state = 'failed') AS failed,
+               (SELECT revision FROM consumer_seen WHERE consumer = $1 AND topic = $2 AND key = $3) AS seen
+        FROM consumer_parked WHERE consumer = $1 AND topic = $2 AND key = $3
+        """,
+        consumer,
+        topic,
+        key,
+    )
+    seen, first = row["seen"] or 0, row["first"]
+    if first is None or row["failed"] or not seen < revision == first - 1:
+        raise FailedPrecondition(
+            "NO_GAP",
+            f"no gap of this key ends at revision {revision}",
+            field="through_revision",
+            rule="a gap ends one revision before the first message of the key that waits, and none of them failed",
+            remedy="list what is parked; drop or replay what failed",
+        )
+    await _count_as_seen(conn, consumer, topic, key, revision)
+
+
+async def _count_as_seen(conn: asyncpg.Connection, consumer: str, topic: str, key: str, revision: int) -> None:
     await conn.execute(
         """
         INSERT INTO consumer_seen AS s (consumer, topic, key, revision) VALUES ($1, $2, $3, $4)
@@ -118,6 +176,24 @@ async def skip(conn: asyncpg.Connection, consumer: str, topic: str, key: str, re
         key,
         revision,
     )
+
+
+async def _take_failed(conn: asyncpg.Connection, consumer: str, topic: str, partition: int, offset: int) -> Parked:
+    """A failed message, with the consumer kept off it.
+
+    One that only waits is not an operator's to move: counted as seen, it would take all before it along.
+    """
+    await _lock(conn, consumer, topic, partition)
+    parked = await get_parked(conn, consumer, topic, partition, offset)
+    if parked.state != FAILED:
+        raise FailedPrecondition(
+            "NOT_FAILED",
+            "the message only waits for others of its key",
+            field="place",
+            rule="replay and drop are for messages that failed",
+            remedy="see to the failed message of the key; skip a gap before the first that waits",
+        )
+    return parked
 
 
 class Shelf:
@@ -210,6 +286,11 @@ async def _lock(conn: asyncpg.Connection, consumer: str, topic: str, partition: 
         topic,
         partition,
     )
+
+
+def _rank(parked: Parked) -> tuple[str, datetime, str, int, int]:
+    """What messages are listed by."""
+    return parked.state, parked.parked_at, parked.topic, parked.partition, parked.offset
 
 
 def _from_row(row: asyncpg.Record) -> Parked:
