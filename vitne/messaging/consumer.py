@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +22,7 @@ from vitne.messaging import outbox
 from vitne.messaging.backoff import Backoff
 from vitne.messaging.headers import Message, Record, key_text, parse
 from vitne.messaging.kafka import AIOKAFKA, ConsumerClient, Kafka, KafkaSettings, Partition
+from vitne.messaging.lag import Progress
 from vitne.messaging.outbox import Event
 from vitne.messaging.parked import Parked, Shelf
 from vitne.messaging.sequence import Place, place
@@ -103,6 +104,10 @@ class Consumer:
       ``<topic>.dead`` through the outbox, and later messages of its key wait behind it.
     * Any other error is taken to mend itself: the partition is tried again from there, for ever.
 
+    Attributes:
+        caught_up: set once everything was handled or parked that the topics held when it was looked, and stays set.
+        progress: how late it is.
+
     Args:
         name: of the consumer and its group; its offsets are kept under it.
         topics: names of the topics.
@@ -128,6 +133,8 @@ class Consumer:
     ) -> None:
         self.name = name
         self.topics = tuple(topics)
+        self.caught_up = asyncio.Event()
+        self.progress = Progress(name, clock)
         self._pool = pool
         self._handler = handler
         self._settings = settings
@@ -171,12 +178,19 @@ class Consumer:
                 *((partition, self._restart(client, partition)) for partition in self._cut(client, fetched)),
             ]
             going = await asyncio.gather(*(self._guarded(client, partition, each) for partition, each in work))
+            self._note_progress(client, fetched)
             if self._clock.monotonic() >= self._next_sweep:
                 going += await self._sweep(client)
             if all(going):
                 backoff.reset()
             else:
                 await backoff.wait()
+
+    def _note_progress(self, client: ConsumerClient, fetched: Mapping[Partition, Sequence[Record]]) -> None:
+        known = {partition: at for partition, at in self._positions.items() if partition not in self._lost}
+        ends = {partition: client.highwater(partition) for partition in client.assignment()}
+        if self.progress.note(known, ends, fetched):
+            self.caught_up.set()
 
     async def _guarded(self, client: ConsumerClient, partition: Partition, work: Awaitable[bool]) -> bool:
         """Do work on a partition; False when something failed that may mend itself, and is to be tried again."""
@@ -408,6 +422,7 @@ class Consumer:
         """Handle parked messages whose turn has come, in the partitions that are this instance's."""
         self._next_sweep = self._clock.monotonic() + self._options.sweep_seconds
         try:
+            await self._look_for_moves(client)
             rows = await self._pool.fetch(
                 "SELECT DISTINCT topic, partition FROM consumer_parked WHERE consumer = $1 AND state = 'waiting'",
                 self.name,
@@ -417,6 +432,16 @@ class Consumer:
         parked_at = {(row["topic"], row["partition"]) for row in rows}
         ours = [each for each in self._positions.keys() - self._lost if (each.topic, each.partition) in parked_at]
         return [await self._guarded(client, partition, self._sweep_partition(partition)) for partition in ours]
+
+    async def _look_for_moves(self, client: ConsumerClient) -> None:
+        """Notice offsets that somebody moved, as a rebuild does, also where nothing new arrives."""
+        rows = await self._pool.fetch(
+            "SELECT topic, partition, next_offset FROM consumer_offset WHERE consumer = $1", self.name
+        )
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        for partition in set(client.assignment()) & self._positions.keys() - self._lost:
+            if stored.get((partition.topic, partition.partition)) != self._positions[partition]:
+                self._lost.add(partition)
 
     async def _sweep_partition(self, partition: Partition) -> bool:
         while True:

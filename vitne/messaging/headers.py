@@ -165,6 +165,16 @@ def parse(record: Record) -> Message:
     )
 
 
+def time_of(record: Record) -> datetime:
+    """When the event of a record happened, whatever else is wrong with it.
+
+    Raises:
+        DataLoss: ``BAD_HEADERS``: it does not say.
+    """
+    raw = next((raw for name, raw in record.headers if name == "ce_time"), b"")
+    return _time(_text(raw, "BAD_HEADERS", "ce_time"))
+
+
 def key_text(key: bytes | None) -> str:
     """A record's key as text, whatever it is; what is no UTF-8 becomes a replacement character."""
     return (key or b"").decode(errors="replace").replace("\0", "\ufffd")
