@@ -18,8 +18,8 @@ from tests.kafka.clients import publish, read
 from vitne.clock import SystemClock
 from vitne.dev.apache_kafka import AccessRule, EmbeddedKafka, Operation, Pattern, ResourceType, publisher, subscriber
 from vitne.dev.apache_kafka.access import create_access_rules
-from vitne.dev.certificates import CertificateAuthority
 from vitne.dev.broker import TopicSpec
+from vitne.dev.certificates import CertificateAuthority
 from vitne.errors import FailedPrecondition, InvalidArgument, Unavailable
 
 pytestmark = pytest.mark.kafka
