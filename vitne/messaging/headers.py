@@ -37,6 +37,8 @@ _REQUIRED: Final = (
     "content-type",
     "ce_revision",
 )
+#: The headers that docs/events.md knows.
+KNOWN_HEADERS: Final = frozenset((*_REQUIRED, "traceparent"))
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?Z\Z", re.ASCII)
 _REVISION = re.compile(r"[1-9]\d{0,17}\Z", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z", re.ASCII)

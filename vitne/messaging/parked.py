@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 
@@ -49,8 +49,17 @@ class Parked:
     parked_at: datetime
 
 
+#: What messages are listed by: state, when parked, topic, partition, offset.
+Rank: TypeAlias = tuple[str, datetime, str, int, int]
+
+
+def rank(parked: Parked) -> Rank:
+    """Where a message stands in :func:`list_parked`."""
+    return parked.state, parked.parked_at, parked.topic, parked.partition, parked.offset
+
+
 async def list_parked(
-    conn: asyncpg.Connection, consumer: str, *, state: str = "", after: Parked | None = None, limit: int = 100
+    conn: asyncpg.Connection, consumer: str, *, state: str = "", after: Rank | None = None, limit: int = 100
 ) -> list[Parked]:
     """What is parked for a consumer: failed messages first, oldest first.
 
@@ -58,7 +67,7 @@ async def list_parked(
         conn: to the consumer's database.
         consumer: its name.
         state: only messages in this state; empty: both.
-        after: the last message of the page before.
+        after: :func:`rank` of the last message of the page before.
         limit: most messages.
     """
     rows = await conn.fetch(
@@ -69,7 +78,7 @@ async def list_parked(
         """,
         consumer,
         state,
-        *(("", None, "", 0, 0) if after is None else _rank(after)),
+        *(("", None, "", 0, 0) if after is None else after),
         limit,
     )
     return [_from_row(row) for row in rows]
@@ -196,6 +205,14 @@ async def _take_failed(conn: asyncpg.Connection, consumer: str, topic: str, part
     return parked
 
 
+async def seen_revision(conn: asyncpg.Connection, consumer: str, topic: str, key: str) -> int:
+    """The last revision of a key that took effect; 0: none."""
+    revision: int | None = await conn.fetchval(
+        "SELECT revision FROM consumer_seen WHERE consumer = $1 AND topic = $2 AND key = $3", consumer, topic, key
+    )
+    return revision or 0
+
+
 class Shelf:
     """One consumer's parked messages, as the consumer handles them."""
 
@@ -286,11 +303,6 @@ async def _lock(conn: asyncpg.Connection, consumer: str, topic: str, partition: 
         topic,
         partition,
     )
-
-
-def _rank(parked: Parked) -> tuple[str, datetime, str, int, int]:
-    """What messages are listed by."""
-    return parked.state, parked.parked_at, parked.topic, parked.partition, parked.offset
 
 
 def _from_row(row: asyncpg.Record) -> Parked:
