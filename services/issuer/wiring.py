@@ -35,6 +35,7 @@ from vitne.runtime.channel import open_channel
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
+from vitne.runtime.operations import add_operations
 from vitne.runtime.settings import PREFIX
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
@@ -211,6 +212,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_task("registry", follower.run)
     application.add_task("leases", issuer.leases.run)
     application.add_task("completion", issuer.unary.run)
+    add_operations(application, pool, clock, [CONSUMER])
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task(
         "statuses",

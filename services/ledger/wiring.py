@@ -28,6 +28,7 @@ from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import GroupCommitter, Migrations, open_pool
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
+from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
@@ -106,6 +107,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     application.mount_http(build_pages(publisher, store))
     application.add_task("lists", publisher.run)
     application.add_task("sequencer", sequencer.run)
+    add_operations(application, pool, clock, [CONSUMER])
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task("leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaf, settings=kafka, clock=clock).run)
 

@@ -25,6 +25,7 @@ from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, TokenSource, TokenVerifier
+from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc
 
@@ -100,6 +101,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     verifier = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=development)
     application = Application("portal", settings, clock, verifier=verifier)
     application.mount_http(pages.app(), max_body=MAX_BODY)
+    add_operations(application, pool, clock, [CONSUMER])
     application.add_task("notices", consumer.run)
     application.add_task("fetcher", fetcher.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)  # tells operators what could not be handled

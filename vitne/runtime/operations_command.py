@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import getpass
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -132,7 +133,14 @@ def _mandate(parsed: argparse.Namespace, clock: Clock) -> desk.Mandate:
             "BAD_GROUND", "an act needs a ground", field="ground", rule=f"1 to {MAX_GROUND} characters"
         )
     id_ = parsed.request_id or UuidFactory(clock)()
-    return desk.Mandate(id_, f"command {getpass.getuser()}", ground, clock.now())
+    return desk.Mandate(id_, f"command {_user()}", ground, clock.now())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A container's user may have no name.
+        return str(os.getuid())
 
 
 def _plain(message: Message) -> dict[str, Any]:
