@@ -15,7 +15,10 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 
 from tests.unit import runtime_probe
 from vitne.runtime.channel import open_channel
+from vitne.runtime.interceptors.chain import Chain
+from vitne.runtime.interceptors.errors import ErrorsInterceptor
 from vitne.runtime.retries import CONTRACT, MAX_ATTEMPTS, is_repeatable
+from vitne.runtime.status import error_from_rpc
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 METHODS = [method for service in CONTRACT for method in service.methods]
@@ -38,7 +41,7 @@ class Ledger(ledger_pb2_grpc.LedgerServiceServicer):
 
 @contextlib.asynccontextmanager
 async def serving(answer: Answer, address: str = "127.0.0.1:0") -> AsyncIterator[tuple[Ledger, str]]:
-    server, ledger = grpc.aio.server(), Ledger(answer)  # type: ignore[abstract]  # one method is all that is called
+    server, ledger = grpc.aio.server(interceptors=[Chain([ErrorsInterceptor()])]), Ledger(answer)  # type: ignore[abstract]  # one method is all that is called
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, server)
     port = server.add_insecure_port(address)
     await server.start()
@@ -149,6 +152,23 @@ async def test_a_restart_is_outlasted() -> None:
         assert not any(task.done() for task in waiting)
         async with serving(answered, address):
             await asyncio.gather(*waiting)
+
+
+@pytest.mark.parametrize("translated", [False, True])
+async def test_what_was_repeated_further_on_is_not_repeated_again(translated: bool) -> None:
+    async with serving(unavailable) as (last, last_address), checkpoints(last_address) as ask_last:
+
+        async def pass_on(_number: int, _context: Any) -> Any:
+            try:
+                return await ask_last()
+            except grpc.aio.AioRpcError as error:
+                if translated:
+                    raise error_from_rpc(error) from error
+                raise
+
+        async with serving(pass_on) as (first, address), checkpoints(address) as call:
+            assert await code_of(call()) == grpc.StatusCode.UNAVAILABLE
+            assert (first.tries, last.tries) == (1, MAX_ATTEMPTS)
 
 
 async def test_a_method_of_which_the_contract_says_nothing_is_called_once() -> None:

@@ -22,6 +22,9 @@ __all__ = ["ErrorsInterceptor", "as_vitne_error", "error_from_rpc", "errors_to_s
 #: (our token, our request) is no fault of our caller's and becomes an incident.
 _PASSED_ON: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
 
+#: Tells a gRPC client not to repeat the call (gRFC A6, "Pushback").
+_DO_NOT_REPEAT: Final = ("grpc-retry-pushback-ms", "-1")
+
 _log = logging.getLogger(__name__)
 
 
@@ -98,4 +101,8 @@ async def _refuse(method: Method, context: Any, error: Exception) -> None:
     facts = {"method": method.path, "code": told.code, "reason": told.reason}
     _log.info("refused", extra=facts | ({"field": told.field} if told.field else {}))
     status = errors_to_status(told)
-    await context.abort(grpc.StatusCode[told.code], status.message, trailers(status))
+    metadata: tuple[tuple[str, str | bytes], ...] = trailers(status)
+    if isinstance(error, grpc.aio.AioRpcError) or isinstance(error.__cause__, grpc.aio.AioRpcError):
+        # Our own channel has repeated it already: who repeats what was repeated multiplies the load on what is down.
+        metadata = (*metadata, _DO_NOT_REPEAT)
+    await context.abort(grpc.StatusCode[told.code], status.message, metadata)
