@@ -39,6 +39,7 @@ from vitne.credentials.artefact import sd_jwt_digest
 from vitne.errors import Aborted, AlreadyExists, NotFound, Unavailable, VitneError
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
+from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.database import GroupCommitter
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
@@ -153,7 +154,7 @@ class Road:
                 completed = await self.complete_abandoned()
                 if completed:
                     _log.info("abandoned issuances completed", extra={"count": completed})
-            except (VitneError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*DATABASE_OUTAGES, VitneError) as error:
                 _log.warning("abandoned issuances wait: %s", type(error).__name__)
             await self._clock.sleep(COMPLETE_SECONDS)
 

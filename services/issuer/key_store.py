@@ -17,6 +17,7 @@ from services.issuer.crypto import DataKey
 from vitne.canonical import b64url, sha256
 from vitne.clock import Clock
 from vitne.errors import DataLoss, Unavailable
+from vitne.outages import DATABASE_OUTAGES
 
 _TABLE: Final = "learner_key"
 _COLUMN: Final = "wrapped"
@@ -84,7 +85,7 @@ class PostgresKeyStore:
             rows = await self._pool.fetch(
                 "SELECT learner, wrapped, wrapped_by FROM learner_key WHERE learner = ANY($1::uuid[])", list(learners)
             )
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_OUTAGES as error:
             raise _unavailable() from error
         return {row["learner"]: self._unwrap(row) for row in rows}
 
@@ -109,7 +110,7 @@ class PostgresKeyStore:
     async def _execute(self, query: str, *arguments: object) -> None:
         try:
             await self._pool.execute(query, *arguments)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_OUTAGES as error:
             raise _unavailable() from error
 
 

@@ -18,6 +18,7 @@ import grpc.aio
 
 from vitne.clock import Clock
 from vitne.errors import Unavailable, VitneError
+from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2 as credential
 from vitne_api.ledger.v1 import ledger_pb2 as ledger
@@ -110,7 +111,7 @@ class LeaseKeeper:
                 for country in sorted(self._countries()):
                     await self.top_up(country)
                 failing = False
-            except (VitneError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*DATABASE_OUTAGES, VitneError) as error:
                 if not failing:
                     _log.warning("no status indexes leased: %s", error)
                 failing = True

@@ -18,18 +18,20 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from services.ledger.events import list_event, timestamp
 from services.ledger.log_store import queue_leaves
 from services.ledger.transitions import Status
 from services.ledger.vector import BITS, StatusVector
-from vitne.canonical import b64url, sha256
+from vitne.canonical import b64url, from_b64url, sha256
 from vitne.clock import Clock
 from vitne.credentials.jose import Signer
-from vitne.credentials.status_list import sign_token
+from vitne.credentials.status_list import decode, sign_token
 from vitne.errors import Unavailable
 from vitne.merkle.leaves import ListPublished
 from vitne.messaging.outbox import append
+from vitne.outages import DATABASE_OUTAGES
 from vitne_api.events.v1 import events_pb2
 
 #: At most once in this time is a list's newest version put into the log (RECORDS: Log leaves).
@@ -178,7 +180,7 @@ class ListPublisher:
                     await self._clock.sleep(self._interval)  # what changes meanwhile shares the next version
                 else:
                     await self._pause()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable) as error:
+            except (*DATABASE_OUTAGES, Unavailable) as error:
                 _log.warning("publishing failed, trying again: %s", type(error).__name__)
                 await self._clock.sleep(RETRY_SECONDS)
 
@@ -205,6 +207,32 @@ class ListPublisher:
         self._loaded = True
         return published
 
+    async def publish_anew(self, list_id: int, *, beyond: int) -> tuple[PublishedList, StatusVector, int]:
+        """Publish a list whatever stands, folded from its first change.
+
+        Args:
+            list_id: of the list.
+            beyond: a version that the new one comes after, beside those that are stored.
+
+        Returns:
+            what was published, the statuses that it shows, and how many changes those come from.
+        """
+        row = await self._pool.fetchrow("SELECT id, url, size FROM status_list WHERE id = $1", list_id)
+        shelf = self._shelf(row)
+        shelf.vector, shelf.changes = StatusVector(row["size"]), 0
+        while not await self._publish(shelf, beyond=beyond):
+            pass  # Another replica took the version's number: with the next one.
+        if shelf.newest is None:
+            raise RuntimeError("what was published is shown")
+        return shelf.newest, shelf.vector, shelf.changes
+
+    @staticmethod
+    def statuses_of(token: bytes) -> bytes:
+        """What a token of ours says, as :meth:`StatusVector.packed` does; its signature is not checked."""
+        _, payload, _ = token.split(b".")
+        claims = msgspec.json.decode(from_b64url(payload.decode("ascii")))
+        return decode(claims["status_list"]["lst"])
+
     def _shelf(self, row: Any) -> _Shelf:
         shelf = self._shelves.get(row["id"])
         if shelf is None:
@@ -226,9 +254,9 @@ class ListPublisher:
         progress, self._progress = self._progress, asyncio.Event()
         progress.set()
 
-    async def _publish(self, shelf: _Shelf) -> bool:
+    async def _publish(self, shelf: _Shelf, *, beyond: int = 0) -> bool:
         """Sign the list as it is now and make that its newest version; False when another replica was faster."""
-        draft = await self._catch_up(shelf)
+        draft = await self._catch_up(shelf, beyond)
         published = self._clock.now()
         # In a thread: compressing a full list takes tens of milliseconds, in which nobody else should wait.
         signed = await asyncio.to_thread(
@@ -265,7 +293,7 @@ class ListPublisher:
         self._show(shelf, newest)
         return True
 
-    async def _catch_up(self, shelf: _Shelf) -> _Draft:
+    async def _catch_up(self, shelf: _Shelf, beyond: int) -> _Draft:
         """Bring the vector up to the newest change, and say what a version made of it shows."""
         # One snapshot: whatever leaf the log has in it, its change is in it too.
         async with (
@@ -278,7 +306,9 @@ class ListPublisher:
                 shelf.changes,
             )
             version = await connection.fetchval(
-                "SELECT coalesce(max(version), 0) + 1 FROM list_version WHERE list_id = $1", shelf.list_id
+                "SELECT greatest(coalesce(max(version), 0), $2::integer) + 1 FROM list_version WHERE list_id = $1",
+                shelf.list_id,
+                beyond,
             )
             tree_size = await connection.fetchval("SELECT coalesce((SELECT size FROM log), 0)")
         for row in rows:

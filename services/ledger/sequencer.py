@@ -24,6 +24,7 @@ from vitne.errors import Aborted, DataLoss, FailedPrecondition, Unavailable
 from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
 from vitne.merkle.tiles import TileWriter, tiles_at
+from vitne.outages import DATABASE_OUTAGES
 
 #: Most leaves in a batch: some tenths of a second of work, within the second that a leaf may take.
 MAX_BATCH: Final = 8192
@@ -73,7 +74,7 @@ class Sequencer:
             except Aborted:
                 _log.warning("another sequencer has taken over the log; standing by")
                 await self._clock.sleep(STANDBY_SECONDS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_OUTAGES as error:
                 _log.warning("sequencing failed, trying again: %s", type(error).__name__)
                 await self._clock.sleep(RETRY_SECONDS)
             except (DataLoss, Unavailable) as error:

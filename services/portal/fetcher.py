@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-import asyncpg
 import grpc
 
 from services.portal.store import Fetched, Store, Wanted
 from vitne.clock import Clock
 from vitne.errors import VitneError
+from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
@@ -67,7 +67,7 @@ class Fetcher:
         while True:
             try:
                 busy = await self.step()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_OUTAGES as error:
                 _log.warning("the fetcher lost its database, and tries again: %s", type(error).__name__)
                 busy = False
             if busy:

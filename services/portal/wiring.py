@@ -6,8 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
-
 from services.portal.fetcher import Fetcher
 from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
@@ -21,6 +19,7 @@ from vitne.messaging.consumer import Consumer
 from vitne.messaging.kafka import KafkaSettings
 from vitne.messaging.relay import Relay
 from vitne.messaging.topics import hub_topic
+from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.database import Migrations, open_pool
@@ -109,7 +108,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     async def database() -> str | None:
         try:
             await store.ready()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_OUTAGES as error:
             return type(error).__name__
         return None
 

@@ -28,6 +28,7 @@ from vitne.messaging.parked import Parked, Shelf
 from vitne.messaging.sequence import Place, place
 from vitne.messaging.topics import dead_topic, order_of
 from vitne.messaging.tracing import processing
+from vitne.outages import DATABASE_OUTAGES
 from vitne_api.events.v1 import events_pb2
 
 _LOG: Final = logging.getLogger(__name__)
@@ -42,8 +43,6 @@ Handler = Callable[[asyncpg.Connection, Message], Awaitable[None]]
 
 #: What says that the message itself is at fault, however often it is tried. Everything else may mend itself.
 PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, UnicodeDecodeError)
-
-_DATABASE_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 #: ``ce_type`` of a dead letter.
 DEAD_LETTER_TYPE: Final = "vitne.dead_letter.v1"
@@ -200,7 +199,7 @@ class Consumer:
         except _OffsetMoved:
             _LOG.info("consumer %s: another instance moved %s", self.name, partition)
             self._lost.add(partition)
-        except _DATABASE_ERRORS as error:
+        except DATABASE_OUTAGES as error:
             _LOG.warning("consumer %s lost its database, and tries again: %s", self.name, type(error).__name__)
             _LOG.debug("what it was", exc_info=error)
         if partition in self._positions:
@@ -427,7 +426,7 @@ class Consumer:
                 "SELECT DISTINCT topic, partition FROM consumer_parked WHERE consumer = $1 AND state = 'waiting'",
                 self.name,
             )
-        except _DATABASE_ERRORS:
+        except DATABASE_OUTAGES:
             return [False]
         parked_at = {(row["topic"], row["partition"]) for row in rows}
         ours = [each for each in self._positions.keys() - self._lost if (each.topic, each.partition) in parked_at]

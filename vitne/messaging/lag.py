@@ -21,6 +21,7 @@ from vitne.clock import Clock
 from vitne.errors import DataLoss
 from vitne.messaging.headers import Record, time_of
 from vitne.messaging.kafka import Partition
+from vitne.outages import DATABASE_OUTAGES
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class ParkedWatch:
         while True:
             try:
                 await self.look()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_OUTAGES as error:
                 _LOG.warning("what is parked can't be told: %s", type(error).__name__)
             await self._clock.sleep(WATCH_SECONDS)
 

@@ -18,6 +18,7 @@ from vitne.clock import Clock
 from vitne.messaging.backoff import Backoff
 from vitne.messaging.headers import build
 from vitne.messaging.kafka import AIOKAFKA, Kafka, KafkaSettings, Producer
+from vitne.outages import DATABASE_OUTAGES
 
 _LOG: Final = logging.getLogger(__name__)
 _METER: Final = metrics.get_meter("vitne.messaging")
@@ -34,7 +35,7 @@ _DELAY: Final = _METER.create_histogram(
 LOCK_KEY: Final = 0x76_69_74_6E_65_01  # "vitne", 1
 
 #: What goes wrong with database or cluster and mends itself.
-_OUTAGES: Final = (OSError, TimeoutError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_OUTAGES: Final = (*DATABASE_OUTAGES, KafkaError)
 
 
 @dataclass(frozen=True, slots=True)

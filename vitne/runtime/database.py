@@ -18,6 +18,7 @@ import asyncpg
 
 from vitne.clock import Clock, SystemClock
 from vitne.errors import Aborted, FailedPrecondition, ResourceExhausted, Unavailable, VitneError
+from vitne.outages import DATABASE_OUTAGES
 
 #: Seconds that one statement may take before its connection is given up.
 COMMAND_TIMEOUT_SECONDS: Final = 30.0
@@ -74,7 +75,7 @@ async def open_pool(dsn: str, *, max_size: int = 10, name: str = "vitne") -> Any
             statement_cache_size=STATEMENT_CACHE,
             server_settings={"timezone": "UTC", "application_name": name},
         )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DATABASE_OUTAGES as error:
         raise unavailable() from error
 
 
@@ -83,6 +84,8 @@ def is_out_of_reach(error: Exception) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # Also raised for wrong arguments and misuse, which are faults of ours.
         return not isinstance(error, ValueError) and ("closed" in str(error) or "closing" in str(error))
+    if isinstance(error, asyncpg.InternalClientError):  # A connection that a crash left half-way: DATABASE_OUTAGES.
+        return True
     # Several addresses refused: asyncio raises plain OSError. Its other subclasses are about files.
     return isinstance(error, _CONNECTION_LOST) or type(error) is OSError
 
@@ -121,7 +124,7 @@ async def migrate(dsn: str, migrations: Sequence[Migrations], *, clock: Clock | 
     clock = clock or SystemClock()
     try:
         conn = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_SECONDS, server_settings={"timezone": "UTC"})
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DATABASE_OUTAGES as error:
         raise unavailable() from error
     try:
         # Held by the session: ends with the connection, however this ends.
