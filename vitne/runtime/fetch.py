@@ -39,6 +39,13 @@ DEFAULT_CACHED_BODIES: Final = 64
 _REST: Final = re.compile(r"[A-Za-z0-9_~!$'()*+,;=:@./?&-]*\Z", re.ASCII)
 _DOT_SEGMENT: Final = re.compile(r"(^|/)\.{1,2}(/|\?|$)")
 
+# Protocol assignments (RFC 6890), and the anycast address of 6to4 relays (RFC 7526).
+_NOT_HOSTS_V4: Final = tuple(ipaddress.IPv4Network(text) for text in ("192.0.0.0/24", "192.88.99.0/24"))
+# RFC 4291, section 2.4: what IANA gives out to hosts is from here.
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+# Teredo and other protocol assignments, 6to4, documentation (RFC 9637).
+_NOT_HOSTS_V6: Final = tuple(ipaddress.IPv6Network(text) for text in ("2001::/23", "2002::/16", "3fff::/20"))
+
 
 @dataclass(frozen=True, slots=True)
 class AllowRule:
@@ -205,7 +212,7 @@ class Fetcher:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=_PublicResolver()),
+                connector=aiohttp.TCPConnector(resolver=PublicResolver()),
                 timeout=self._timeout,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -213,19 +220,48 @@ class Fetcher:
         return self._session
 
 
-class _PublicResolver(AbstractResolver):
-    """Resolves host names to public addresses only, at the moment of connecting, so that no later answer differs.
-
-    Literal addresses never come here: a rule that has one names it on purpose.
-    """
+class AddressNotPublic(OSError):
+    """A host name or URL leads to an address that nobody outside may make us call."""
 
     def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
+        super().__init__(None, "the address is not public")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public Internet's hosts.
+
+    Not so: private, shared, loopback, link-local (where clouds keep their metadata), multicast and reserved ones;
+    and IPv6 addresses that carry an IPv4 address inside (NAT64, 6to4, Teredo), since a translator on the way could
+    lead them back in. An IPv4-mapped one counts as what it maps.
+    """
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed
+    if isinstance(parsed, ipaddress.IPv4Address):
+        if parsed.is_multicast or parsed.is_reserved or any(parsed in network for network in _NOT_HOSTS_V4):
+            return False
+    elif parsed not in _UNICAST or any(parsed in network for network in _NOT_HOSTS_V6):
+        return False
+    return parsed.is_global
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves host names to public addresses only, at the moment of connecting, so that no later answer differs.
+
+    Literal addresses never come here, and ``localhost`` passes: whoever lets others name a host looks at
+    what is being connected to as well.
+
+    Args:
+        resolver: asks; the system's own unless said otherwise.
+    """
+
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+        self._resolver = resolver or ThreadedResolver()
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family=family)  # type: ignore[arg-type]  # AddressFamily
-        if host != "localhost" and not all(ipaddress.ip_address(result["host"]).is_global for result in found):
-            raise OSError(None, "the host name leads to an address that is not public")
+        if host != "localhost" and not all(is_public(result["host"]) for result in found):
+            raise AddressNotPublic
         return found
 
     async def close(self) -> None:
@@ -234,7 +270,7 @@ class _PublicResolver(AbstractResolver):
 
 def _check_transport(rule: AllowRule, *, development: bool) -> None:
     parts = urlsplit(rule.base)
-    if parts.scheme == "https" or (development and _is_loopback(parts.hostname or "")):
+    if parts.scheme == "https" or (development and is_loopback(parts.hostname or "")):
         return
     raise InvalidArgument(
         "BAD_ALLOW_RULE",
@@ -245,7 +281,8 @@ def _check_transport(rule: AllowRule, *, development: bool) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a URL names it, is this machine: a loopback address, or ``localhost``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
