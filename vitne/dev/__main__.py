@@ -20,12 +20,15 @@ import grpc
 from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
 from vitne.dev.narrator import ExpectationFailed, Narrator
+from vitne.dev.soak import soak as kill_and_compare
 from vitne.dev.stack import SERVICES, Stack
 from vitne.errors import VitneError
 from vitne.runtime.status import error_from_rpc
 
 #: Where state lives when VITNE_HOME does not say otherwise.
 DEFAULT_HOME: Final = Path(".vitne")
+#: Kills of a soak where nothing else is said.
+DEFAULT_KILLS: Final = 1000
 #: A Node program gets this long to read seven credentials; group formation takes some seconds of it.
 INTEROP_SECONDS: Final = 120
 
@@ -38,11 +41,15 @@ class Options:
         folder: where all state of the command's stack lives.
         kafka: ``apache``, the address of a cluster, or empty for the embedded broker.
         renew_topics: delete what a cluster has of an earlier run.
+        kills: of a soak.
+        seed: of a soak.
     """
 
     folder: Path
     kafka: str
     renew_topics: bool
+    kills: int
+    seed: int
 
     def stack(self) -> Stack:
         """The stack as it is wanted, not started yet."""
@@ -116,17 +123,31 @@ async def interop(options: Options) -> None:
     print("A Node program, given the protos and the topic's description, read and fetched them all.")
 
 
+async def soak(options: Options) -> None:
+    """Kill everything again and again under load; fail when the services disagree in the end."""
+    async with options.stack() as stack, Actors(stack) as actors:
+        report = await kill_and_compare(stack, actors, options.kills, seed=options.seed, progress=_telling)
+    print()
+    for line in report.lines():
+        print(line)
+    if not report.faultless:
+        raise ExpectationFailed("something was lost, happened twice, or disagrees")
+
+
 _COMMANDS: Final[dict[str, Callable[[Options], Coroutine[None, None, None]]]] = {
     "demo": demo,
     "up": up,
     "interop": interop,
+    "soak": soak,
 }
 
 
 def main() -> int:
     """The command line; 0 when everything held, 1 with a plain reason when something did not."""
     parser = argparse.ArgumentParser(prog="python -m vitne.dev", description=__doc__)
-    parser.add_argument("command", choices=sorted(_COMMANDS), help="demo: run the job and end; up: keep running")
+    parser.add_argument(
+        "command", choices=sorted(_COMMANDS), help="demo: run the job and end; up: keep running; soak: kill everything"
+    )
     parser.add_argument(
         "--home",
         type=Path,
@@ -140,12 +161,14 @@ def main() -> int:
         help="instead of the embedded broker: 'apache' starts an Apache Kafka (needs Java 17 and Maven), "
         "an address uses that cluster (KAFKA_BOOTSTRAP_SERVERS)",
     )
+    parser.add_argument("--kills", type=int, default=DEFAULT_KILLS, help="of soak (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of soak's chances (default: %(default)s)")
     parser.add_argument(
         "--renew-topics", action="store_true", help="delete our topics of an earlier run from that cluster"
     )
     arguments = parser.parse_args()
     folder: Path = arguments.home / arguments.command
-    options = Options(folder, arguments.kafka, arguments.renew_topics)
+    options = Options(folder, arguments.kafka, arguments.renew_topics, arguments.kills, arguments.seed)
     try:
         asyncio.run(_COMMANDS[arguments.command](options))
     except ExpectationFailed as error:
@@ -166,6 +189,10 @@ def _failed(reason: str, folder: Path) -> int:
 
 def _starting(what: str) -> None:
     print(f"starting {what} …", flush=True)
+
+
+def _telling(what: str) -> None:
+    print(what, flush=True)
 
 
 def _shown(path: Path) -> str:

@@ -46,11 +46,12 @@ class LearnerBrowser:
 
     async def credentials(self) -> list[dict[str, Any]]:
         """What the portal shows her, as JSON; empty while she is not registered."""
-        async with self._session.get(f"{self._portal}/me.json") as response:
-            await _text(response)
-            answer: dict[str, Any] = await response.json()
-        shown: list[dict[str, Any]] = answer["credentials"]
+        shown: list[dict[str, Any]] = (await self._json())["credentials"]
         return shown
+
+    async def registered(self) -> bool:
+        """Whether the portal says that she is registered."""
+        return bool((await self._json())["registered"])
 
     async def register(self) -> None:
         """Press the button that registers her with the portal."""
@@ -59,6 +60,12 @@ class LearnerBrowser:
     async def withdraw(self) -> None:
         """Press the button that ends her registration."""
         await self._press("/withdraw")
+
+    async def _json(self) -> dict[str, Any]:
+        async with self._session.get(f"{self._portal}/me.json") as response:
+            await _text(response)
+            answer: dict[str, Any] = await response.json()
+        return answer
 
     async def _press(self, path: str) -> None:
         token = _CSRF.search(await self.page())
