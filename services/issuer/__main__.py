@@ -1,4 +1,4 @@
-"""``python -m services.issuer serve|migrate``."""
+"""``python -m services.issuer serve|migrate|parked``."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import sys
 import uvloop
 
 from services.issuer.settings import IssuerSettings
+from services.issuer.statuses import CONSUMER
 from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, serve
 from vitne.errors import VitneError
 from vitne.runtime.database import migrate
 from vitne.runtime.main import EXIT_FAILED, cli
+from vitne.runtime.operations_command import parked_command
 from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load
 
-DESCRIPTION = "Decides, issues and signs credentials; keeps learners' data encrypted; serves hubs."
+DESCRIPTION = (
+    "Decides, issues and signs credentials; keeps learners' data encrypted; serves hubs. A further command, 'parked', "
+    "is for events that could not be handled, see 'parked --help'."
+)
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; answers the exit code."""
+    if arguments[:1] == ["parked"]:
+        return parked_command("issuer", [CONSUMER], lambda: load(IssuerSettings).database_dsn, arguments[1:])
     code = cli("issuer", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=IssuerSettings, arguments=arguments)
     return _migrate_keys() if arguments == ["migrate"] and code == 0 else code
 

@@ -1,18 +1,24 @@
-"""``python -m services.ledger serve|migrate|keys``."""
+"""``python -m services.ledger serve|migrate|keys|rebuild-lists|parked``."""
 
 from __future__ import annotations
 
 import sys
 
+import uvloop
+
+from services.ledger.intake import CONSUMER
 from services.ledger.settings import LedgerSettings
-from services.ledger.wiring import MIGRATIONS, prepare, serve
+from services.ledger.wiring import MIGRATIONS, prepare, rebuild, serve
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, cli
+from vitne.runtime.operations_command import parked_command
 from vitne.runtime.settings import load
 
 DESCRIPTION = (
     "Keeps status lists and the append-only log. A further command, 'keys', prints the public keys that the "
-    "operator registers, as JSON [{use, public_jwk}], and makes them and the list secret when there are none."
+    "operator registers, as JSON [{use, public_jwk}], and makes them and the list secret when there are none; "
+    "'rebuild-lists' publishes every status list anew from its changes; 'parked' is for events that could not be "
+    "handled, see 'parked --help'."
 )
 
 
@@ -25,7 +31,21 @@ def main(arguments: list[str]) -> int:
             sys.stderr.write(f"{error}\n")
             return EXIT_FAILED
         return 0
+    if arguments == ["rebuild-lists"]:
+        return _rebuild_lists()
+    if arguments[:1] == ["parked"]:
+        return parked_command("ledger", [CONSUMER], lambda: load(LedgerSettings).database_dsn, arguments[1:])
     return cli("ledger", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=LedgerSettings, arguments=arguments)
+
+
+def _rebuild_lists() -> int:
+    try:
+        for rebuilt in uvloop.run(rebuild(load(LedgerSettings))):
+            sys.stdout.write(rebuilt.to_json() + "\n")
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    return 0
 
 
 if __name__ == "__main__":

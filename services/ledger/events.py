@@ -23,6 +23,11 @@ _TYPES: Final[dict[type[Message], str]] = {
 }
 
 
+def list_aggregate(url: str) -> str:
+    """Name of a list's aggregate in the ledger's database."""
+    return f"list:{url}"
+
+
 def list_event(
     value: events_pb2.StatusChanged | events_pb2.StatusListPublished, *, time: datetime, new_id: Callable[[], UUID]
 ) -> Event:
@@ -30,7 +35,7 @@ def list_event(
     return Event(
         topic=topics.LEDGER_STATUS,
         key=value.list,
-        aggregate=f"list:{value.list}",
+        aggregate=list_aggregate(value.list),
         type=_TYPES[type(value)],
         source=SOURCE,
         value=value.SerializeToString(),

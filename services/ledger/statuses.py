@@ -31,7 +31,8 @@ _STATUS_MESSAGE: Final = {
     Status.SUSPENDED: credential_pb2.STATUS_SUSPENDED,
     Status.REVOKED: credential_pb2.STATUS_REVOKED,
 }
-_STATUS_NAME: Final[dict[Status, leaves.StatusName]] = {
+#: Statuses as leaves name them.
+STATUS_NAME: Final[dict[Status, leaves.StatusName]] = {
     Status.VALID: "valid",
     Status.SUSPENDED: "suspended",
     Status.REVOKED: "revoked",
@@ -241,7 +242,7 @@ def _leaf(change: _Recorded) -> leaves.StatusChanged:
     return leaves.StatusChanged(
         change.request.list_url,
         change.request.index,
-        _STATUS_NAME[change.standing.status],
+        STATUS_NAME[change.standing.status],
         change.standing.effective,
         change.standing.recorded,
     )

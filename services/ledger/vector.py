@@ -31,6 +31,12 @@ class StatusVector:
         byte, shift = self._place(index)
         self._packed[byte] = self._packed[byte] & ~(_MASK << shift) | status.value << shift
 
+    def count(self, status: Status) -> int:
+        """How many places have a status; not for counting valid ones, of which a list is full."""
+        touched = (byte for byte, packed in enumerate(self._packed) if packed)
+        places = (byte * _PER_BYTE + place for byte in touched for place in range(_PER_BYTE))
+        return sum(self[place] is status for place in places if place < self._size)
+
     def packed(self) -> bytes:
         """The byte array, the least significant bits first; a copy."""
         return bytes(self._packed)

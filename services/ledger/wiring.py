@@ -11,6 +11,7 @@ from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.pages import build_pages
+from services.ledger.rebuild import Rebuilt, rebuild_lists
 from services.ledger.rpc import LedgerRpc
 from services.ledger.sequencer import Sequencer
 from services.ledger.settings import LedgerSettings
@@ -49,6 +50,34 @@ def prepare(settings: LedgerSettings) -> LedgerKeys:
     return LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
 
 
+def list_publisher(settings: LedgerSettings, pool: Any, clock: Clock, keys: LedgerKeys) -> ListPublisher:
+    """Publishes lists as the settings say."""
+    return ListPublisher(
+        pool,
+        keys.status_list,
+        clock,
+        UuidFactory(clock),
+        lifetime=settings.list_lifetime,
+        ttl=settings.list_ttl,
+        interval=settings.publish_interval_seconds,
+    )
+
+
+async def rebuild(settings: LedgerSettings) -> list[Rebuilt]:
+    """Publish every list anew from its changes, whether the ledger runs or not.
+
+    Raises:
+        DataLoss: ``LIST_CONTRADICTS_LOG``.
+    """
+    clock = SystemClock()
+    keys = LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
+    pool = await open_pool(settings.database_dsn, max_size=2, name="ledger-rebuild")
+    try:
+        return await rebuild_lists(pool, list_publisher(settings, pool, clock, keys))
+    finally:
+        await pool.close()
+
+
 async def serve(settings: LedgerSettings) -> None:
     """Run the ledger until it is told to stop."""
     clock = SystemClock()
@@ -68,15 +97,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     keys = LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
     orders = Orders(load_secret(settings.state_dir, create=settings.environment == "development"))
     store = LogStore(pool)
-    publisher = ListPublisher(
-        pool,
-        keys.status_list,
-        clock,
-        new_id,
-        lifetime=settings.list_lifetime,
-        ttl=settings.list_ttl,
-        interval=settings.publish_interval_seconds,
-    )
+    publisher = list_publisher(settings, pool, clock, keys)
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
         pool, Statuses(orders, clock, new_id).apply
     )

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,20 +36,25 @@ MAX_GROUND: Final = 500
 
 
 def parked_command(
-    service: str, consumers: Sequence[str], dsn: str, arguments: Sequence[str], *, clock: Clock | None = None
+    service: str,
+    consumers: Sequence[str],
+    dsn: Callable[[], str],
+    arguments: Sequence[str],
+    *,
+    clock: Clock | None = None,
 ) -> int:
     """Run ``parked list|show|replay|drop|skip|acts``; answers the exit code.
 
     Args:
         service: its name.
         consumers: names of its consumers.
-        dsn: of its database.
+        dsn: answers that of its database, once the arguments are known to be right.
         arguments: those after ``parked``.
         clock: dates acts; the machine's own by default.
     """
     parsed = _parser(service, consumers).parse_args(arguments)
     try:
-        asyncio.run(_run(parsed, dsn, clock or SystemClock()))
+        asyncio.run(_run(parsed, dsn(), clock or SystemClock()))
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILED
