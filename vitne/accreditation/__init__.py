@@ -7,13 +7,25 @@ from vitne.accreditation.decide import DecisionOutcome, decide, judge, offer_of
 from vitne.accreditation.decision import DecisionRecord, record_of
 from vitne.accreditation.facts import fact_digest, instant, key_counts_at, timestamp
 from vitne.accreditation.projection import Held, Projection
-from vitne.accreditation.trust_list import TrustList, read_trust_list, render, sign_trust_list
+from vitne.accreditation.trust_list import (
+    FactsReference,
+    Statement,
+    TrustList,
+    read_facts,
+    read_statement,
+    read_trust_list,
+    render,
+    sign_statement,
+    sign_trust_list,
+)
 
 __all__ = [
     "DecisionOutcome",
     "DecisionRecord",
+    "FactsReference",
     "Held",
     "Projection",
+    "Statement",
     "TrustList",
     "decide",
     "fact_digest",
@@ -21,9 +33,12 @@ __all__ = [
     "judge",
     "key_counts_at",
     "offer_of",
+    "read_facts",
+    "read_statement",
     "read_trust_list",
     "record_of",
     "render",
+    "sign_statement",
     "sign_trust_list",
     "timestamp",
 ]
