@@ -142,7 +142,10 @@ class Store:
         return [Wanted(**row) for row in rows]
 
     async def keep(self, fetched: Sequence[Fetched], gone: Sequence[Wanted], now: datetime) -> list[Wanted]:
-        """Store what was answered and forget what is gone; what a newer notice told of stays due.
+        """Store what was answered and forget what is gone.
+
+        An answer to an older question than the newest notice's is dropped, and what that
+        notice told of stays due: of two fetchers the slower one may have the older answer.
 
         Returns:
             What could not be stored, since its learner's key does not open: an operator has
@@ -169,9 +172,8 @@ class Store:
             )
             await conn.executemany(
                 """
-                UPDATE credential SET content = $2, status = $3, fetched_at = $4, attempts = 0,
-                    fetch_at = CASE WHEN notices = $5 THEN NULL ELSE fetch_at END
-                WHERE handle = $1
+                UPDATE credential SET content = $2, status = $3, fetched_at = $4, attempts = 0, fetch_at = NULL
+                WHERE handle = $1 AND notices = $5
                 """,
                 [
                     (

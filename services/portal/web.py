@@ -34,6 +34,8 @@ from vitne_api.issuer.v1 import issuer_pb2
 ATTEMPT_SECONDS: Final = 600
 #: Bytes of a form, at most: a token.
 MAX_BODY: Final = 4096
+#: Fields of a form: one, with room for what a browser's extension may add.
+MAX_FORM_FIELDS: Final = 8
 
 _FOLDER: Final = Path(__file__).parent
 _STYLE: Final = (_FOLDER / "static" / "style.css").read_text("utf-8")
@@ -246,7 +248,10 @@ class Pages:
         if lookup is None:
             raise Unauthenticated("NOT_LOGGED_IN", "nobody is logged in", remedy="log in at /login")
         body = await request.body()
-        fields = dict(parse_qsl(body.decode("latin-1"), max_num_fields=8))
+        try:
+            fields = dict(parse_qsl(body.decode("latin-1"), max_num_fields=MAX_FORM_FIELDS))
+        except ValueError:
+            fields = {}
         if not hmac.compare_digest(fields.get("csrf_token", "").encode(), self._csrf_token(request).encode()):
             raise PermissionDenied("FORGED_FORM", "the form is not one of this session's", remedy="reload the page")
         return lookup

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -33,6 +35,8 @@ def ways_to_write(marker: str) -> Iterator[bytes]:
             yield coded
             yield coded.translate(bytes.maketrans(b"+/", b"-_"))
     yield marker.encode("unicode_escape")
+    yield json.dumps(marker)[1:-1].encode()
+    yield quote(marker).encode()
     yield marker.encode("ascii", "xmlcharrefreplace")
 
 
@@ -48,6 +52,8 @@ def test_the_search_finds_a_marker_however_it_is_written() -> None:
             base64.urlsafe_b64encode(f'["salt","name","{marker}"]'.encode()),
             base64.b64encode(f'xx{{"name":"{marker}"}}'.encode()),
             marker.encode().hex().encode(),
+            json.dumps({"name": marker}).encode(),
+            f"/search?name={quote(marker)}".encode(),
         ):
             assert found([marker], b"before" + clear + b"after") == [marker]
 

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from vitne.clock import Clock
 from vitne.runtime import http
 from vitne.runtime.interceptors.access import AccessInterceptor, TokenVerifierProtocol
-from vitne.runtime.interceptors.chain import Chain
+from vitne.runtime.interceptors.chain import MAX_MESSAGE_BYTES, Chain
 from vitne.runtime.interceptors.deadline import DeadlineInterceptor
 from vitne.runtime.interceptors.errors import ErrorsInterceptor
 from vitne.runtime.interceptors.rules import RulesInterceptor
@@ -36,9 +36,9 @@ from vitne.runtime.rules import compile_rules
 from vitne.runtime.settings import CommonSettings
 from vitne.runtime.tls import TlsWatch, server_context, server_credentials
 
-#: Largest request message in bytes: a batch item is a few KiB, an achievement with all its
-#: languages some hundred; what is larger is refused by gRPC with RESOURCE_EXHAUSTED.
-MAX_RECEIVE_BYTES: Final = 4 * 1024 * 1024
+#: Largest request message that is received at all: gRPC itself refuses beyond it, and can give no reason. What
+#: is larger than :data:`MAX_MESSAGE_BYTES` is received, and refused with one.
+MAX_RECEIVE_BYTES: Final = 2 * MAX_MESSAGE_BYTES
 #: Calls served at once; further ones are refused with RESOURCE_EXHAUSTED rather than kept waiting
 #: beyond their deadlines. As many as may wait for a group commit.
 MAX_CONCURRENT_CALLS: Final = 4096

@@ -10,12 +10,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 
+from vitne.errors import InvalidArgument, ResourceExhausted, VitneError
 from vitne.runtime.status import Unimplemented
 
+#: Largest request message in bytes: a batch item is a few KiB, an achievement with all its languages some hundred.
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 #: ``await behaviour(request, context)`` answers the response.
 Unary = Callable[[Any, Any], Awaitable[Any]]
 #: ``async for response in behaviour(request, context)``.
@@ -57,11 +60,33 @@ class Interceptor(Protocol):
         ...
 
 
-class Malformed:
-    """What a request becomes whose bytes are no such message: refused by the rules, after access was checked."""
+class Unreadable:
+    """What a request becomes that is not read: refused by the rules, after access was checked.
+
+    Args:
+        refuse: makes the error.
+    """
+
+    def __init__(self, refuse: Callable[[], VitneError]) -> None:
+        self.refuse = refuse
 
 
-_MALFORMED = Malformed()
+_MALFORMED = Unreadable(
+    lambda: InvalidArgument(
+        "MALFORMED_MESSAGE",
+        "the bytes are not the protobuf message that this method takes",
+        rule="the method's request message, in protobuf's binary encoding",
+        remedy="generate the client from the published contract",
+    )
+)
+_OVERSIZED = Unreadable(
+    lambda: ResourceExhausted(
+        "MESSAGE_TOO_LARGE",
+        "the request message is larger than any that this method takes",
+        rule=f"at most {MAX_MESSAGE_BYTES} bytes",
+        remedy="send less in one message; for many credentials use IssueBatch",
+    )
+)
 
 
 class Chain(grpc.aio.ServerInterceptor):
@@ -110,6 +135,8 @@ def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """grpc.aio answers UNKNOWN where parsing fails; so it must not, and the rules refuse what comes out."""
 
     def parse(data: bytes) -> Any:
+        if len(data) > MAX_MESSAGE_BYTES:
+            return _OVERSIZED
         try:
             return deserialize(data)
         except Exception:  # noqa: BLE001 - whatever the parser's complaint, the bytes are no such message

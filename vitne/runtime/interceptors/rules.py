@@ -13,13 +13,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from vitne.errors import InvalidArgument
-from vitne.runtime.interceptors.chain import Malformed, Method, Stream, Unary
+from vitne.runtime.interceptors.chain import Method, Stream, Unary, Unreadable
 from vitne.runtime.rules import check_rules
 
 
 class RulesInterceptor:
-    """Refuses requests that break the contract's rules, and bytes that are no such message."""
+    """Refuses requests that break the contract's rules, and bytes that are no such message, or too many."""
 
     def unary(self, method: Method, proceed: Unary) -> Unary:
         """Surround a method that answers one message."""
@@ -42,8 +41,8 @@ class RulesInterceptor:
 
 
 def _checked(request: Any) -> Message:
-    if isinstance(request, Malformed):
-        raise _malformed()
+    if isinstance(request, Unreadable):
+        raise request.refuse()
     message: Message = request
     check_rules(message)
     return message
@@ -51,15 +50,6 @@ def _checked(request: Any) -> Message:
 
 async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Message]:
     async for request in requests:
-        if isinstance(request, Malformed):
-            raise _malformed()
+        if isinstance(request, Unreadable):
+            raise request.refuse()
         yield request
-
-
-def _malformed() -> InvalidArgument:
-    return InvalidArgument(
-        "MALFORMED_MESSAGE",
-        "the bytes are not the protobuf message that this method takes",
-        rule="the method's request message, in protobuf's binary encoding",
-        remedy="generate the client from the published contract",
-    )
