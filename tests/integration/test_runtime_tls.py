@@ -301,6 +301,25 @@ def old_client(world: World) -> TlsFiles:
     return TlsFiles(issued, issued, world.trusted)
 
 
+async def test_a_peer_that_nobody_vouches_for_any_more_is_shut_out_with_its_next_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application_module, "MAX_CONNECTION_AGE_MS", 300)
+    clients = world.folder / "clients.pem"
+    write(clients, world.authority.certificate_path.read_bytes())
+    async with (
+        serving(world.settings(grpc_client_authority_file=clients), Open=echo) as application,
+        channel_to(application, world.client) as channel,
+    ):
+        await call(channel, "Open")(Part())
+        write(clients, world.another_authority().certificate_path.read_bytes())
+        await call(channel, "Open")(Part())  # over the connection that was let in
+        await asyncio.sleep(0.6)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(channel, "Open")(Part(), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
 async def test_a_call_that_runs_keeps_its_connection_and_the_old_channel_ends_with_it(world: World) -> None:
     release = asyncio.Event()
 
