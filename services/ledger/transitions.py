@@ -6,13 +6,14 @@
     valid, suspended --revoke--> revoked   (final)
 
 Time goes forward: a change holds from ``effective`` on, which is neither later
-than its recording, nor earlier than the issuance or the change before it.
+than its recording, nor earlier than the issuance or the change before it. Each
+change of a status is recorded at an instant of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -43,6 +44,9 @@ class Standing:
     effective: datetime
     recorded: datetime
 
+
+#: What instants are told apart by.
+TICK: Final = timedelta(milliseconds=1)
 
 _LEADS_TO: Final = {
     (Status.VALID, Change.SUSPEND): Status.SUSPENDED,
@@ -77,8 +81,11 @@ def change_status(
         InvalidArgument: ``EFFECTIVE_IN_FUTURE``, ``EFFECTIVE_BEFORE_ISSUANCE``.
         FailedPrecondition: ``STATUS_FINAL``, ``STATUS_CONTRADICTS``, ``EFFECTIVE_BEFORE_LAST_CHANGE``.
     """
-    # A clock that was set back does not put history out of order.
-    recorded = max(now, current.recorded) if current else now
+    # A clock that was set back does not put history out of order, and two changes never are the same leaf of the log.
+    recorded = max(now, current.recorded + TICK) if current else now
+    if effective is None and issued_at is not None:
+        # The issuer's clock is ahead of ours: no reason to leave a credential in force.
+        recorded = max(recorded, issued_at)
     _check_times(effective or recorded, recorded, issued_at)
     before = current.status if current else Status.VALID
     if before is Status.REVOKED and current is not None:
