@@ -336,11 +336,29 @@ def check_hubs(world: WorldSnapshot) -> Iterator[Disagreement]:
             yield from _replay(hub, pseudonym, notices, owned[pseudonym])
             if owned[pseudonym] and (hub, pseudonym) not in registered:
                 yield Disagreement("notice.unregistered", pseudonym, f"hub {hub} was told of a learner it has not got")
+        yield from _check_repeated(hub, topic, world)
         told = {handle for handles in owned.values() for handle in handles}
         for handle_ in told - served[hub].keys():
             yield Disagreement("notice.unexplained", handle_, f"hub {hub} was told of it, and may not fetch it")
         for handle_ in served[hub].keys() - told:
             yield Disagreement("notice.missing", handle_, f"hub {hub} may fetch it, and was not told")
+
+
+def _check_repeated(hub: str, topic: TopicSnapshot, world: WorldSnapshot) -> Iterator[Disagreement]:
+    """A hub is told of a change of a status at most once."""
+    places = Counter((each.url, change.index) for each in world.ledger.lists for change in each.changes)
+    by_id = {credential.id: (credential.list_url, credential.index) for credential in world.issuer.credentials}
+    handles = {each.handle: by_id.get(each.credential) for each in world.issuer.handles if each.hub == hub}
+    told = Counter(
+        notice.handle
+        for notices in _notices(topic).values()
+        for notice in notices
+        if notice.notice == events_pb2.HUB_NOTICE_STATUS_CHANGED
+    )
+    for handle, count in told.items():
+        place = handles.get(handle)
+        if place is not None and count > places[place]:
+            yield Disagreement("notice.repeated", handle, f"hub {hub} was told of {count} changes of {places[place]}")
 
 
 def _replay(

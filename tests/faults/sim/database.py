@@ -77,6 +77,9 @@ class Database:
             )
             self._empty += "; SET session_replication_role = DEFAULT"
         await self.run(lambda raw: raw.execute(self._empty))
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        if await self.run(lambda raw: raw.fetchval(held)):
+            raise RuntimeError(f"the harness leaked a lock of {self.name} from one scenario to the next")
 
     async def lose_sessions(self, *, only: Callable[[Session], bool] = lambda session: True) -> int:
         """The server ends sessions; their clients learn of it when they use them next."""
@@ -118,6 +121,11 @@ class Session:
         except asyncio.CancelledError:
             task.add_done_callback(_ignore)
             raise
+
+    async def lock(self, raw: asyncpg.Connection, make: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """A statement that takes a lock of the session's."""
+        self.locks = True
+        return await make(raw)
 
     async def settle(self) -> None:
         """Return when no statement is under way; one that waits for a lock is given up."""
@@ -284,7 +292,7 @@ class Connection:
         alone = not session.depth
         writes = query.lstrip()[:6].upper().startswith(_WRITES)
         if "advisory_lock" in query:
-            session.locks = True
+            return await self.step("statement", query, lambda raw: session.lock(raw, make), ends=alone)
         if _MARK in query:
             name = "mark"
         elif _OFFSET in query:

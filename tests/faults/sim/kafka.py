@@ -224,7 +224,9 @@ class SimulatedConsumer:
             self._process.funeral.append(self._expire)
 
     async def stop(self) -> None:
-        if self._started and self._group is not None and not self._process.dead:
+        if self._process.dead:  # it says goodbye to nobody: see _expire
+            return
+        if self._started and self._group is not None:
             self._cluster.leave(self._group, self)
         self._started = False
 

@@ -53,6 +53,15 @@ TIMED: Final[dict[str, tuple[str, ...]]] = {
     "rebalance": ("issuer", "ledger.leaves", "portal"),
     "registry silent": ("registry",),
 }
+_CHANGES: Final = (
+    "suspend",
+    "suspend",
+    "suspend reinstate",
+    "suspend reinstate suspend",
+    "suspend reinstate revoke",
+    "reinstate",
+    "revoke",
+)
 #: Longest of what takes time, in seconds.
 _LONGEST: Final = {"stall": 8.0, "slow": 4.0, "late": 6.0, "late_answer": 4.0}
 
@@ -68,7 +77,7 @@ class Operation:
         learners: for whom.
         provider: 0 a Danish one, 1 a Norwegian one.
         of: the operation whose credential is changed.
-        change: ``suspend``, ``reinstate``, ``revoke``.
+        change: ``suspend``, ``reinstate``, ``revoke``, or several one after another, with spaces between.
         copies: how many send the same request at once.
     """
 
@@ -117,7 +126,7 @@ def _operations(source: random.Random) -> list[Operation]:
     for number in range(source.randint(6, 14)):
         at = source.randrange(WINDOW_MS)
         what = source.choices(("issue", "batch", "change", "register", "withdraw"), (6, 2, 5, 3, 1))[0]
-        if what in ("change",) and not issuing:
+        if what == "change" and not issuing:
             what = "issue"
         learners = tuple(
             source.randrange(LEARNERS) for _ in range(source.randint(2, 6) if what == "batch" else 1)
@@ -130,7 +139,7 @@ def _operations(source: random.Random) -> list[Operation]:
                 learners=() if what == "change" else learners,
                 provider=source.randrange(2),
                 of=source.choice(issuing) if what == "change" else -1,
-                change=source.choice(("suspend", "suspend", "reinstate", "revoke")) if what == "change" else "",
+                change=source.choice(_CHANGES) if what == "change" else "",
                 copies=2 if source.random() < 0.2 and what in ("issue", "batch", "change") else 1,
             )
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
@@ -50,7 +51,7 @@ from tests.faults.sim.plan import LEARNERS, Operation
 from tests.faults.sim.scheduler import Fault, Process, ProcessDied, Scheduler, SimulatedLoop
 from tests.integration.issuer_harness import HUB, KLIMA, MINI, IdTokens, chronicle_of_providers, issuance, pid_of
 from tests.unit.accreditation_samples import T0, UCL, UIO
-from vitne.accreditation import Projection, timestamp
+from vitne.accreditation import Projection, instant, timestamp
 from vitne.audit.snapshots import (
     Aggregate,
     IssuedAnswer,
@@ -198,7 +199,6 @@ class World:
         self.findings: list[str] = []
         self.issued: list[IssuedAnswer] = []
         self.changed: list[StatusAnswer] = []
-        self.refusals: list[tuple[str, str]] = []
         self.registry_silent_until = 0.0
         self.stopped = False
         self._outside = Process(self.scheduler, "client", "clients")
@@ -593,27 +593,31 @@ class World:
             return
         provider, _ = PROVIDERS[next(each.provider for each in self.operations if each.number == operation.of)]
         credential = (await asyncio.shield(self._credentials[operation.of]))[0]
+        identity = Caller(OrganisationId.parse(provider), frozenset(), "client")
+        for number, change in enumerate(operation.change.split()):
+            one_id = str(UUID(int=UUID(request_id).int ^ number))
+            await self._change_once(identity, one_id, credential, change)
+
+    async def _change_once(self, identity: Caller, request_id: str, credential: UUID, change: str) -> None:
         request = issuer_pb2.ChangeStatusRequest(
             request_id=request_id,
             credential_id=str(credential),
-            change=_CHANGES[operation.change],
+            change=_CHANGES[change],
             reason=ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR,
         )
-        identity = Caller(OrganisationId.parse(provider), frozenset(), "client")
         try:
             answer = await self._insist(lambda: self.call(self._outside, "issuer", identity, "ChangeStatus", request))
         except VitneError as error:
-            self.refusals.append((operation.what, error.reason))
             if error.reason not in ("STATUS_FINAL", "STATUS_CONTRADICTS"):
-                self.find(f"a change of status was refused: {error.reason}")
+                self.find(f"{change} was refused: {error.reason}")
             return
         self.changed.append(
             StatusAnswer(
                 request_id,
                 credential,
                 _STATUS[answer.status],
-                _instant(answer.effective),
-                _instant(answer.recorded),
+                instant(answer.effective),
+                instant(answer.recorded),
             )
         )
 
@@ -817,17 +821,9 @@ def _rpc_error(code: grpc.StatusCode, told: VitneError | None = None) -> grpc.ai
     )
 
 
-def _instant(stamp: Any) -> Any:
-    from vitne.accreditation import instant
-
-    return instant(stamp)
-
-
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """All chance comes from the seed: keys, ids, pauses."""
-    import random
-
     source = random.Random(f"secrets {seed}")
     random.seed(f"global {seed}")
     with (
