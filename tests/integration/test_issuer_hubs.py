@@ -67,9 +67,9 @@ async def register(
     return answer.pseudonym
 
 
-async def withdraw(world: World, pseudonym: str, *, hub: str = HUB) -> None:
+async def withdraw(world: World, pseudonym: str, *, hub: str = HUB, request_id: str = "") -> None:
     await world.caller(hub).WithdrawLearner(
-        issuer_pb2.WithdrawLearnerRequest(request_id=str(uuid4()), pseudonym=pseudonym)
+        issuer_pb2.WithdrawLearnerRequest(request_id=request_id or str(uuid4()), pseudonym=pseudonym)
     )
 
 
@@ -194,6 +194,14 @@ async def test_withdrawing_tells_each_credential_and_serves_no_handle_until_regi
         ("ISSUED", 7),
     ]
     assert [one.HasField("credential") for one in await fetch(world, *names)] == [True, True]
+
+
+async def test_a_withdrawal_repeated_at_the_same_time_is_answered_as_the_first(world: World) -> None:
+    await world.issue()
+    pseudonym = await register(world)
+    asked = str(uuid4())
+    await asyncio.gather(*(withdraw(world, pseudonym, request_id=asked) for _ in range(5)))
+    assert [what for what, _, _ in await world.notices()] == ["ISSUED", "WITHDRAWN"]
 
 
 async def test_issuing_and_registering_at_the_same_time_loses_and_doubles_no_notice(world: World) -> None:

@@ -296,6 +296,14 @@ async def test_a_request_repeated_is_answered_once(registry: Running, pool: asyn
     assert await pool.fetchval("SELECT count(*) FROM fact") == 1
 
 
+async def test_a_request_repeated_at_the_same_time_is_answered_once(registry: Running, pool: asyncpg.Pool) -> None:
+    request = authority(NOKUT, "NO")
+    calls = (registry.call(OPERATOR, "RegisterAuthority", request) for _ in range(8))
+    first, *others = await asyncio.gather(*calls)
+    assert others == [first] * 7
+    assert await pool.fetchval("SELECT count(*) FROM fact") == 1
+
+
 async def test_a_refusal_changes_nothing_and_may_be_put_right(registry: Running, pool: asyncpg.Pool) -> None:
     await registry.call(OPERATOR, "RegisterAuthority", authority(NOKUT, "NO"))
     request = provider(UCL, "DK", "dk.business_academy")

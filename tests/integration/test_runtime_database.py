@@ -402,6 +402,39 @@ async def test_the_same_request_at_the_same_time_works_once(requests: Any, clock
     assert await requests.fetchval("SELECT count(*) FROM effect") == 1
 
 
+async def test_a_repeat_that_waited_for_the_first_gets_its_answer_and_no_refusal(
+    requests: Any, clock: ManualClock
+) -> None:
+    await requests.execute("CREATE TABLE thing (id int PRIMARY KEY, done boolean NOT NULL)")
+    await requests.execute("INSERT INTO thing VALUES (1, false)")
+
+    async def once_only(conn: Any) -> StringValue:
+        if await conn.fetchval("SELECT done FROM thing WHERE id = 1 FOR UPDATE"):
+            raise InvalidArgument("DONE_ALREADY", "it is done already")
+        await asyncio.sleep(0.05)
+        await conn.execute("UPDATE thing SET done = true")
+        return StringValue(value="done")
+
+    async def unique(conn: Any) -> StringValue:
+        await conn.execute("INSERT INTO thing VALUES (2, true)")
+        await asyncio.sleep(0.05)
+        return StringValue(value="made")
+
+    for number, (work, value) in enumerate([(once_only, "done"), (unique, "made")]):
+        key = RequestKey("0192:1", METHOD, UUID(int=number), b"a" * 32)
+        answers = await asyncio.gather(*(answer_once(requests, key, clock, StringValue, work) for _ in range(5)))
+        assert [answer.value for answer in answers] == [value] * 5
+    # Another request is refused as ever, and so is another body that waited.
+    with pytest.raises(InvalidArgument, match="DONE_ALREADY"):
+        await answer_once(requests, RequestKey("0192:1", METHOD, OTHER_ID, b"a" * 32), clock, StringValue, once_only)
+    await requests.execute("UPDATE thing SET done = false")
+    bodies = [RequestKey("0192:1", METHOD, UUID(int=9), bytes([body]) * 32) for body in range(2)]
+    outcomes = await asyncio.gather(
+        *(answer_once(requests, key, clock, StringValue, once_only) for key in bodies), return_exceptions=True
+    )
+    assert sorted(getattr(outcome, "reason", "answered") for outcome in outcomes) == ["REQUEST_ID_REUSED", "answered"]
+
+
 def test_a_digest_depends_on_the_body_and_on_the_key() -> None:
     body = StringValue(value="Kari")
     assert body_digest(body) == body_digest(StringValue(value="Kari"))

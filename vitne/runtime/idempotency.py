@@ -3,7 +3,7 @@
 ``recall`` and ``remember`` run in the transaction of the effect, so that either both
 the effect and its answer are there, or neither. Two such transactions at once meet at
 the primary key: the later one is :class:`~vitne.errors.Aborted` with reason
-``REQUEST_RACED`` and, tried again, recalls the answer of the earlier.
+``REQUEST_RACED`` and, rolled back, recalls the answer of the earlier.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ import asyncpg
 from google.protobuf.message import Message
 
 from vitne.clock import Clock
-from vitne.errors import Aborted, AlreadyExists
+from vitne.errors import Aborted, AlreadyExists, VitneError
 from vitne.runtime.database import Migrations
 
 #: The tables of this module, to be named among a service's migrations.
 MIGRATIONS: Final = Migrations("runtime", Path(__file__).parent / "sql")
-#: How often :func:`answer_once` tries when it meets the same request in another transaction.
-ATTEMPTS: Final = 3
 
 M = TypeVar("M", bound=Message)
 
@@ -137,27 +135,29 @@ async def answer_once(
         request: which request.
         clock: says when it was recorded.
         kind: message type of the answer.
-        work: does the work on the transaction's connection; it may be run again from
-            the start where its transaction was rolled back.
+        work: does the work on the transaction's connection, behind whatever locks it needs. Of the same
+            request at the same time only one effect is committed, and the others get its answer.
 
     Raises:
         AlreadyExists: ``REQUEST_ID_REUSED``.
         VitneError: what ``work`` raised; nothing is remembered then.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            async with pool.acquire() as conn, conn.transaction():
-                key = (request.caller, request.method, request.request_id, request.digest)
-                known = await recall(conn, *key)
-                if known is not None:
-                    return kind.FromString(known)
-                answer = await work(conn)
-                await remember(conn, *key, response=answer.SerializeToString(), recorded=clock.now())
-                return answer
-        except Aborted as error:
-            if error.reason != "REQUEST_RACED" or attempt == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")  # the last attempt returned or raised
+    key = (request.caller, request.method, request.request_id, request.digest)
+    try:
+        async with pool.acquire() as conn, conn.transaction():
+            known = await recall(conn, *key)
+            if known is not None:
+                return kind.FromString(known)
+            answer = await work(conn)
+            await remember(conn, *key, response=answer.SerializeToString(), recorded=clock.now())
+            return answer
+    except (VitneError, asyncpg.IntegrityConstraintViolationError):
+        # The same request may have been answered since it was recalled, while this one waited for a lock: what
+        # stood in the way is then its own effect, and no refusal.
+        known = await recall(pool, *key)
+        if known is None:
+            raise
+        return kind.FromString(known)
 
 
 def _reused() -> AlreadyExists:
