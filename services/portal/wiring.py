@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,8 @@ from typing import Any, Final
 from services.portal.fetcher import Fetcher
 from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
+from services.portal.rebuild import Rebuilt
+from services.portal.rebuild import rebuild as gather_again
 from services.portal.sealing import PortalKeys
 from services.portal.settings import PortalSettings
 from services.portal.store import Store
@@ -50,11 +53,19 @@ async def serve(settings: PortalSettings) -> None:
         await pool.close()
 
 
-def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
-    """The portal's process: its pages, the consumer of its topic, and the fetcher."""
-    development = settings.environment == "development"
-    keys = PortalKeys.load(settings.state_dir, create=development)
-    store = Store(pool, keys)
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """What gathers credentials: the consumer of the hub's topic, and what fetches from the issuer."""
+
+    consumer: Consumer
+    fetcher: Fetcher
+    issuer: Any
+    channel: Any
+    kafka: KafkaSettings
+
+
+def gathering(settings: PortalSettings, pool: Any, store: Store, clock: Clock) -> Gathering:
+    """Put together what gathers, with nothing running yet."""
     assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
     tokens = TokenSource(
         settings.identity_issuer,
@@ -62,7 +73,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         SCOPES,
         clock,
         resource=settings.issuer_audience or settings.audience,
-        allow_http=development,
+        allow_http=settings.environment == "development",
     )
     channel = open_channel(settings.issuer_address, tokens, tls=settings.channel_tls)
     issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
@@ -82,6 +93,37 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         settings=kafka,
         clock=clock,
     )
+    return Gathering(consumer, fetcher, issuer, channel, kafka)
+
+
+async def rebuild(settings: PortalSettings) -> Rebuilt:
+    """Gather everything again from nothing, whether the portal runs or not.
+
+    Raises:
+        Unavailable: ``REBUILD_STALLED``.
+    """
+    clock = SystemClock()
+    pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="portal-rebuild")
+    try:
+        store = Store(pool, PortalKeys.load(settings.state_dir, create=False))
+        # All partitions, without waiting for a group: a portal that runs meanwhile is no matter, since the offset
+        # in the database decides.
+        parts = gathering(settings.model_copy(update={"kafka_groups": False}), pool, store, clock)
+        try:
+            return await gather_again(pool, parts.consumer, parts.fetcher, clock)
+        finally:
+            await parts.channel.close()
+    finally:
+        await pool.close()
+
+
+def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
+    """The portal's process: its pages, the consumer of its topic, and the fetcher."""
+    development = settings.environment == "development"
+    keys = PortalKeys.load(settings.state_dir, create=development)
+    store = Store(pool, keys)
+    parts = gathering(settings, pool, store, clock)
+    assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
     pages = Pages(
         store=store,
         keys=keys,
@@ -92,7 +134,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             clock,
             allow_http=development,
         ),
-        issuer=issuer,
+        issuer=parts.issuer,
         clock=clock,
         public_url=settings.public_url,
         session=timedelta(seconds=settings.session_seconds),
@@ -101,9 +143,9 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     application = Application("portal", settings, clock, verifier=verifier)
     application.mount_http(pages.app(), max_body=MAX_BODY)
     add_operations(application, pool, clock, [CONSUMER])
-    application.add_task("notices", consumer.run)
-    application.add_task("fetcher", fetcher.run)
-    application.add_task("relay", Relay(pool, kafka, clock).run)  # tells operators what could not be handled
+    application.add_task("notices", parts.consumer.run)
+    application.add_task("fetcher", parts.fetcher.run)
+    application.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
 
     async def database() -> str | None:
         try:
@@ -113,5 +155,5 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         return None
 
     application.add_readiness("database", database)
-    application.on_close(channel.close)
+    application.on_close(parts.channel.close)
     return application

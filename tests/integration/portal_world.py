@@ -41,6 +41,7 @@ from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 HUB: Final = OrganisationId("0192", "919477822")
 AUDIENCE: Final = "https://vitne.example"
 PROVIDER: Final = "0184:30859480"
+OPERATOR: Final = "0192:974760673"
 #: Stands in every credential, and may be found nowhere in clear.
 MARKER: Final = "Markørsen-Ærlig"
 CLOCK: Final = SystemClock()
@@ -153,13 +154,15 @@ class World:
         self.dsn = dsn
         self.broker = broker
         self.topic = hub_topic(HUB)
-        identity_port, self.http_port = free_ports(2)
+        identity_port, self.http_port, self.grpc_port = free_ports(3)
         self.identity_url = f"http://127.0.0.1:{identity_port}"
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.issuer = FakeIssuer(self.identity_url)  # type: ignore[abstract]  # a hub reaches no other method
         self.learners = [pid_of(number) for number in range(12)]
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._revisions: dict[str, int] = {}
+        #: How many records were published.
+        self.sent = 0
         self._ids = UuidFactory(CLOCK)
         self._exits = contextlib.AsyncExitStack()
 
@@ -173,6 +176,7 @@ class World:
             redirect_uris=[f"{self.url}/callback"],
             post_logout_redirect_uris=[f"{self.url}/"],
         )
+        self.operator = setup.make_client("operator", OPERATOR, ["vitne:operations.parked"])
         for number, pid in enumerate(self.learners):
             setup.add_learner(pid, f"Learner{number}", MARKER)
         config = setup.write()
@@ -185,7 +189,7 @@ class World:
             **os.environ,
             "VITNE_ENVIRONMENT": "development",
             "VITNE_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
-            "VITNE_GRPC_LISTEN": "127.0.0.1:0",
+            "VITNE_GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
             "VITNE_DATABASE_DSN": self.dsn,
             "VITNE_KAFKA_BOOTSTRAP_SERVERS": self.broker,
             "VITNE_KAFKA_IDEMPOTENCE": "false",
@@ -219,6 +223,21 @@ class World:
             self._processes[name] = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", module, *arguments, env=self._environment, stdout=log, stderr=log
             )
+
+    async def command(self, *arguments: str) -> tuple[int, str, str]:
+        """Run a command of the portal's; exit code, standard output and standard error."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.portal",
+            *arguments,
+            env=self._environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode(), errors.decode()
 
     async def start_identity(self) -> None:
         listen = self.identity_url.removeprefix("http://")
@@ -315,6 +334,7 @@ class World:
             traceparent=None,
         )
         value = changes.get("value", notice.SerializeToString() if notice is not None else b"")
+        self.sent += 1
         await self.producer.send_and_wait(self.topic, value, key=pseudonym.encode(), headers=headers)
         return revision
 

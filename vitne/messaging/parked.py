@@ -49,6 +49,8 @@ class Parked:
     parked_at: datetime
 
 
+_MANY: Final = 1_000
+
 #: What messages are listed by: state, when parked, topic, partition, offset.
 Rank: TypeAlias = tuple[str, datetime, str, int, int]
 
@@ -203,6 +205,21 @@ async def _take_failed(conn: asyncpg.Connection, consumer: str, topic: str, part
             remedy="see to the failed message of the key; skip a gap before the first that waits",
         )
     return parked
+
+
+async def count_parked(conn: asyncpg.Connection, consumer: str) -> int:
+    """How many messages of a consumer are parked, in either state."""
+    count: int = await conn.fetchval("SELECT count(*) FROM consumer_parked WHERE consumer = $1", consumer)
+    return count
+
+
+async def count_due(conn: asyncpg.Connection, consumer: str) -> int:
+    """How many waiting messages the consumer will handle by itself, the first of each key counted."""
+    places = await conn.fetch(
+        "SELECT DISTINCT topic, partition FROM consumer_parked WHERE consumer = $1 AND state = 'waiting'", consumer
+    )
+    shelf = Shelf(consumer)
+    return sum([len(await shelf.due(conn, row["topic"], row["partition"], _MANY)) for row in places])
 
 
 async def seen_revision(conn: asyncpg.Connection, consumer: str, topic: str, key: str) -> int:

@@ -1,0 +1,131 @@
+"""The portal, rebuilt from nothing by one command: what learners see comes out equal, and who they are is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.integration.portal_world import Browser, World, new_world, until
+from vitne.dev.broker import EmbeddedBroker
+from vitne.dev.postgres import EmbeddedPostgres
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.events.v1 import events_pb2
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def world(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres) -> AsyncIterator[World]:
+    folder = tmp_path_factory.mktemp("portal")
+    # A broker of its own: the topic is the hub's, and must hold nothing of another test's.
+    async with (
+        EmbeddedBroker(folder / "broker") as broker,
+        await new_world(folder, postgres, broker.bootstrap_servers) as world,
+    ):
+        yield world
+
+
+async def lived_in(world: World, browser: Browser) -> None:
+    """A learner with credentials in every state, one whom nobody knows yet, one who left; a message given up."""
+    kari, ola, per = world.learners[:3]
+    await browser.log_in(kari)
+    assert (await browser.press("/register"))[0] == 200
+    handles = [await world.issue(kari, f"Klimaregnskaber {number}") for number in range(4)]
+    await world.change_status(kari, handles[0], credential_pb2.STATUS_REVOKED)
+    await world.change_status(kari, handles[1], credential_pb2.STATUS_SUSPENDED)
+    await world.change_status(kari, handles[1], credential_pb2.STATUS_VALID)
+    await world.send(kari, world.notice(kari, handles[2], events_pb2.HUB_NOTICE_WITHDRAWN))
+    del world.issuer.credentials[handles[2]]
+    await world.issue(ola)
+    await world.send(per, world.notice(per, await world.issue(per), events_pb2.HUB_NOTICE_WITHDRAWN))
+    # One notice that can't be handled, and behind it one that can; an operator gives the first up.
+    await world.send(ola, None, value=b"\xff not a notice")
+    await world.issue(ola, "Efter fejlen")
+    await until(lambda: parked(world, 2))
+    place = json.loads((await world.command("parked", "list"))[1].splitlines()[0])["place"]
+    where = f"{place['topic']}[{place.get('partition', 0)}]@{place.get('offset', 0)}"
+    code, _, errors = await world.command("parked", "drop", where, "--ground", "sent by mistake")
+    assert code == 0, errors
+    await settled(world)
+
+
+async def seen(browser: Browser) -> list[dict[str, Any]]:
+    """What she is shown, without when it was fetched."""
+    return [{name: said for name, said in one.items() if name != "fetched_at"} for one in await browser.shown()]
+
+
+async def parked(world: World, count: int) -> bool:
+    return len(await world.rows("SELECT FROM consumer_parked")) == count
+
+
+async def settled(world: World) -> None:
+    async def look() -> bool:
+        (row,) = await world.rows(
+            """
+            SELECT (SELECT count(*) FROM credential WHERE fetch_at IS NOT NULL) AS due,
+                   (SELECT count(*) FROM consumer_parked) AS parked,
+                   (SELECT sum(next_offset) FROM consumer_offset) AS read
+            """
+        )
+        return (row["due"], row["parked"]) == (0, 0) and row["read"] == world.sent
+
+    await until(look)
+
+
+async def gathered(world: World) -> tuple[Any, ...]:
+    """What is kept of credentials and learners, without what is sealed, which is never twice the same."""
+    credentials = await world.rows(
+        """
+        SELECT handle, pseudonym, kind, provider, notices, fetch_at, attempts, status, length(content) AS size
+        FROM credential ORDER BY handle
+        """
+    )
+    learners = await world.rows("SELECT * FROM subscriber WHERE lookup IS NOT NULL ORDER BY pseudonym")
+    nameless = await world.rows("SELECT pseudonym FROM subscriber WHERE lookup IS NULL ORDER BY pseudonym")
+    sessions = await world.rows("SELECT * FROM session ORDER BY id")
+    progress = await world.rows("SELECT * FROM consumer_seen ORDER BY key")
+    offsets = await world.rows("SELECT * FROM consumer_offset ORDER BY partition")
+    return tuple(
+        [tuple(row) for row in rows] for rows in (credentials, learners, nameless, sessions, progress, offsets)
+    )
+
+
+async def test_what_was_gathered_comes_out_equal_beside_a_portal_that_serves(world: World) -> None:
+    async with world.browser() as browser:
+        await lived_in(world, browser)
+        before, shown, fetches = await gathered(world), await seen(browser), len(world.issuer.fetches)
+        assert sorted(one["status"] for one in shown) == ["revoked", "valid", "valid"]
+        code, output, errors = await world.command("rebuild")
+        assert code == 0, errors
+        assert json.loads(output) == {"credentials": 5, "dropped_again": 1, "parked": 0}
+        await settled(world)
+        assert await gathered(world) == before
+        assert await seen(browser) == shown, "she is still logged in, and sees what she saw"
+        assert len(world.issuer.fetches) > fetches, "it was fetched again"
+        # It goes on from there.
+        await world.issue(world.learners[0], "Bagefter")
+        await settled(world)
+        assert len(await browser.shown()) == len(shown) + 1
+
+
+async def test_a_portal_that_is_down_is_rebuilt_from_empty_tables(world: World) -> None:
+    async with world.browser() as browser:
+        await lived_in(world, browser)
+        before, shown = await gathered(world), await seen(browser)
+        assert await world.stop_portal() == 0
+        # As after a restored backup from before the first event: learners and operators' acts are all there is.
+        await world.rows("DELETE FROM credential")
+        await world.rows("DELETE FROM consumer_offset")
+        await world.rows("DELETE FROM consumer_seen")
+        code, output, errors = await world.command("rebuild")
+        assert code == 0, errors
+        assert json.loads(output) == {"credentials": 5, "dropped_again": 1, "parked": 0}
+        assert await gathered(world) == before
+        await world.start_portal()
+        assert await seen(browser) == shown
+        acts = [json.loads(line) for line in (await world.command("parked", "acts"))[1].splitlines()]
+        assert (acts[0]["kind"], acts[0]["actor"]) == ("ACT_KIND_DROPPED", "rebuild")
+        assert acts[0]["ground"] == f"repeats {acts[-1]['id']}"
