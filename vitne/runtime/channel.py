@@ -174,12 +174,11 @@ class RotatingChannel(grpc.aio.Channel):
 
 
 class _Generation:
-    """One channel, its methods, and how many calls run over it."""
+    """One channel, and how many calls run over it."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.calls = 0
-        self.methods: dict[_RotatingMethod, Callable[..., Any]] = {}
 
 
 class _RotatingMethod:
@@ -192,14 +191,15 @@ class _RotatingMethod:
         self._kind = kind
         self._arguments = arguments
         self._options = options
+        self._generation: _Generation | None = None
+        self._method: Callable[..., Any]
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         generation = self._channel.newest()
-        method = generation.methods.get(self)
-        if method is None:
-            method = getattr(generation.channel, self._kind)(*self._arguments, **self._options)
-            generation.methods[self] = method
-        call = method(*arguments, **options)
+        if generation is not self._generation:
+            self._method = getattr(generation.channel, self._kind)(*self._arguments, **self._options)
+            self._generation = generation
+        call = self._method(*arguments, **options)
         self._channel.begun(generation, call)
         return call
 
