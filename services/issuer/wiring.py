@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from services.issuer.crypto import IndexKey
 from services.issuer.events import Events
-from services.issuer.hubs import Hubs, Notices
+from services.issuer.hubs import Hubs
 from services.issuer.issuance import Road
 from services.issuer.key_store import LearnerKeyStore, PostgresKeyStore
 from services.issuer.learners import Learners
@@ -19,6 +19,10 @@ from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
 from services.issuer.settings import IssuerSettings
 from services.issuer.signing import SigningKeys
 from services.issuer.statuses import CONSUMER, Statuses
+from services.issuer.webhooks.assembly import Webhooks
+from services.issuer.webhooks.endpoints import SERVICE as WEBHOOK_SERVICE
+from services.issuer.webhooks.notices import InstitutionNotices
+from services.issuer.webhooks.settings import WebhookSettings
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.errors import FailedPrecondition, VitneError
@@ -36,9 +40,10 @@ from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
 from vitne.runtime.operations import add_operations
-from vitne.runtime.settings import PREFIX
+from vitne.runtime.settings import PREFIX, load
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
+from vitne_api.issuer.v1 import webhooks_pb2_grpc as webhooks_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 
 _FOLDER: Final = Path(__file__).parent
@@ -75,6 +80,7 @@ class Issuer:
     bulk: Road
     leases: LeaseKeeper
     statuses: Statuses
+    webhooks: Webhooks
 
     @classmethod
     def assemble(
@@ -87,6 +93,7 @@ class Issuer:
         ledger: Any,
         projection: Projection,
         verifier: IdTokenVerifier,
+        webhook_settings: WebhookSettings | None = None,
     ) -> Issuer:
         """Put the parts together.
 
@@ -98,6 +105,7 @@ class Issuer:
             ledger: stub of the ledger.
             projection: of the registry, folded by whoever calls this.
             verifier: of learners' ID tokens.
+            webhook_settings: of the webhooks; read from the environment unless given.
 
         Raises:
             FailedPrecondition: a key file is missing, exposed or malformed.
@@ -111,7 +119,7 @@ class Issuer:
         signing = SigningKeys(pool, FileKeyCustody(settings.state_dir), clock)
         registry = RegistryView(projection, Frameworks.load(settings.standings), clock, settings.registry_staleness)
         events = Events(clock, new_id)
-        notices = Notices(learners, events)
+        notices = InstitutionNotices(learners, events, clock, new_id)
         unary, bulk = (
             Road(
                 pool,
@@ -151,7 +159,16 @@ class Issuer:
         rpc = IssuerRpc(
             pool, unary=unary, bulk=bulk, signing=signing, keys=keys, statuses=statuses, hubs=hubs, clock=clock
         )
-        return cls(rpc, registry, keys, unary, bulk, leases, statuses)
+        webhooks = Webhooks.assemble(
+            webhook_settings or load(WebhookSettings),
+            clock,
+            pool=pool,
+            state_dir=settings.state_dir,
+            development=development,
+            index=index,
+            new_id=new_id,
+        )
+        return cls(rpc, registry, keys, unary, bulk, leases, statuses, webhooks)
 
 
 async def serve(settings: IssuerSettings) -> None:
@@ -202,17 +219,19 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
         tls=client_context(settings.kafka_tls),
     )
     follower = TopicFollower(
-        (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka, folder(projection), clock, name="issuer"
+        (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka, folder(projection, clock), clock, name="issuer"
     )
     access = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=plain_http)
     application = Application("issuer", settings, clock, verifier=access)
     application.add_servicer(
         issuer_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
     )
+    application.add_servicer(webhooks_grpc.add_WebhookServiceServicer_to_server, issuer.webhooks.rpc, WEBHOOK_SERVICE)
     application.add_task("registry", follower.run)
     application.add_task("leases", issuer.leases.run)
     application.add_task("completion", issuer.unary.run)
     add_operations(application, pool, clock, [CONSUMER])
+    application.add_task("webhooks", issuer.webhooks.dispatcher.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task(
         "statuses",

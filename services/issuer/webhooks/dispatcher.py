@@ -1,0 +1,225 @@
+"""Sends what waits: plans fresh events, claims lanes, makes attempts, stores how they went.
+
+Every replica runs one. A lane is claimed for longer than an attempt can take, so only one of them sends an
+event at a time; if that one dies, another takes over when the lease ends, and the receiver may get the event once more,
+with the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+from opentelemetry import metrics
+
+from services.issuer.webhooks import store
+from services.issuer.webhooks.endpoints import MAX_SECRETS, Seals
+from services.issuer.webhooks.payload import body
+from services.issuer.webhooks.schedule import DOWN_AFTER, Answer, Disable, GiveUp, Schedule
+from services.issuer.webhooks.sender import TIMEOUT_SECONDS, Sender
+from services.issuer.webhooks.signature import signed_headers
+from services.issuer.webhooks.store import Claim
+from vitne.clock import Clock
+from vitne.errors import DataLoss
+from vitne.messaging.backoff import Backoff
+from vitne_api.issuer.v1 import webhooks_pb2 as webhooks
+
+_log = logging.getLogger(__name__)
+_METER: Final = metrics.get_meter("vitne.webhooks")
+_ATTEMPTS: Final = _METER.create_counter("vitne.webhooks.attempts", "{attempt}", "attempts, by how they came out")
+_GIVEN_UP: Final = _METER.create_counter("vitne.webhooks.given_up", "{event}", "events that an endpoint refused")
+_DISABLED: Final = _METER.create_counter("vitne.webhooks.disabled", "{endpoint}", "endpoints disabled, by reason")
+_DELAY: Final = _METER.create_histogram(
+    "vitne.webhooks.delay",
+    "s",
+    "from when it happened to when the endpoint had it",
+    explicit_bucket_boundaries_advisory=[0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3_600, 86_400],
+)
+
+#: How long a lane is claimed for: an attempt, the storing of it, and clocks that differ between replicas.
+LEASE: Final = timedelta(seconds=TIMEOUT_SECONDS + 45)
+#: Pause between turns while there is work, and the longest when there is none.
+BUSY_SECONDS: Final = 0.01
+IDLE_SECONDS: Final = 0.25
+#: How often old events are looked for.
+PRUNE_SECONDS: Final = 60.0
+#: Connections to the database that storing takes at once: the rest is for those who issue.
+CONNECTIONS: Final = 2
+#: What attempts that are being made get to finish when the process ends.
+GRACE_SECONDS: Final = 3.0
+
+#: What goes wrong with the database and mends itself.
+_OUTAGES: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much at once, and how long events are kept."""
+
+    parallel: int
+    parallel_endpoint: int
+    retention: timedelta
+
+
+class Dispatcher:
+    """Sends what waits.
+
+    Args:
+        pool: the issuer's database.
+        sender: makes attempts.
+        seals: opens URLs and secrets.
+        schedule: says what follows a failure.
+        limits: how much at once.
+        clock: tells the time.
+        new_id: names leases.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        sender: Sender,
+        seals: Seals,
+        schedule: Schedule,
+        limits: Limits,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._pool = pool
+        self._sender = sender
+        self._seals = seals
+        self._schedule = schedule
+        self._limits = limits
+        self._clock = clock
+        self._new_id = new_id
+        self._calls: dict[asyncio.Task[None], Claim] = {}
+        self._storing = asyncio.Semaphore(CONNECTIONS)
+        self._next_prune = 0.0
+
+    async def run(self) -> None:
+        """Send until cancelled; outages of the database are waited out."""
+        backoff = Backoff(self._clock)
+        pause = BUSY_SECONDS
+        try:
+            while True:
+                try:
+                    busy = await self.turn()
+                    await self._prune()
+                except _OUTAGES as error:
+                    _log.warning("webhooks wait for the database: %s", type(error).__name__)
+                    await backoff.wait()
+                    continue
+                backoff.reset()
+                pause = BUSY_SECONDS if busy else min(pause * 2, IDLE_SECONDS)
+                await self._clock.sleep(pause)
+        finally:
+            await self._end()
+
+    async def turn(self) -> int:
+        """Plan what is fresh and begin to send what is due; answers how much there was of both."""
+        async with self._pool.acquire() as connection:
+            async with connection.transaction():
+                planned, unknown = await store.plan(connection, self._clock.now())
+            for event in unknown:
+                _log.error("an event for webhooks is not known to this release", extra={"event": str(event)})
+            claims = await self._claim(connection)
+            found = await store.secrets(
+                connection, list({item.endpoint for item in claims}), self._clock.now(), MAX_SECRETS
+            )
+        for item in claims:
+            if item.endpoint in found:  # else deleted meanwhile, with its lanes
+                task = asyncio.create_task(self._deliver(item, found[item.endpoint]))
+                self._calls[task] = item
+                task.add_done_callback(self._calls.pop)
+        return planned + len(claims)
+
+    async def settle(self) -> None:
+        """Return when no attempt is being made."""
+        while self._calls:
+            await asyncio.wait(list(self._calls))
+
+    async def _claim(self, connection: asyncpg.Connection) -> list[Claim]:
+        room = self._limits.parallel - len(self._calls)
+        if room <= 0:
+            return []
+        now = self._clock.now()
+        async with connection.transaction():
+            return await store.claim(
+                connection,
+                self._new_id(),
+                now,
+                now + LEASE,
+                most=room,
+                most_endpoint=self._limits.parallel_endpoint,
+                busy=Counter(item.endpoint for item in self._calls.values()),
+                down_after=DOWN_AFTER,
+            )
+
+    async def _deliver(self, item: Claim, sealed: store.EndpointSecrets) -> None:
+        """Make an attempt and store how it went. If it can't be stored, the lease ends and it is made again."""
+        try:
+            payload = body(item.kind, item.time, item.value, item.revision)
+            url = self._seals.url(sealed.url, item.endpoint)
+            secrets = [self._seals.secret(secret, row) for row, secret in sealed.secrets]
+            answer = await self._sender.post(
+                url, signed_headers(item.event, self._clock.now(), payload, secrets), payload
+            )
+            await self._store(item, answer)
+        except DataLoss as error:
+            _log.error("a webhook's rows do not open: %s", error.reason, extra={"endpoint": str(item.endpoint)})
+        except Exception as error:  # noqa: BLE001 - one event's trouble must not be that of the others
+            _log.warning("an attempt could not be stored: %s", type(error).__name__, extra={"event": str(item.event)})
+
+    async def _store(self, item: Claim, answer: Answer) -> None:
+        now = self._clock.now()
+        _ATTEMPTS.add(1, {"outcome": webhooks.WebhookOutcome.Name(answer.outcome)})
+        async with self._storing, self._pool.acquire() as connection, connection.transaction():
+            if answer.acknowledged:
+                await store.acknowledged(connection, item, answer, now)
+                verdict = None
+            else:
+                verdict = await store.failed(connection, item, answer, now, self._schedule)
+        about = {"endpoint": str(item.endpoint), "event": str(item.event)}
+        match verdict:
+            case None if answer.acknowledged:
+                _DELAY.record(max(0.0, (now - item.time).total_seconds()))
+            case GiveUp():
+                _GIVEN_UP.add(1)
+                _log.warning("an endpoint refused an event until the end", extra=about)
+            case Disable(reason=reason):
+                name = webhooks.WebhookDisabledReason.Name(reason)
+                _DISABLED.add(1, {"reason": name})
+                _log.warning("a webhook's endpoint was disabled: %s", name, extra=about)
+
+    async def _prune(self) -> None:
+        if self._clock.monotonic() < self._next_prune:
+            return
+        now = self._clock.now()
+        async with self._pool.acquire() as connection, connection.transaction():
+            pruned = await store.prune(connection, now - self._limits.retention, now)
+        if pruned < store.BATCH:  # else there may be more: go on at the next turn
+            self._next_prune = self._clock.monotonic() + PRUNE_SECONDS
+
+    async def _end(self) -> None:
+        """Let attempts finish, within limits; give the others back, so that nobody waits for their leases to end."""
+        if self._calls:
+            await asyncio.wait(list(self._calls), timeout=GRACE_SECONDS)
+        cut = dict(self._calls)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        await self._sender.close()
+        if cut:
+            try:
+                async with asyncio.timeout(GRACE_SECONDS):
+                    leases = {item.lease for item in cut.values()}
+                    await store.give_back(self._pool, list(leases), self._clock.now())
+            except _OUTAGES as error:
+                _log.warning("claims of webhooks end by themselves: %s", type(error).__name__)
