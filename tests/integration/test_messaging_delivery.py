@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import aiokafka
 import asyncpg
 import pytest
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -118,7 +119,7 @@ class Road:
 
 
 @pytest.fixture
-async def road(database_dsn: str, pool: asyncpg.Pool, broker: str) -> Road:
+async def road(database_dsn: str, pool: asyncpg.Pool, broker: str, on_apache: bool) -> Road:
     await pool.execute(SCHEMA)
     await pool.execute(
         "CREATE TABLE effect"
@@ -126,7 +127,8 @@ async def road(database_dsn: str, pool: asyncpg.Pool, broker: str) -> Road:
     )
     topic = f"test.{uuid.uuid4().hex}"
     await create_topics(broker, [TopicSpec(topic, 3), TopicSpec(f"{topic}.dead")])
-    return Road(database_dsn, pool, topic, KafkaSettings(broker, idempotence=False, groups=False, fetch_max_wait_ms=5))
+    settings = KafkaSettings(broker, idempotence=on_apache, groups=False, fetch_max_wait_ms=5)
+    return Road(database_dsn, pool, topic, settings)
 
 
 async def eventually(look: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool], seconds: float = 20) -> Any:
@@ -276,6 +278,39 @@ async def test_a_topic_that_is_missing_does_not_hold_up_the_others(road: Road) -
     async with running(road.relay(topic_seconds=0.2).run(), road.consumer().run()):
         await road.until_effects("a", [1])
         await eventually(road.unpublished, lambda count: count == 1)
+
+
+class Forbidding(AioKafka):
+    """Has no access to one topic."""
+
+    def __init__(self, forbidden: str) -> None:
+        self.forbidden = forbidden
+
+    def producer(self, settings: KafkaSettings) -> Producer:
+        made = super().producer(settings)
+        send = made.send
+
+        async def forbid(
+            topic: str, value: bytes, key: bytes, *, headers: KafkaHeaders, timestamp_ms: int
+        ) -> Awaitable[object]:
+            if topic == self.forbidden:
+                raise TopicAuthorizationFailedError(topic)
+            return await send(topic, value, key, headers=headers, timestamp_ms=timestamp_ms)
+
+        made.send = forbid  # type: ignore[method-assign]  # that is the failure
+        return made
+
+
+async def test_a_topic_that_takes_nothing_does_not_hold_up_the_others(road: Road) -> None:
+    forbidden = f"{road.topic}.dead"
+    road.kafka = Forbidding(forbidden)
+    async with road.pool.acquire() as conn, conn.transaction():
+        # More than a batch has room for, and before everything else.
+        await append(conn, [road.event(f"x{number}", topic=forbidden) for number in range(30)])
+    await road.tell("a")
+    async with running(road.relay(batch=10).run(), road.consumer().run()):
+        await road.until_effects("a", [1])
+        await eventually(road.unpublished, lambda count: count == 30)
 
 
 async def test_one_relay_leads_and_another_takes_over(road: Road) -> None:
@@ -502,6 +537,20 @@ async def test_an_offset_that_another_moved_is_never_overwritten(road: Road) -> 
     assert road.handled.count(("a", 2)) == 2
 
 
+async def test_a_record_with_a_key_that_no_index_takes_is_parked(road: Road) -> None:
+    # Random, since what repeats is compressed into an index row.
+    key = secrets.token_hex(3000).encode()
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=road.settings.bootstrap_servers) as producer:
+        await producer.send_and_wait(road.topic, b"junk", key, partition=0)
+        await producer.send_and_wait(road.topic, b"junk", key[1:], partition=0)
+    async with running(road.consumer().run()):
+        parked = await eventually(
+            lambda: road.pool.fetch("SELECT key, reason, raw_key FROM consumer_parked"), lambda rows: len(rows) == 2
+        )
+    assert {row["reason"] for row in parked} == {"BAD_KEY"}
+    assert {row["raw_key"] for row in parked} == {key, key[1:]}
+
+
 async def test_a_lost_database_connection_loses_nothing(road: Road) -> None:
     async def handle(conn: asyncpg.Connection, message: Message) -> None:
         await road.effect(conn, message)
@@ -518,7 +567,7 @@ async def test_a_lost_database_connection_loses_nothing(road: Road) -> None:
 
 async def test_instances_in_a_group_share_the_work(road: Road) -> None:
     # The embedded broker takes seconds to form a group, and many more to hand a partition over.
-    road.settings = KafkaSettings(road.settings.bootstrap_servers, idempotence=False, fetch_max_wait_ms=5)
+    road.settings = replace(road.settings, groups=True)
     keys = [f"key {number}" for number in range(12)]
     async with running(road.relay().run(), road.consumer().run(), road.consumer().run()):
         await road.tell(*keys)

@@ -15,7 +15,7 @@ from vitne.clock import ManualClock
 from vitne.errors import InvalidArgument
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox
-from vitne.messaging.outbox import Event, append, next_revision
+from vitne.messaging.outbox import MAX_VALUE_BYTES, Event, append, next_revision
 
 SCHEMA = (Path(outbox.__file__).parent / "sql" / "0001_messaging.sql").read_text()
 
@@ -134,6 +134,17 @@ async def test_an_aggregate_stays_in_its_topic(database: asyncpg.Pool, event: Ma
     with pytest.raises(InvalidArgument, match="AGGREGATE_MOVED"):
         await in_transaction(database, lambda conn: write(conn, "other"))
     assert await revisions(database, "a") == [1]
+
+
+async def test_an_event_that_kafka_would_not_take_is_refused_with_its_state(
+    database: asyncpg.Pool, event: MakeEvent
+) -> None:
+    async def write(conn: asyncpg.Connection) -> None:
+        await append(conn, [replace(event("a"), value=bytes(MAX_VALUE_BYTES + 1))])
+
+    with pytest.raises(InvalidArgument, match="EVENT_TOO_LARGE"):
+        await in_transaction(database, write)
+    assert await revisions(database, "a") == []
 
 
 async def test_the_trace_that_is_active_is_recorded(database: asyncpg.Pool, event: MakeEvent) -> None:

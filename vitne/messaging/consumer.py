@@ -214,7 +214,11 @@ class Consumer:
             return await self._find(client, partition)
         position = self._positions[partition]
         due = [record for record in records if record.offset >= position]
-        if not due:  # The partition was taken away and given back: the client started at its beginning.
+        if not due:
+            end = client.highwater(partition)
+            if end is not None and end < position:  # The client went to the beginning of a partition that was cut.
+                return await self._restart(client, partition)
+            # The partition was taken away and given back: the client started at its beginning.
             _seek(client, partition, position)
             return True
         return await self._take(partition, due)
@@ -385,7 +389,8 @@ class Consumer:
             offset=record.offset,
             reason=error.reason,
             detail=error.message,
-            value=record.value or b"",
+            # What was parked is whole; a foreign record may be larger than any letter about it can be.
+            value=(record.value or b"")[: outbox.MAX_VALUE_BYTES // 2],
             headers=[events_pb2.DeadLetter.Header(name=name, value=raw or b"") for name, raw in record.headers],
         )
         letter.at.FromDatetime(now)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 
+from vitne.canonical import digest_text
 from vitne.clock import to_milliseconds
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.identifiers import parse_uuid
@@ -23,6 +24,8 @@ from vitne.identifiers import parse_uuid
 #: Headers as Kafka clients take and give them.
 KafkaHeaders = Sequence[tuple[str, bytes]]
 
+#: Longest key of a record: ids and digests are far shorter, and an index row holds no more than some 2,700 bytes.
+MAX_KEY_CHARACTERS: Final = 255
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/protobuf"
 
@@ -130,6 +133,8 @@ def parse(record: Record) -> Message:
     if record.value is None:
         raise DataLoss("NO_VALUE", "a record without a value is no event: topics of Vitne are not compacted")
     key = _text(record.key, "BAD_KEY", "the key")
+    if len(key) > MAX_KEY_CHARACTERS:
+        raise DataLoss("BAD_KEY", f"the key has more than {MAX_KEY_CHARACTERS} characters")
     texts: dict[str, str] = {}
     for name, raw in record.headers:
         if name not in _REQUIRED:
@@ -178,8 +183,12 @@ def time_of(record: Record) -> datetime:
 
 
 def key_text(key: bytes | None) -> str:
-    """A record's key as text, whatever it is; what is no UTF-8 becomes a replacement character."""
-    return (key or b"").decode(errors="replace").replace("\0", "\ufffd")
+    """A record's key as text, whatever it is: short enough for an index, and one text for each key.
+
+    What is no UTF-8 becomes a replacement character, and of what is too long a digest tells keys apart.
+    """
+    text = (key or b"").decode(errors="replace").replace("\0", "\ufffd")
+    return text if len(text) <= MAX_KEY_CHARACTERS else f"{text[:128]}…{digest_text(key or b'')}"
 
 
 def pack(headers: KafkaHeaders) -> bytes:

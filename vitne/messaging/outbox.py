@@ -6,12 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from vitne.errors import InvalidArgument
 from vitne.messaging.tracing import current_traceparent
+
+#: Largest value of an event in bytes. Kafka takes records up to 1 MiB with their headers, and a dead letter holds a
+#: record whole: an event that could not be published would hold up all that come after it.
+MAX_VALUE_BYTES: Final = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +77,19 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
 
     Raises:
         InvalidArgument: ``AGGREGATE_MOVED``: the aggregate stands for another topic or key;
-            ``REVISION_NOT_TAKEN``: a revision was given that :func:`next_revision` never gave.
+            ``REVISION_NOT_TAKEN``: a revision was given that :func:`next_revision` never gave;
+            ``EVENT_TOO_LARGE``: what it tells of is larger than an event can be.
     """
     if not events:
         return []
+    for event in events:
+        if len(event.value) > MAX_VALUE_BYTES:
+            raise InvalidArgument(
+                "EVENT_TOO_LARGE",
+                f"an event of {len(event.value)} bytes can't be published",
+                rule=f"at most {MAX_VALUE_BYTES} bytes",
+                remedy="shorten the texts of what is to be recorded",
+            )
     places = {event.aggregate: (event.topic, event.key) for event in events}
     missing = Counter(event.aggregate for event in events if event.revision is None)
     names = sorted(places)

@@ -181,6 +181,10 @@ class Relay:
                 broken.add(row["aggregate"])
             elif row["aggregate"] not in broken:
                 published.append(row)
+        if not published and isinstance(failure, KafkaError) and not failure.retriable:
+            # It won't mend itself in a moment (no access, a record that the cluster does not take). Its rows may be
+            # all that a batch has room for, and other topics must not wait behind them.
+            self._rest(topic)
         _PUBLISHED.add(len(published), {"topic": topic})
         if failure is not None:
             _FAILED.add(len(rows) - len(published), {"topic": topic})
@@ -210,6 +214,9 @@ class Relay:
             timestamp_ms=int(row["time"].timestamp() * 1000),
         )
 
+    def _rest(self, topic: str) -> None:
+        self._resting[topic] = self._clock.monotonic() + self._options.topic_rest_seconds
+
     async def _is_known(self, producer: Producer, topic: str) -> bool:
         """Whether the cluster has the topic. One that is missing must not hold up the others."""
         if topic in self._known:
@@ -217,7 +224,7 @@ class Relay:
         try:
             await asyncio.wait_for(producer.partitions_for(topic), self._options.topic_seconds)
         except (KafkaError, TimeoutError) as error:
-            self._resting[topic] = self._clock.monotonic() + self._options.topic_rest_seconds
+            self._rest(topic)
             _LOG.error(
                 "the cluster does not know the topic %s (%s): its events wait in the outbox",
                 topic,
