@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,12 +14,15 @@ import asyncpg
 import pytest
 
 from vitne.clock import ManualClock
+from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[1]
+#: The broker of the run: the embedded one, or a real Apache Kafka (Java and Maven).
+ON_APACHE = os.environ.get("VITNE_TEST_KAFKA") == "apache"
 #: Tests that use one of these need the embedded stack.
-STACK_FIXTURES = {"postgres", "broker", "database_dsn", "pool"}
+STACK_FIXTURES = {"postgres", "broker", "new_broker", "database_dsn", "pool"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,9 +59,28 @@ async def postgres(stack_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-async def broker(stack_folder: Path) -> AsyncIterator[str]:
+def on_apache() -> bool:
+    """Whether the run's broker is an Apache Kafka: then the producer is idempotent."""
+    return ON_APACHE
+
+
+@pytest.fixture(scope="session")
+def new_broker(stack_folder: Path) -> Callable[[str], EmbeddedBroker | EmbeddedKafka]:
+    """Makes a broker, not started yet, in a folder of the given name.
+
+    It is the embedded one; with ``VITNE_TEST_KAFKA=apache``, a real Apache Kafka.
+    """
+
+    def make(name: str) -> EmbeddedBroker | EmbeddedKafka:
+        return EmbeddedKafka(stack_folder / name) if ON_APACHE else EmbeddedBroker(stack_folder / name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+async def broker(new_broker: Callable[[str], EmbeddedBroker | EmbeddedKafka]) -> AsyncIterator[str]:
     """Bootstrap address (``host:port``) of a broker for the whole run; use topics with names of your own."""
-    async with EmbeddedBroker(stack_folder / "broker") as server:
+    async with new_broker("broker") as server:
         yield server.bootstrap_servers
 
 

@@ -11,7 +11,7 @@ import pytest
 from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
 from vitne.dev.narrator import Narrator
-from vitne.dev.stack import Stack
+from vitne.dev.stack import APACHE, Stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,9 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-async def stack(stack_folder: Path) -> AsyncIterator[Stack]:
+async def stack(stack_folder: Path, on_apache: bool) -> AsyncIterator[Stack]:
     """PostgreSQL, the broker, the token issuer and the five services, as processes."""
-    async with Stack(stack_folder / "stack") as running:
+    async with Stack(stack_folder / "stack", kafka=APACHE if on_apache else "") as running:
         yield running
 
 

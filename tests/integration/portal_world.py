@@ -192,7 +192,7 @@ class World:
             "VITNE_GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
             "VITNE_DATABASE_DSN": self.dsn,
             "VITNE_KAFKA_BOOTSTRAP_SERVERS": self.broker,
-            "VITNE_KAFKA_IDEMPOTENCE": "false",
+            "VITNE_KAFKA_IDEMPOTENCE": str(os.environ.get("VITNE_TEST_KAFKA") == "apache").lower(),
             "VITNE_IDENTITY_ISSUER": self.identity_url,
             "VITNE_AUDIENCE": AUDIENCE,
             "VITNE_CLIENT_ID": "portal",

@@ -144,13 +144,15 @@ class Running:
 
 
 @pytest.fixture
-async def ledger(database_dsn: str, pool: asyncpg.Pool, broker: str, tmp_path: Path) -> AsyncIterator[Running]:
+async def ledger(
+    database_dsn: str, pool: asyncpg.Pool, broker: str, on_apache: bool, tmp_path: Path
+) -> AsyncIterator[Running]:
     await migrate(database_dsn, MIGRATIONS)
     settings = LedgerSettings(
         environment="development",
         database_dsn=database_dsn,
         kafka_bootstrap_servers=broker,
-        kafka_idempotence=False,
+        kafka_idempotence=on_apache,
         kafka_groups=False,
         state_dir=tmp_path,
     )

@@ -28,6 +28,7 @@ from tests.unit.verifier_world import LIST, OPERATOR, REGISTRY, TRUST_KEY, World
 from vitne.accreditation import render, sign_trust_list, timestamp
 from vitne.clock import SystemClock
 from vitne.credentials.status_list import MEDIA_TYPE
+from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
 from vitne.errors import Unavailable
 from vitne.messaging import topics
@@ -195,9 +196,9 @@ async def test_a_withdrawal_reaches_it_with_the_next_trust_list(public: Public) 
         await eventually(noted)
 
 
-async def test_by_topics(public: Public, stack_folder: Path) -> None:
+async def test_by_topics(public: Public, new_broker: Callable[[str], EmbeddedBroker | EmbeddedKafka]) -> None:
     compact = public.world.issue()
-    async with EmbeddedBroker(stack_folder / "verifier-broker") as broker:
+    async with new_broker("verifier-broker") as broker:
         await create_topics(
             KafkaSettings(broker.bootstrap_servers),
             [topics.describe(topics.REGISTRY_FACTS), topics.describe(topics.REGISTRY_HEARTBEAT)],

@@ -1,8 +1,8 @@
 """SIGKILL for everything, again and again, under load; then everything must agree.
 
 The services, PostgreSQL and (where it is Apache Kafka) the broker are killed at
-any moment, several at a time, also while they start, and come back at their
-addresses. The embedded broker keeps everything in memory, so it is never killed.
+any moment, several at a time, also while they start, and come back at once at
+their addresses. The embedded broker keeps everything in memory, so it is never killed.
 When the last kill is done and every client has its answer, the state of all
 services is compared by :func:`vitne.audit.agreement.compare`.
 """
@@ -32,25 +32,21 @@ from vitne.dev.observation import observe
 from vitne.dev.stack import KAFKA, POSTGRES, SERVICES, Stack
 from vitne.errors import FailedPrecondition, Unavailable, VitneError
 
-#: How often each is chosen, against the others. The verifier keeps nothing, and what everything stands on takes
-#: everything with it.
-WEIGHTS: Final[Mapping[str, float]] = {
-    "registry": 3,
-    "issuer": 5,
-    "ledger": 5,
-    "verifier": 1,
-    "portal": 4,
-    POSTGRES: 1.2,
-    KAFKA: 0.8,
+#: Seconds that each runs between two crashes, on average: long enough to work, short enough to be hit at work. The
+#: verifier keeps nothing, and what all stand on takes all with it.
+UPTIMES: Final[Mapping[str, float]] = {
+    "registry": 2.5,
+    "issuer": 1.5,
+    "ledger": 1.5,
+    "verifier": 6.0,
+    "portal": 2.0,
+    POSTGRES: 15.0,
+    KAFKA: 20.0,
 }
-#: How many are killed at a time, at most.
-AT_ONCE: Final = 4
 #: How often one is killed again while it starts.
 KILLED_STARTING: Final = 0.25
 #: Seconds, at most, from its start until it is killed so.
 STARTING: Final = 1.0
-#: Longest pause in seconds in which everything runs, between two rounds.
-QUIET: Final = 0.8
 #: Seconds in which what was killed must be ready again, whatever else was killed meanwhile.
 BACK_SECONDS: Final = 90.0
 #: Seconds that a run may take for its kills: at the start, and for each.
@@ -187,53 +183,53 @@ class _Killer:
         self._report = report
         self._random = chance
         self._down: set[str] = set()
+        self._left = 0
+        self._done = asyncio.Event()
 
     async def run(self, kills: int) -> None:
-        """Kill so many."""
-        while (left := kills - self._report.kills.total()) > 0:
-            self._require_all_up()
-            await asyncio.gather(*(self._crash(victim, kills) for victim in self._victims(min(left, AT_ONCE))))
-            await asyncio.sleep(self._random.uniform(0, QUIET))
+        """Kill so many; each victim has a rhythm of its own, so that any may be down together."""
+        self._left = kills
+        await asyncio.gather(*(self._crash_again(victim) for victim in self._stack.victims))
 
     async def mend(self) -> None:
-        """Start what an end in between left down."""
+        """Start what an end in between left down, and look whether everything runs."""
         for victim in sorted(self._down, key=lambda name: name in SERVICES):
             await self._back(victim)
-        self._require_all_up()
+        for name in SERVICES:
+            if not self._require_up(name):
+                await self._back(name)
 
-    def _victims(self, most: int) -> set[str]:
-        names = self._stack.victims
-        chosen: set[str] = set()
-        for _ in range(self._random.randint(1, most)):
-            chosen.update(self._random.choices(names, [WEIGHTS[name] for name in names]))
-        return chosen
-
-    async def _crash(self, victim: str, kills: int) -> None:
-        # Not all in the same instant: one meets the other's outage.
-        await asyncio.sleep(self._random.uniform(0, STARTING))
-        self._kill(victim)
-        while (
-            victim in SERVICES
-            and self._random.random() < KILLED_STARTING
-            and self._report.kills.total() < kills
-            and await self._killed_while_starting(victim)
-        ):
-            pass
-        await self._back(victim)
+    async def _crash_again(self, victim: str) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._random.expovariate(1 / UPTIMES[victim])):
+                    await self._done.wait()
+            if self._done.is_set():
+                return
+            if self._require_up(victim):
+                self._kill(victim)
+                while victim in SERVICES and self._random.random() < KILLED_STARTING:
+                    if not await self._killed_while_starting(victim):
+                        break
+            await self._back(victim)
 
     def _kill(self, victim: str) -> None:
         self._down.add(victim)
         self._stack.kill(victim)
         self._report.kills[victim] += 1
+        self._left -= 1
+        if not self._left:
+            self._done.set()
 
     async def _killed_while_starting(self, victim: str) -> bool:
         starting = asyncio.create_task(self._stack.restart(victim))
         done, _ = await asyncio.wait([starting], timeout=self._random.uniform(0.2, STARTING))
-        if not done:
+        hit = not done and not self._done.is_set()
+        if hit:
             self._kill(victim)
         with suppress(Unavailable):
             await starting
-        return not done
+        return hit
 
     async def _back(self, victim: str) -> None:
         """Start it until it stays: one that starts while its database is down may end again."""
@@ -254,16 +250,13 @@ class _Killer:
                 break
         self._down.discard(victim)
 
-    def _require_all_up(self) -> None:
+    def _require_up(self, victim: str) -> bool:
         """Whatever happens to the others, a service ends only when it is killed."""
-        for name in SERVICES:
-            process = self._stack.processes[name]
-            if not process.running:
-                self._report.findings.append(f"{name} ended by itself ({process.returncode})\n{process.log_tail()}")
-                self._down.add(name)
-        for name in [name for name in self._down if name in SERVICES]:
-            self._stack.processes[name].start()
-            self._down.discard(name)
+        process = self._stack.processes.get(victim)
+        if process is None or process.running:
+            return True
+        self._report.findings.append(f"{victim} ended by itself ({process.returncode})\n{process.log_tail()}")
+        return False
 
 
 async def _tell(report: Report, progress: Callable[[str], None]) -> None:
