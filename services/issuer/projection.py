@@ -111,7 +111,7 @@ class RegistryView:
         return countries
 
 
-def folder(projection: Projection) -> Callable[[Message], None]:
+def folder(projection: Projection, clock: Clock) -> Callable[[Message], None]:
     """What folds the registry's events into a projection, for a follower of its topics.
 
     It raises ``DataLoss`` (``UNKNOWN_EVENT_TYPE``, ``EMPTY_EVENT``, and what :meth:`Projection.fold` raises) and
@@ -127,7 +127,7 @@ def folder(projection: Projection) -> Callable[[Message], None]:
             projection.fold(recorded.fact)
         elif message.type == HEARTBEAT:
             beat = events_pb2.RegistryHeartbeat.FromString(message.value)
-            projection.heartbeat(beat.registry_revision, instant(beat.at))
+            projection.heartbeat(beat.registry_revision, instant(beat.at), clock.now())
         else:
             raise DataLoss("UNKNOWN_EVENT_TYPE", f"the issuer does not know events of type {message.type[:64]}")
 

@@ -30,7 +30,7 @@ def follow_registry(projection: Projection, kafka: KafkaSettings, clock: Clock) 
     def apply(message: Message) -> None:
         if message.topic == topics.REGISTRY_HEARTBEAT:
             beat = events_pb2.RegistryHeartbeat.FromString(message.value)
-            projection.heartbeat(beat.registry_revision, instant(beat.at))
+            projection.heartbeat(beat.registry_revision, instant(beat.at), clock.now())
         else:
             projection.fold(events_pb2.RegistryFactRecorded.FromString(message.value).fact)
 

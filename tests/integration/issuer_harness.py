@@ -157,7 +157,7 @@ class World:
         """The registry's facts reach the issuer, and its heartbeat."""
         for fact in facts or self.chronicle.facts:
             self.projection.fold(fact)
-        self.projection.heartbeat(len(self.chronicle.facts), self.clock.now())
+        self.projection.heartbeat(len(self.chronicle.facts), self.clock.now(), self.clock.now())
 
     async def enter_key(self, provider: str) -> str:
         """A provider makes a signing key and enters it in the registry; answers its thumbprint."""

@@ -87,7 +87,8 @@ def scope(*kinds: str, levels: Iterable[tuple[str, str]] = (), **changes: Any) -
 class Chronicle:
     """Facts in the order in which a registry would have recorded them."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorded_from: datetime = T0) -> None:
+        self._recorded_from = recorded_from
         self.facts: list[facts_pb2.Fact] = []
         self._revisions: dict[str, int] = {}
 
@@ -99,7 +100,7 @@ class Chronicle:
             subject=subject,
             subject_revision=self._revisions[subject],
             registry_revision=number,
-            recorded_at=timestamp(T0 + timedelta(minutes=number)),
+            recorded_at=timestamp(self._recorded_from + timedelta(minutes=number)),
             actor=actor or subject,
             **content,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from tests.unit.accreditation_samples import (
     achievement,
     days,
     scope,
+    text,
     uuid,
 )
 from vitne.accreditation import DecisionOutcome, Projection, decide, judge, offer_of, timestamp
@@ -59,10 +60,15 @@ HELD: dict[str, tuple[str, facts_pb2.Scope]] = {
 
 
 def decided(
-    offered: credential_pb2.Achievement, *, at: datetime = NOW, frameworks: Frameworks = ALL, **held: Any
+    offered: credential_pb2.Achievement,
+    *,
+    at: datetime = NOW,
+    frameworks: Frameworks = ALL,
+    recorded_from: datetime = T0,
+    **held: Any,
 ) -> DecisionOutcome:
     """The decision on an achievement whose provider holds its accreditation of :data:`HELD`."""
-    chronicle = Chronicle()
+    chronicle = Chronicle(recorded_from)
     chronicle.provider(offered.provider)
     if offered.provider in HELD:
         kind, covered = HELD[offered.provider]
@@ -198,6 +204,7 @@ def test_institutional_accreditation_of_a_fagskole_counts_from_2025() -> None:
         "kind": "no.fagskole.institution",
         "scope": scope("no.fagskole.module", credit_unit="no.fagskolepoeng"),
         "valid_from": datetime.fromisoformat("2020-01-01T00:00:00Z"),
+        "recorded_from": datetime.fromisoformat("2020-01-01T00:00:00Z"),
     }
     opening = datetime.fromisoformat("2025-01-01T00:00:00Z")
     assert decided(module(), at=opening, **held).allowed
@@ -312,6 +319,35 @@ def test_a_closed_provider_issues_nothing_more() -> None:
     assert ask(projection, days(40), len(chronicle.facts) - 1).allowed
 
 
+def test_nothing_is_issued_before_it_came_into_being() -> None:
+    chronicle = Chronicle()
+    chronicle.authority()
+    chronicle.provider(UCL)
+    chronicle.accredit(UCL, *HELD[UCL], valid_from=days(-400), effective_from=days(-400))
+    chronicle.publish(klima())
+    projection = chronicle.projection()
+    entered, published = (chronicle.facts[n].recorded_at.ToDatetime(UTC) for n in (1, 3))
+    # Who issues may have a clock that lags by a minute, and not by more.
+    lag, tick = timedelta(minutes=1), timedelta(milliseconds=1)
+    # In any order, so that what is remembered of one answer is not given to another question.
+    for moment, reason in [
+        (published, None),
+        (published - lag, None),
+        (published - lag - tick, "ACHIEVEMENT_NOT_YET_PUBLISHED"),
+        (days(-300), "ACHIEVEMENT_NOT_YET_PUBLISHED"),
+        (NOW, None),
+        (published - lag - tick, "ACHIEVEMENT_NOT_YET_PUBLISHED"),
+    ]:
+        assert ask(projection, moment).reason == reason
+    offer = offer_of(klima())
+    assert judge(projection, ALL, UCL, offer, entered - lag).allowed
+    refused = judge(projection, ALL, UCL, offer, entered - lag - tick)
+    assert (refused.reason, refused.checks[-1].name) == ("PROVIDER_NOT_YET_ENTERED", "provider")
+    # That its entry was renewed does not make it a newcomer.
+    chronicle.provider(UCL, revision=2, name=[text("UCL")])
+    assert ask(chronicle.projection(), published).allowed
+
+
 def test_what_nobody_knows() -> None:
     chronicle = held_through({})
     chronicle.provider(UIB)
@@ -407,11 +443,17 @@ def chronicle_of(story: list[Step], points: str, closed: int | None) -> Chronicl
     return chronicle
 
 
+def long_enough(fact: facts_pb2.Fact, at: datetime) -> bool:
+    return fact.recorded_at.ToDatetime() - timedelta(minutes=1) <= at.replace(tzinfo=None)
+
+
 def naive(chronicle: Chronicle, points: float, at: datetime, known_at: int) -> bool:
     """The specification, read aloud: no cleverness, no sharing of code."""
     known = [fact for fact in chronicle.facts if fact.registry_revision <= known_at]
     providers = [fact.provider for fact in known if fact.HasField("provider")]
     if not providers or not any(fact.HasField("achievement") for fact in known):
+        return False
+    if any(not long_enough(fact, at) for fact in chronicle.facts[:2]):
         return False
     if providers[-1].HasField("closed_at") and providers[-1].closed_at.ToDatetime() <= at.replace(tzinfo=None):
         return False

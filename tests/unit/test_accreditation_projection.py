@@ -136,30 +136,38 @@ def test_silence_is_not_freshness() -> None:
     facts = story().facts
     projection = Projection()
     assert projection.staleness(NOW) == timedelta.max
-    projection.heartbeat(0, NOW)
+    projection.heartbeat(0, NOW, NOW)
     assert projection.staleness(NOW + timedelta(seconds=3)) == timedelta(seconds=3)
     # A heartbeat that tells of more than is known here doesn't make it fresher …
-    projection.heartbeat(2, NOW + timedelta(seconds=4))
+    projection.heartbeat(2, NOW + timedelta(seconds=4), NOW + timedelta(seconds=4))
     assert projection.staleness(NOW + timedelta(seconds=5)) == timedelta(seconds=5)
     projection.fold(facts[0])
     assert projection.staleness(NOW + timedelta(seconds=5)) == timedelta(seconds=5)
     # … until what it tells of has arrived; one that overtook it is no step back.
     projection.fold(facts[1])
-    projection.heartbeat(1, NOW + timedelta(seconds=1))
+    projection.heartbeat(1, NOW + timedelta(seconds=1), NOW + timedelta(seconds=6))
     assert projection.staleness(NOW + timedelta(seconds=5)) == timedelta(seconds=1)
     assert projection.staleness(NOW) == timedelta(0)
+
+
+def test_a_clock_that_runs_ahead_does_not_make_silence_look_fresh() -> None:
+    projection, mirror = Projection(), Projection()
+    projection.heartbeat(0, NOW + timedelta(hours=1), NOW)
+    mirror.adopt((), 0, NOW + timedelta(hours=1), NOW)
+    for heard in (projection, mirror):
+        assert heard.staleness(NOW + timedelta(minutes=20)) == timedelta(minutes=20)
 
 
 def test_a_list_is_taken_in_whole_and_the_catalogue_may_follow() -> None:
     chronicle = story()
     whole = chronicle.projection()
     mirror = Projection()
-    mirror.adopt(whole.trusted_facts(), whole.revision, NOW)
+    mirror.adopt(whole.trusted_facts(), whole.revision, NOW, NOW)
     assert mirror.revision == 6
     assert mirror.staleness(NOW) == timedelta(0)
     assert mirror.achievement(uuid(0xC001), 1) is None
     # A later list, a fact that came by another road, and the catalogue: all fit.
-    mirror.adopt(whole.trusted_facts(), whole.revision, NOW)
+    mirror.adopt(whole.trusted_facts(), whole.revision, NOW, NOW)
     assert mirror.fold(chronicle.facts[3]) is True
     assert mirror.fold(chronicle.facts[3]) is False
     assert mirror.achievement(uuid(0xC001), 1) is not None
@@ -170,7 +178,23 @@ def test_a_list_is_taken_in_whole_and_the_catalogue_may_follow() -> None:
 
 def test_a_list_does_not_reach_beyond_its_own_revision() -> None:
     with pytest.raises(DataLoss):
-        Projection().adopt(story().facts[:3], 2, NOW)
+        Projection().adopt(story().facts[:3], 2, NOW, NOW)
+
+
+@pytest.mark.parametrize("place", ["fact", "content", "scope", "level"])
+def test_a_fact_that_says_more_than_is_understood_is_not_taken(place: str) -> None:
+    # Field 999 as a varint: what a later contract might add, say a bound of the scope.
+    more = b"\xb8\x3e\x01"
+    fact = Chronicle().accredit(UCL, "dk.institution", scope("dk.module", levels=[("dk.nqf", "5")]))
+    covered = fact.accreditation.scope
+    message = {"fact": fact, "content": fact.accreditation, "scope": covered, "level": covered.levels[0]}[place]
+    message.MergeFromString(more)
+    projection = Projection()
+    with pytest.raises(DataLoss) as caught:
+        projection.fold(fact)
+    assert caught.value.reason == "UNKNOWN_FACT"
+    assert projection.revision == 0
+    assert not projection.accreditations_of(UCL)
 
 
 def test_what_is_remembered_is_bounded_and_forgotten_with_the_next_fact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,7 +172,7 @@ class World:
     def projection(self) -> Projection:
         projection = self.chronicle.projection()
         if self.chronicle.facts:
-            projection.heartbeat(len(self.chronicle.facts), self.clock.now() - self.heard)
+            projection.heartbeat(len(self.chronicle.facts), self.clock.now() - self.heard, self.clock.now())
         return projection
 
     def credential(self, at: datetime | None = None, **changes: Any) -> Credential:

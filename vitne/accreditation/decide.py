@@ -36,8 +36,10 @@ _STATES: Final = {
 #: What to do about a refusal where the rule itself says nothing.
 _REMEDIES: Final = {
     Reason.NO_PROVIDER: "have the provider entered by an authority that is responsible for its kind",
+    Reason.PROVIDER_NOT_YET_ENTERED: "issue from when the provider was entered on, not before",
     Reason.PROVIDER_CLOSED: "issue from the provider that took over",
     Reason.NO_ACHIEVEMENT: "publish the achievement first, and name a version that exists",
+    Reason.ACHIEVEMENT_NOT_YET_PUBLISHED: "issue from when the version was published on, not before",
     Reason.FOREIGN_ACHIEVEMENT: "issue an achievement of the provider's own",
     Reason.NO_FRAMEWORK: "add the country's rules",
     Reason.ACCREDITATION_SUSPENDED: "wait until the authority ends the suspension",
@@ -59,6 +61,10 @@ _REMEDIES: Final = {
     Reason.EDUCATION_NOT_COVERED: "name in part_of an education that the accreditation covers",
     Reason.FIELD_NOT_COVERED: "offer it in a field that the accreditation covers",
 }
+#: How far the clock of who issues may lag behind the registry's: what is issued right after it was published
+#: must not seem to come before it. In milliseconds; as far as a reader of the trust list lets clocks differ.
+CLOCK_LAG: Final = 60_000
+
 _STANDING_ORDER: Final = {standing: number for number, standing in enumerate(Standing)}
 
 
@@ -177,14 +183,21 @@ def decide(  # noqa: PLR0917 - a question has six parts, in the order in which o
     question = _Question(
         projection, frameworks, provider, at=at, known_at=u, achievement_id=achievement_id, version=version
     )
-    achievement = projection.achievement(achievement_id, version, u)
-    if achievement is None:
+    fact = projection.achievement_fact(achievement_id, version, u)
+    if fact is None:
         return question.refuse_outright(
             Reason.NO_ACHIEVEMENT, f"no version {version} of achievement {achievement_id} was published", "achievement"
         )
+    achievement = fact.achievement
     if achievement.provider != provider:
         return question.refuse_outright(
             Reason.FOREIGN_ACHIEVEMENT, f"the achievement is {achievement.provider}'s", "achievement"
+        )
+    if t < (published_at := stamp_milliseconds(fact.recorded_at)) - CLOCK_LAG:
+        return question.refuse_outright(
+            Reason.ACHIEVEMENT_NOT_YET_PUBLISHED,
+            f"version {version} of the achievement was published at {_text(published_at)}",
+            "achievement",
         )
     published = Check("achievement", _PASSED, f"version {version} was published by the provider", achievement_id)
     outcome = question.answer(offer_of(achievement), (published,))
@@ -275,6 +288,11 @@ class _Question:
             return self.refuse_outright(
                 Reason.NO_PROVIDER, f"{self._provider} is not a provider that the registry knows", "provider"
             )
+        entered_at = self._projection.provider_entered_at(self._provider)
+        if entered_at is not None and self._t < entered_at - CLOCK_LAG:
+            return self.refuse_outright(
+                Reason.PROVIDER_NOT_YET_ENTERED, f"{self._provider} was entered at {_text(entered_at)}", "provider"
+            )
         if entry.HasField("closed_at") and self._t >= stamp_milliseconds(entry.closed_at):
             return self.refuse_outright(Reason.PROVIDER_CLOSED, f"{self._provider} had closed", "provider")
         self._framework = framework = self._frameworks.country(entry.country)
@@ -321,9 +339,13 @@ class _Question:
         """The answer with the span in which nothing that it depends on changes."""
         moments: list[int] = []
         revisions: list[int] = []
-        since = self._projection.achievement_known_since(self._achievement_id, self._version)
-        if since is not None:
-            revisions.append(since)
+        published = self._projection.achievement_fact(self._achievement_id, self._version)
+        if published is not None:
+            revisions.append(published.registry_revision)
+            moments.append(stamp_milliseconds(published.recorded_at) - CLOCK_LAG)
+        entered_at = self._projection.provider_entered_at(self._provider)
+        if entered_at is not None:
+            moments.append(entered_at - CLOCK_LAG)
         for fact in self._projection.everything_about(self._provider):
             revisions.append(fact.registry_revision)
             if fact.HasField("accreditation"):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vitne.canonical import b64url, canonical_bytes, sha256
@@ -61,11 +62,12 @@ def content_kind(fact: facts_pb2.Fact) -> ContentKind:
     """Which kind of content a fact has.
 
     Raises:
-        DataLoss: ``UNKNOWN_FACT`` when it has none that this version knows. Skipping it
-            could make something look allowed that the fact forbids.
+        DataLoss: ``UNKNOWN_FACT`` when it has none that this version knows, or says anything more, at any depth.
+            Passing over it could make something look allowed that the fact forbids: a bound of a scope that
+            is not read is no bound.
     """
     kind = fact.WhichOneof("content")
-    if kind is None:
+    if kind is None or has_unknown_fields(fact):
         raise DataLoss(
             "UNKNOWN_FACT",
             f"fact {fact.registry_revision} says something that this version does not know",
@@ -74,6 +76,14 @@ def content_kind(fact: facts_pb2.Fact) -> ContentKind:
             metadata={"fact": fact.id},
         )
     return kind
+
+
+def has_unknown_fields(message: Message) -> bool:
+    """Whether a message, or one inside it, holds fields that this version's contract does not have."""
+    known = type(message)()
+    known.CopyFrom(message)
+    known.DiscardUnknownFields()
+    return known.ByteSize() != message.ByteSize()
 
 
 def fact_json(fact: facts_pb2.Fact) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Projection:
         self._settle_beats()
         return True
 
-    def adopt(self, facts: Iterable[facts_pb2.Fact], revision: int, at: datetime) -> None:
+    def adopt(self, facts: Iterable[facts_pb2.Fact], revision: int, at: datetime, received_at: datetime) -> None:
         """Take in a signed list, whole up to ``revision``: facts of authorities, providers, keys and accreditations.
 
         Achievements are not in it and stay unknown.
@@ -180,6 +180,7 @@ class Projection:
             facts: in any order; known ones are skipped.
             revision: the registry's revision that the list was made at.
             at: when that was.
+            received_at: when it was heard; see :meth:`heartbeat`.
 
         Raises:
             DataLoss: as :meth:`fold`; ``FACT_CONTRADICTS`` for a fact beyond ``revision``.
@@ -195,11 +196,18 @@ class Projection:
         while (digest := self._ahead.pop(self._revision + 1, None)) is not None:
             self._mark(self._revision + 1, digest)
             self._revision += 1
-        self.heartbeat(revision, at)
+        self.heartbeat(revision, at, received_at)
 
-    def heartbeat(self, revision: int, at: datetime) -> None:
-        """The registry said that ``revision`` was its newest at ``at``."""
-        self._beats.append((revision, at))
+    def heartbeat(self, revision: int, at: datetime, received_at: datetime) -> None:
+        """The registry said that ``revision`` was its newest at ``at``.
+
+        Args:
+            revision: the registry's newest.
+            at: when, by the registry's clock.
+            received_at: when it was heard, by the clock here: what is dated later than that counts from then, so that
+                a clock that runs ahead, or leapt once, never makes later silence look fresh.
+        """
+        self._beats.append((revision, min(at, received_at)))
         self._settle_beats()
 
     def staleness(self, now: datetime) -> timedelta:
@@ -233,6 +241,11 @@ class Projection:
         """A provider's entry."""
         fact = self._newest(self._providers.get(provider), known_at)
         return fact.provider if fact else None
+
+    def provider_entered_at(self, provider: str) -> int | None:
+        """When a provider was first entered, in milliseconds since 1970; None for what is no provider."""
+        known = _known(self._providers.get(provider, []), self._revision)
+        return stamp_milliseconds(known[0].fact().recorded_at) if known else None
 
     def provider_by_issuer(self, issuer_uri: str) -> str | None:
         """Id of the provider whose credentials carry a URI as ``iss``, under any revision of its entry."""
@@ -277,16 +290,14 @@ class Projection:
         self, achievement_id: str, version: int, known_at: int | None = None
     ) -> credential_pb2.Achievement | None:
         """A version of an achievement; None for what was never published, or is no UUID."""
+        fact = self.achievement_fact(achievement_id, version, known_at)
+        return fact.achievement if fact else None
+
+    def achievement_fact(self, achievement_id: str, version: int, known_at: int | None = None) -> facts_pb2.Fact | None:
+        """The fact of a version of an achievement: who published it, and when."""
         for entry in self._versions(achievement_id, known_at):
             if entry.revision == version:
-                return entry.fact().achievement
-        return None
-
-    def achievement_known_since(self, achievement_id: str, version: int) -> int | None:
-        """The registry revision at which a version of an achievement became known."""
-        for entry in self._versions(achievement_id, None):
-            if entry.revision == version:
-                return entry.registry_revision
+                return entry.fact()
         return None
 
     def newest_achievement(self, achievement_id: str, known_at: int | None = None) -> credential_pb2.Achievement | None:

@@ -113,7 +113,7 @@ class Statement:
         Raises:
             DataLoss: as :meth:`Projection.adopt`.
         """
-        projection.adopt(facts, self.registry_revision, self.issued_at)
+        projection.adopt(facts, self.registry_revision, self.issued_at, self.read_at)
 
 
 def render(fact: facts_pb2.Fact) -> bytes:
@@ -263,6 +263,7 @@ class TrustList:
     registry_revision: int
     #: By registry revision; every fact up to it but those of the catalogue.
     facts: tuple[facts_pb2.Fact, ...]
+    read_at: datetime
 
     def fold_into(self, projection: Projection) -> None:
         """Let a projection know what the list says.
@@ -270,7 +271,7 @@ class TrustList:
         Raises:
             DataLoss: as :meth:`Projection.adopt`.
         """
-        projection.adopt(self.facts, self.registry_revision, self.issued_at)
+        projection.adopt(self.facts, self.registry_revision, self.issued_at, self.read_at)
 
 
 def sign_trust_list(
@@ -334,7 +335,7 @@ def read_trust_list(compact: str, *, pinned: PublicKey | str, issuer: str, now: 
             rule=f"a list is used for {int(LIFETIME.total_seconds())} seconds",
             remedy="fetch a new one",
         )
-    return TrustList(issuer, issued_at, expires_at, revision, facts)
+    return TrustList(issuer, issued_at, expires_at, revision, facts, now)
 
 
 def _own_key(claims: Any, thumbprint: str) -> PublicKey | None:
