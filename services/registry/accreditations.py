@@ -36,11 +36,15 @@ _Change: TypeAlias = (
 def grant(desk: Desk, request: registry_pb2.GrantAccreditationRequest) -> facts_pb2.Fact:
     """Grant an accreditation within the calling authority's remit.
 
+    It may begin in the past: authorities decided before they had this registry. That never makes up for what
+    was issued under another accreditation that no longer counts: a credential rests on the one it names.
+
     Raises:
         PermissionDenied: ``NOT_AN_AUTHORITY``, ``OUTSIDE_REMIT``.
         NotFound: ``PROVIDER_UNKNOWN``.
         FailedPrecondition: ``PROVIDER_CLOSED``.
-        InvalidArgument: ``UNKNOWN_TERM``, ``KIND_NOT_HELD``, ``DATES_CONTRADICT``, and as :func:`check_scope`.
+        InvalidArgument: ``UNKNOWN_TERM``, ``KIND_NOT_HELD``, ``DATES_CONTRADICT``, ``GROUND_MISSING`` (it begins
+            in the past), and as :func:`check_scope`.
     """
     provider = desk.open_provider(request.provider, field="provider")
     framework = _within_remit(desk, provider, request.kind)
@@ -55,6 +59,14 @@ def grant(desk: Desk, request: registry_pb2.GrantAccreditationRequest) -> facts_
         )
     check_scope(framework, kind, provider.kind, request.scope)
     valid_from = instant(request.valid_from) if request.HasField("valid_from") else desk.now
+    if valid_from < desk.now - TOLERANCE and not request.ground.strip():
+        raise InvalidArgument(
+            "GROUND_MISSING",
+            "the accreditation would count for a time that has passed, and nothing says why",
+            field="ground",
+            rule="what is granted backwards in time states its ground",
+            remedy="name the decision of that time: its case number, its passage; or leave valid_from out for now",
+        )
     said = facts_pb2.Accreditation(
         id=str(desk.new_id()),
         revision=1,

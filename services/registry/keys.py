@@ -111,8 +111,8 @@ def retire_key(desk: Desk, request: registry_pb2.RetireKeyRequest) -> facts_pb2.
         raise _foreign("key_id")
     starts = instant(known.valid_from)
     ends = instant(request.valid_until) if request.HasField("valid_until") else max(desk.now, starts)
-    if known.HasField("valid_until"):
-        already = instant(known.valid_until)
+    already = instant(known.valid_until) if known.HasField("valid_until") else None
+    if already is not None:
         if request.HasField("valid_until") and ends > already:
             raise FailedPrecondition(
                 "KEY_ENDS_EARLIER",
@@ -122,7 +122,7 @@ def retire_key(desk: Desk, request: registry_pb2.RetireKeyRequest) -> facts_pb2.
                 remedy="register a new key",
             )
         ends = min(ends, already)
-    elif ends < starts:
+    if ends < starts:
         raise InvalidArgument(
             "DATES_CONTRADICT",
             "the key would stop counting before it starts",
@@ -130,13 +130,14 @@ def retire_key(desk: Desk, request: registry_pb2.RetireKeyRequest) -> facts_pb2.
             rule="valid_until is not before valid_from",
             remedy="name an instant not before " + instant_text(starts),
         )
-    elif ends < desk.now and not request.HasField("compromised_from"):
+    stated = [instant(key.compromised_from) for key in (known, request) if key.HasField("compromised_from")]
+    if ends < desk.now and ends != already and not any(moment <= ends for moment in stated):
         raise InvalidArgument(
             "RETIRED_BACKWARDS",
             "the end is in the past: what was signed since would stop counting",
             field="valid_until",
-            rule="only a compromise reaches back",
-            remedy="leave it out for now, or state compromised_from",
+            rule="only a compromise reaches back, and no further than its own instant",
+            remedy="leave it out for now, or state compromised_from, not after it",
         )
     key = facts_pb2.Key()
     key.CopyFrom(known)

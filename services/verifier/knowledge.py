@@ -35,10 +35,16 @@ class Knowledge:
     bound: timedelta
     catalogue: bool
 
-    def decide(self, credential: Credential, at: datetime, known_at: int | None) -> DecisionOutcome:
+    def decide(self, credential: Credential, at: datetime, known_at: int | None, *, under: str = "") -> DecisionOutcome:
         """Whether the provider might issue the credential's achievement at an instant, as known at a revision.
 
         Without a catalogue, what is judged is what the credential says of the achievement.
+
+        Args:
+            credential: whose achievement and provider are asked about.
+            at: the instant.
+            known_at: a registry revision; None: the newest.
+            under: id of the one accreditation that counts; empty: any.
 
         Raises:
             FailedPrecondition: ``REVISION_NOT_KNOWN``.
@@ -53,8 +59,10 @@ class Knowledge:
                 achievement.version,
                 at=at,
                 known_at=known_at,
+                under=under,
             )
-        outcome = judge(self.projection, self.frameworks, provider, offer_of(achievement), at=at, known_at=known_at)
+        offer = offer_of(achievement)
+        outcome = judge(self.projection, self.frameworks, provider, offer, at=at, known_at=known_at, under=under)
         return outcome._replace(achievement_id=achievement.id, achievement_version=achievement.version)
 
     def operator_keys(self, use: facts_pb2.KeyUse.ValueType, at: datetime) -> dict[str, PublicKey]:

@@ -279,6 +279,20 @@ def test_a_key_ends_now_or_later_and_only_a_compromise_reaches_back() -> None:
     assert instant(retire(chronicle).compromised_from) == days(59), "what was stated stays stated"
 
 
+def test_an_end_that_is_known_is_not_moved_into_the_past_without_a_compromise() -> None:
+    chronicle = with_key()
+    retire(chronicle, valid_until=NOW + 9 * SECOND)
+    assert refusal(lambda: retire(chronicle, valid_until=NOW - SECOND)) == ("RETIRED_BACKWARDS", "valid_until")
+    assert refusal(lambda: retire(chronicle, valid_until=days(4))) == ("DATES_CONTRADICT", "valid_until")
+    # A compromise of today is no ground for what was signed before it.
+    late = {"valid_until": days(50), "compromised_from": days(51)}
+    assert refusal(lambda: retire(chronicle, **late)) == ("RETIRED_BACKWARDS", "valid_until")
+    assert instant(retire(chronicle, valid_until=days(50), compromised_from=days(50)).valid_until) == days(50)
+    # What has ended already ends there still, whoever says so again.
+    assert instant(retire(chronicle, valid_until=days(50)).valid_until) == days(50)
+    assert refusal(lambda: retire(chronicle, valid_until=days(49))) == ("RETIRED_BACKWARDS", "valid_until")
+
+
 # --- Accreditations --------------------------------------------------------------------------------
 
 
@@ -293,9 +307,11 @@ def test_a_grant_counts_from_now_or_from_when_it_says() -> None:
     assert (fact.subject, said.authority, said.revision) == (FAGSKOLE, NOKUT, 1)
     assert instant(said.valid_from) == instant(said.effective_from) == NOW
     assert said.state == facts_pb2.ACCREDITATION_STATE_GRANTED
-    dated = grant(valid_from=timestamp(days(3)), valid_until=timestamp(days(4)))().accreditation
+    dated = grant(valid_from=timestamp(days(3)), valid_until=timestamp(days(4)), ground="case 0")().accreditation
     assert (instant(dated.valid_from), instant(dated.valid_until)) == (days(3), days(4))
     assert dated.effective_from == dated.valid_from
+    # A clock that lags a little reaches back without meaning to.
+    assert instant(grant(valid_from=timestamp(NOW - 60 * SECOND))().accreditation.valid_from) == NOW - 60 * SECOND
 
 
 def fields_scope(*fields: str) -> facts_pb2.Scope:
@@ -371,6 +387,8 @@ def test_scopes_that_the_national_rules_know(changes: dict[str, Any]) -> None:
         (private(max_points="1"), "SIZE_WITHOUT_UNIT", "scope.max_points"),
         ({"valid_from": timestamp(NOW), "valid_until": timestamp(NOW)}, "DATES_CONTRADICT", "valid_until"),
         ({"valid_until": timestamp(NOW - SECOND)}, "DATES_CONTRADICT", "valid_until"),
+        ({"valid_from": timestamp(NOW - 61 * SECOND)}, "GROUND_MISSING", "ground"),
+        ({"valid_from": timestamp(NOW - 61 * SECOND), "ground": " "}, "GROUND_MISSING", "ground"),
     ],
 )
 def test_grants_that_are_refused(changes: dict[str, Any], reason: str, field: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from services.verifier.answers import outcome_word, to_text, verdict_word
 from services.verifier.verdict import ON_FAILURE
 from services.verifier.verification import Verification
-from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle
+from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle, uuid
 from tests.unit.verifier_world import (
     CHECKPOINT_KEY,
     FOREIGN_KEY,
@@ -308,6 +308,18 @@ async def test_withdrawn_backwards_is_invalid_and_both_are_said(world: World) ->
     assert "as known at issuance it was rightfully issued" in verification.headline
     assert "no longer counts" in verification.headline
     assert "withdrawn" in verification.headline
+
+
+async def test_another_accreditation_granted_backwards_does_not_mend_it(world: World) -> None:
+    compact = world.issue()
+    # Its id sorts before the other's, so that the decision function would name it if both allowed it.
+    world.accredit(accreditation=0x9001)
+    expect(await world.verify(compact), "valid", "not_withdrawn_backwards", "passed")
+    world.accredit(revision=2, state=WITHDRAWN, effective_from=ISSUED - timedelta(days=1))
+    verification = await world.verify(compact)
+    expect(verification, "invalid", "not_withdrawn_backwards", "failed")
+    for named in ("as known at issuance it was rightfully issued", "no longer counts", uuid(0xA001), uuid(0x9001)):
+        assert named in verification.headline
 
 
 def decision(world: World, **changes: Any) -> DecisionReference:

@@ -156,6 +156,8 @@ def decide(  # noqa: PLR0917 - a question has six parts, in the order in which o
     version: int,
     at: datetime,
     known_at: int | None = None,
+    *,
+    under: str = "",
 ) -> DecisionOutcome:
     """Whether ``provider`` may (might) issue a version of an achievement at ``at``, as known at ``known_at``.
 
@@ -170,18 +172,19 @@ def decide(  # noqa: PLR0917 - a question has six parts, in the order in which o
         version: its version, from 1.
         at: *t*; an aware datetime, cut to whole milliseconds.
         known_at: *u*; None: the newest revision that is known without a gap.
+        under: id of the one accreditation that counts; empty: whichever the provider holds.
 
     Raises:
         FailedPrecondition: ``REVISION_NOT_KNOWN`` when ``known_at`` is beyond what the projection holds.
     """
     at = to_milliseconds(at)
     t, u = milliseconds(at), _known_at(projection, known_at)
-    key = (achievement_id, version, frameworks)
+    key = (achievement_id, version, frameworks, under)
     remembered: _Remembered | None = projection.recall(provider, key)
     if remembered is not None and remembered.from_t <= t < remembered.to_t and remembered.from_u <= u < remembered.to_u:
         return remembered.outcome._replace(at=at, known_at=u)
     question = _Question(
-        projection, frameworks, provider, at=at, known_at=u, achievement_id=achievement_id, version=version
+        projection, frameworks, provider, at=at, known_at=u, achievement_id=achievement_id, version=version, under=under
     )
     fact = projection.achievement_fact(achievement_id, version, u)
     if fact is None:
@@ -212,6 +215,8 @@ def judge(  # noqa: PLR0917 - as decide
     offer: Offer,
     at: datetime,
     known_at: int | None = None,
+    *,
+    under: str = "",
 ) -> DecisionOutcome:
     """As :func:`decide`, for an offer that is not looked up in the catalogue.
 
@@ -222,7 +227,8 @@ def judge(  # noqa: PLR0917 - as decide
         FailedPrecondition: ``REVISION_NOT_KNOWN``.
     """
     at = to_milliseconds(at)
-    question = _Question(projection, frameworks, provider, at=at, known_at=_known_at(projection, known_at))
+    u = _known_at(projection, known_at)
+    question = _Question(projection, frameworks, provider, at=at, known_at=u, under=under)
     return question.answer(offer, ())
 
 
@@ -271,6 +277,7 @@ class _Question:
         known_at: int,
         achievement_id: str = "",
         version: int = 0,
+        under: str = "",
     ) -> None:
         self._projection = projection
         self._frameworks = frameworks
@@ -280,6 +287,7 @@ class _Question:
         self._u = known_at
         self._achievement_id = achievement_id
         self._version = version
+        self._under = under
         self._framework = frameworks.country(_country(provider))
 
     def answer(self, offer: Offer, before: tuple[Check, ...]) -> DecisionOutcome:
@@ -300,6 +308,8 @@ class _Question:
             return self.refuse_outright(Reason.NO_FRAMEWORK, f"there are no rules for {entry.country}", "provider")
         before = (Check("provider", _PASSED, f"known as {entry.kind}, and open", self._provider), *before)
         held = self._projection.accreditations_of(self._provider, self._u)
+        if self._under:
+            held = [one for one in held if one.id == self._under]
         if not held:
             return self.refuse_outright(
                 Reason.NO_ACCREDITATION, f"nobody has accredited {self._provider}", "accreditation", before
