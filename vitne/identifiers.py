@@ -194,6 +194,12 @@ class UuidFactory:
         return UUID(int=(head << 80) | (7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b)
 
 
+def lowest_uuid(moment: datetime) -> UUID:
+    """What every UUIDv7 made at ``moment`` or later is at or above: where rows are sought by the time in their ids."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return UUID(int=min(max(milliseconds, 0), (1 << 48) - 1) << 80)
+
+
 def parse_uuid(text: str, *, field: str = "") -> UUID:
     """A UUID in its canonical lower-case text form.
 

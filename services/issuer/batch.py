@@ -1,17 +1,29 @@
-"""A batch: read and checked while it arrives, issued after its end, answered item by item."""
+"""A batch: read and checked while it arrives, issued after its end, answered item by item, in their order."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from services.issuer.admission import Order, admit
 from services.issuer.issuance import Stored
+from services.issuer.quota import Quota
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument, ResourceExhausted, VitneError
+from vitne.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+    VitneError,
+)
 from vitne.identifiers import OrganisationId
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.rules import check_rules
@@ -36,12 +48,14 @@ class Batch:
         provider: the caller's organisation.
         issue: the road of one order; what it raises is that item's answer.
         clock: for the checks of dates.
+        quota: what the provider may issue; None: without bound.
     """
 
-    def __init__(self, provider: OrganisationId, issue: Issue, clock: Clock) -> None:
+    def __init__(self, provider: OrganisationId, issue: Issue, clock: Clock, quota: Quota | None = None) -> None:
         self._provider = provider
         self._issue = issue
         self._clock = clock
+        self._quota = quota
         self._request_id: UUID | None = None
         self._item_ids: set[str] = set()
         self._orders: dict[str, Order] = {}
@@ -55,32 +69,40 @@ class Batch:
         Raises:
             InvalidArgument: ``BATCH_HEADER_MISSING``, ``BATCH_HEADER_REPEATED``, ``BATCH_PART_MISSING``, or a rule of
                 the header; the whole batch is refused, and nothing of it was issued.
-            ResourceExhausted: ``BATCH_TOO_LARGE``, likewise.
+            ResourceExhausted: ``BATCH_TOO_LARGE`` or ``QUOTA_EXCEEDED``, likewise.
         """
-        issued = refused = 0
+        states: Counter[issuer.ItemState.ValueType] = Counter()
         at_once: asyncio.Queue[issuer.IssueBatchResponse | None] = asyncio.Queue()
         # Beside the answering: a client that reads only after it has sent everything must not hold up the reading,
         # or both would wait for each other. What queues is bounded by the batch's own bounds.
         reading = asyncio.create_task(self._read(requests, at_once))
         try:
             while (refusal := await at_once.get()) is not None:
-                refused += 1
+                states[refusal.result.state] += 1
                 yield refusal
             await reading
         finally:
             reading.cancel()
         if self._request_id is None:
             raise _out_of_order("BATCH_HEADER_MISSING", "the batch has no header", "header")
-        async with aclosing(self._run()) as outcomes:
+        async with self._admitted(self._request_id), aclosing(self._run()) as outcomes:
             async for item_id, outcome in outcomes:
-                if isinstance(outcome, VitneError):
-                    refused += 1
-                    yield _refusal(item_id, outcome)
-                else:
-                    issued += 1
-                    result = issuer.BatchResult(item_id=item_id, credential=outcome.credential.message())
-                    yield issuer.IssueBatchResponse(result=result)
-        yield issuer.IssueBatchResponse(summary=issuer.BatchSummary(issued=issued, refused=refused))
+                answer = _refusal(item_id, outcome) if isinstance(outcome, VitneError) else _issued(item_id, outcome)
+                states[answer.result.state] += 1
+                yield answer
+        yield issuer.IssueBatchResponse(
+            summary=issuer.BatchSummary(
+                issued=states[issuer.ITEM_STATE_ISSUED],
+                refused=states[issuer.ITEM_STATE_REFUSED],
+                unfinished=states[issuer.ITEM_STATE_UNFINISHED],
+                needs_human=states[issuer.ITEM_STATE_NEEDS_HUMAN],
+            )
+        )
+
+    def _admitted(self, request_id: UUID) -> AbstractAsyncContextManager[None]:
+        if self._quota is None:
+            return nullcontext()
+        return self._quota.admit(self._provider, request_id, len(self._orders))
 
     async def _read(
         self,
@@ -146,21 +168,25 @@ class Batch:
         )
 
     async def _run(self) -> AsyncGenerator[tuple[str, Stored | VitneError], None]:
-        """Issue all orders, at most :data:`WINDOW` at a time, and answer each as it completes."""
-        done: asyncio.Queue[tuple[str, Stored | VitneError]] = asyncio.Queue()
+        """Issue all orders, at most :data:`WINDOW` at a time, and answer each in its turn."""
+        loop = asyncio.get_running_loop()
+        outcomes: dict[str, asyncio.Future[Stored | VitneError]] = {
+            item_id: loop.create_future() for item_id in self._orders
+        }
         waiting = iter(self._orders.items())
 
         async def work() -> None:
             for item_id, order in waiting:
+                outcome = outcomes[item_id]
                 try:
-                    done.put_nowait((item_id, await self._issue(order)))
+                    outcome.set_result(await self._issue(order))
                 except Exception as error:  # noqa: BLE001 - one bad item never fails its neighbours
-                    done.put_nowait((item_id, as_vitne_error(error)))
+                    outcome.set_result(as_vitne_error(error))
 
         workers = [asyncio.create_task(work()) for _ in range(min(WINDOW, len(self._orders)))]
         try:
-            for _ in range(len(self._orders)):
-                yield await done.get()
+            for item_id, outcome in outcomes.items():
+                yield item_id, await outcome
         finally:
             # If the client went away, what was stored by now is completed in the background.
             for worker in workers:
@@ -176,8 +202,28 @@ class _Refused(Exception):
         self.error = error
 
 
+#: What ends by itself, or with another's doing: the same item may be issued when it is sent again.
+_TEMPORARY: Final = (Aborted, ResourceExhausted, Unavailable)
+#: What is final: the item is at fault, or the rules say no.
+_FINAL: Final = (AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied)
+
+
+def _state(error: VitneError) -> issuer.ItemState.ValueType:
+    if isinstance(error, _TEMPORARY):
+        return issuer.ITEM_STATE_UNFINISHED
+    if isinstance(error, _FINAL):
+        return issuer.ITEM_STATE_REFUSED
+    return issuer.ITEM_STATE_NEEDS_HUMAN
+
+
 def _refusal(item_id: str, error: VitneError) -> issuer.IssueBatchResponse:
-    return issuer.IssueBatchResponse(result=issuer.BatchResult(item_id=item_id, error=errors_to_status(error)))
+    result = issuer.BatchResult(item_id=item_id, error=errors_to_status(error), state=_state(error))
+    return issuer.IssueBatchResponse(result=result)
+
+
+def _issued(item_id: str, stored: Stored) -> issuer.IssueBatchResponse:
+    result = issuer.BatchResult(item_id=item_id, credential=stored.credential.message(), state=issuer.ITEM_STATE_ISSUED)
+    return issuer.IssueBatchResponse(result=result)
 
 
 def _out_of_order(reason: str, message: str, field: str) -> InvalidArgument:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 from uuid import UUID
@@ -13,9 +13,11 @@ import asyncpg
 from services.issuer import store
 from services.issuer.admission import admit
 from services.issuer.batch import Batch
+from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
 from services.issuer.issuance import Road, erased
 from services.issuer.key_store import LearnerKeyStore
+from services.issuer.quota import Quota
 from services.issuer.signing import SigningKeys
 from services.issuer.statuses import Statuses, unknown_credential
 from vitne.canonical import b64url, from_b64url
@@ -31,6 +33,7 @@ SERVICE: Final = "vitne.issuer.v1.IssuerService"
 #: Credentials of a page where the request names no number.
 DEFAULT_PAGE: Final = 100
 _UUID_BYTES: Final = 16
+_REVISION_BYTES: Final = 4
 
 
 class IssuerRpc(issuer_grpc.IssuerServiceServicer):
@@ -44,6 +47,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         keys: learners' data keys.
         statuses: changes statuses.
         hubs: what hubs ask for.
+        flags: finds what later facts touch.
+        quota: what providers may issue by batches.
         clock: for the checks of dates.
     """
 
@@ -57,6 +62,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         keys: LearnerKeyStore,
         statuses: Statuses,
         hubs: Hubs,
+        flags: Flags,
+        quota: Quota,
         clock: Clock,
     ) -> None:
         self._pool = pool
@@ -66,6 +73,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self._keys = keys
         self._statuses = statuses
         self._hubs = hubs
+        self._flags = flags
+        self._quota = quota
         self._clock = clock
 
     async def CreateSigningKey(  # noqa: N802 - the contract's name
@@ -92,7 +101,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self, request_iterator: AsyncIterator[issuer.IssueBatchRequest], context: Any
     ) -> AsyncIterator[issuer.IssueBatchResponse]:
         """Issue many credentials."""
-        batch = Batch(_organisation(), self._bulk.issue, self._clock)
+        batch = Batch(_organisation(), self._bulk.issue, self._clock, self._quota)
         async with aclosing(batch.answer(request_iterator)) as answers:
             async for answer in answers:
                 yield answer
@@ -120,6 +129,22 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
             credentials=[row.message() for row in rows[:size]],
             next_page_token=b64url(rows[size - 1].id.bytes) if len(rows) > size else "",
         )
+
+    async def ListFlags(  # noqa: N802 - the contract's name
+        self, request: issuer.ListFlagsRequest, context: Any
+    ) -> issuer.ListFlagsResponse:
+        """The caller's credentials that later facts touch."""
+        size, after = request.page_size or DEFAULT_PAGE, _read_flag_token(request.page_token)
+        flags = await self._flags.of_provider(str(_organisation()), after, size + 1)
+        return issuer.ListFlagsResponse(flags=flags[:size], next_page_token=_flag_token(flags, size))
+
+    async def ListAccreditationFlags(  # noqa: N802 - the contract's name
+        self, request: issuer.ListAccreditationFlagsRequest, context: Any
+    ) -> issuer.ListAccreditationFlagsResponse:
+        """The credentials that are touched by what the caller said later of its own accreditations."""
+        size, after = request.page_size or DEFAULT_PAGE, _read_flag_token(request.page_token)
+        flags = await self._flags.of_authority(str(_organisation()), after, size + 1)
+        return issuer.ListAccreditationFlagsResponse(flags=flags[:size], next_page_token=_flag_token(flags, size))
 
     async def ChangeStatus(  # noqa: N802 - the contract's name
         self, request: issuer.ChangeStatusRequest, context: Any
@@ -153,11 +178,30 @@ def _organisation() -> OrganisationId:
 
 def _read_page_token(token: str) -> UUID:
     """The id that a page ended with. It needs no signature: whatever it says, only the caller's own are listed."""
+    return UUID(bytes=_token_bytes(token, _UUID_BYTES))
+
+
+def _flag_token(flags: Sequence[issuer.CredentialFlag], size: int) -> str:
+    if len(flags) <= size:
+        return ""
+    last = flags[size - 1]
+    return b64url(UUID(last.credential_id).bytes + last.registry_revision.to_bytes(_REVISION_BYTES))
+
+
+def _read_flag_token(token: str) -> tuple[UUID, int] | None:
+    """The credential and registry revision that a page ended with."""
+    if not token:
+        return None
+    raw = _token_bytes(token, _UUID_BYTES + _REVISION_BYTES)
+    return UUID(bytes=raw[:_UUID_BYTES]), int.from_bytes(raw[_UUID_BYTES:])
+
+
+def _token_bytes(token: str, length: int) -> bytes:
     try:
         raw = from_b64url(token)
     except InvalidArgument:
         raw = b""
-    if len(raw) != _UUID_BYTES:
+    if len(raw) != length:
         raise InvalidArgument(
             "BAD_PAGE_TOKEN",
             "not a page token of this method",
@@ -165,4 +209,4 @@ def _read_page_token(token: str) -> UUID:
             rule="a page token is taken from the previous answer as it is",
             remedy="start from the first page, without a token",
         )
-    return UUID(bytes=raw)
+    return raw

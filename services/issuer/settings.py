@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,9 @@ DEFAULT_LEASE_BLOCK: Final = 5_000
 DEFAULT_LEASE_LOW_WATER: Final = 10_000
 #: Connections to the store of learners' keys: each group of issuances asks it twice, briefly.
 DEFAULT_KEY_STORE_CONNECTIONS: Final = 4
+#: Credentials that a provider may issue by batches in 24 hours: a large university's year in one go, and not a
+#: loop that never ends.
+DEFAULT_DAILY_QUOTA: Final = 100_000
 #: Which rules decisions apply: all that are written down. An installation that issues for real narrows it.
 DEFAULT_STANDINGS: Final = tuple(Standing)
 
@@ -37,6 +40,8 @@ class IssuerSettings(CommonSettings):
         registry_staleness_seconds: age of the registry's word past which nothing is issued.
         lease_block: status indexes that are leased at once.
         lease_low_water: stock of indexes, by country, below which more are leased.
+        daily_quota: credentials that a provider may have issued in 24 hours, past which batches are refused.
+        daily_quotas: the same for providers that have another: organisation id to number.
         standings: standings of national rules that are applied; the same as the registry's.
     """
 
@@ -53,6 +58,8 @@ class IssuerSettings(CommonSettings):
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
     lease_block: int = Field(default=DEFAULT_LEASE_BLOCK, ge=1, le=MAX_BLOCK)
     lease_low_water: int = Field(default=DEFAULT_LEASE_LOW_WATER, ge=1, le=1_000_000)
+    daily_quota: int = Field(default=DEFAULT_DAILY_QUOTA, ge=1)
+    daily_quotas: dict[OrganisationText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     standings: tuple[Standing, ...] = DEFAULT_STANDINGS
 
     @model_validator(mode="after")

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from services.issuer.crypto import IndexKey
 from services.issuer.events import Events
+from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
 from services.issuer.issuance import Road
 from services.issuer.key_store import LearnerKeyStore, PostgresKeyStore
 from services.issuer.learners import Learners
 from services.issuer.leases import LeaseKeeper
 from services.issuer.projection import RegistryView, folder
+from services.issuer.quota import Quota
 from services.issuer.rpc import SERVICE, IssuerRpc
 from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
 from services.issuer.settings import IssuerSettings
@@ -80,6 +82,7 @@ class Issuer:
     bulk: Road
     leases: LeaseKeeper
     statuses: Statuses
+    flags: Flags
     webhooks: Webhooks
 
     @classmethod
@@ -156,8 +159,19 @@ class Issuer:
             block=settings.lease_block,
             low_water=settings.lease_low_water,
         )
+        flags = Flags(pool, projection, registry, settings.registry_staleness, clock)
+        quota = Quota(pool, clock, default=settings.daily_quota, own=settings.daily_quotas)
         rpc = IssuerRpc(
-            pool, unary=unary, bulk=bulk, signing=signing, keys=keys, statuses=statuses, hubs=hubs, clock=clock
+            pool,
+            flags=flags,
+            quota=quota,
+            unary=unary,
+            bulk=bulk,
+            signing=signing,
+            keys=keys,
+            statuses=statuses,
+            hubs=hubs,
+            clock=clock,
         )
         webhooks = Webhooks.assemble(
             webhook_settings or load(WebhookSettings),
@@ -168,7 +182,7 @@ class Issuer:
             index=index,
             new_id=new_id,
         )
-        return cls(rpc, registry, keys, unary, bulk, leases, statuses, webhooks)
+        return cls(rpc, registry, keys, unary, bulk, leases, statuses, flags, webhooks)
 
 
 async def serve(settings: IssuerSettings) -> None:
@@ -228,6 +242,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     )
     application.add_servicer(webhooks_grpc.add_WebhookServiceServicer_to_server, issuer.webhooks.rpc, WEBHOOK_SERVICE)
     application.add_task("registry", follower.run)
+    application.add_task("flags", issuer.flags.run)
     application.add_task("leases", issuer.leases.run)
     application.add_task("completion", issuer.unary.run)
     add_operations(application, pool, clock, [CONSUMER])

@@ -47,6 +47,7 @@ SCOPES = frozenset(
         "credentials.status",
         "hub.register",
         "hub.fetch",
+        "registry.accredit",
     )
 )
 

@@ -83,7 +83,7 @@ async def test_a_repeated_batch_answers_what_was_issued_first_and_issues_the_res
     with monkeypatch.context() as patched:
         patched.setattr(world.issuer.bulk, "_complete", now_and_then)
         first, summary = await world.batch((item(number) for number in range(20)), request_id=batch)
-    assert (summary.issued, summary.refused) == (14, 6)
+    assert (summary.issued, summary.refused, summary.needs_human) == (14, 0, 6)
     assert {error_of(one).reason for one in first.values() if one.WhichOneof("outcome") == "error"} == {"INTERNAL"}
     again, summary = await world.batch((item(number) for number in range(25)), request_id=batch)
     assert (summary.issued, summary.refused) == (25, 0)
