@@ -213,12 +213,24 @@ DIGEST = digest(A)
         ("SD_JWT_MALFORMED", ""),
         ("BAD_JSON", signed({}) + b64url(b'["s","a",{"b":1,"b":2}]') + "~"),
         ("BAD_BASE64URL", signed({}) + "+++~"),
+        ("SD_JWT_MALFORMED", signed({}) + "é~"),
+        ("SD_JWT_MALFORMED", signed({}) + "~\ud800"),
         ("TOO_LARGE", "a" * (MAX_LENGTH + 1)),
         ("SD_JWT_MALFORMED", signed({}, *[["s", f"n{number}", 1] for number in range(513)])),
     ],
 )
 def test_refusals(reason: str, compact: str) -> None:
     assert reason_of(compact) == reason
+
+
+@given(st.text())
+def test_whatever_follows_a_well_formed_signature_is_read_or_refused(rest: str) -> None:
+    issuer_signed = signed({}).removesuffix("~")
+    try:
+        parsed = read(f"{issuer_signed}~{rest}")
+    except InvalidArgument:
+        return
+    assert parsed.issuer_signed == issuer_signed
 
 
 def test_a_chain_of_disclosures_is_bounded() -> None:

@@ -210,6 +210,8 @@ def parse(compact: str, *, types: Collection[str], algorithms: Collection[str] =
     """
     if len(compact) > MAX_LENGTH:
         raise too_large(MAX_LENGTH, "credential")
+    if not compact.isascii():
+        raise _malformed("it holds characters that none is made of", "4")
     issuer_signed, *texts = compact.split("~")
     if not texts:
         raise _malformed("there is no '~'; it may be truncated, or be a plain JWT", "4")

@@ -19,6 +19,7 @@ credential, so that it does not tell whether there is a grade or a birth date.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -62,6 +63,8 @@ _ALWAYS_SHOWN: Final = frozenset(
     }
 )
 _URN: Final = "urn:uuid:"
+# What the contract takes for a decimal (``FORMAT_DECIMAL``), and nothing else was ever published.
+_DECIMAL: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,2})?")
 _T = TypeVar("_T")
 
 
@@ -270,7 +273,9 @@ def _achievement(claims: _Claims, *, kind: str, provider: str) -> credential_pb2
                 for outcome in claims.objects("outcomes")
             ],
             workload=credential_pb2.Workload(
-                **{name: workload.optional_text(name) or "" for name in ("unit", "points", "hours")}
+                unit=workload.optional_text("unit") or "",
+                points=workload.optional_decimal("points"),
+                hours=workload.optional_decimal("hours"),
             ),
             level=(
                 credential_pb2.Level(framework=level.text("framework"), level=level.text("level")) if level else None
@@ -344,6 +349,12 @@ class _Claims:
 
     def number(self, name: str) -> int:
         return self._get(name, int, "a whole number")
+
+    def optional_decimal(self, name: str) -> str:
+        text = self.optional_text(name)
+        if text is not None and not _DECIMAL.fullmatch(text):
+            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not a decimal like 0.75")
+        return text or ""
 
     def members(self, name: str) -> dict[str, Any]:
         return self._get(name, dict, "an object")
