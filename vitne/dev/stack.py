@@ -76,7 +76,7 @@ _INSTITUTION: Final = (
     "vitne:webhooks.manage",
 )
 _AUTHORITY: Final = ("vitne:registry.accredit",)
-_OPERATOR: Final = ("vitne:registry.keys", "vitne:registry.operate")
+_OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
 _HUB: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:webhooks.manage")
 _ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
 #: Token of a published list for a status (Token Status List, section 7.1).
