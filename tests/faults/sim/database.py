@@ -17,7 +17,10 @@ _WRITES: Final = ("INSERT", "UPDATE", "DELETE", "WITH")
 _MARK: Final = "UPDATE outbox SET published_at"
 _OFFSET: Final = "UPDATE consumer_offset SET next_offset"
 #: Connections of a process's pool.
-POOL_SIZE: Final = 10
+POOL_SIZE: Final = 6
+#: Real connections to a database, for its two processes, and those that have just died: made once, since a scenario
+#: in which one has to be made runs differently from one in which it is there.
+CONNECTIONS: Final = 16
 
 T = TypeVar("T")
 
@@ -36,19 +39,22 @@ class Database:
         self.name = name
         self.away = False
         self.sessions: list[Session] = []
-        self._dsn = dsn
+        self.dsn = dsn
         self._free: list[asyncpg.Connection] = []
         self._all: list[asyncpg.Connection] = []
         self._empty = ""
 
-    async def connect(self) -> asyncpg.Connection:
-        """A real connection."""
-        if not self._free:
+    async def warm(self) -> None:
+        """Make the real connections."""
+        for _ in range(CONNECTIONS):
             made = await self.scheduler.real(
-                lambda: asyncpg.connect(self._dsn, statement_cache_size=256, server_settings=SESSION), ends=False
+                lambda: asyncpg.connect(self.dsn, statement_cache_size=256, server_settings=SESSION), ends=False
             )
             self._all.append(made)
-            return made
+            self._free.append(made)
+
+    def connect(self) -> asyncpg.Connection:
+        """A real connection."""
         return self._free.pop()
 
     def give_back(self, raw: asyncpg.Connection) -> None:
@@ -56,7 +62,7 @@ class Database:
 
     async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Do something with a real connection, of which no fault knows."""
-        raw = await self.connect()
+        raw = self.connect()
         try:
             return await self.scheduler.real(lambda: work(raw), ends=True)
         finally:
@@ -96,7 +102,9 @@ class Database:
 class Session:
     """One connection as a process has it."""
 
-    def __init__(self, database: Database, raw: asyncpg.Connection, process: Process) -> None:
+    def __init__(self, pool: SimulatedPool, raw: asyncpg.Connection) -> None:
+        database, process = pool.database, pool.process
+        self.pool = pool
         self.database = database
         self.process = process
         self.pid: int = raw.get_server_pid()
@@ -107,12 +115,16 @@ class Session:
         self._running: asyncio.Task[Any] | None = None
         database.sessions.append(self)
 
-    async def real(self, make: Callable[[asyncpg.Connection], Awaitable[T]], *, ends: bool = False) -> T:
+    async def real(
+        self, make: Callable[[asyncpg.Connection], Awaitable[T]], *, name: str = "", ends: bool = False
+    ) -> T:
         """Run a statement. Whoever is cancelled meanwhile leaves it to end; the session is then closed by its owner."""
         scheduler = self.database.scheduler
 
         async def statement() -> T:
-            return await scheduler.real(lambda: make(self._raw), pid=self.pid, process=self.process, ends=ends)
+            return await scheduler.real(
+                lambda: make(self._raw), pid=self.pid, name=f"{self.process.name} {name}", ends=ends
+            )
 
         task: asyncio.Task[T] = asyncio.Task(statement(), loop=scheduler.loop)
         self._running = task
@@ -195,9 +207,9 @@ class SimulatedPool:
                     return Connection(session)
             if self.database.away:
                 raise ConnectionRefusedError("the database is away")
-            raw = await self.database.connect()
+            raw = self.database.connect()
             self.process.check()
-            return Connection(Session(self.database, raw, self.process))
+            return Connection(Session(self, raw))
         except BaseException:
             self._room.release()
             raise
@@ -309,14 +321,14 @@ class Connection:
         if self.released:
             raise asyncpg.InterfaceError("cannot call a method on a connection that was released to the pool")
         scheduler = session.database.scheduler
-        detail = " ".join(query.split())[:60] if scheduler.trace is not None else ""
+        detail = " ".join(query[:120].split())[:60]
         fault = await scheduler.point(process, name, detail)
         self._check()
         if fault is not None and fault.kind == "lost_before":
             await session.end()
             raise _lost()
         try:
-            answer = await session.real(make, ends=ends)
+            answer = await session.real(make, name=detail, ends=ends)
         except asyncpg.PostgresError as error:
             process.check()
             if not session.alive:  # it was ended while it waited for a lock

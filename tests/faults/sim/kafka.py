@@ -175,7 +175,7 @@ class SimulatedProducer:
         cluster, scheduler = self._cluster, self._cluster.scheduler
         if before is not None and not before.done():
             await asyncio.wait([before])
-        fault = await scheduler.point(self._process, "send", topic if scheduler.trace is not None else "")
+        fault = await scheduler.point(self._process, "send", topic)
         kind = fault.kind if fault else ""
         seconds = fault.value if fault else 0.0
         if cluster.away or kind == "error":

@@ -14,6 +14,7 @@ meanwhile, and it is looked at again whenever a transaction ends.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import selectors
 from collections import Counter
@@ -28,6 +29,8 @@ from vitne.clock import to_milliseconds
 
 #: When every scenario begins.
 START: Final = datetime(2026, 11, 21, 10, tzinfo=UTC)
+#: Of a virtual second.
+TICKS: Final = 1 << 20
 #: Real seconds after which a statement that has not returned may be waiting for a lock.
 SUSPICIOUS_SECONDS: Final = 0.002
 
@@ -83,6 +86,8 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # 
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """An event loop whose timers run in virtual time."""
 
+    _scheduled: list[asyncio.TimerHandle]
+
     def __init__(self) -> None:
         self.virtual = 0.0
         self._simulated = _Selector()
@@ -113,14 +118,28 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
             if not events:
                 scheduler.suspect()
             return events
-        if scheduler.step():
+        if scheduler.land() or scheduler.step():
             return []
         if timeout is None:
             if scheduler.blocked:  # only a deadlock that PostgreSQL is about to end
                 return self._simulated.real(SUSPICIOUS_SECONDS)
             raise RuntimeError("nothing can ever happen any more")
-        self.virtual += timeout
+        self.virtual = self._scheduled[0].when()
         return []
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+        """In ticks, so that sums are the same whatever time a scenario begins at."""
+        return super().call_at(round(when * TICKS) / TICKS, callback, *args, context=context)
+
+    def begin_anew(self) -> float:
+        """Forget what was still to come; the next whole second, at which something new may begin."""
+        for handle in self._scheduled:
+            handle._scheduled = False  # type: ignore[attr-defined]  # as the loop does when it takes one off
+            handle.cancel()
+        # Emptied, not only cancelled: timers of one instant come in an order that depends on what else is there.
+        self._scheduled.clear()
+        self.virtual = math.ceil(self.virtual) + 1.0
+        return self.virtual
 
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context | None = None
@@ -198,13 +217,11 @@ class Flight:
     """A statement that is with PostgreSQL."""
 
     pid: int | None
-    process: Process | None
 
 
 @dataclass(slots=True, eq=False)
 class _Parked:
-    process: Process
-    point: str
+    key: tuple[str, str, str]
     future: asyncio.Future[None]
 
 
@@ -234,12 +251,13 @@ class Scheduler:
         self.on_crash: Callable[[Process], None] = lambda process: None
         self._probing = False
         self._parked: list[_Parked] = []
+        self._landed: list[tuple[str, asyncio.Future[None]]] = []
         self.begin(0, {})
 
     def begin(self, seed: int, plan: Mapping[tuple[str, int], Fault], *, tracing: bool = False) -> None:
         """Start a scenario."""
         self.random = random.Random(f"schedule {seed}")
-        self.began = self.loop.virtual
+        self.began = self.loop.begin_anew()
         self.plan = dict(plan)
         self.occurrences: Counter[str] = Counter()
         self.tally = Tally()
@@ -277,7 +295,7 @@ class Scheduler:
         return fault
 
     async def _turn(self, process: Process, label: str, detail: str) -> None:
-        parked = _Parked(process, label, self.loop.create_future())
+        parked = _Parked((process.name, label, detail), self.loop.create_future())
         self._parked.append(parked)
         await parked.future
         if self.trace is not None:
@@ -289,11 +307,23 @@ class Scheduler:
         self.on_crash(process)
         raise ProcessDied
 
+    def land(self) -> bool:
+        """Hand over the next answer of PostgreSQL's that was held back; False when there is none."""
+        if not self._landed:
+            return False
+        self._landed.sort(key=lambda each: each[0])
+        landed = self._landed.pop(0)[1]
+        if not landed.done():
+            landed.set_result(None)
+        return True
+
     def step(self) -> bool:
         """Let one go on; False when nobody waits for that."""
         self._parked = [parked for parked in self._parked if not parked.future.done()]
         if not self._parked:
             return False
+        # A statement that had waited for a lock comes back before or after the commit that released it.
+        self._parked.sort(key=lambda parked: parked.key)
         place = self.random.randrange(len(self._parked)) if len(self._parked) > 1 else 0
         self.tally.decisions += 1
         self.tally.choices += len(self._parked) > 1
@@ -301,10 +331,18 @@ class Scheduler:
         return True
 
     async def real(
-        self, make: Callable[[], Awaitable[T]], *, pid: int | None = None, process: Process | None = None, ends: bool
+        self, make: Callable[[], Awaitable[T]], *, pid: int | None = None, name: str = "", ends: bool
     ) -> T:
-        """Do something that takes real time. ``ends``: a transaction may end by it, and locks go."""
-        flight = Flight(pid, process)
+        """Do something that takes real time, and return when nobody else does.
+
+        Args:
+            make: what.
+            pid: of the PostgreSQL process that does it.
+            name: who has it done. Of several that end at once (a commit, and who waited for its lock), the first
+                by name goes on first, whichever answer came first.
+            ends: whether a transaction may end by it, and locks go.
+        """
+        flight = Flight(pid)
         self.flying.add(flight)
         try:
             return await make()
@@ -314,6 +352,10 @@ class Scheduler:
             if ends and self.blocked:  # look again: somebody may have got what he waited for
                 self.flying |= self.blocked
                 self.blocked.clear()
+            if self.flying:
+                landed = self.loop.create_future()
+                self._landed.append((name, landed))
+                await landed
 
     def suspect(self) -> None:
         """Find out which statements wait for a lock."""
@@ -323,7 +365,7 @@ class Scheduler:
 
     async def _probe(self, find: Callable[[set[int]], Awaitable[set[int]]]) -> None:
         pids = {flight.pid for flight in self.flying if flight.pid}
-        flight = Flight(None, None)
+        flight = Flight(None)
         self.flying.add(flight)
         try:
             waiting = await find(pids)

@@ -74,7 +74,7 @@ from vitne.messaging.headers import build
 from vitne.messaging.kafka import KafkaSettings
 from vitne.messaging.relay import Relay, RelayOptions
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import GroupCommitter, migrate
+from vitne.runtime.database import GroupCommitter, Migrations, migrate
 from vitne.runtime.identity import Caller
 from vitne.runtime.identity.caller import caller_context
 from vitne.runtime.interceptors.errors import as_vitne_error
@@ -88,6 +88,8 @@ from vitne_api.registry.v1 import facts_pb2
 
 ORIGIN: Final = "log.vitne.example/2026"
 BASE_URL: Final = "https://status.vitne.example"
+#: The databases that there are.
+DATABASES: Final = ("issuer", "issuer-keys", "ledger", "portal")
 #: Small, so that lists fill up and blocks are used up within a scenario.
 LIST_SIZE, LEASE_BLOCK, LOW_WATER = 24, 5, 4
 #: Slower than in earnest, since every look costs real time here.
@@ -145,9 +147,8 @@ class Grounds:
             ("ledger", LEDGER),
             ("portal", PORTAL),
         ):
-            dsn = self.databases[name]._dsn
-            await scheduler.real(lambda dsn=dsn, parts=migrations: migrate(dsn, parts), ends=True)  # type: ignore[misc]
-        monitor = await self.databases["issuer"].connect()
+            await self._migrate(self.databases[name], migrations)
+        monitor = self.databases["issuer"].connect()
         scheduler.find_blocked = lambda pids: find_blocked(monitor, pids)
         for part in ("issuer", "ledger", "portal"):
             (self.state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -167,6 +168,10 @@ class Grounds:
         load_secret(self.state / "ledger", create=True)
         LedgerKeys.ensure(FileKeyCustody(self.state / "ledger"))
         PortalKeys.load(self.state / "portal", create=True)
+
+    async def _migrate(self, database: Database, migrations: Sequence[Migrations]) -> None:
+        await self.scheduler.real(lambda: migrate(database.dsn, migrations), ends=True)
+        await database.warm()
 
     def close(self) -> None:
         self.run(self._close())
@@ -291,7 +296,7 @@ class World:
             verifier=IdTokens(),  # type: ignore[arg-type]  # stands for the real one at the edge
         )
         follower = TopicFollower(
-            (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), KAFKA, folder(projection), clock, kafka=kafka
+            (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), KAFKA, folder(projection, clock), clock, kafka=kafka
         )
         consumer = Consumer(
             "issuer",
@@ -834,4 +839,4 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-__all__ = ["Grounds", "ProcessDied", "World", "seeded"]
+__all__ = ["DATABASES", "Grounds", "ProcessDied", "World", "seeded"]
