@@ -6,23 +6,20 @@ overwritten. Only a withdrawal reaches back in time.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, TypeAlias
 
-from services.registry.desk import Desk, outside_remit
+from services.registry.desk import TOLERANCE, Desk, check_base_revision, check_responsible, outside_remit
 from services.registry.scopes import check_scope
 from vitne.accreditation import instant, timestamp
 from vitne.canonical import instant_text
-from vitne.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vitne.frameworks import Framework
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 
 _GRANTED: Final = facts_pb2.ACCREDITATION_STATE_GRANTED
 _SUSPENDED: Final = facts_pb2.ACCREDITATION_STATE_SUSPENDED
 _WITHDRAWN: Final = facts_pb2.ACCREDITATION_STATE_WITHDRAWN
-#: How far an "effective from now" may lie back: the way of a request, and clocks that differ.
-TOLERANCE: Final = timedelta(seconds=60)
-
 
 #: The requests that change an accreditation.
 _Change: TypeAlias = (
@@ -191,15 +188,7 @@ def _known(desk: Desk, request: _Change) -> facts_pb2.Accreditation:
             remedy="let the authority that granted it change it",
         )
     newest = held.newest.fact.accreditation
-    if request.base_revision != newest.revision:
-        raise Aborted(
-            "REVISION_MOVED",
-            f"the accreditation is at revision {newest.revision}",
-            field="base_revision",
-            rule="a change is based on the newest revision",
-            remedy="read the newest revision, decide again, and send the change with a new request id",
-            metadata={"revision": str(newest.revision)},
-        )
+    check_base_revision(newest.revision, request.base_revision, "accreditation")
     return newest
 
 
@@ -208,10 +197,7 @@ def _within_remit(desk: Desk, provider: facts_pb2.Provider, kind: str) -> Framew
     remit = desk.authority().remit
     framework = desk.framework_of(provider.country, field="provider")
     framework.known(framework.accreditation_kinds, kind, "kind of accreditation", field="kind")
-    if provider.country != remit.country:
-        raise outside_remit(f"{desk.caller} acts in {remit.country}", field="provider")
-    if provider.kind not in remit.provider_kinds:
-        raise outside_remit(f"{desk.caller} is not responsible for {provider.kind}", field="provider")
+    check_responsible(desk, provider, country_field="provider", kind_field="provider")
     if kind not in remit.accreditation_kinds:
         raise outside_remit(f"{desk.caller} does not grant {kind}", field="kind")
     return framework

@@ -6,11 +6,10 @@ from decimal import Decimal
 
 from services.registry.desk import Desk, check_languages
 from services.registry.scopes import check_field_code
+from vitne.credentials.elements import require_elements_of_achievement
 from vitne.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
-
-_ANNEX_I = "Council Recommendation 2022/C 243/02, Annex I: mandatory elements"
 
 
 def publish(desk: Desk, request: registry_pb2.PublishAchievementRequest) -> facts_pb2.Fact:
@@ -30,7 +29,8 @@ def publish(desk: Desk, request: registry_pb2.PublishAchievementRequest) -> fact
     if achievement.provider != desk.caller:
         raise _foreign("achievement.provider")
     provider = desk.open_provider(achievement.provider, field="achievement.provider")
-    _check_elements(achievement)
+    _check_workload(achievement)
+    require_elements_of_achievement(achievement)
     _check_terms(desk, provider.country, achievement)
     newest = desk.projection.newest_achievement(achievement.id)
     if newest is not None and newest.provider != desk.caller:
@@ -48,25 +48,7 @@ def publish(desk: Desk, request: registry_pb2.PublishAchievementRequest) -> fact
     return facts_pb2.Fact(subject=provider.id, achievement=achievement)
 
 
-def _check_elements(achievement: credential_pb2.Achievement) -> None:
-    """What Annex I wants of every micro-credential and the achievement is to say."""
-    elements = {
-        "title": bool(achievement.title),
-        "outcomes": bool(achievement.outcomes),
-        "workload": bool(achievement.workload.points or achievement.workload.hours),
-        "assessment": bool(achievement.assessment),
-        "participation": bool(achievement.participation),
-        "quality_assurance": bool(achievement.quality_assurance.internal),
-    }
-    for element, stated in elements.items():
-        if not stated:
-            raise InvalidArgument(
-                "MANDATORY_ELEMENT_MISSING",
-                f"a mandatory element is missing: {element.replace('_', ' ')}",
-                field=f"achievement.{element}",
-                rule=_ANNEX_I,
-                remedy="state it: a workload in credits, hours or both" if element == "workload" else "state it",
-            )
+def _check_workload(achievement: credential_pb2.Achievement) -> None:
     workload = achievement.workload
     if bool(workload.unit) != bool(workload.points):
         raise InvalidArgument(
@@ -77,13 +59,13 @@ def _check_elements(achievement: credential_pb2.Achievement) -> None:
             remedy="state both, or hours alone",
         )
     for name in ("points", "hours"):
-        stated_number = getattr(workload, name)
-        if stated_number and Decimal(stated_number) == 0:
+        stated = getattr(workload, name)
+        if stated and Decimal(stated) == 0:
             raise InvalidArgument(
                 "WORKLOAD_CONTRADICTS",
                 "a workload is more than nothing",
                 field=f"achievement.workload.{name}",
-                rule=_ANNEX_I,
+                rule="the notional workload is a mandatory element (Council Recommendation 2022/C 243/02, Annex I)",
                 remedy="state the notional workload",
             )
 

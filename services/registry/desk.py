@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from vitne.accreditation import Projection
-from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from vitne.accreditation import Projection, instant
+from vitne.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vitne.frameworks import Framework, Frameworks
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
+
+#: How far an "effective from now" may lie back: the way of a request, and clocks that differ.
+TOLERANCE: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Desk:
                 rule="a provider is entered by an authority that is responsible for its kind",
                 remedy="have the provider registered first",
             )
-        if found.HasField("closed_at"):
+        if found.HasField("closed_at") and instant(found.closed_at) <= self.now:
             raise FailedPrecondition(
                 "PROVIDER_CLOSED",
                 f"{provider} has closed",
@@ -97,6 +101,36 @@ class Desk:
             InvalidArgument: ``UNKNOWN_COUNTRY``.
         """
         return self.frameworks.require(country, field=field)
+
+
+def check_responsible(desk: Desk, provider: facts_pb2.Provider, *, country_field: str, kind_field: str) -> None:
+    """Refuse what is about a provider that is not within the calling authority's remit.
+
+    Raises:
+        PermissionDenied: ``NOT_AN_AUTHORITY``, ``OUTSIDE_REMIT``.
+    """
+    remit = desk.authority().remit
+    if provider.country != remit.country:
+        raise outside_remit(f"{desk.caller} acts in {remit.country}", field=country_field)
+    if provider.kind not in remit.provider_kinds:
+        raise outside_remit(f"{desk.caller} is not responsible for {provider.kind}", field=kind_field)
+
+
+def check_base_revision(newest: int, base: int, what: str) -> None:
+    """Refuse a change that was decided on another revision than the newest.
+
+    Raises:
+        Aborted: ``REVISION_MOVED``.
+    """
+    if base != newest:
+        raise Aborted(
+            "REVISION_MOVED",
+            f"the {what} is at revision {newest}",
+            field="base_revision",
+            rule="a change is based on the newest revision",
+            remedy="read the newest revision, decide again, and send the change with a new request id",
+            metadata={"revision": str(newest)},
+        )
 
 
 def check_languages(texts: list[credential_pb2.LocalisedText], *, field: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from services.registry.desk import Desk, check_languages, outside_remit
-from vitne.errors import AlreadyExists, InvalidArgument
+from services.registry.desk import TOLERANCE, Desk, check_base_revision, check_languages, check_responsible
+from vitne.accreditation import instant, timestamp
+from vitne.errors import AlreadyExists, InvalidArgument, NotFound
 from vitne.identifiers import OrganisationId
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 
@@ -17,24 +18,12 @@ def register_authority(desk: Desk, request: registry_pb2.RegisterAuthorityReques
         InvalidArgument: ``UNKNOWN_COUNTRY``, ``UNKNOWN_TERM``, ``REMIT_CONTRADICTS``, ``LANGUAGE_REPEATED``.
     """
     desk.require_operator("authorities are set up by the operator")
-    authority, remit = request.authority, request.authority.remit
+    authority = facts_pb2.Authority()
+    authority.CopyFrom(request.authority)
+    authority.revision = 1
+    authority.ClearField("ground")
     check_languages(list(authority.name), field="authority.name")
-    framework = desk.framework_of(remit.country, field="authority.remit.country")
-    for number, kind in enumerate(remit.provider_kinds):
-        field = f"authority.remit.provider_kinds[{number}]"
-        framework.known(framework.provider_kinds, kind, "kind of provider", field=field)
-    for number, kind in enumerate(remit.accreditation_kinds):
-        field = f"authority.remit.accreditation_kinds[{number}]"
-        framework.known(framework.accreditation_kinds, kind, "kind of accreditation", field=field)
-        held_by = framework.accreditation_kinds[kind].held_by
-        if held_by.isdisjoint(remit.provider_kinds):
-            raise InvalidArgument(
-                "REMIT_CONTRADICTS",
-                f"no kind of provider of the remit can hold {kind}",
-                field=field,
-                rule=f"{kind} is held by {', '.join(sorted(held_by))}",
-                remedy="add a kind of provider that can hold it, or leave it out",
-            )
+    _check_remit(desk, authority.remit, field="authority.remit")
     if desk.projection.authority(authority.id) is not None:
         raise AlreadyExists(
             "AUTHORITY_EXISTS",
@@ -46,6 +35,48 @@ def register_authority(desk: Desk, request: registry_pb2.RegisterAuthorityReques
     return facts_pb2.Fact(subject=authority.id, authority=authority)
 
 
+def amend_authority(desk: Desk, request: registry_pb2.AmendAuthorityRequest) -> facts_pb2.Fact:
+    """Give an authority a new name and remit; the operator's. What it decided before stands.
+
+    Raises:
+        PermissionDenied: ``NOT_THE_OPERATOR``.
+        NotFound: ``AUTHORITY_UNKNOWN``.
+        Aborted: ``REVISION_MOVED``.
+        InvalidArgument: ``UNKNOWN_COUNTRY``, ``UNKNOWN_TERM``, ``REMIT_CONTRADICTS``, ``COUNTRY_CONTRADICTS``,
+            ``LANGUAGE_REPEATED``.
+    """
+    desk.require_operator("authorities' remits are the operator's to change")
+    known = desk.projection.authority(request.authority)
+    if known is None:
+        raise NotFound(
+            "AUTHORITY_UNKNOWN",
+            f"{request.authority} is not an authority here",
+            field="authority",
+            rule="an authority is set up before its remit is changed",
+            remedy="set it up",
+        )
+    check_base_revision(known.revision, request.base_revision, "authority's entry")
+    check_languages(list(request.name), field="name")
+    if request.remit.country != known.remit.country:
+        raise InvalidArgument(
+            "COUNTRY_CONTRADICTS",
+            f"{request.authority} acts in {known.remit.country}",
+            field="remit.country",
+            rule="an authority acts in one country",
+            remedy="set up another authority for another country",
+        )
+    _check_remit(desk, request.remit, field="remit")
+    said = facts_pb2.Authority(
+        id=known.id,
+        name=request.name,
+        remit=request.remit,
+        synthetic=known.synthetic,
+        revision=known.revision + 1,
+        ground=request.ground,
+    )
+    return facts_pb2.Fact(subject=said.id, authority=said)
+
+
 def register_provider(desk: Desk, request: registry_pb2.RegisterProviderRequest) -> facts_pb2.Fact:
     """Enter a provider of a kind within the calling authority's remit.
 
@@ -54,11 +85,12 @@ def register_provider(desk: Desk, request: registry_pb2.RegisterProviderRequest)
         AlreadyExists: ``PROVIDER_EXISTS``, ``ISSUER_URI_TAKEN``.
         InvalidArgument: ``UNKNOWN_COUNTRY``, ``UNKNOWN_TERM``, ``COUNTRY_CONTRADICTS``, ``LANGUAGE_REPEATED``.
     """
-    remit = desk.authority().remit
+    desk.authority()
     provider = facts_pb2.Provider()
     provider.CopyFrom(request.provider)
     provider.revision = 1
     provider.ClearField("closed_at")
+    provider.ClearField("ground")
     check_languages(list(provider.name), field="provider.name")
     framework = desk.framework_of(provider.country, field="provider.country")
     framework.known(framework.provider_kinds, provider.kind, "kind of provider", field="provider.kind")
@@ -70,10 +102,7 @@ def register_provider(desk: Desk, request: registry_pb2.RegisterProviderRequest)
             rule="a provider is named by its number in the register of its own country",
             remedy="correct the country or the identifier",
         )
-    if provider.country != remit.country:
-        raise outside_remit(f"{desk.caller} acts in {remit.country}", field="provider.country")
-    if provider.kind not in remit.provider_kinds:
-        raise outside_remit(f"{desk.caller} is not responsible for {provider.kind}", field="provider.kind")
+    check_responsible(desk, provider, country_field="provider.country", kind_field="provider.kind")
     if desk.projection.provider(provider.id) is not None:
         raise AlreadyExists(
             "PROVIDER_EXISTS",
@@ -91,3 +120,61 @@ def register_provider(desk: Desk, request: registry_pb2.RegisterProviderRequest)
             remedy="choose another URI",
         )
     return facts_pb2.Fact(subject=provider.id, provider=provider)
+
+
+def close_provider(desk: Desk, request: registry_pb2.CloseProviderRequest) -> facts_pb2.Fact:
+    """Close a provider of a kind within the calling authority's remit, from now or an instant to come.
+
+    An end that is to come may be moved; what has closed stays closed.
+
+    Raises:
+        PermissionDenied: ``NOT_AN_AUTHORITY``, ``OUTSIDE_REMIT``.
+        NotFound: ``PROVIDER_UNKNOWN``.
+        Aborted: ``REVISION_MOVED``.
+        FailedPrecondition: ``PROVIDER_CLOSED``.
+        InvalidArgument: ``CLOSED_BACKWARDS``.
+    """
+    desk.authority()
+    known = desk.open_provider(request.provider, field="provider")
+    check_responsible(desk, known, country_field="provider", kind_field="provider")
+    check_base_revision(known.revision, request.base_revision, "provider's entry")
+    closed_at = instant(request.closed_at) if request.HasField("closed_at") else desk.now
+    if closed_at < desk.now - TOLERANCE:
+        raise InvalidArgument(
+            "CLOSED_BACKWARDS",
+            "the provider would have closed before now, and what it issued since would not count",
+            field="closed_at",
+            rule="only the withdrawal of an accreditation reaches back",
+            remedy="leave it out for now, and withdraw what shall not have counted",
+        )
+    said = facts_pb2.Provider()
+    said.CopyFrom(known)
+    said.revision += 1
+    # The way of the request does not make it reach back.
+    said.closed_at.CopyFrom(timestamp(max(closed_at, desk.now)))
+    said.ground = request.ground
+    return facts_pb2.Fact(subject=said.id, provider=said)
+
+
+def _check_remit(desk: Desk, remit: facts_pb2.Remit, *, field: str) -> None:
+    """Refuse a remit that the country's rules have no words for.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_COUNTRY``, ``UNKNOWN_TERM``, ``REMIT_CONTRADICTS``.
+    """
+    framework = desk.framework_of(remit.country, field=f"{field}.country")
+    for number, kind in enumerate(remit.provider_kinds):
+        where = f"{field}.provider_kinds[{number}]"
+        framework.known(framework.provider_kinds, kind, "kind of provider", field=where)
+    for number, kind in enumerate(remit.accreditation_kinds):
+        where = f"{field}.accreditation_kinds[{number}]"
+        framework.known(framework.accreditation_kinds, kind, "kind of accreditation", field=where)
+        held_by = framework.accreditation_kinds[kind].held_by
+        if held_by.isdisjoint(remit.provider_kinds):
+            raise InvalidArgument(
+                "REMIT_CONTRADICTS",
+                f"no kind of provider of the remit can hold {kind}",
+                field=where,
+                rule=f"{kind} is held by {', '.join(sorted(held_by))}",
+                remedy="add a kind of provider that can hold it, or leave it out",
+            )

@@ -23,7 +23,9 @@ PAGE: Final = 2000
 #: The answers to changes: each holds the recorded fact.
 ChangeResponse: TypeAlias = (
     registry_pb2.RegisterAuthorityResponse
+    | registry_pb2.AmendAuthorityResponse
     | registry_pb2.RegisterProviderResponse
+    | registry_pb2.CloseProviderResponse
     | registry_pb2.RegisterKeyResponse
     | registry_pb2.RetireKeyResponse
     | registry_pb2.GrantAccreditationResponse

@@ -11,6 +11,7 @@ from services.registry.desk import Desk
 from services.registry.paging import PageToken
 from services.registry.recorder import R, Recorder
 from vitne.accreditation import decide, instant, record_of
+from vitne.accreditation.facts import has_unknown_fields
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument
 from vitne.runtime.idempotency import RequestKey, body_digest
@@ -27,7 +28,9 @@ _MAX_REVISION: Final = (1 << 31) - 1
 Q = TypeVar(
     "Q",
     registry_pb2.RegisterAuthorityRequest,
+    registry_pb2.AmendAuthorityRequest,
     registry_pb2.RegisterProviderRequest,
+    registry_pb2.CloseProviderRequest,
     registry_pb2.RegisterKeyRequest,
     registry_pb2.RetireKeyRequest,
     registry_pb2.GrantAccreditationRequest,
@@ -61,12 +64,28 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
             "RegisterAuthority", request, registry_pb2.RegisterAuthorityResponse, organisations.register_authority
         )
 
+    async def AmendAuthority(  # noqa: N802
+        self, request: registry_pb2.AmendAuthorityRequest, context: Any
+    ) -> registry_pb2.AmendAuthorityResponse:
+        """Amend an authority's name and remit; see :func:`organisations.amend_authority`."""
+        return await self._change(
+            "AmendAuthority", request, registry_pb2.AmendAuthorityResponse, organisations.amend_authority
+        )
+
     async def RegisterProvider(  # noqa: N802
         self, request: registry_pb2.RegisterProviderRequest, context: Any
     ) -> registry_pb2.RegisterProviderResponse:
         """Enter a provider; see :func:`organisations.register_provider`."""
         return await self._change(
             "RegisterProvider", request, registry_pb2.RegisterProviderResponse, organisations.register_provider
+        )
+
+    async def CloseProvider(  # noqa: N802
+        self, request: registry_pb2.CloseProviderRequest, context: Any
+    ) -> registry_pb2.CloseProviderResponse:
+        """Close a provider; see :func:`organisations.close_provider`."""
+        return await self._change(
+            "CloseProvider", request, registry_pb2.CloseProviderResponse, organisations.close_provider
         )
 
     async def RegisterKey(  # noqa: N802
@@ -176,6 +195,14 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
     async def _change(
         self, method: str, request: Q, response: type[R], decide_on: Callable[[Desk, Q], facts_pb2.Fact]
     ) -> R:
+        if has_unknown_fields(request):
+            # They would be recorded for ever without having been understood.
+            raise InvalidArgument(
+                "UNKNOWN_FIELD",
+                "the request holds fields that this version does not know",
+                rule="a fact says only what is understood",
+                remedy="call a newer version of the registry, or leave the fields out",
+            )
         caller = str(current_caller().organisation)
         key = RequestKey(caller, f"{SERVICE}/{method}", UUID(request.request_id), body_digest(request))
         return await self._recorder.change(key, response, lambda desk: decide_on(desk, request), caller)

@@ -14,6 +14,7 @@ from vitne.dev.stack import Stack
 from vitne.runtime.status import error_from_rpc
 from vitne_api.issuer.v1 import issuer_pb2, webhooks_pb2
 from vitne_api.ledger.v1 import ledger_pb2
+from vitne_api.operations.v1 import operations_pb2
 from vitne_api.registry.v1 import registry_pb2
 from vitne_api.verifier.v1 import verifier_pb2
 
@@ -23,12 +24,18 @@ FILES: Final = (
     ("issuer", webhooks_pb2),
     ("ledger", ledger_pb2),
     ("verifier", verifier_pb2),
+    # Every service that consumes lets operators see to what it could not handle.
+    ("issuer", operations_pb2),
+    ("ledger", operations_pb2),
+    ("portal", operations_pb2),
 )
 EVERYBODY: Final = {"anonymous", "institution", "authority", "operator", "hub", "issuer"}
 #: Written down here and not read from the protos: a change of who may call what has to be made twice.
 MAY_CALL: Final[dict[str, set[str]]] = {
     "registry.RegisterAuthority": {"operator"},
+    "registry.AmendAuthority": {"operator"},
     "registry.RegisterProvider": {"authority"},
+    "registry.CloseProvider": {"authority"},
     "registry.RegisterKey": {"institution", "operator"},
     "registry.RetireKey": {"institution", "operator"},
     "registry.GrantAccreditation": {"authority"},
@@ -45,6 +52,8 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "issuer.GetCredential": {"institution"},
     "issuer.ListCredentials": {"institution"},
     "issuer.ChangeStatus": {"institution"},
+    "issuer.ListFlags": {"institution"},
+    "issuer.ListAccreditationFlags": {"authority"},
     "issuer.RegisterLearner": {"hub"},
     "issuer.WithdrawLearner": {"hub"},
     "issuer.FetchCredentials": {"hub"},
@@ -60,6 +69,11 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "ledger.GetInclusionProof": EVERYBODY,
     "ledger.GetConsistencyProof": EVERYBODY,
     "verifier.Verify": EVERYBODY,
+    **{
+        f"{service}.{method}": {"operator"}
+        for service in ("issuer", "ledger", "portal")
+        for method in ("ListParked", "GetParked", "ReplayParked", "DropParked", "SkipGap", "ListActs")
+    },
 }
 
 

@@ -304,6 +304,37 @@ async def test_a_request_repeated_at_the_same_time_is_answered_once(registry: Ru
     assert await pool.fetchval("SELECT count(*) FROM fact") == 1
 
 
+async def test_a_provider_that_closes_leaves_behind_what_it_issued(registry: Running) -> None:
+    await set_up_ucl(registry)
+    offered = klima()
+    await registry.call(UCL, "PublishAchievement", offered)
+    issued_at = timestamp(datetime.now(UTC))
+    request = registry_pb2.CloseProviderRequest(request_id=rid(), provider=UCL, base_revision=1, ground="merged")
+    closed = await registry.call(DAI, "CloseProvider", request)
+    assert await registry.call(DAI, "CloseProvider", request) == closed
+    question = registry_pb2.DecideRequest(
+        provider=UCL, achievement_id=offered.achievement.id, achievement_version=1, at=issued_at
+    )
+    assert (await registry.call(None, "Decide", question)).allowed
+    question.at.CopyFrom(closed.fact.provider.closed_at)
+    assert (await registry.call(None, "Decide", question)).reason == "PROVIDER_CLOSED"
+    # A newer caller may say more than this version understands: recorded, it would be passed over.
+    more = registry_pb2.AmendAuthorityRequest(
+        request_id=rid(),
+        authority=DAI,
+        base_revision=1,
+        name=[text("Another")],
+        remit=authority(DAI, "DK").authority.remit,
+        ground="regulation 2",
+    )
+    more.remit.MergeFromString(b"\xb8\x3e\x01")
+    with pytest.raises(InvalidArgument) as caught:
+        await registry.call(OPERATOR, "AmendAuthority", more)
+    assert caught.value.reason == "UNKNOWN_FIELD"
+    more.remit.DiscardUnknownFields()
+    assert (await registry.call(OPERATOR, "AmendAuthority", more)).fact.authority.revision == 2
+
+
 async def test_a_refusal_changes_nothing_and_may_be_put_right(registry: Running, pool: asyncpg.Pool) -> None:
     await registry.call(OPERATOR, "RegisterAuthority", authority(NOKUT, "NO"))
     request = provider(UCL, "DK", "dk.business_academy")

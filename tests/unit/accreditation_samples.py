@@ -109,7 +109,9 @@ class Chronicle:
 
     def authority(self, authority: str = NOKUT, country: str = "NO") -> facts_pb2.Fact:
         remit = facts_pb2.Remit(country=country, provider_kinds=["no.university"], accreditation_kinds=["no.x"])
-        return self.record(authority, authority=facts_pb2.Authority(id=authority, name=[text("A")], remit=remit))
+        return self.record(
+            authority, authority=facts_pb2.Authority(id=authority, name=[text("A")], remit=remit, revision=1)
+        )
 
     def provider(self, provider: str, **changes: Any) -> facts_pb2.Fact:
         fields: dict[str, Any] = {

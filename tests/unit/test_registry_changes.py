@@ -71,7 +71,7 @@ def world() -> Chronicle:
     """Three authorities; a fagskole, a private provider, a closed university, and UCL with an accreditation."""
     chronicle = Chronicle()
     for authority in (NOKUT, HKDIR, DAI):
-        entry = facts_pb2.Authority(id=authority, name=[text(authority)], remit=remit(authority))
+        entry = facts_pb2.Authority(id=authority, name=[text(authority)], remit=remit(authority), revision=1)
         chronicle.record(authority, actor=OPERATOR, authority=entry)
     for provider in (FAGSKOLE, PRIVATE, UCL, COLLEGE):
         chronicle.provider(provider)
@@ -171,6 +171,103 @@ def test_an_authority_enters_providers_of_its_remit() -> None:
 )
 def test_providers_that_are_refused(changes: dict[str, Any], reason: str, field: str) -> None:
     assert refusal(enter(**changes)) == (reason, field)
+
+
+def amend_authority(caller: str = OPERATOR, **changes: Any) -> Callable[[], facts_pb2.Fact]:
+    fields: dict[str, Any] = {
+        "authority": NOKUT,
+        "base_revision": 1,
+        "name": [text("New name")],
+        "remit": facts_pb2.Remit(
+            country="NO", provider_kinds=["no.university"], accreditation_kinds=["no.self_accrediting"]
+        ),
+        "ground": "regulation 1",
+        **changes,
+    }
+    chronicle = fields.pop("chronicle", None) or world()
+    request = registry_pb2.AmendAuthorityRequest(**fields)
+    return lambda: organisations.amend_authority(desk(caller, chronicle), request)
+
+
+def test_the_operator_gives_an_authority_another_remit() -> None:
+    chronicle = world()
+    known_before = len(chronicle.facts)
+    fact = amend_authority(chronicle=chronicle)()
+    assert (fact.subject, fact.authority.revision, fact.authority.ground) == (NOKUT, 2, "regulation 1")
+    chronicle.record(NOKUT, actor=OPERATOR, authority=fact.authority)
+    projection = chronicle.projection()
+    for known_at, kinds in [(None, ["no.university"]), (known_before, ["no.university", "no.fagskole"])]:
+        entry = projection.authority(NOKUT, known_at)
+        assert entry is not None
+        assert list(entry.remit.provider_kinds) == kinds
+    # What it no longer answers for, it no longer decides on.
+    request = registry_pb2.GrantAccreditationRequest(provider=FAGSKOLE, kind="no.fagskole.programme", scope=MODULES)
+    act = lambda: accreditations.grant(desk(NOKUT, chronicle), request)  # noqa: E731
+    assert refusal(act) == ("OUTSIDE_REMIT", "provider")
+    assert amend_authority(chronicle=chronicle, base_revision=2)().authority.revision == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "field"),
+    [
+        ({"caller": NOKUT}, "NOT_THE_OPERATOR", ""),
+        ({"authority": UIO}, "AUTHORITY_UNKNOWN", "authority"),
+        ({"base_revision": 2}, "REVISION_MOVED", "base_revision"),
+        ({"name": [text("A"), text("B")]}, "LANGUAGE_REPEATED", "name[1].language"),
+        ({"remit": remit(DAI)}, "COUNTRY_CONTRADICTS", "remit.country"),
+        ({"remit": facts_pb2.Remit(country="NO", provider_kinds=["no.academy"])}, "UNKNOWN_TERM",
+         "remit.provider_kinds[0]"),
+        ({"remit": facts_pb2.Remit(country="NO", provider_kinds=["no.county"],
+          accreditation_kinds=["no.self_accrediting"])}, "REMIT_CONTRADICTS", "remit.accreditation_kinds[0]"),
+    ],
+)  # fmt: skip
+def test_amendments_of_authorities_that_are_refused(changes: dict[str, Any], reason: str, field: str) -> None:
+    assert refusal(amend_authority(**changes)) == (reason, field)
+
+
+def close(
+    caller: str = DAI, chronicle: Chronicle | None = None, closed_at: datetime | None = None, **changes: Any
+) -> Callable[[], facts_pb2.Fact]:
+    fields: dict[str, Any] = {"provider": UCL, "base_revision": 1, "ground": "merged", **changes}
+    request = registry_pb2.CloseProviderRequest(**fields)
+    if closed_at is not None:
+        request.closed_at.CopyFrom(timestamp(closed_at))
+    return lambda: organisations.close_provider(desk(caller, chronicle), request)
+
+
+def test_an_authority_closes_a_provider_from_now_or_an_instant_to_come() -> None:
+    fact = close()()
+    said = fact.provider
+    assert (fact.subject, said.revision, instant(said.closed_at), said.ground) == (UCL, 2, NOW, "merged")
+    assert said.issuer_uri == f"https://vitne.example/issuers/{UCL}"
+    assert instant(close(closed_at=NOW - 30 * SECOND)().provider.closed_at) == NOW, "it never reaches back"
+    chronicle = world()
+    later = close(chronicle=chronicle, closed_at=NOW + 9 * SECOND)()
+    chronicle.record(UCL, actor=DAI, provider=later.provider)
+    # Until then it is open, and the end may be moved.
+    published(chronicle=chronicle)()
+    sooner = close(chronicle=chronicle, base_revision=2, closed_at=NOW + SECOND)()
+    chronicle.record(UCL, actor=DAI, provider=sooner.provider)
+    assert instant(sooner.provider.closed_at) == NOW + SECOND
+    closed = desk(DAI, chronicle, NOW + SECOND)
+    request = registry_pb2.CloseProviderRequest(provider=UCL, base_revision=3)
+    assert refusal(lambda: organisations.close_provider(closed, request)) == ("PROVIDER_CLOSED", "provider")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "field"),
+    [
+        ({"caller": UCL}, "NOT_AN_AUTHORITY", ""),
+        ({"caller": NOKUT}, "OUTSIDE_REMIT", "provider"),
+        ({"caller": NOKUT, "provider": PRIVATE}, "OUTSIDE_REMIT", "provider"),
+        ({"provider": UIO}, "PROVIDER_UNKNOWN", "provider"),
+        ({"caller": NOKUT, "provider": UIB}, "PROVIDER_CLOSED", "provider"),
+        ({"base_revision": 2}, "REVISION_MOVED", "base_revision"),
+        ({"closed_at": NOW - 61 * SECOND}, "CLOSED_BACKWARDS", "closed_at"),
+    ],
+)
+def test_closures_that_are_refused(changes: dict[str, Any], reason: str, field: str) -> None:
+    assert refusal(close(**changes)) == (reason, field)
 
 
 # --- Keys ------------------------------------------------------------------------------------------

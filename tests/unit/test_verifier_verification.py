@@ -113,7 +113,9 @@ async def test_withdrawn_from_now_on_is_a_note(world: World) -> None:
 async def test_a_provider_that_closed_is_a_note(world: World) -> None:
     compact = world.issue()
     world.chronicle.provider(UCL, revision=2, closed_at=timestamp(NOW - timedelta(minutes=1)))
-    expect(await world.verify(compact), "valid_with_notes", "accreditation_today", "note")
+    verification = await world.verify(compact)
+    expect(verification, "valid_with_notes", "accreditation_today", "note")
+    assert "had closed" in verification.headline
 
 
 @pytest.mark.parametrize("change", ["valid_until", "compromised_from"])

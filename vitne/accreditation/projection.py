@@ -377,8 +377,7 @@ class Projection:
         """Table, key, subject and revision of what a fact is about."""
         match kind:
             case "authority":
-                # An authority's entry has no revision of its own: its subject's is as good.
-                return self._authorities, fact.authority.id, fact.authority.id, fact.subject_revision
+                return self._authorities, fact.authority.id, fact.authority.id, fact.authority.revision
             case "provider":
                 return self._providers, fact.provider.id, fact.provider.id, fact.provider.revision
             case "key":

@@ -1,7 +1,8 @@
 """The mandatory elements of a micro-credential (Council Recommendation of 16 June 2022, 2022/C 243/02, Annex I).
 
-One list for issuing, where a missing element refuses the credential, and for
-verifying, where it is told. *Level* is mandatory only where it applies.
+One list for publishing, where a missing element refuses the achievement, for
+issuing, where it refuses the credential, and for verifying, where it is told.
+*Level* is mandatory only where it applies.
 """
 
 from __future__ import annotations
@@ -26,45 +27,54 @@ class Element:
     where: str
 
 
-def _texts(achievement: credential_pb2.Achievement) -> bool:
-    return any(text.text for text in achievement.title)
-
-
 def _workload(achievement: credential_pb2.Achievement) -> bool:
     workload = achievement.workload
     return bool((workload.points and workload.unit) or workload.hours)
 
 
+#: What the achievement is to say, where it stands, and whether it does.
+_OF_ACHIEVEMENT: Final[dict[str, tuple[str, Callable[[credential_pb2.Achievement], bool]]]] = {
+    "title of the micro-credential": ("achievement.title", lambda a: any(text.text for text in a.title)),
+    "learning outcomes": (
+        "achievement.outcomes",
+        lambda a: any(text.text for outcome in a.outcomes for text in outcome.text),
+    ),
+    "notional workload": ("achievement.workload", _workload),
+    "level, if applicable": (
+        "achievement.level",
+        lambda a: not a.HasField("level") or bool(a.level.framework and a.level.level),
+    ),
+    "type of assessment": ("achievement.assessment", lambda a: bool(a.assessment)),
+    "form of participation": ("achievement.participation", lambda a: bool(a.participation)),
+    "type of quality assurance": (
+        "achievement.quality_assurance",
+        lambda a: any(text.text for text in a.quality_assurance.internal),
+    ),
+}
+
+
+def _of_achievement(name: str) -> tuple[str, str, Callable[[Credential], bool]]:
+    where, has = _OF_ACHIEVEMENT[name]
+    return name, where, lambda credential: has(credential.achievement)
+
+
+#: All of them, in the order of the Annex.
 _ELEMENTS: Final[tuple[tuple[str, str, Callable[[Credential], bool]], ...]] = (
     (
         "identification of the learner",
         "given_name, family_name",
         lambda c: bool(c.learner.given_name and c.learner.family_name),
     ),
-    ("title of the micro-credential", "achievement.title", lambda c: _texts(c.achievement)),
+    _of_achievement("title of the micro-credential"),
     ("country of the issuer", "awarding_body.country", lambda c: bool(c.awarding_body.country)),
     ("awarding body", "awarding_body", lambda c: any(c.awarding_body.name.values())),
     ("date of issuing", "iat", lambda c: c.issued_at is not None),
-    (
-        "learning outcomes",
-        "achievement.outcomes",
-        lambda c: any(text.text for outcome in c.achievement.outcomes for text in outcome.text),
-    ),
-    ("notional workload", "achievement.workload", lambda c: _workload(c.achievement)),
-    (
-        "level, if applicable",
-        "achievement.level",
-        lambda c: (
-            not c.achievement.HasField("level") or bool(c.achievement.level.framework and c.achievement.level.level)
-        ),
-    ),
-    ("type of assessment", "achievement.assessment", lambda c: bool(c.achievement.assessment)),
-    ("form of participation", "achievement.participation", lambda c: bool(c.achievement.participation)),
-    (
-        "type of quality assurance",
-        "achievement.quality_assurance",
-        lambda c: any(text.text for text in c.achievement.quality_assurance.internal),
-    ),
+    _of_achievement("learning outcomes"),
+    _of_achievement("notional workload"),
+    _of_achievement("level, if applicable"),
+    _of_achievement("type of assessment"),
+    _of_achievement("form of participation"),
+    _of_achievement("type of quality assurance"),
 )
 
 #: The element that a holder may withhold; all others are in the signed part of every presentation.
@@ -84,10 +94,25 @@ def require_mandatory_elements(credential: Credential) -> None:
     """
     for name, where, has in _ELEMENTS:
         if not has(credential):
-            raise InvalidArgument(
-                "MANDATORY_ELEMENT_MISSING",
-                f"the credential lacks the {name}",
-                field=where,
-                rule="Council Recommendation 2022/C 243/02, Annex I, mandatory elements",
-                remedy="state it in the achievement or the issuance",
-            )
+            raise _missing("credential", name, where)
+
+
+def require_elements_of_achievement(achievement: credential_pb2.Achievement) -> None:
+    """Refuse an achievement that lacks what every credential of it would lack.
+
+    Raises:
+        InvalidArgument: ``MANDATORY_ELEMENT_MISSING`` with the first that is missing.
+    """
+    for name, (where, has) in _OF_ACHIEVEMENT.items():
+        if not has(achievement):
+            raise _missing("achievement", name, where)
+
+
+def _missing(what: str, name: str, where: str) -> InvalidArgument:
+    return InvalidArgument(
+        "MANDATORY_ELEMENT_MISSING",
+        f"the {what} lacks the {name}",
+        field=where,
+        rule="Council Recommendation 2022/C 243/02, Annex I, mandatory elements",
+        remedy="state it in the achievement or the issuance",
+    )
