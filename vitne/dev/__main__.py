@@ -39,7 +39,7 @@ class Options:
 
     Attributes:
         folder: where all state of the command's stack lives.
-        kafka: ``apache``, the address of a cluster, or empty for the embedded broker.
+        kafka: ``apache``, ``apache-tls``, the address of a cluster, or empty for the embedded broker.
         renew_topics: delete what a cluster has of an earlier run.
         kills: of a soak.
         seed: of a soak.
@@ -157,9 +157,9 @@ def main() -> int:
     parser.add_argument(
         "--kafka",
         default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", ""),
-        metavar="apache|HOST:PORT,...",
-        help="instead of the embedded broker: 'apache' starts an Apache Kafka (needs Java 17 and Maven), "
-        "an address uses that cluster (KAFKA_BOOTSTRAP_SERVERS)",
+        metavar="apache|apache-tls|HOST:PORT,...",
+        help="instead of the embedded broker: 'apache' starts an Apache Kafka (needs Java 17 and Maven), 'apache-tls' "
+        "one with client certificates and access rules, an address uses that cluster (KAFKA_BOOTSTRAP_SERVERS)",
     )
     parser.add_argument("--kills", type=int, default=DEFAULT_KILLS, help="of soak (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of soak's chances (default: %(default)s)")

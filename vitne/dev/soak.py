@@ -32,8 +32,9 @@ from vitne.dev.observation import observe
 from vitne.dev.stack import KAFKA, POSTGRES, SERVICES, Stack
 from vitne.errors import FailedPrecondition, Unavailable, VitneError
 
-#: Seconds that each runs between two crashes, on average: long enough to work, short enough to be hit at work. The
-#: verifier keeps nothing, and what all stand on takes all with it.
+#: Seconds that each runs between two crashes, on average: long enough to work, short enough to be hit at work; on a
+#: machine on which a start takes longer than a second, so many times that. The verifier keeps nothing, and what all
+#: stand on takes all with it.
 UPTIMES: Final[Mapping[str, float]] = {
     "registry": 2.5,
     "issuer": 1.5,
@@ -47,6 +48,8 @@ UPTIMES: Final[Mapping[str, float]] = {
 KILLED_STARTING: Final = 0.25
 #: Seconds, at most, from its start until it is killed so.
 STARTING: Final = 1.0
+#: How much of the pace is the last start's.
+PACE_WEIGHT: Final = 0.1
 #: Seconds in which what was killed must be ready again, whatever else was killed meanwhile.
 BACK_SECONDS: Final = 90.0
 #: Seconds that a run may take for its kills: at the start, and for each.
@@ -184,6 +187,8 @@ class _Killer:
         self._random = chance
         self._down: set[str] = set()
         self._left = 0
+        #: Seconds that a start takes at present, at least one.
+        self._pace = 1.0
         self._done = asyncio.Event()
 
     async def run(self, kills: int) -> None:
@@ -202,7 +207,7 @@ class _Killer:
     async def _crash_again(self, victim: str) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._random.expovariate(1 / UPTIMES[victim])):
+                async with asyncio.timeout(self._random.expovariate(1 / (UPTIMES[victim] * self._pace))):
                     await self._done.wait()
             if self._done.is_set():
                 return
@@ -233,7 +238,7 @@ class _Killer:
 
     async def _back(self, victim: str) -> None:
         """Start it until it stays: one that starts while its database is down may end again."""
-        deadline = time.monotonic() + BACK_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 await self._stack.restart(victim)
@@ -242,13 +247,14 @@ class _Killer:
                     raise
                 break
             except Unavailable as error:
-                if time.monotonic() > deadline:
+                if time.monotonic() - began > BACK_SECONDS:
                     self._report.findings.append(f"{victim} did not come back: {error.message[-2000:]}")
                     break
                 await asyncio.sleep(LOOK)
             else:
                 break
         self._down.discard(victim)
+        self._pace = max(1.0, self._pace + PACE_WEIGHT * (time.monotonic() - began - self._pace))
 
     def _require_up(self, victim: str) -> bool:
         """Whatever happens to the others, a service ends only when it is killed."""

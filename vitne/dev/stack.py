@@ -27,7 +27,7 @@ from aiokafka import AIOKafkaConsumer
 
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.credentials.status_list import verify_token
-from vitne.dev.apache_kafka import EmbeddedKafka
+from vitne.dev.apache_kafka import ADMIN_PRINCIPAL, EmbeddedKafka, rules_of
 from vitne.dev.apache_kafka.topics import require_empty
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
@@ -37,6 +37,7 @@ from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.processes import ManagedProcess
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import OrganisationId
+from vitne.messaging.access import access_list
 from vitne.messaging.kafka import FETCH_MAX_WAIT_MS, KafkaSettings, create_topics
 from vitne.messaging.topics import dead_topic, describe, fixed_topics, hub_topic
 from vitne_api.credential.v1 import credential_pb2
@@ -57,8 +58,10 @@ DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
     "ledger": ("ledger",),
     "portal": ("portal",),
 }
-#: Instead of a cluster's address: an Apache Kafka that the stack starts.
+#: Instead of a cluster's address: an Apache Kafka that the stack starts; and one with TLS, a certificate for each
+#: service, and rules that allow each no more than it needs.
 APACHE: Final = "apache"
+APACHE_TLS: Final = "apache-tls"
 #: Seconds that a service gets to become ready: a slow machine's first start compiles all of Python's libraries.
 READY_SECONDS: Final = 60.0
 #: Seconds in which a whole topic must have been read.
@@ -109,8 +112,8 @@ class Stack:
 
     Args:
         folder: where all state lives; made when it isn't there. One stack at a time.
-        kafka: what to use instead of the embedded broker: ``apache`` for an Apache Kafka that is started
-            here, or ``host:port`` of a cluster, whose topics of ours must be empty.
+        kafka: what to use instead of the embedded broker: ``apache`` or ``apache-tls`` for an Apache Kafka
+            that is started here, or ``host:port`` of a cluster, whose topics of ours must be empty.
         renew_topics: delete the topics that a cluster has of an earlier run.
         progress: is told what is being started.
     """
@@ -129,9 +132,10 @@ class Stack:
         self.processes: dict[str, ManagedProcess] = {}
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
         #: ``host:port`` of the broker, once it runs.
-        self.kafka = "" if kafka == APACHE else kafka
+        self.kafka = "" if kafka in (APACHE, APACHE_TLS) else kafka
         #: Whether it is Apache Kafka: what the embedded broker lacks is on.
         self.apache = bool(kafka)
+        self._kafka_tls = kafka == APACHE_TLS
         self._renew_topics = renew_topics
         self._broker: EmbeddedBroker | EmbeddedKafka | None = None
         self._say = progress
@@ -182,6 +186,12 @@ class Stack:
     def log_folder(self) -> Path:
         """Where each process's output goes."""
         return self.folder / "logs"
+
+    def kafka_options(self, principal: str = ADMIN_PRINCIPAL) -> dict[str, Any]:
+        """Keyword arguments for an aiokafka client of the stack's broker; ``principal`` matters with TLS."""
+        if isinstance(self._broker, EmbeddedKafka):
+            return self._broker.client_options(principal)
+        return {"bootstrap_servers": self.kafka}
 
     def hub_topic(self) -> str:
         """Name of the hub's own topic."""
@@ -303,7 +313,7 @@ class Stack:
         if self.apache:
             folder = self.folder / "kafka"
             await asyncio.to_thread(shutil.rmtree, folder / "data", ignore_errors=True)
-            self._broker = await self._exits.enter_async_context(EmbeddedKafka(folder))
+            self._broker = await self._exits.enter_async_context(EmbeddedKafka(folder, secure=self._kafka_tls))
         else:
             self._broker = await self._exits.enter_async_context(EmbeddedBroker(self.folder / "broker"))
         self.kafka = self._broker.bootstrap_servers
@@ -320,10 +330,13 @@ class Stack:
     async def _create_topics(self) -> None:
         topics = [*fixed_topics(), describe(self.hub_topic())]
         topics += [describe(dead_topic(topic.name)) for topic in topics]
+        options = self.kafka_options()
         if self._broker is None:
-            names = [topic.name for topic in topics]
-            await require_empty({"bootstrap_servers": self.kafka}, names, renew=self._renew_topics)
-        await create_topics(KafkaSettings(self.kafka), topics)
+            await require_empty(options, [topic.name for topic in topics], renew=self._renew_topics)
+        await create_topics(KafkaSettings(self.kafka, tls=options.get("ssl_context")), topics)
+        if self._kafka_tls and isinstance(self._broker, EmbeddedKafka):
+            hubs = {"portal": OrganisationId.parse(self.cases.hub)}
+            await self._broker.create_access_rules(rules_of(access_list(hubs)))
 
     async def _migrate(self) -> None:
         await asyncio.gather(*(self._run(service, f"services.{service}", "migrate") for service in DATABASES))
@@ -351,6 +364,10 @@ class Stack:
             environment["VITNE_HTTP_LISTEN"] = self.http_url(service).removeprefix("http://")
         if service in DATABASES:
             environment["VITNE_DATABASE_DSN"] = self.postgres.dsn(DATABASES[service][0])
+        if self._kafka_tls and service in SERVICES and isinstance(self._broker, EmbeddedKafka):
+            identity = str(self._broker.identity_path(service))
+            environment["VITNE_KAFKA_AUTHORITY_FILE"] = str(self._broker.authority_path)
+            environment |= {"VITNE_KAFKA_CERTIFICATE_FILE": identity, "VITNE_KAFKA_KEY_FILE": identity}
         return environment | self._own_settings(service)
 
     def _own_settings(self, service: str) -> dict[str, str]:
@@ -499,7 +516,7 @@ class Stack:
         """
         consumer = AIOKafkaConsumer(
             name,
-            bootstrap_servers=self.kafka,
+            **self.kafka_options(),
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
         )

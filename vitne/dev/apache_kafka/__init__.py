@@ -3,7 +3,7 @@
 Needs Java 17 or newer, and Maven the first time, which fetches what ``pom.xml`` names.
 """
 
-from vitne.dev.apache_kafka.access import AccessRule, Operation, Pattern, ResourceType, publisher, subscriber
+from vitne.dev.apache_kafka.access import AccessRule, Operation, Pattern, ResourceType, publisher, rules_of, subscriber
 from vitne.dev.apache_kafka.server import ADMIN_PRINCIPAL, BROKER_PRINCIPAL, EmbeddedKafka
 from vitne.dev.apache_kafka.topics import RetainedTopic
 
@@ -17,5 +17,6 @@ __all__ = [
     "ResourceType",
     "RetainedTopic",
     "publisher",
+    "rules_of",
     "subscriber",
 ]

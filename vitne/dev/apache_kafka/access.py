@@ -14,6 +14,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 
 from vitne.errors import Unavailable
+from vitne.messaging.access import Access
 
 #: What a cluster gets to bring new rules from its controller to its brokers.
 IN_FORCE_SECONDS: Final = 15.0
@@ -87,6 +88,19 @@ def subscriber(principal: str, topic: str, group: str) -> list[AccessRule]:
         AccessRule(principal, Operation.READ, ResourceType.TOPIC, topic),
         AccessRule(principal, Operation.READ, ResourceType.GROUP, group),
     ]
+
+
+def rules_of(accesses: Iterable[Access]) -> list[AccessRule]:
+    """The list of an installation (:mod:`vitne.messaging.access`) as rules of a cluster."""
+    rules = []
+    for access in accesses:
+        who = access.principal
+        rules += [AccessRule(who, Operation.WRITE, ResourceType.TOPIC, topic) for topic in access.writes]
+        rules += [AccessRule(who, Operation.READ, ResourceType.TOPIC, topic) for topic in access.reads]
+        rules += [AccessRule(who, Operation.READ, ResourceType.GROUP, group) for group in access.groups]
+        if prefix := access.group_prefix:
+            rules.append(AccessRule(who, Operation.READ, ResourceType.GROUP, prefix, Pattern.PREFIXED))
+    return rules
 
 
 async def create_access_rules(client_options: Mapping[str, Any], rules: Iterable[AccessRule]) -> None:
