@@ -382,7 +382,7 @@ def test_an_end_that_is_known_is_not_moved_into_the_past_without_a_compromise() 
     assert refusal(lambda: retire(chronicle, valid_until=NOW - SECOND)) == ("RETIRED_BACKWARDS", "valid_until")
     assert refusal(lambda: retire(chronicle, valid_until=days(4))) == ("DATES_CONTRADICT", "valid_until")
     # A compromise of today is no ground for what was signed before it.
-    late = {"valid_until": days(50), "compromised_from": days(51)}
+    late: dict[str, Any] = {"valid_until": days(50), "compromised_from": days(51)}
     assert refusal(lambda: retire(chronicle, **late)) == ("RETIRED_BACKWARDS", "valid_until")
     assert instant(retire(chronicle, valid_until=days(50), compromised_from=days(50)).valid_until) == days(50)
     # What has ended already ends there still, whoever says so again.
