@@ -1,0 +1,77 @@
+"""Databases are backed up, learners' keys for as short a time as they must be, and certificates are watched."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from tests.deploy.manifests import K8S, ROOT, Installation, read
+from vitne.dev.stack import DATABASES
+
+#: Days for which a destroyed key of a learner may still be in a backup.
+LONGEST_KEY_BACKUP = 2
+
+
+def test_there_is_a_database_for_each_service_and_keys_are_apart(installation: Installation) -> None:
+    wanted = {name for names in DATABASES.values() for name in names}
+    found = {cluster["spec"]["bootstrap"]["initdb"]["database"] for cluster in installation.all("Cluster")}
+    assert found == {name.replace("issuer_keys", "learner_keys") for name in wanted}
+    for cluster in installation.all("Cluster"):
+        assert cluster["spec"]["enableSuperuserAccess"] is False
+        assert "hostnossl all all all reject" in cluster["spec"]["postgresql"]["pg_hba"]
+
+
+def test_each_database_is_backed_up_and_archived(production: Installation) -> None:
+    stores = {store["metadata"]["name"]: store["spec"] for store in production.all("ObjectStore")}
+    scheduled = {backup["spec"]["cluster"]["name"]: backup["spec"] for backup in production.all("ScheduledBackup")}
+    assert set(scheduled) == {cluster["metadata"]["name"] for cluster in production.all("Cluster")}
+    for cluster in production.all("Cluster"):
+        name = cluster["metadata"]["name"]
+        (plugin,) = cluster["spec"]["plugins"]
+        assert plugin["isWALArchiver"] is True
+        store = stores[plugin["parameters"]["barmanObjectName"]]
+        assert scheduled[name]["pluginConfiguration"]["name"] == plugin["name"]
+        assert len(scheduled[name]["schedule"].split()) == 6
+        days = int(store["retentionPolicy"].removesuffix("d"))
+        assert days <= LONGEST_KEY_BACKUP if name == "learner-keys-db" else days >= 14
+        for part in ("wal", "data"):
+            assert store["configuration"][part]["encryption"]
+        assert cluster["spec"]["instances"] == 3
+
+
+def test_keys_share_neither_bucket_nor_credentials(production: Installation) -> None:
+    stores = [store["spec"]["configuration"] for store in production.all("ObjectStore")]
+    assert len({store["destinationPath"] for store in stores}) == len(stores)
+    assert len({store["s3Credentials"]["accessKeyId"]["name"] for store in stores}) == len(stores)
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"(\d+)h", text)
+    assert match
+    return int(match[1]) * 3600
+
+
+def test_certificates_are_renewed_before_alerts_and_alerts_come_before_the_end(production: Installation) -> None:
+    (rules,) = production.all("PrometheusRule")
+    alerts = {rule["alert"]: rule for group in rules["spec"]["groups"] for rule in group["rules"] if "alert" in rule}
+    bounds = []
+    for name in ("VitneCertificateExpires", "VitneCertificateExpiresNow"):
+        match = re.search(r"< (\d+) \* 3600", alerts[name]["expr"])
+        assert match
+        bounds.append(int(match[1]) * 3600)
+    for certificate in production.all("Certificate"):
+        spec = certificate["spec"]
+        assert spec["privateKey"]["rotationPolicy"] == "Always"
+        steps = [_seconds(spec["duration"]), _seconds(spec["renewBefore"]), *bounds, 0]
+        assert all(earlier > later for earlier, later in pairwise(steps)), certificate["metadata"]["name"]
+
+
+def test_alerts_say_what_to_do_and_where_it_is_written() -> None:
+    (rules,) = read((K8S / "components" / "monitoring" / "rules.yaml").read_text())
+    operate = (ROOT / "docs" / "operate.md").read_text()
+    for group in rules["spec"]["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+                assert rule["labels"]["severity"] in {"critical", "warning"}
+                assert f"`{rule['alert']}`" in operate, rule["alert"]

@@ -1,0 +1,217 @@
+"""Who may talk to whom: exactly those that the services' wiring lets talk, and nobody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pool
+
+from tests.deploy.manifests import SERVICES, Installation
+from vitne_api.access.v1 import access_pb2
+from vitne_api.issuer.v1 import issuer_pb2_grpc
+from vitne_api.ledger.v1 import ledger_pb2_grpc
+from vitne_api.registry.v1 import registry_pb2_grpc
+from vitne_api.verifier.v1 import verifier_pb2_grpc
+
+CONTRACTS = (issuer_pb2_grpc, ledger_pb2_grpc, registry_pb2_grpc, verifier_pb2_grpc)
+DATABASES = {
+    "registry": {"registry-db"},
+    "issuer": {"issuer-db", "learner-keys-db"},
+    "ledger": {"ledger-db"},
+    "verifier": set(),
+    "portal": {"portal-db"},
+}
+PORTS = {50051: "grpc", 8443: "https"}
+
+#: Who connects to what, as read from each service's wiring: (from, to, port).
+CALLS = {
+    ("issuer", "ledger", 50051),
+    ("verifier", "ledger", 50051),
+    ("portal", "issuer", 50051),
+    ("gateway", "registry", 50051),
+    ("gateway", "registry", 8443),
+    ("gateway", "issuer", 50051),
+    ("gateway", "ledger", 50051),
+    ("gateway", "ledger", 8443),
+    ("gateway", "verifier", 50051),
+    ("gateway", "verifier", 8443),
+    ("gateway", "portal", 8443),
+    *((service, database, 5432) for service, databases in DATABASES.items() for database in databases),
+    *((f"{service}-migrate", database, 5432) for service, databases in DATABASES.items() for database in databases),
+    *((service, "kafka", 9093) for service in SERVICES),
+    *((service, "world", 443) for service in SERVICES),
+}
+#: The kind overlay has no public address by which to fetch status lists.
+ONLY_KIND = {("verifier", "ledger", 8443)}
+
+Party = tuple[dict[str, str], dict[str, str]]  # labels of the namespace, labels of the pod
+
+
+def _parties() -> dict[str, Party]:
+    ours = {"kubernetes.io/metadata.name": "vitne"}
+    parties: dict[str, Party] = {
+        "gateway": ({"kubernetes.io/metadata.name": "gateways", "vitne.no/ingress": "true"}, {"app": "envoy"}),
+        "kafka": (
+            {"kubernetes.io/metadata.name": "kafka"},
+            {"strimzi.io/cluster": "kafka", "strimzi.io/kind": "Kafka"},
+        ),
+        "stranger": ({"kubernetes.io/metadata.name": "default"}, {"app.kubernetes.io/name": "issuer"}),
+        "neighbour": (ours, {"app.kubernetes.io/name": "shell"}),
+    }
+    for service in SERVICES:
+        parties[service] = (ours, {"app.kubernetes.io/name": service, "app.kubernetes.io/component": "service"})
+        if DATABASES[service]:
+            labels = {"app.kubernetes.io/name": service, "app.kubernetes.io/component": "migrate"}
+            parties[f"{service}-migrate"] = (ours, labels)
+        for database in DATABASES[service]:
+            parties[database] = (ours, {"cnpg.io/cluster": database})
+    return parties
+
+
+def _matches(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
+    if selector is None:
+        return False
+    assert set(selector) <= {"matchLabels"}, "this evaluator knows no expressions"
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
+
+
+def _peer(peer: dict[str, Any], party: Party | None) -> bool:
+    """Whether a peer of a rule means the party; None is an address of the world."""
+    if "ipBlock" in peer:
+        return party is None
+    if party is None:
+        return False
+    namespace, pod = party
+    if "namespaceSelector" in peer:
+        inside = _matches(peer["namespaceSelector"], namespace)
+    else:
+        inside = namespace["kubernetes.io/metadata.name"] == "vitne"
+    return inside and _matches(peer.get("podSelector", {}), pod)
+
+
+def _allows(
+    installation: Installation, direction: str, subject: Party, other: Party | None, port: int, name: str | None
+) -> bool:
+    namespace, labels = subject
+    if namespace["kubernetes.io/metadata.name"] != "vitne":
+        return True
+    end = {"Ingress": "from", "Egress": "to"}[direction]
+    for policy in installation.all("NetworkPolicy"):
+        spec = policy["spec"]
+        if direction in spec["policyTypes"] and _matches(spec["podSelector"], labels):
+            for rule in spec.get(direction.lower(), ()):
+                ports = {entry["port"] for entry in rule["ports"]}
+                # A rule without an end means all; those of the databases' egress are told apart in a test of theirs.
+                if end in rule and ports & {port, name} and any(_peer(peer, other) for peer in rule[end]):
+                    return True
+    return False
+
+
+def test_exactly_what_the_wiring_says_is_allowed(installation: Installation) -> None:
+    parties = _parties()
+    allowed = set()
+    for source, party in parties.items():
+        for target in (*parties, "world"):
+            to = parties.get(target)
+            for port in (50051, 8443, 5432, 9093, 443, 80):
+                name = PORTS.get(port)
+                out = _allows(installation, "Egress", party, to, port, name)
+                into = to is None or _allows(installation, "Ingress", to, party, port, name)
+                if out and into and source != target:
+                    allowed.add((source, target, port))
+    outside = {"gateway", "stranger", "kafka"}  # what these do among themselves is not ours
+    allowed = {call for call in allowed if not (call[0] in outside and call[1] in outside | {"world"})}
+    expected = CALLS | (ONLY_KIND if installation.name == "kind" else set())
+    assert allowed == expected
+
+
+def test_nothing_is_allowed_that_no_policy_allows(installation: Installation) -> None:
+    spec = installation.one("NetworkPolicy", "default-deny")["spec"]
+    assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_only_databases_reach_any_address(installation: Installation) -> None:
+    """They need Kubernetes' API and the object store, at addresses that only the installation knows."""
+    for policy in installation.all("NetworkPolicy"):
+        rules = [rule for rule in policy["spec"].get("egress", ()) if "to" not in rule]
+        if rules:
+            assert policy["metadata"]["name"].endswith("-db")
+            assert [entry["port"] for rule in rules for entry in rule["ports"]] == [443, 6443]
+        for rule in policy["spec"].get("ingress", ()):
+            assert rule["from"]
+
+
+def test_private_addresses_are_not_the_world(installation: Installation) -> None:
+    blocks = [
+        peer["ipBlock"]
+        for policy in installation.all("NetworkPolicy")
+        for rule in policy["spec"].get("egress", ())
+        for peer in rule.get("to", ())
+        if "ipBlock" in peer
+    ]
+    assert len(blocks) == 2 * len(SERVICES)
+    for block in blocks:
+        private = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
+        assert private <= set(block["except"]) or block["cidr"] == "::/0"
+
+
+def _methods(installation: Installation) -> set[tuple[str, str]]:
+    """What the gateway lets in, method by method."""
+    reached = set()
+    for rule in installation.one("GRPCRoute", "api")["spec"]["rules"]:
+        (backend,) = rule["backendRefs"]
+        for match in rule["matches"]:
+            service = descriptor_pool.Default().FindServiceByName(match["method"]["service"])
+            assert service.full_name == f"vitne.{backend['name']}.v1.{service.name}"
+            names = {method.name for method in service.methods}
+            wanted = {match["method"]["method"]} if "method" in match["method"] else names
+            assert wanted <= names
+            reached |= {(service.full_name, name) for name in wanted}
+    return reached
+
+
+def test_the_gateway_lets_in_what_is_for_outsiders(installation: Installation) -> None:
+    """All methods, but those of the ledger that only the issuer's scopes open."""
+    assert CONTRACTS
+    expected = set()
+    for name in ("registry", "issuer", "ledger", "verifier"):
+        service = descriptor_pool.Default().FindServiceByName(f"vitne.{name}.v1.{name.title()}Service")
+        for method in service.methods:
+            access = method.GetOptions().Extensions[access_pb2.access]
+            if not access.scope.startswith("vitne:ledger."):
+                expected.add((service.full_name, method.name))
+    assert _methods(installation) == expected
+
+
+def test_routes_lead_through_the_gateway_to_services(installation: Installation) -> None:
+    listeners = {entry["name"]: entry for entry in installation.one("Gateway", "vitne")["spec"]["listeners"]}
+    used = set()
+    for route in (*installation.all("HTTPRoute"), *installation.all("GRPCRoute")):
+        (parent,) = route["spec"]["parentRefs"]
+        assert route["spec"]["hostnames"] == [listeners[parent["sectionName"]]["hostname"]]
+        used.add(parent["sectionName"])
+        for rule in route["spec"]["rules"]:
+            for backend in rule["backendRefs"]:
+                ports = installation.one("Service", backend["name"])["spec"]["ports"]
+                assert backend["port"] in {port["port"] for port in ports}
+            for match in rule["matches"]:
+                path = match.get("path", {"type": "Exact", "value": "-"})
+                # Probes are nobody's business outside: no prefix that covers them.
+                assert path["type"] != "PathPrefix" or path["value"] != "/"
+                assert path["value"] not in {"/livez", "/readyz"}
+    assert used == set(listeners)
+    for listener in listeners.values():
+        assert listener["protocol"] == "HTTPS"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_behind_the_gateway_it_is_tls_again(installation: Installation, service: str) -> None:
+    policy = installation.one("BackendTLSPolicy", service)["spec"]
+    assert [target["name"] for target in policy["targetRefs"]] == [service]
+    assert policy["validation"]["hostname"] in installation.one("Certificate", service)["spec"]["dnsNames"]
+    certificate = installation.one("Gateway", "vitne")["spec"]["tls"]["backend"]["clientCertificateRef"]["name"]
+    shown = installation.one("Certificate", "gateway-client")["spec"]
+    assert shown["secretName"] == certificate
+    assert "client auth" in shown["usages"]

@@ -1,0 +1,207 @@
+"""The settings in the manifests are settings of the services, and a service starts with them in production."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY
+from services.issuer.settings import IssuerSettings
+from services.issuer.wiring import REQUIRED
+from services.ledger.leases import SECRET_FILE
+from services.ledger.settings import LedgerSettings
+from services.ledger.wiring import prepare as ledger_keys
+from services.portal.settings import PortalSettings
+from services.registry.settings import RegistrySettings
+from services.registry.wiring import service_keys as registry_keys
+from services.verifier.settings import VerifierSettings
+from tests.deploy.manifests import SERVICES, Installation, Manifest
+from vitne.runtime.settings import PREFIX, CommonSettings
+
+SETTINGS: dict[str, type[CommonSettings]] = {
+    "registry": RegistrySettings,
+    "issuer": IssuerSettings,
+    "ledger": LedgerSettings,
+    "verifier": VerifierSettings,
+    "portal": PortalSettings,
+}
+#: What a service can't do its work without, though its settings have a default (wiring.py of each).
+NEEDED = {
+    "registry": ("database_dsn", "kafka_bootstrap_servers", "identity_issuer", "audience", "operator"),
+    "issuer": (*REQUIRED, "client_id", "client_key_file", "hubs"),
+    "ledger": ("database_dsn", "kafka_bootstrap_servers", "identity_issuer", "audience", "grpc_allowed_peers"),
+    "verifier": ("kafka_bootstrap_servers", "identity_issuer", "operator", "ledger_address", "allow"),
+    "portal": ("database_dsn", "issuer_address", "public_url", "client_id", "client_key_file", "hub"),
+}
+#: Variables that others than our settings read.
+OTHERS = {"SSL_CERT_FILE", "DB_USER", "DB_PASSWORD", "KEYS_DB_USER", "KEYS_DB_PASSWORD"}
+
+
+def _pods(installation: Installation, service: str) -> list[Manifest]:
+    found = [installation.one("Deployment", service)]
+    found += [job for job in installation.all("Job") if job["metadata"]["name"] == f"{service}-migrate"]
+    return [manifest["spec"]["template"] for manifest in found]
+
+
+def _load(monkeypatch: pytest.MonkeyPatch, installation: Installation, service: str) -> CommonSettings:
+    (container,) = installation.one("Deployment", service)["spec"]["template"]["spec"]["containers"]
+    for name, value in installation.environment(container).items():
+        monkeypatch.setenv(name, value)
+    return SETTINGS[service]()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_variable_is_a_setting(installation: Installation, service: str) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in SETTINGS[service].model_fields} | OTHERS
+    for pod in _pods(installation, service):
+        (container,) = pod["spec"]["containers"]
+        assert set(installation.environment(container)) <= known
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_service_would_start(installation: Installation, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _load(monkeypatch, installation, service)
+    assert settings.environment == "production"
+    assert settings.protection_faults() == []
+    assert [name for name in NEEDED[service] if not getattr(settings, name)] == []
+    assert settings.kafka_groups
+    assert settings.kafka_idempotence
+    assert settings.trace_file is None  # the root is read-only
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_files_that_settings_name_are_mounted(
+    installation: Installation, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _load(monkeypatch, installation, service)
+    for pod in _pods(installation, service):
+        (container,) = pod["spec"]["containers"]
+        mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+        environment = installation.environment(container)
+        files = re.findall(r"sslrootcert=(/[^&\s]+)", " ".join(environment.values()))
+        if "serve" in container["command"]:
+            named = [getattr(settings, name) for name in type(settings).model_fields if name.endswith("_file")]
+            files += [str(path) for path in named if path is not None]
+        assert files or service == "verifier"
+        for file in files:
+            assert any(file.startswith(f"{mount}/") for mount in mounts), file
+
+
+@pytest.mark.parametrize(
+    ("service", "files"),
+    [
+        ("registry", ("keys", "labels")),
+        ("ledger", ("keys", "labels", SECRET_FILE)),
+        ("issuer", ("keys", "labels")),
+    ],
+)
+def test_state_lies_where_the_service_looks(installation: Installation, service: str, files: tuple[str, ...]) -> None:
+    (container,) = installation.one("Deployment", service)["spec"]["template"]["spec"]["containers"]
+    folder = installation.environment(container)["VITNE_STATE_DIR"]
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    for file in files:
+        # Keys are made nowhere but in the issuer's custody: a replica with keys of its own would split the service.
+        assert mounts[f"{folder}/{file}"].get("readOnly", False) == (service != "issuer")
+
+
+def test_keys_are_made_as_they_are_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of ``keys`` and ``labels`` become entries of Secrets: flat, with names that a Secret can have."""
+    for service in ("registry", "ledger"):
+        monkeypatch.setenv("VITNE_STATE_DIR", str(tmp_path / service))
+        if service == "registry":
+            registry_keys(RegistrySettings())
+        else:
+            ledger_keys(LedgerSettings())
+        files = [path.relative_to(tmp_path / service) for path in (tmp_path / service).rglob("*") if path.is_file()]
+        assert {path.parts[0] for path in files} - {SECRET_FILE} == {"keys", "labels"}
+        for path in files:
+            assert len(path.parts) <= 2
+            assert re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", path.name)
+
+
+def test_the_issuers_secrets_are_handed_over_by_name(installation: Installation) -> None:
+    pod = installation.one("Deployment", "issuer")["spec"]["template"]["spec"]
+    (first,) = pod["initContainers"]
+    assert f"/secrets/{WRAPPING_KEY}" in first["command"][-1]
+    assert f"/secrets/{INDEX_KEY}" in first["command"][-1]
+
+
+def test_one_issuer_is_behind_several_replicas_keys(production: Installation) -> None:
+    claim = production.one("PersistentVolumeClaim", "issuer-custody")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_addresses_lead_to_services(installation: Installation, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _load(monkeypatch, installation, service)
+    known = {
+        f"{manifest['metadata']['name']}.vitne.svc:{port['port']}"
+        for manifest in installation.all("Service")
+        for port in manifest["spec"]["ports"]
+    }
+    for target in settings.grpc_targets:
+        address = getattr(settings, target)
+        assert address in known
+        # The callee's certificate bears the name that it is called by.
+        callee = address.split(".")[0].removesuffix("-pods")
+        assert address.split(":")[0] in installation.one("Certificate", callee)["spec"]["dnsNames"]
+    for name in settings.databases:
+        if dsn := getattr(settings, name):
+            parts = urlsplit(dsn)
+            cluster = installation.one("Cluster", (parts.hostname or "").split(".")[0].removesuffix("-rw"))
+            initdb = cluster["spec"]["bootstrap"]["initdb"]
+            assert parts.path == f"/{initdb['database']}"
+    broker = installation.one("Kafka", "kafka")["spec"]["kafka"]["listeners"][0]
+    host, _, port = settings.kafka_bootstrap_servers.partition(":")
+    assert int(port) == broker["port"]
+    assert host in installation.one("Certificate", "kafka-listener")["spec"]["dnsNames"]
+
+
+def test_who_may_use_a_scope_has_the_certificate_for_it(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = _load(monkeypatch, installation, "ledger").grpc_allowed_peers
+    names = {uri for certificate in installation.all("Certificate") for uri in certificate["spec"].get("uris", ())}
+    assert {name for allowed in peers.values() for name in allowed} <= names
+    assert set(peers) == set(LedgerSettings.service_scopes)
+
+
+def test_all_agree_on_what_is_signed(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = {}
+    for service in SERVICES:
+        with monkeypatch.context() as patch:
+            loaded[service] = _load(patch, installation, service)
+    registry, issuer, ledger, verifier, portal = (loaded[service] for service in SERVICES)
+    assert isinstance(registry, RegistrySettings)
+    assert isinstance(issuer, IssuerSettings)
+    assert isinstance(ledger, LedgerSettings)
+    assert isinstance(verifier, VerifierSettings)
+    assert isinstance(portal, PortalSettings)
+    assert verifier.registry_uri == registry.registry_uri
+    assert registry.standings == issuer.standings == verifier.standings
+    assert any(rule.prefix == f"{ledger.status_base_url}/" for rule in verifier.allow_rules)
+    assert issuer.ledger_audience == ledger.audience
+    assert issuer.hubs[portal.hub] == (portal.learner_client_id or portal.client_id)
+    assert len({settings.operator for settings in loaded.values()}) == 1
+    hosts = {name for route in installation.all("HTTPRoute") for name in route["spec"]["hostnames"]}
+    for url in (registry.registry_uri, ledger.status_base_url, portal.public_url):
+        assert urlsplit(url).hostname in hosts
+
+
+def test_databases_have_room_for_all_connections(production: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All replicas, one more during a roll-out, the migration, and CloudNativePG's own."""
+    for service in ("registry", "issuer", "ledger", "portal"):
+        with monkeypatch.context() as patch:
+            settings = _load(patch, production, service)
+        replicas = production.one("HorizontalPodAutoscaler", service)["spec"]["maxReplicas"] + 1
+        limit = int(production.one("Cluster", f"{service}-db")["spec"]["postgresql"]["parameters"]["max_connections"])
+        assert replicas * settings.database_connections + 20 <= limit
+
+
+def test_examples_of_overlays_are_the_only_place_with_names_of_the_installation() -> None:
+    common = (Path(__file__).parents[2] / "deploy/k8s/base/settings/common.env").read_text()
+    for name in ("VITNE_OPERATOR", "VITNE_IDENTITY_ISSUER", "VITNE_AUDIENCE"):
+        assert name not in common
