@@ -213,7 +213,7 @@ class SimulatedConsumer:
         self._started = False
 
     async def start(self) -> None:
-        self._process.check()
+        await self._cluster.scheduler.point(self._process, "join", self._group or "")
         if self._cluster.away:
             raise KafkaConnectionError("no broker answers")
         self._started = True
@@ -227,8 +227,9 @@ class SimulatedConsumer:
         if self._process.dead:  # it says goodbye to nobody: see _expire
             return
         if self._started and self._group is not None:
+            self._started = False
+            await self._cluster.scheduler.point(self._process, "leave", self._group)
             self._cluster.leave(self._group, self)
-        self._started = False
 
     async def _expire(self) -> None:
         """A dead member stays one until its session has expired."""
@@ -250,7 +251,7 @@ class SimulatedConsumer:
         if not self._due():
             await cluster.news(timeout_ms / 1000)
         if cluster.away:
-            await asyncio.sleep(0.1)
+            await scheduler.point(self._process, "gone", self._group or "")
             raise KafkaConnectionError("the broker is gone")
         due = self._due()
         if not due:

@@ -170,7 +170,8 @@ class Process:
         self.role = role
         self.name = name
         self.dead = False
-        self.tasks: set[asyncio.Task[Any]] = set()
+        #: In the order in which they began, so that they die in that order.
+        self.tasks: dict[asyncio.Task[Any], None] = {}
         #: Run when it dies: sessions end, clients leave their groups.
         self.funeral: list[Callable[[], Awaitable[None]]] = []
         self.clock = SimulatedClock(scheduler)
@@ -186,8 +187,8 @@ class Process:
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         self.scheduler.loop.parents[task] = self
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks[task] = None
+        task.add_done_callback(lambda done: self.tasks.pop(done, None))
 
     def check(self) -> None:
         """Raise when it was killed."""

@@ -22,8 +22,10 @@ from uuid import UUID
 
 import asyncpg
 import grpc.aio
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.issuer.projection import folder
+from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
 from services.issuer.settings import IssuerSettings
 from services.issuer.wiring import KEY_MIGRATIONS as ISSUER_KEYS
 from services.issuer.wiring import MIGRATIONS as ISSUER
@@ -31,7 +33,7 @@ from services.issuer.wiring import Issuer
 from services.ledger.intake import ALLOWED, take_leaf
 from services.ledger.intake import CONSUMER as LEAVES
 from services.ledger.keys import LedgerKeys
-from services.ledger.leases import Leases, Orders, load_secret
+from services.ledger.leases import SECRET_FILE, Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.rpc import LedgerRpc
@@ -152,6 +154,11 @@ class Grounds:
         scheduler.find_blocked = lambda pids: find_blocked(monitor, pids)
         for part in ("issuer", "ledger", "portal"):
             (self.state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with seeded(0), _same_keys():
+            self._make_keys()
+
+    def _make_keys(self) -> None:
+        """Key files, the same in every run: what keys are made from decides which partition an event is in."""
         custody = FileKeyCustody(self.state / "issuer")
         for number, (provider, _) in enumerate(PROVIDERS):
             signer = custody.ensure(f"provider.{provider}.{UUID(int=number)}", ES256)
@@ -165,7 +172,9 @@ class Grounds:
                 valid_from=timestamp(T0),
             )
             self.chronicle.record(provider, key=key)
-        load_secret(self.state / "ledger", create=True)
+        for name in (INDEX_KEY, WRAPPING_KEY):
+            read_secret(self.state / "issuer", name, create=True)
+        (self.state / "ledger" / SECRET_FILE).write_bytes(secrets.token_bytes(32))
         LedgerKeys.ensure(FileKeyCustody(self.state / "ledger"))
         PortalKeys.load(self.state / "portal", create=True)
 
@@ -184,7 +193,16 @@ class Grounds:
 
     def __enter__(self) -> Grounds:
         self.run(self.prepare())
+        # Services make what they miss when they start first; no scenario is to be the first.
+        with seeded(0):
+            self.run(self._rehearse())
         return self
+
+    async def _rehearse(self) -> None:
+        world = World(self)
+        await world.start()
+        await asyncio.sleep(1.0)
+        await world.stop()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -824,6 +842,17 @@ def _rpc_error(code: grpc.StatusCode, told: VitneError | None = None) -> grpc.ai
     return grpc.aio.AioRpcError(
         code, grpc.aio.Metadata(), grpc.aio.Metadata(*extra), details=told.message if told else "simulated"
     )
+
+
+@contextlib.contextmanager
+def _same_keys() -> Iterator[None]:
+    """Signing keys come from the seed, too."""
+
+    def generate(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
+        return ec.derive_private_key(secrets.randbits(250) + 1, curve)
+
+    with mock.patch.object(ec, "generate_private_key", generate):
+        yield
 
 
 @contextlib.contextmanager
