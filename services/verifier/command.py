@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Final
 
 from services.verifier.answers import to_text
-from services.verifier.evidence import LogProofs, StatusLists
+from services.verifier.evidence import Inclusions, LogProofs, StatusLists
 from services.verifier.knowledge import Knowledge
-from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS, DEFAULT_REGISTRY_URI, DEFAULT_STANDINGS
+from services.verifier.settings import (
+    DEFAULT_LOG_ORIGIN,
+    DEFAULT_REGISTRY_STALENESS_SECONDS,
+    DEFAULT_REGISTRY_URI,
+    DEFAULT_STANDINGS,
+)
 from services.verifier.sources import TrustListSource
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.sd_jwt import MAX_LENGTH
-from vitne.errors import InvalidArgument, VitneError
+from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
+from vitne.runtime.tls import TlsFiles
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 
 #: Exit codes.
@@ -49,6 +55,19 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--ledger", required=True, metavar="HOST:PORT", help="gRPC address of the log")
     made.add_argument(
+        "--ledger-ca",
+        type=Path,
+        metavar="FILE",
+        help="ask the log over TLS, and trust the certificates in this file (PEM); without it, in plain text, which "
+        "only a ledger in development answers",
+    )
+    made.add_argument(
+        "--log-origin",
+        default=DEFAULT_LOG_ORIGIN,
+        metavar="NAME",
+        help="name of the log: proofs from another count for nothing (default: %(default)s)",
+    )
+    made.add_argument(
         "--allow",
         action="append",
         default=[],
@@ -68,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         rules = [AllowRule.parse(text) for text in asked.allow]
         credential = _read(asked.credential)
         verification = asyncio.run(_check(asked, rules, credential, SystemClock()))
-    except (InvalidArgument, OSError) as error:
+    except (InvalidArgument, FailedPrecondition, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     sys.stdout.write(to_text(verification) + "\n")
@@ -99,15 +118,17 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
     source = TrustListSource(
         asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, development=True
     )
-    channel = open_channel(asked.ledger, None)
+    tls = TlsFiles(authority=asked.ledger_ca) if asked.ledger_ca else None
+    channel = open_channel(asked.ledger, None, tls=tls)
     try:
         async with Fetcher(rules, development=True) as fetcher:
             try:
                 await source.refresh()
             except VitneError as error:
                 sys.stderr.write(f"the registry's trust list was not taken: {error}\n")
-            stub = ledger_pb2_grpc.LedgerServiceStub(channel)
-            verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), LogProofs(stub), clock)
+            proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel))
+            log = Inclusions(proofs, knowledge, asked.log_origin, clock)
+            verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
             return await verifier.verify(credential)
     finally:
         await source.close()

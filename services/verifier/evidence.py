@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Hashable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import grpc
 
 from services.verifier.knowledge import Knowledge
 from vitne.clock import Clock
-from vitne.credentials.jose import MAX_JWS_LENGTH
+from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusList, verify_token
-from vitne.errors import InvalidArgument
+from vitne.errors import InvalidArgument, VitneError
+from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_checkpoint
+from vitne.merkle.proofs import verify_inclusion
 from vitne.runtime.fetch import Fetched
 from vitne.runtime.status import error_from_rpc
 from vitne_api.ledger.v1 import ledger_pb2
@@ -21,8 +25,15 @@ from vitne_api.registry.v1 import facts_pb2
 
 #: Lists that are held open: a country's years; a megabyte each at most.
 MAX_HELD_LISTS: Final = 64
+#: Inclusions that are held, half a kilobyte each: a leaf that is in the log once is in it for ever.
+MAX_HELD_INCLUSIONS: Final = 20_000
+#: Checkpoints that are held open: the log makes a few a second, and a verifier sees the newest ones.
+MAX_HELD_CHECKPOINTS: Final = 64
 #: Seconds to wait for a proof.
 PROOF_TIMEOUT_SECONDS: Final = 5.0
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
 
 
 class Fetches(Protocol):
@@ -41,12 +52,75 @@ class StatusSource(Protocol):
         ...
 
 
-class LogSource(Protocol):
-    """Answers proofs of inclusion."""
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """That a leaf is in the log, as was verified."""
 
-    async def inclusion(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
+    #: Of the leaf, from 0.
+    index: int
+    #: Under which it is.
+    checkpoint: Checkpoint
+    #: Thumbprint of the key that signed the checkpoint.
+    key_id: str
+
+
+class LogSource(Protocol):
+    """Answers what is in the log."""
+
+    async def inclusion(self, leaf_hash: bytes) -> Inclusion:
+        """Where a leaf is, proved; ``NotFound`` when the log has no such leaf, else VitneError."""
+        ...
+
+
+class ProofSource(Protocol):
+    """Answers proofs of inclusion, which nobody has verified yet."""
+
+    async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
         """The proof for the newest checkpoint; ``NotFound`` when the log has no such leaf, else VitneError."""
         ...
+
+
+class _Recent(Generic[_K, _V]):
+    """The most recently used values."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: OrderedDict[_K, _V] = OrderedDict()
+
+    def get(self, key: _K) -> _V | None:
+        value = self._held.get(key)
+        if value is not None:
+            self._held.move_to_end(key)
+        return value
+
+    def put(self, key: _K, value: _V) -> None:
+        self._held[key] = value
+        self._held.move_to_end(key)
+        if len(self._held) > self._size:
+            self._held.popitem(last=False)
+
+    def drop(self, key: _K) -> None:
+        self._held.pop(key, None)
+
+
+class _Shared(Generic[_K, _V]):
+    """Lets those who ask for the same at the same time wait for one answer."""
+
+    def __init__(self, ask: Callable[[_K], Coroutine[Any, Any, _V]]) -> None:
+        self._ask = ask
+        self._asking: dict[_K, asyncio.Task[_V]] = {}
+
+    async def __call__(self, key: _K) -> _V:
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._ask(key))
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, key: _K, done: asyncio.Task[_V]) -> None:
+        self._asking.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # whoever asked may have gone; then nobody else looks at it
 
 
 class StatusLists:
@@ -62,8 +136,8 @@ class StatusLists:
         self._fetcher = fetcher
         self._knowledge = knowledge
         self._clock = clock
-        self._held: OrderedDict[str, tuple[datetime, StatusList]] = OrderedDict()
-        self._fetching: dict[str, asyncio.Task[StatusList]] = {}
+        self._held: _Recent[str, tuple[datetime, StatusList]] = _Recent(MAX_HELD_LISTS)
+        self._fetching = _Shared(self._fetch)
 
     async def status_list(self, uri: str) -> StatusList:
         """See :class:`StatusSource`.
@@ -76,17 +150,7 @@ class StatusLists:
         held = self._held.get(uri)
         if held is not None and self._clock.now() < held[0]:
             return held[1]
-        # Those who ask at the same time wait for one answer.
-        task = self._fetching.get(uri)
-        if task is None:
-            task = self._fetching[uri] = asyncio.create_task(self._fetch(uri))
-            task.add_done_callback(lambda done: self._forget(uri, done))
-        return await asyncio.shield(task)
-
-    def _forget(self, uri: str, done: asyncio.Task[StatusList]) -> None:
-        self._fetching.pop(uri, None)
-        if not done.cancelled():
-            done.exception()  # whoever asked may have gone; then nobody else looks at it
+        return await self._fetching(uri)
 
     async def _fetch(self, uri: str) -> StatusList:
         asked = self._clock.now()
@@ -102,12 +166,10 @@ class StatusLists:
         now = self._clock.now()
         keys = self._knowledge.operator_keys(facts_pb2.KEY_USE_STATUS_LIST, now)
         found = verify_token(fetched.body.decode("ascii", "replace"), uri=uri, find_key=keys.get, now=now)
-        self._held.pop(uri, None)
+        self._held.drop(uri)
         if found.ttl is not None:
             until = asked + found.ttl
-            self._held[uri] = (until if found.expires_at is None else min(until, found.expires_at), found)
-            if len(self._held) > MAX_HELD_LISTS:
-                self._held.popitem(last=False)
+            self._held.put(uri, (until if found.expires_at is None else min(until, found.expires_at), found))
         return found
 
 
@@ -121,8 +183,8 @@ class LogProofs:
     def __init__(self, stub: Any) -> None:
         self._stub = stub
 
-    async def inclusion(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
-        """See :class:`LogSource`."""
+    async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
+        """See :class:`ProofSource`."""
         request = ledger_pb2.GetInclusionProofRequest(leaf_hash=leaf_hash)
         try:
             answer: ledger_pb2.GetInclusionProofResponse = await self._stub.GetInclusionProof(
@@ -130,6 +192,87 @@ class LogProofs:
             )
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
-        if len(answer.checkpoint) > MAX_JWS_LENGTH:
-            raise InvalidArgument("TOO_LARGE", "the checkpoint is too large")
         return answer
+
+
+class Inclusions:
+    """Verifies proofs of one log, and remembers what was proved, so that a leaf is asked for once.
+
+    Args:
+        proofs: where they come from.
+        knowledge: has the operator's keys for checkpoints.
+        origin: of the log; another log of the operator's proves nothing.
+        clock: tells which keys count.
+    """
+
+    def __init__(self, proofs: ProofSource, knowledge: Knowledge, origin: str, clock: Clock) -> None:
+        self._proofs = proofs
+        self._knowledge = knowledge
+        self._origin = origin
+        self._clock = clock
+        self._held: _Recent[bytes, Inclusion] = _Recent(MAX_HELD_INCLUSIONS)
+        self._opened: _Recent[str, tuple[str, Checkpoint]] = _Recent(MAX_HELD_CHECKPOINTS)
+        self._proving = _Shared(self._prove)
+
+    async def inclusion(self, leaf_hash: bytes) -> Inclusion:
+        """See :class:`LogSource`.
+
+        Raises:
+            NotFound: the log has no such leaf, yet.
+            InvalidArgument: ``BAD_INCLUSION_PROOF``, ``LOG_ORIGIN_UNKNOWN``, ``CHECKPOINT_KEY_UNKNOWN``, or as
+                :func:`~vitne.merkle.notes.open_checkpoint`.
+            VitneError: as the log answers.
+        """
+        held = self._held.get(leaf_hash)
+        # It is in the log for ever; but a key that counts no longer has proved nothing.
+        if held is not None and held.key_id in self._keys():
+            return held
+        return await self._proving(leaf_hash)
+
+    async def _prove(self, leaf_hash: bytes) -> Inclusion:
+        proof = await self._proofs.prove(leaf_hash)
+        key_id, checkpoint = self._open(proof.checkpoint)
+        if checkpoint.size != proof.tree_size:
+            raise InvalidArgument("BAD_INCLUSION_PROOF", "the proof is for another tree than the checkpoint's")
+        verify_inclusion(
+            leaf=leaf_hash,
+            index=proof.leaf_index,
+            size=checkpoint.size,
+            path=list(proof.path),
+            root=checkpoint.root,
+        )
+        found = Inclusion(proof.leaf_index, checkpoint, key_id)
+        self._held.put(leaf_hash, found)
+        return found
+
+    def _keys(self) -> Mapping[str, PublicKey]:
+        return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
+
+    def _open(self, note: str) -> tuple[str, Checkpoint]:
+        """Open the log's checkpoint by whichever of the operator's keys signed it; answer that key's id, too."""
+        keys = self._keys()
+        opened = self._opened.get(note)
+        if opened is not None and opened[0] in keys:
+            return opened
+        # Before anything of it is looked at: what is that large is none, and would be held.
+        if len(note) > MAX_NOTE_BYTES:
+            raise InvalidArgument("TOO_LARGE", "the checkpoint is too large")
+        if note.partition("\n")[0] != self._origin:
+            raise InvalidArgument(
+                "LOG_ORIGIN_UNKNOWN",
+                "the proof is from another log",
+                field="checkpoint",
+                rule=f"the log's origin is {self._origin}",
+                remedy="give the origin and the address of the same log",
+            )
+        refusal: VitneError = InvalidArgument("CHECKPOINT_KEY_UNKNOWN", "the registry knows no key for checkpoints")
+        for key_id, key in keys.items():
+            if key.algorithm == ED25519:
+                try:
+                    opened = key_id, open_checkpoint(note, NoteKey(self._origin, key.raw()))
+                except VitneError as error:
+                    refusal = error
+                else:
+                    self._opened.put(note, opened)
+                    return opened
+        raise refusal

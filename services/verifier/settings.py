@@ -16,6 +16,8 @@ from vitne.runtime.settings import Address, CommonSettings
 DEFAULT_REGISTRY_STALENESS_SECONDS: Final = 600
 #: Who issues the trust list. Logical: where it is fetched is a setting of its own.
 DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
+#: The log whose proofs count; the same as the ledger's default.
+DEFAULT_LOG_ORIGIN: Final = "log.vitne.example/2026"
 #: How often the trust list is fetched: a withdrawal is seen within it.
 DEFAULT_TRUST_LIST_REFRESH_SECONDS: Final = 5.0
 #: The same as the issuer's and the registry's: what they allow by a pilot's rule was rightfully issued.
@@ -40,6 +42,7 @@ class VerifierSettings(CommonSettings):
         registry_uri: who issues the trust list, its ``iss``.
         trust_list_refresh_seconds: between two fetches of the trust list.
         ledger_address: ``host:port`` of the ledger's gRPC, whose public methods prove inclusion.
+        log_origin: name of the log, which its checkpoints begin with; proofs from any other count for nothing.
         allow: allow-rules ``PREFIX=BASE``: which addresses of status lists are fetched, and from where.
         registry_staleness_seconds: age of the registry's word past which nothing is called valid.
         standings: standings of national rules that are applied.
@@ -53,6 +56,7 @@ class VerifierSettings(CommonSettings):
     registry_uri: str = DEFAULT_REGISTRY_URI
     trust_list_refresh_seconds: float = Field(default=DEFAULT_TRUST_LIST_REFRESH_SECONDS, ge=0.1, le=300)
     ledger_address: Address
+    log_origin: str = Field(default=DEFAULT_LOG_ORIGIN, min_length=1)
     allow: tuple[Annotated[str, AfterValidator(_check_rule)], ...] = ()
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
     standings: tuple[Standing, ...] = DEFAULT_STANDINGS

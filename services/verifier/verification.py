@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from services.verifier.checks import names
 from services.verifier.checks.accreditation import check_accreditation
@@ -16,7 +16,7 @@ from services.verifier.checks.issuer import check_issuer
 from services.verifier.checks.issuer_key import IssuerKey, check_issuer_key
 from services.verifier.checks.log_inclusion import check_log_inclusion, leaf_of
 from services.verifier.checks.mandatory_elements import check_mandatory_elements
-from services.verifier.checks.names import Check, skipped
+from services.verifier.checks.names import NOT_DETERMINABLE, Check, skipped, told
 from services.verifier.checks.registry import check_registry
 from services.verifier.checks.signature import check_signature
 from services.verifier.checks.status import check_status
@@ -28,9 +28,11 @@ from services.verifier.verdict import ON_FAILURE, Verdict, headline, verdict_of
 from vitne.clock import Clock
 from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
-from vitne_api.registry.v1 import facts_pb2
+from vitne.runtime.interceptors.errors import as_vitne_error
 
 _T = TypeVar("_T")
+_ACCREDITATION: Final = (names.ACCREDITATION_THEN, names.NOT_WITHDRAWN_BACKWARDS, names.ACCREDITATION_TODAY)
+_STATUS: Final = (names.STATUS_LIST, names.NOT_REVOKED, names.NOT_SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Verifier:
     Args:
         knowledge: of the registry.
         statuses: where status lists come from.
-        log: where proofs come from.
+        log: tells what is in the log.
         clock: tells the present.
     """
 
@@ -64,68 +66,93 @@ class Verifier:
         self._clock = clock
 
     async def verify(self, credential: str) -> Verification:
-        """Verify an SD-JWT VC in compact form. A bad credential is an answer, never an error."""
+        """Verify an SD-JWT VC in compact form. A bad credential is an answer, never an error.
+
+        Nor is a check that fails in a way that nobody foresaw: it is *not determinable* then, under the id of an
+        incident that is logged.
+        """
         now = self._clock.now()
         revision = self._knowledge.projection.revision
-        structure, presentation = check_structure(credential.strip())
-        made = [structure]
+        look = _Look()
         about = ""
+        structure = look.at((names.STRUCTURE,), lambda: check_structure(credential.strip()))
+        presentation = structure and structure[1]
         if presentation is not None:
-            made += await self._look_at(presentation, now)
-            if any(check.name == names.SIGNATURE and check.outcome == names.PASSED for check in made):
+            await self._look_at(presentation, look, now)
+            if look.passed(names.ISSUER) and look.passed(names.SIGNATURE):
                 # What nobody is known to have signed is not repeated in the line that everybody reads.
-                about = summary(presentation)
-        checks = _in_order(made)
+                about = look.at((), lambda: summary(presentation)) or ""
+        checks = look.in_order()
         verdict = verdict_of(checks)
         return Verification(verdict, headline(verdict, checks, about), checks, now, revision)
 
-    async def _look_at(self, presentation: Presentation, now: datetime) -> list[Check]:
+    async def _look_at(self, presentation: Presentation, look: _Look, now: datetime) -> None:
         credential, knowledge = presentation.credential, self._knowledge
-        made = [
-            check_validity(credential, now),
-            check_mandatory_elements(credential, presentation.sd_jwt.withheld),
-            check_registry(credential, knowledge, now),
-        ]
-        if made[-1].outcome != names.PASSED:
-            return made
-        made.append(check_issuer(credential, knowledge))
-        key_check, key = check_issuer_key(presentation, knowledge, now)
-        made.append(key_check)
+        withheld = presentation.sd_jwt.withheld
+        look.at((names.VALIDITY,), lambda: check_validity(credential, now))
+        look.at((names.MANDATORY_ELEMENTS,), lambda: check_mandatory_elements(credential, withheld))
+        look.at((names.REGISTRY,), lambda: check_registry(credential, knowledge, now))
+        if not look.passed(names.REGISTRY):
+            return
+        look.at((names.ISSUER,), lambda: check_issuer(credential, knowledge))
+        found = look.at((names.ISSUER_KEY,), lambda: check_issuer_key(presentation, knowledge, now))
+        key = found and found[1]
         if key is None:
-            return made
-        made.append(check_signature(presentation, key.public))
-        if any(check.outcome == names.FAILED for check in made[-3:]):
-            # Nothing is fetched, and nothing more believed, on the word of who did not sign.
-            return made
-        *accreditation, then = check_accreditation(credential, knowledge, now)
-        made += [check for check in accreditation if isinstance(check, Check)]
-        made.append(check_decision(credential, then))
-        made.append(check_catalogue(credential, knowledge))
-        made += await self._fetch(presentation, key, now)
-        return made
+            return
+        look.at((names.SIGNATURE,), lambda: check_signature(presentation, key.public))
+        if not (look.passed(names.ISSUER) and look.passed(names.SIGNATURE)):
+            # Nothing is fetched, and nothing more believed, on the word of who is not known to have signed.
+            return
+        accreditation = look.at(_ACCREDITATION, lambda: check_accreditation(credential, knowledge, now))
+        then = accreditation and accreditation[-1]
+        look.at((names.DECISION,), lambda: check_decision(credential, then))
+        look.at((names.CATALOGUE,), lambda: check_catalogue(credential, knowledge))
+        await self._fetch(presentation, key, look, now)
 
-    async def _fetch(self, presentation: Presentation, key: IssuerKey, now: datetime) -> list[Check]:
+    async def _fetch(self, presentation: Presentation, key: IssuerKey, look: _Look, now: datetime) -> None:
         reference = presentation.credential.status
-        found, proof = await asyncio.gather(
+        found, included = await asyncio.gather(
             _attempt(self._statuses.status_list(reference.list)),
             _attempt(self._log.inclusion(leaf_of(presentation))),
         )
-        keys = self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, now)
-        return [
-            *check_status(reference, found),
-            check_log_inclusion(presentation, proof, keys.values(), now, compromised=key.compromised),
-        ]
+        look.at(_STATUS, lambda: check_status(reference, found))
+        look.at(
+            (names.LOG_INCLUSION,),
+            lambda: check_log_inclusion(presentation, included, now, compromised=key.compromised),
+        )
+
+
+class _Look:
+    """The checks that were made of one credential."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Check] = {}
+
+    def at(self, about: tuple[str, ...], look: Callable[[], _T]) -> _T | None:
+        """Make the checks of these names; None where that failed."""
+        try:
+            answer = look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was determined
+            detail = f"the check itself failed: {told(as_vitne_error(error))}"
+            self._made |= {name: Check(name, NOT_DETERMINABLE, detail, "") for name in about}
+            return None
+        parts = answer if isinstance(answer, tuple) and not isinstance(answer, Check) else (answer,)
+        self._made |= {part.name: part for part in parts if isinstance(part, Check)}
+        return answer
+
+    def passed(self, name: str) -> bool:
+        """Whether a check was made, and holds."""
+        return name in self._made and self._made[name].outcome == names.PASSED
+
+    def in_order(self) -> tuple[Check, ...]:
+        """The checks as they are told, with those that were not made."""
+        broken = {names.FAILED, names.NOT_DETERMINABLE}
+        decided = next((check.name for check in self._made.values() if check.outcome in broken), "an earlier check")
+        return tuple(self._made.get(name) or skipped(name, f"{decided} decided") for name in ON_FAILURE)
 
 
 async def _attempt(call: Coroutine[Any, Any, _T]) -> _T | VitneError:
     try:
         return await call
-    except VitneError as error:
-        return error
-
-
-def _in_order(made: list[Check]) -> tuple[Check, ...]:
-    """The checks as they are told, with those that were not made."""
-    by_name = {check.name: check for check in made}
-    decided = next((check.name for check in made if check.outcome in {names.FAILED, names.NOT_DETERMINABLE}), "")
-    return tuple(by_name.get(name) or skipped(name, f"{decided or 'an earlier check'} decided") for name in ON_FAILURE)
+    except Exception as error:  # noqa: BLE001 - as above
+        return as_vitne_error(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.verifier.evidence import LogProofs, StatusLists
+from services.verifier.evidence import Inclusions, LogProofs, StatusLists
 from services.verifier.knowledge import Knowledge
 from services.verifier.pages import MAX_BODY, build_pages
 from services.verifier.rpc import VerifierRpc
@@ -82,10 +82,11 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
     channel = open_channel(settings.ledger_address, None, tls=settings.channel_tls)
     application.on_close(fetcher.close)
     application.on_close(channel.close)
+    proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel))
     verifier = Verifier(
         knowledge,
         StatusLists(fetcher, knowledge, clock),
-        LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel)),
+        Inclusions(proofs, knowledge, settings.log_origin, clock),
         clock,
     )
     application.add_servicer(verifier_pb2_grpc.add_VerifierServiceServicer_to_server, VerifierRpc(verifier), SERVICE)

@@ -30,6 +30,7 @@ from vitne.clock import SystemClock
 from vitne.credentials.status_list import MEDIA_TYPE
 from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
+from vitne.dev.certificates import CertificateAuthority
 from vitne.errors import Unavailable
 from vitne.messaging import topics
 from vitne.messaging.headers import build as headers_of
@@ -53,7 +54,7 @@ class Ledger:
     async def GetInclusionProof(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.GetInclusionProofRequest, context: Any
     ) -> ledger_pb2.GetInclusionProofResponse:
-        return await self._world.log.inclusion(request.leaf_hash)
+        return await self._world.log.prove(request.leaf_hash)
 
 
 def _add_proofs(servicer: Ledger, server: grpc.aio.Server) -> None:
@@ -329,6 +330,31 @@ async def test_the_command_says_it_in_one_line_and_then_check_by_check(public: P
     assert output.startswith("Invalid: ")
 
 
+async def test_the_command_asks_a_ledger_over_tls(public: Public, tmp_path: Path) -> None:
+    authority = CertificateAuthority(tmp_path, CLOCK)
+    server = authority.issue("ledger", server=True)
+    settings = CommonSettings(
+        environment="development", shutdown_grace_seconds=0.5, grpc_certificate_file=server, grpc_key_file=server
+    )
+    ledger = Application("ledger", settings, CLOCK)
+    ledger.add_servicer(_add_proofs, Ledger(public.world), "vitne.ledger.v1.LedgerService")
+    compact = public.world.issue()
+    async with running(ledger):
+        over_tls = [*public.arguments(), "--ledger", ledger.grpc_address]
+        code, output, _ = await check(public, compact, *over_tls, "--ledger-ca", str(authority.certificate_path))
+        assert (code, output.partition(":")[0]) == (0, "Valid")
+        stranger = CertificateAuthority(tmp_path / "stranger", CLOCK)
+        code, output, _ = await check(public, compact, *over_tls, "--ledger-ca", str(stranger.certificate_path))
+        assert (code, output.partition(":")[0]) == (1, "Not determinable")
+
+
+async def test_the_command_believes_one_log_only(public: Public) -> None:
+    arguments = [*public.arguments(), "--log-origin", "log.vitne.example/2027"]
+    code, output, _ = await check(public, public.world.issue(), *arguments)
+    assert code == 1
+    assert "LOG_ORIGIN_UNKNOWN" in output
+
+
 async def test_the_command_says_not_determinable_where_it_can_reach_nothing(public: Public) -> None:
     public.world.publisher.failure = Unavailable("DOWN", "down")
     code, output, _ = await check(public, public.world.issue())
@@ -351,6 +377,10 @@ async def test_the_command_says_not_determinable_where_it_can_reach_nothing(publ
             *("--allow", "everything"),
         ],
         ["--ledger", "127.0.0.1:1"],
+        [
+            *("--trust-list", "https://registry.example/list", "--registry-key", "x", "--ledger", "127.0.0.1:1"),
+            *("--ledger-ca", "/nowhere"),
+        ],
     ],
 )
 async def test_wrong_usage_is_told_apart(public: Public, change: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from services.ledger.settings import DEFAULT_LOG_ORIGIN
 from services.verifier.settings import VerifierSettings
 from services.verifier.sources import TrustListSource
 from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY, NOW, OPERATOR, REGISTRY, TRUST_KEY, World
@@ -92,6 +93,10 @@ def settings(**changes: Any) -> VerifierSettings:
     return VerifierSettings(**values | changes)
 
 
+def test_the_log_is_the_ledgers_unless_another_is_named() -> None:
+    assert settings().log_origin == DEFAULT_LOG_ORIGIN
+
+
 def test_settings_of_either_source() -> None:
     assert settings().allow_rules[0].base == "https://status.vitne.example/"
     assert settings(verifier_source="trust-list", trust_list_url="https://r.example/list", registry_key="k")
@@ -108,6 +113,7 @@ def test_settings_of_either_source() -> None:
         ({"allow": ("everything",)}, "BAD_ALLOW_RULE"),
         ({"allow": ("https://status.vitne.example/=http://127.0.0.1:1/",)}, "BAD_ALLOW_RULE"),
         ({"ledger_address": "nowhere"}, "host:port"),
+        ({"log_origin": ""}, "log_origin"),
         ({"standings": ("rumour",)}, "in_force"),
     ],
 )

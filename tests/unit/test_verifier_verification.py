@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from services.verifier import verification as verification_module
 from services.verifier.answers import outcome_word, to_text, verdict_word
+from services.verifier.checks.log_inclusion import leaf_of
 from services.verifier.verdict import ON_FAILURE
 from services.verifier.verification import Verification
 from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle, uuid
@@ -135,11 +138,53 @@ async def test_a_key_that_will_be_retired_is_no_note(world: World) -> None:
 # --- The log ---
 
 
-async def test_a_leaf_on_its_way_is_a_note_and_later_not_determinable(world: World) -> None:
+async def test_what_is_not_in_the_log_is_never_valid(world: World) -> None:
     compact = world.sign(world.credential(at=NOW - timedelta(seconds=30)), logged=False)
-    expect(await world.verify(compact), "valid_with_notes", "log_inclusion", "note")
+    verification = await world.verify(compact)
+    expect(verification, "not_determinable", "log_inclusion", "not_determinable")
+    assert "try again in a second" in verification.headline
     pass_time(world, timedelta(seconds=31))
-    expect(await world.verify(compact), "not_determinable", "log_inclusion", "not_determinable")
+    verification = await world.verify(compact)
+    expect(verification, "not_determinable", "log_inclusion", "not_determinable")
+    assert "should be by now" in verification.headline
+
+
+async def test_a_leaf_that_arrives_is_found(world: World) -> None:
+    compact, verifier = world.sign(world.credential(), logged=False), world.verifier()
+    assert verdict_word(await verifier.verify(compact)) == "not_determinable"
+    world.log.append(leaf_of(sd_jwt_vc.parse(compact)))
+    assert verdict_word(await verifier.verify(compact)) == "valid"
+
+
+async def test_what_is_in_the_log_is_asked_for_once(world: World) -> None:
+    compact, verifier = world.issue(), world.verifier()
+    await asyncio.gather(*(verifier.verify(compact) for _ in range(5)))
+    shown = sd_jwt_vc.parse(compact).sd_jwt.present(lambda _: False)
+    assert verdict_word(await verifier.verify(shown)) == "valid"
+    assert world.log.asked == 1
+    world.log.failure = Unavailable("UNAVAILABLE", "connection refused")
+    expect(await verifier.verify(compact), "valid", "log_inclusion", "passed")
+
+
+async def test_what_was_proved_by_a_key_that_counts_no_longer_is_asked_for_again(world: World) -> None:
+    compact = world.issue()
+    world.key(
+        CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT, revision=2, valid_until=NOW + timedelta(seconds=5)
+    )
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    verifier = world.verifier()
+    assert verdict_word(await verifier.verify(compact)) == "valid"
+    pass_time(world, timedelta(seconds=5))
+    expect(await verifier.verify(compact), "not_determinable", "log_inclusion", "not_determinable")
+    world.log.signer = OTHER_CHECKPOINT_KEY
+    expect(await verifier.verify(compact), "valid", "log_inclusion", "passed")
+
+
+async def test_another_log_of_the_operators_proves_nothing(world: World) -> None:
+    world.log.origin = "log.vitne.example/test"
+    verification = await world.verify(world.issue())
+    expect(verification, "not_determinable", "log_inclusion", "not_determinable")
+    assert "LOG_ORIGIN_UNKNOWN" in detail(verification, "log_inclusion")
 
 
 async def test_what_is_not_logged_under_a_compromised_key_is_invalid(world: World) -> None:
@@ -393,7 +438,9 @@ async def test_an_unknown_issuer_is_invalid(world: World) -> None:
         offered.CopyFrom(credential.achievement)
         offered.provider = str(stranger.id)
         compact = world.sign(replace(credential, awarding_body=stranger, achievement=offered))
-        expect(await world.verify(compact), "invalid", "issuer", "failed")
+        verification = await world.verify(compact)
+        expect(verification, "invalid", "issuer", "failed")
+        assert "issued by" not in verification.headline
 
 
 async def test_a_foreign_key_is_invalid(world: World) -> None:
@@ -470,6 +517,60 @@ async def test_dates_must_hold(world: World, change: dict[str, Any]) -> None:
 
 async def test_it_is_valid_until_the_day_it_expires(world: World) -> None:
     expect(await world.verify(world.issue(expires_on=date(2026, 11, 22))), "valid", "validity", "passed")
+
+
+# --- What nobody foresaw ---
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("check_structure", ["structure"]),
+        ("check_validity", ["validity"]),
+        ("check_mandatory_elements", ["mandatory_elements"]),
+        ("check_registry", ["registry"]),
+        ("check_issuer", ["issuer"]),
+        ("check_issuer_key", ["issuer_key"]),
+        ("check_signature", ["signature"]),
+        ("check_accreditation", ["accreditation_then", "not_withdrawn_backwards", "accreditation_today"]),
+        ("check_decision", ["decision"]),
+        ("check_catalogue", ["catalogue"]),
+        ("check_status", ["status_list", "not_revoked", "not_suspended"]),
+        ("check_log_inclusion", ["log_inclusion"]),
+    ],
+)
+async def test_a_check_that_breaks_determines_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, function: str, told: list[str]
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Kari")
+
+    monkeypatch.setattr(verification_module, function, broken)
+    verification = await world.verify(world.issue())
+    for name in told:
+        expect(verification, "not_determinable", name, "not_determinable")
+        assert "incident" in detail(verification, name)
+    assert list(outcomes(verification)) == list(ON_FAILURE)
+    assert "unexpected RuntimeError" in caplog.text
+    assert "Kari" not in caplog.text + to_text(verification)
+
+
+async def test_a_source_that_breaks_determines_nothing(world: World) -> None:
+    world.log.failure = RuntimeError("nobody foresaw it")
+    expect(await world.verify(world.issue()), "not_determinable", "log_inclusion", "not_determinable")
+
+
+async def test_work_of_a_strange_size_is_an_answer_too(world: World) -> None:
+    world.catalogue = False
+    strange = credential_pb2.Achievement()
+    strange.CopyFrom(world.achievement)
+    strange.workload.points = "plenty"
+    expect(await world.verify(world.issue(achievement=strange)), "invalid", "structure", "failed")
+
+
+async def test_a_disclosure_that_is_not_ascii_is_an_answer_too(world: World) -> None:
+    issuer_signed, _ = world.issue().split("~", 1)
+    expect(await world.verify(f"{issuer_signed}~é~"), "invalid", "structure", "failed")
 
 
 # --- What can't be read ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from services.verifier.evidence import StatusLists
+from services.verifier.evidence import Inclusions, StatusLists
 from services.verifier.knowledge import Knowledge
 from services.verifier.verification import Verification, Verifier
 from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, Chronicle, achievement, scope
@@ -57,7 +58,9 @@ class MemoryLog:
     """A log in memory, with real proofs and checkpoints."""
 
     def __init__(self) -> None:
+        self.origin = ORIGIN
         self.signer = CHECKPOINT_KEY
+        self.asked = 0
         self.failure: Exception | None = None
         self.change: Callable[[ledger_pb2.GetInclusionProofResponse], None] = lambda _: None
         self._tree = CompactTree()
@@ -71,19 +74,21 @@ class MemoryLog:
         self._index[leaf] = self._tree.size
         self._nodes.update(self._tree.append(leaf))
 
-    def prove(self, leaf: bytes) -> ledger_pb2.GetInclusionProofResponse:
+    def proof(self, leaf: bytes) -> ledger_pb2.GetInclusionProofResponse:
         if leaf not in self._index:
             raise NotFound("LEAF_NOT_INTEGRATED", "the log has no such leaf")
         index, size = self._index[leaf], self._tree.size
-        key = NoteKey(ORIGIN, from_b64url(self.signer.public_jwk["x"]))
-        note = sign_checkpoint(Checkpoint(ORIGIN, size, self._tree.root()), NoteSigner(key, self.signer.sign))
+        key = NoteKey(self.origin, from_b64url(self.signer.public_jwk["x"]))
+        note = sign_checkpoint(Checkpoint(self.origin, size, self._tree.root()), NoteSigner(key, self.signer.sign))
         path = make_proof(plan_inclusion(index, size), self)
         return ledger_pb2.GetInclusionProofResponse(leaf_index=index, tree_size=size, path=path, checkpoint=note)
 
-    async def inclusion(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
+    async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
+        self.asked += 1
+        await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
-        answer = self.prove(leaf_hash)
+        answer = self.proof(leaf_hash)
         self.change(answer)
         return answer
 
@@ -223,7 +228,8 @@ class World:
             bound=timedelta(minutes=10),
             catalogue=self.catalogue,
         )
-        return Verifier(knowledge, StatusLists(self.publisher, knowledge, self.clock), self.log, self.clock)
+        statuses = StatusLists(self.publisher, knowledge, self.clock)
+        return Verifier(knowledge, statuses, Inclusions(self.log, knowledge, ORIGIN, self.clock), self.clock)
 
     async def verify(self, compact: str) -> Verification:
         return await self.verifier().verify(compact)
