@@ -26,7 +26,7 @@ class Wanted:
     Attributes:
         handle: its name for this hub.
         pseudonym: whose it is.
-        notices: how many notices told of it when it was claimed.
+        notices: number of the last notice that had told of it when it was claimed.
         attempts: how often fetching failed in a row.
     """
 
@@ -100,7 +100,7 @@ class Store:
             """
             INSERT INTO credential AS c (handle, pseudonym, kind, provider, fetch_at) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT (handle) DO UPDATE
-                SET notices = c.notices + 1, fetch_at = excluded.fetch_at, attempts = 0
+                SET notices = excluded.notices, fetch_at = excluded.fetch_at, attempts = 0
                 WHERE c.pseudonym = excluded.pseudonym
             RETURNING true
             """,
