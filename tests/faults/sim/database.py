@@ -79,11 +79,14 @@ class Database:
             names = ", ".join(f'"{row[0]}"' for row in tables)
             # DELETE is quicker than TRUNCATE for a few rows; foreign keys need no order where triggers are off.
             self._empty = "SET session_replication_role = replica;" + ";".join(
-                f'DELETE FROM {name}' for name in names.split(", ")
+                f"DELETE FROM {name}" for name in names.split(", ")
             )
             self._empty += "; SET session_replication_role = DEFAULT"
         await self.run(lambda raw: raw.execute(self._empty))
-        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        held = (
+            "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database "
+            "WHERE locktype = 'advisory' AND d.datname = current_database()"
+        )
         if await self.run(lambda raw: raw.fetchval(held)):
             raise RuntimeError(f"the harness leaked a lock of {self.name} from one scenario to the next")
 
@@ -313,9 +316,7 @@ class Connection:
             name = "commit" if alone and writes else "statement"
         return await self.step(name, query, make, ends=alone)
 
-    async def step(
-        self, name: str, query: str, make: Callable[[asyncpg.Connection], Awaitable[T]], *, ends: bool
-    ) -> T:
+    async def step(self, name: str, query: str, make: Callable[[asyncpg.Connection], Awaitable[T]], *, ends: bool) -> T:
         """One exchange with the server, with what may go wrong around it."""
         session, process = self.session, self.session.process
         if self.released:

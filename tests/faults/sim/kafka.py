@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaTimeoutError
 
 from tests.faults.sim.scheduler import Process, Scheduler
-from vitne.messaging.headers import KafkaHeaders, parse
-from vitne.messaging.kafka import ConsumerClient, KafkaSettings, Partition, Producer, Record
+from vitne.messaging.headers import KafkaHeaders, Record, parse
+from vitne.messaging.kafka import ConsumerClient, KafkaSettings, Partition, Producer
 from vitne.messaging.topics import describe
 
 #: After so long without a heartbeat a member is no longer one.

@@ -128,9 +128,7 @@ def _operations(source: random.Random) -> list[Operation]:
         what = source.choices(("issue", "batch", "change", "register", "withdraw"), (6, 2, 5, 3, 1))[0]
         if what == "change" and not issuing:
             what = "issue"
-        learners = tuple(
-            source.randrange(LEARNERS) for _ in range(source.randint(2, 6) if what == "batch" else 1)
-        )
+        learners = tuple(source.randrange(LEARNERS) for _ in range(source.randint(2, 6) if what == "batch" else 1))
         made.append(
             Operation(
                 at=at,

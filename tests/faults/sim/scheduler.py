@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 from weakref import WeakKeyDictionary
 
 from vitne.clock import to_milliseconds
@@ -35,6 +35,7 @@ TICKS: Final = 1 << 20
 SUSPICIOUS_SECONDS: Final = 0.002
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class ProcessDied(asyncio.CancelledError):
@@ -69,7 +70,7 @@ class Fault:
         return f"{self.at} #{self.nth}: {self.kind}{' ' + self.target if self.target else ''}{seconds}"
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # an alias of the platform's best
+class _Selector(selectors.DefaultSelector):
     """Asks the loop what to do whenever no callback is ready."""
 
     loop: SimulatedLoop
@@ -95,12 +96,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.scheduler: Scheduler | None = None
         super().__init__(self._simulated)
         self.parents: WeakKeyDictionary[asyncio.Task[Any], Process] = WeakKeyDictionary()
-        self.set_task_factory(self._make_task)
+        self.set_task_factory(self._make_task)  # type: ignore[arg-type]  # the stubs know no factory with a context
 
     def time(self) -> float:
         return self.virtual
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
         """At once: threads would bring their own order."""
         done: asyncio.Future[T] = self.create_future()
         try:
@@ -127,7 +128,13 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.virtual = self._scheduled[0].when()
         return []
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         """In ticks, so that sums are the same whatever time a scenario begins at."""
         return super().call_at(round(when * TICKS) / TICKS, callback, *args, context=context)
 
@@ -331,9 +338,7 @@ class Scheduler:
         self._parked.pop(place).future.set_result(None)
         return True
 
-    async def real(
-        self, make: Callable[[], Awaitable[T]], *, pid: int | None = None, name: str = "", ends: bool
-    ) -> T:
+    async def real(self, make: Callable[[], Awaitable[T]], *, pid: int | None = None, name: str = "", ends: bool) -> T:
         """Do something that takes real time, and return when nobody else does.
 
         Args:

@@ -319,7 +319,7 @@ class World:
         consumer = Consumer(
             "issuer",
             [topics.LEDGER_STATUS],
-            pool,  # type: ignore[arg-type]  # it has what is used of asyncpg's
+            pool,
             issuer.statuses.handle,
             settings=KAFKA,
             clock=clock,
@@ -831,10 +831,16 @@ class Stub:
     """A service's stub as another process holds it."""
 
     def __init__(self, world: World, caller: Process, role: str, identity: Caller) -> None:
-        self._call = lambda method, request: world.call(caller, role, identity, method, request)
+        self._world = world
+        self._caller = caller
+        self._role = role
+        self._identity = identity
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        return lambda request, **_: self._call(method, request)
+        def call(request: Any, **_: Any) -> Awaitable[Any]:
+            return self._world.call(self._caller, self._role, self._identity, method, request)
+
+        return call
 
 
 def _rpc_error(code: grpc.StatusCode, told: VitneError | None = None) -> grpc.aio.AioRpcError:

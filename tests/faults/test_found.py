@@ -1,0 +1,49 @@
+"""What the harness found, each as the smallest scenario that showed it."""
+
+from __future__ import annotations
+
+from tests.faults.sim.plan import Operation, Scenario
+from tests.faults.sim.runner import run
+from tests.faults.sim.scheduler import Fault
+from tests.faults.sim.world import Grounds
+
+
+def agrees(grounds: Grounds, *steps: Operation | Fault, seed: int = 1) -> None:
+    """The scenario ends with everything in agreement, and every fault of it did happen."""
+    faults = [step for step in steps if isinstance(step, Fault)]
+    operations = [step for step in steps if isinstance(step, Operation)]
+    outcome = run(grounds, Scenario(seed, operations, faults))
+    assert outcome.disagreements == []
+    assert sum(outcome.tally.faults.values()) == len(faults)
+
+
+def test_suspended_reinstated_and_suspended_within_a_millisecond_is_three_leaves(grounds: Grounds) -> None:
+    """The first and the third leaf were equal, so the log kept one: it ended with *valid* for what was suspended."""
+    agrees(
+        grounds,
+        Operation(1000, 0, "issue", (0,)),
+        Operation(2000, 1, "change", of=0, change="suspend reinstate suspend"),
+    )
+
+
+def test_changes_after_the_ledgers_clock_was_set_back_have_leaves_of_their_own(grounds: Grounds) -> None:
+    """The same in earnest: with its clock set back, the ledger recorded each change at the instant of the last."""
+    agrees(
+        grounds,
+        Operation(1000, 0, "issue", (0,)),
+        Operation(2000, 1, "change", of=0, change="suspend"),
+        Fault("time", 4000, "clock", "ledger-1", -400.0),
+        Fault("time", 4001, "clock", "ledger-2", -400.0),
+        Operation(5000, 2, "change", of=0, change="reinstate suspend reinstate suspend"),
+    )
+
+
+def test_a_ledger_whose_clock_is_behind_revokes_what_was_just_issued(grounds: Grounds) -> None:
+    """It refused with EFFECTIVE_BEFORE_ISSUANCE, though nobody had named an instant."""
+    agrees(
+        grounds,
+        Fault("time", 500, "clock", "ledger-1", -30.0),
+        Fault("time", 501, "clock", "ledger-2", -30.0),
+        Operation(1000, 0, "issue", (0,)),
+        Operation(2000, 1, "change", of=0, change="revoke"),
+    )
