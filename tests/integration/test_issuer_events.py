@@ -18,6 +18,7 @@ from tests.integration.issuer_harness import HUB, World, chronicle_of_providers,
 from tests.unit.accreditation_samples import UCL
 from vitne.accreditation import Projection, timestamp
 from vitne.clock import Clock, SystemClock
+from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import DataLoss
@@ -78,10 +79,10 @@ class Broker:
 
 
 @pytest.fixture
-async def kafka(stack_folder: Path) -> AsyncIterator[Broker]:
+async def kafka(new_broker: Callable[[str], EmbeddedBroker | EmbeddedKafka], on_apache: bool) -> AsyncIterator[Broker]:
     """A broker of this test's own: other tests tell other registries' facts in the same topics."""
-    async with EmbeddedBroker(stack_folder / "issuer-broker") as server:
-        settings = KafkaSettings(bootstrap_servers=server.bootstrap_servers, idempotence=False, groups=False)
+    async with new_broker("issuer-broker") as server:
+        settings = KafkaSettings(bootstrap_servers=server.bootstrap_servers, idempotence=on_apache, groups=False)
         hub = topics.hub_topic(OrganisationId.parse(HUB))
         await create_topics(settings, [*topics.fixed_topics(), topics.describe(hub)])
         producer = AIOKAFKA.producer(settings)
@@ -116,7 +117,11 @@ async def test_from_the_registrys_topic_to_the_hubs_and_back_from_the_ledgers(
         # A second replica's memory: what it knows, it knows from the topics alone.
         known = Projection()
         follower = TopicFollower(
-            (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka.settings, folder(known), CLOCK, name="issuer"
+            (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT),
+            kafka.settings,
+            folder(known, CLOCK),
+            CLOCK,
+            name="issuer",
         )
         consumer = Consumer(
             CONSUMER,
@@ -191,7 +196,7 @@ async def test_a_registry_event_that_can_not_be_understood_makes_the_projection_
     postgres: EmbeddedPostgres, tmp_path: Path, clock: Any
 ) -> None:
     async with make_world(postgres, tmp_path, clock) as world:
-        fold = folder(world.projection)
+        fold = folder(world.projection, world.clock)
         for type_, value in (
             ("vitne.registry.unheard_of.v1", b""),
             (FACT, events_pb2.RegistryFactRecorded().SerializeToString()),
