@@ -2,52 +2,96 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from base64 import b64encode
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http import HTTPStatus
+from importlib.resources import files
 from itertools import islice
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader
 
 from services.registry import views
 from services.registry.recorder import Recorder
-from services.registry.trust_list import SignedList
+from services.registry.trust_list import TrustListPublisher
 from vitne.accreditation import Projection
-from vitne.accreditation.trust_list import TYPE
+from vitne.accreditation.trust_list import FACTS_MEDIA_TYPE, TYPE
+from vitne.identifiers import parse_uuid
 
-#: Achievements on the page, or in one answer where nothing is said.
+#: Entries on the page, or in one answer where nothing is said.
 DEFAULT_LIMIT: Final = 200
-MAX_LIMIT: Final = 1000
+#: Achievements in one answer: some 50 ms of work.
+MAX_LIMIT: Final = 500
+#: Providers in one answer: each comes with all its accreditations and keys.
+MAX_PROVIDERS: Final = 200
+#: How old the page may be though no fact was added: accreditations begin and end by the clock, too.
+PAGE_LIFETIME: Final = timedelta(seconds=5)
 #: Anyone may read this from a browser.
 _OPEN: Final = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag"}
 _BRIEF: Final = _OPEN | {"Cache-Control": "max-age=1"}
+#: A body of facts never changes.
+_FOR_EVER: Final = _OPEN | {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+_TEMPLATE: Final = "registry.html"
+_STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+#: The weight of what is refused (RFC 9110, section 12.4.2).
+_NOT_AT_ALL: Final = re.compile(r"q=0(\.0{0,3})?\Z", re.IGNORECASE)
 
 
-def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: Callable[[], SignedList]) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """The page as it was rendered."""
+
+    revision: int
+    at: datetime
+    html: str
+
+
+def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: TrustListPublisher) -> FastAPI:
     """The registry's HTTP application; nothing is shown before the facts are read."""
     projection, frameworks = recorder.projection, recorder.frameworks
-    app = FastAPI(title="Vitne registry", description="Who may issue what.", version="1")
+    # FastAPI's own pages of documentation would have third parties' scripts run here.
+    app = FastAPI(title="Vitne registry", description="Who may issue what.", version="1", docs_url=None, redoc_url=None)
     template = Environment(
         loader=PackageLoader("services.registry"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("registry.html")
+    ).get_template(_TEMPLATE)
+    page_headers = _BRIEF | _page_security()
+    newest: _Page | None = None
 
     @app.get("/v1/trust-list", response_class=Response)
     async def get_trust_list(request: Request) -> Response:
-        """The signed list of authorities, providers, keys and accreditations: a compact JWS."""
-        newest = trust_list()
-        headers = _OPEN | {"ETag": newest.etag, "Cache-Control": "no-cache"}
-        if _matches(request.headers.getlist("if-none-match"), newest.etag):
+        """The signed statement of authorities, providers, keys and accreditations: a compact JWS."""
+        statement = await trust_list.statement()
+        headers = _OPEN | {"ETag": statement.etag, "Cache-Control": "no-cache"}
+        if _matches(request.headers.getlist("if-none-match"), statement.etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Response(newest.token, media_type=f"application/{TYPE}", headers=headers)
+        return Response(statement.token, media_type=f"application/{TYPE}", headers=headers)
+
+    @app.get("/v1/trust-list/facts/{revision}", response_class=Response)
+    async def get_facts(request: Request, revision: Annotated[int, Path(ge=0, le=(1 << 31) - 1)]) -> Response:
+        """The facts that a statement names: JSON Lines, for ever the same."""
+        served = await trust_list.facts(revision, gzip=_takes_gzip(request.headers.getlist("accept-encoding")))
+        headers = _FOR_EVER | {"ETag": served.etag}
+        if _matches(request.headers.getlist("if-none-match"), served.etag):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        if served.gzip:
+            headers["Content-Encoding"] = "gzip"
+        return Response(served.body, media_type=FACTS_MEDIA_TYPE, headers=headers)
 
     @app.get("/v1/providers")
-    async def get_providers() -> Response:
-        """Providers with their accreditations and keys, as they stand now."""
+    async def get_providers(
+        after: Annotated[str, Query(max_length=40)] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_PROVIDERS)] = MAX_PROVIDERS,
+    ) -> Response:
+        """Providers with their accreditations and keys, as they stand now; go on with ``after`` the last one's id."""
         recorder.as_of()
-        return _json(projection, {"providers": list(views.providers(projection, frameworks, now()))})
+        found = list(views.providers(projection, frameworks, now(), limit, after=after))
+        return _json(projection, {"providers": found})
 
     @app.get("/v1/achievements")
     async def get_achievements(
@@ -57,24 +101,46 @@ def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: Cal
     ) -> Response:
         """The newest version of achievements, by id; go on with ``after`` the last one's id."""
         recorder.as_of()
-        found = list(islice(views.achievements(projection, provider=provider, after=after), limit))
+        beyond = parse_uuid(after, field="after") if after else None
+        found = list(islice(views.achievements(projection, provider=provider, after=beyond), limit))
         return _json(projection, {"achievements": found})
 
     @app.get("/", response_class=HTMLResponse)
     async def get_page() -> Response:
         """Authorities, providers, accreditations and achievements, to read."""
+        nonlocal newest
         recorder.as_of()
-        shown = list(islice(views.achievements(projection), DEFAULT_LIMIT + 1))
-        page = template.render(
+        present = now()
+        if newest is None or newest.revision != projection.revision or not present - newest.at < PAGE_LIFETIME:
+            newest = _Page(projection.revision, present, render(present))
+        return HTMLResponse(newest.html, headers=page_headers)
+
+    def render(present: datetime) -> str:
+        providers = list(views.providers(projection, frameworks, present, DEFAULT_LIMIT + 1))
+        achievements = list(islice(views.achievements(projection), DEFAULT_LIMIT + 1))
+        return template.render(
             revision=projection.revision,
             authorities=views.authorities(projection),
-            providers=list(views.providers(projection, frameworks, now())),
-            achievements=shown[:DEFAULT_LIMIT],
-            more=len(shown) > DEFAULT_LIMIT,
+            providers=providers[:DEFAULT_LIMIT],
+            more_providers=len(providers) > DEFAULT_LIMIT,
+            achievements=achievements[:DEFAULT_LIMIT],
+            more=len(achievements) > DEFAULT_LIMIT,
         )
-        return HTMLResponse(page, headers=_BRIEF)
 
     return app
+
+
+def _page_security() -> dict[str, str]:
+    """What a browser may do with the page: show it, in its own style; nothing runs and nothing is fetched."""
+    source = (files("services.registry") / "templates" / _TEMPLATE).read_text("utf-8")
+    styles = [b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in _STYLE.findall(source)]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in styles)
+    return {
+        "Content-Security-Policy": f"default-src 'none'; style-src {allowed}; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 def _json(projection: Projection, content: dict[str, Any]) -> Response:
@@ -85,3 +151,13 @@ def _matches(conditions: list[str], etag: str) -> bool:
     """If-None-Match (RFC 9110, section 13.1.2): weak comparison with any of the tags."""
     tags = [tag.strip() for condition in conditions for tag in condition.split(",")]
     return "*" in tags or etag in (tag.removeprefix("W/") for tag in tags)
+
+
+def _takes_gzip(values: list[str]) -> bool:
+    """Accept-Encoding (RFC 9110, section 12.5.3)."""
+    weights: dict[str, str] = {}
+    for part in ",".join(values).split(","):
+        coding, _, weight = part.partition(";")
+        weights[coding.strip().lower()] = weight.strip()
+    weight_of_gzip = weights.get("gzip", weights.get("*"))
+    return weight_of_gzip is not None and not _NOT_AT_ALL.match(weight_of_gzip)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -37,9 +38,11 @@ def authorities(projection: Projection) -> list[dict[str, Any]]:
     ]
 
 
-def providers(projection: Projection, frameworks: Frameworks, now: datetime) -> Iterator[dict[str, Any]]:
-    """Every provider with its accreditations and keys, as they stand at ``now``."""
-    for provider_id in projection.provider_ids():
+def providers(
+    projection: Projection, frameworks: Frameworks, now: datetime, limit: int, *, after: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Up to ``limit`` providers beyond one, by id, with accreditations and keys as they stand at ``now``."""
+    for provider_id in projection.provider_ids(after, limit):
         provider = projection.provider(provider_id)
         if provider is None:
             continue
@@ -63,18 +66,17 @@ def providers(projection: Projection, frameworks: Frameworks, now: datetime) -> 
         }
 
 
-def achievements(projection: Projection, *, provider: str = "", after: str = "") -> Iterator[dict[str, Any]]:
+def achievements(projection: Projection, *, provider: str = "", after: UUID | None = None) -> Iterator[dict[str, Any]]:
     """The newest version of every achievement, by id; of one provider, beyond one id."""
-    for achievement in projection.achievements():
-        if achievement.id > after and provider in {"", achievement.provider}:
-            yield {
-                **_plain(achievement),
-                "display_title": _first(achievement.title),
-                "size": _size(achievement.workload),
-                "placed": f"{achievement.level.framework} {achievement.level.level}"
-                if achievement.HasField("level")
-                else "",
-            }
+    for achievement in projection.achievements(provider, after):
+        yield {
+            **_plain(achievement),
+            "display_title": _first(achievement.title),
+            "size": _size(achievement.workload),
+            "placed": f"{achievement.level.framework} {achievement.level.level}"
+            if achievement.HasField("level")
+            else "",
+        }
 
 
 def _accreditation(held: Held, frameworks: Frameworks, country: str, now: datetime) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def build(
     application.add_servicer(
         registry_pb2_grpc.add_RegistryServiceServicer_to_server, RegistryRpc(recorder, pool, clock), SERVICE
     )
-    application.mount_http(build_pages(recorder, clock.now, publisher.current))
+    application.mount_http(build_pages(recorder, clock.now, publisher))
     application.add_task("facts", recorder.run)
     application.add_task("heartbeat", Heartbeat(pool, clock, new_id, settings.heartbeat_seconds).run)
     application.add_task("relay", Relay(pool, kafka, clock).run)

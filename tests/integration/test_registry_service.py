@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from services.registry.heartbeat import Heartbeat
 from services.registry.recorder import Recorder
 from services.registry.settings import RegistrySettings
 from services.registry.wiring import MIGRATIONS, build, service_keys
-from vitne.accreditation import Projection, fact_digest, read_trust_list, timestamp
-from vitne.canonical import from_b64url
+from vitne.accreditation import Projection, fact_digest, read_facts, read_statement, timestamp
+from vitne.canonical import from_b64url, sha256
 from vitne.clock import ManualClock, SystemClock
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.errors import Aborted, AlreadyExists, InvalidArgument, PermissionDenied, Unauthenticated, VitneError
@@ -422,11 +423,25 @@ async def test_the_signed_list_and_the_pages(registry: Running, tmp_path: Path) 
     status, headers, token = await registry.get("/v1/trust-list")
     assert (status, headers["Content-Type"]) == (200, "application/vitne-trust-list+jwt")
     for pinned in (parse_public_jwk(own[0]["public_jwk"]), thumbprint(own[0]["public_jwk"])):
-        listed = read_trust_list(token, pinned=pinned, issuer=ISSUER, now=datetime.now(UTC))
-        mirror = Projection()
-        listed.fold_into(mirror)
-        assert mirror.revision == 5
-        assert [held.authority for held in mirror.accreditations_of(UCL)] == [DAI]
+        statement = read_statement(token, pinned=pinned, issuer=ISSUER, now=datetime.now(UTC))
+        assert statement.facts.path == "trust-list/facts/4"
+        for coding in ("identity", "gzip", "br, gzip;q=0.5", "*", "gzip;q=0", "gzip;q=0.0, *", ""):
+            # Unpacked by the client.
+            path = f"/v1/{statement.facts.path}"
+            status, served, body = await registry.get(path, **{"Accept-Encoding": coding})
+            packed = coding in {"gzip", "br, gzip;q=0.5", "*"}
+            assert (status, served["Content-Type"]) == (200, "application/jsonl")
+            assert served.get("Content-Encoding", "") == ("gzip" if packed else "")
+            assert "immutable" in served["Cache-Control"]
+            assert served["Vary"] == "Accept-Encoding"
+            mirror = Projection()
+            statement.fold_into(mirror, read_facts(statement, body.encode()))
+            assert mirror.revision == 5
+            assert [held.authority for held in mirror.accreditations_of(UCL)] == [DAI]
+            conditions = {"Accept-Encoding": coding, "If-None-Match": served["ETag"]}
+            assert (await registry.get(path, **conditions))[0] == 304
+    for nowhere, expected in (("5", 404), ("99", 404), ("-1", 400), ("x", 400)):
+        assert (await registry.get(f"/v1/trust-list/facts/{nowhere}"))[0] == expected
     status, _, body = await registry.get("/v1/trust-list", **{"If-None-Match": headers["ETag"]})
     assert (status, body) == (304, "")
 
@@ -437,11 +452,25 @@ async def test_the_signed_list_and_the_pages(registry: Running, tmp_path: Path) 
     status, _, body = await registry.get(f"/v1/achievements?provider={UCL}")
     assert [one["id"] for one in json.loads(body)["achievements"]] == [published.achievement.id]
     assert json.loads((await registry.get(f"/v1/achievements?provider={UIO}"))[2])["achievements"] == []
-    assert (await registry.get("/v1/achievements?limit=0"))[0] == 400
+    for wrong in ("achievements?limit=0", "achievements?after=x", "providers?limit=0", "providers?limit=999"):
+        assert (await registry.get(f"/v1/{wrong}"))[0] == 400
+    assert (
+        json.loads((await registry.get(f"/v1/achievements?after={published.achievement.id}"))[2])["achievements"] == []
+    )
+    assert json.loads((await registry.get(f"/v1/providers?after={UCL}"))[2])["providers"] == []
     status, headers, body = await registry.get("/")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     for words in ("Provider &amp; Co", "Authority &lt;DK&gt;", "Klimaregnskaber", "0.5 ects", "dk.nqf 5", "granted"):
         assert words in body
+    # Nothing runs on the page, and only its own style is used.
+    style = body[body.index("<style>") + len("<style>") : body.index("</style>")]
+    digest = b64encode(sha256(style.encode())).decode()
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert f"style-src 'sha256-{digest}';" in policy
+    assert "unsafe" not in policy
+    for gone in ("/docs", "/redoc"):
+        assert (await registry.get(gone))[0] == 404
 
 
 async def test_facts_are_never_changed(registry: Running, pool: asyncpg.Pool) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import timedelta
+from itertools import islice
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.accreditation_samples import NOW, T0, UCL, UIO, Chronicle, achievement, days, scope, text, uuid
 from vitne.accreditation import Projection, fact_digest, key_counts_at, timestamp
@@ -195,6 +200,56 @@ def test_a_fact_that_says_more_than_is_understood_is_not_taken(place: str) -> No
     assert caught.value.reason == "UNKNOWN_FACT"
     assert projection.revision == 0
     assert not projection.accreditations_of(UCL)
+
+
+@given(
+    numbers=st.lists(st.integers(0, 50), unique=True, max_size=12),
+    after=st.none() | st.integers(0, 50),
+    provider=st.sampled_from(["", UCL, UIO]),
+)
+def test_the_catalogue_is_paged_through_in_order(numbers: list[int], after: int | None, provider: str) -> None:
+    chronicle = Chronicle()
+    for number in numbers:
+        owner = UCL if number % 2 else UIO
+        for version in (1, 2):
+            chronicle.publish(achievement(owner, "x", id=uuid(number), version=version))
+    found = chronicle.projection().achievements(provider, None if after is None else UUID(uuid(after)))
+    expected = [
+        uuid(number)
+        for number in sorted(numbers)
+        if (after is None or number > after) and provider in {"", UCL if number % 2 else UIO}
+    ]
+    assert [(one.id, one.version) for one in found] == [(id_, 2) for id_ in expected]
+
+
+def test_a_page_costs_what_is_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    chronicle = Chronicle()
+    for number in range(100):
+        chronicle.publish(achievement(UCL, "x", id=uuid(number)))
+    projection = chronicle.projection()
+    unpacked: list[bytes] = []
+    decompress = zlib.decompress
+
+    def counted(data: bytes) -> bytes:
+        unpacked.append(data)
+        return decompress(data)
+
+    monkeypatch.setattr(zlib, "decompress", counted)
+    page = islice(projection.achievements(UCL, UUID(uuid(49))), 3)
+    assert [one.id for one in page] == [uuid(number) for number in (50, 51, 52)]
+    assert len(unpacked) == 3
+
+
+def test_providers_are_paged_through_in_order() -> None:
+    chronicle = Chronicle()
+    for provider in (UIO, UCL):
+        chronicle.provider(provider)
+        chronicle.provider(provider, revision=2, name=[text("Renamed")])
+    projection = chronicle.projection()
+    assert projection.provider_ids() == [UCL, UIO]
+    assert projection.provider_ids(limit=1) == [UCL]
+    assert projection.provider_ids(UCL) == [UIO]
+    assert projection.provider_ids(UIO) == []
 
 
 def test_what_is_remembered_is_bounded_and_forgotten_with_the_next_fact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from vitne.accreditation.facts import FOREVER, ContentKind, content_kind, stamp_milliseconds
 from vitne.canonical import sha256
@@ -144,6 +146,11 @@ class Projection:
         self._accreditations_of: dict[str, set[str]] = {}
         # Keyed by the UUID's 16 bytes: there may be hundreds of thousands.
         self._achievements: dict[bytes, list[_Entry]] = {}
+        # What is paged through, in order: the keys of the tables above, and every entry but the achievements'.
+        self._provider_order: list[str] = []
+        self._achievement_order: list[bytes] = []
+        self._achievements_of: dict[str, list[bytes]] = {}
+        self._trusted: list[_Entry] = []
         self._beats: deque[tuple[int, datetime]] = deque(maxlen=_MAX_WAITING_BEATS)
         self._fresh_at: datetime | None = None
         self._memos: dict[str, dict[Any, Any]] = {}
@@ -305,30 +312,46 @@ class Projection:
         entries = self._versions(achievement_id, known_at)
         return max(entries, key=lambda entry: entry.revision).fact().achievement if entries else None
 
-    def provider_ids(self) -> list[str]:
-        """Ids of all providers, in order."""
-        return sorted(self._providers)
+    def provider_ids(self, after: str = "", limit: int | None = None) -> list[str]:
+        """Ids of providers, in order.
+
+        Args:
+            after: only those beyond this one.
+            limit: how many at most; None: all.
+        """
+        first = bisect_right(self._provider_order, after)
+        return self._provider_order[first : None if limit is None else first + limit]
 
     def authority_ids(self) -> list[str]:
         """Ids of all authorities, in order."""
         return sorted(self._authorities)
 
-    def achievements(self) -> Iterator[credential_pb2.Achievement]:
-        """The newest version of every achievement, by id."""
-        for key in sorted(self._achievements):
+    def achievements(self, provider: str = "", after: UUID | None = None) -> Iterator[credential_pb2.Achievement]:
+        """The newest version of every achievement, by id; each is looked up when it is asked for.
+
+        Args:
+            provider: only its own; empty: everybody's.
+            after: only those beyond this id.
+        """
+        order = self._achievements_of.get(provider, []) if provider else self._achievement_order
+        for key in islice(order, bisect_right(order, after.bytes) if after else 0, None):
             entries = _known(self._achievements[key], self._revision)
             if entries:
                 yield max(entries, key=lambda entry: entry.revision).fact().achievement
 
-    def trusted_facts(self, after: int = 0) -> list[facts_pb2.Fact]:
-        """Every fact about authorities, providers, keys and accreditations, by registry revision.
+    def trusted_facts(self, after: int = 0, until: int | None = None, limit: int | None = None) -> list[facts_pb2.Fact]:
+        """Facts about authorities, providers, keys and accreditations, by registry revision.
 
         Args:
             after: only those beyond this revision.
+            until: only those up to this revision; None: the newest without a gap.
+            limit: how many at most; None: all.
         """
-        tables = (self._authorities, self._providers, self._keys, self._accreditations)
-        entries = (entry for table in tables for entries in table.values() for entry in _known(entries, self._revision))
-        return [entry.fact() for entry in sorted(entries) if entry.registry_revision > after]
+        first = bisect_right(self._trusted, after, key=_number)
+        last = bisect_right(self._trusted, self._until(until), key=_number)
+        if limit is not None:
+            last = min(last, first + limit)
+        return [entry.fact() for entry in self._trusted[first:last]]
 
     def everything_about(self, provider: str) -> Iterator[facts_pb2.Fact]:
         """The facts of a provider's entry and accreditations, also those that still wait for a gap to close."""
@@ -358,8 +381,17 @@ class Projection:
         entries = table.get(key, [])
         if any(entry.revision == revision for entry in entries):
             raise _contradicts(fact, "another fact stands at the same revision of the same thing")
-        insort(entries, _Entry(number, revision, zlib.compress(plain, _COMPRESSION)))
-        table[key] = entries
+        if key not in table:
+            table[key] = entries
+            if kind == "provider":
+                insort(self._provider_order, key)
+            elif kind == "achievement":
+                insort(self._achievement_order, key)
+                insort(self._achievements_of.setdefault(subject, []), key)
+        entry = _Entry(number, revision, zlib.compress(plain, _COMPRESSION))
+        insort(entries, entry)
+        if kind != "achievement":
+            insort(self._trusted, entry)
         if kind == "provider":
             self._issuers.setdefault(fact.provider.issuer_uri, subject)
         elif kind == "key":
@@ -427,8 +459,12 @@ class Projection:
         return _known(self._achievements.get(key, []), self._until(known_at))
 
 
+def _number(entry: _Entry) -> int:
+    return entry.registry_revision
+
+
 def _known(entries: list[_Entry], known_at: int) -> list[_Entry]:
-    return entries[: bisect_right(entries, known_at, key=lambda entry: entry.registry_revision)]
+    return entries[: bisect_right(entries, known_at, key=_number)]
 
 
 def _contradicts(fact: facts_pb2.Fact, problem: str) -> DataLoss:
