@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,78 +19,125 @@ from vitne.messaging.kafka import KafkaSettings
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne_api.events.v1 import events_pb2
 
-#: Whole time of fetching a trust list, in seconds: it may have megabytes.
+#: ``ce_type`` of a registry fact.
+FACT: Final = "vitne.registry.fact.v1"
+#: ``ce_type`` of the registry's heartbeat.
+HEARTBEAT: Final = "vitne.registry.heartbeat.v1"
+#: Whole time of fetching a trust list's facts, in seconds: they may have megabytes.
 TRUST_LIST_TIMEOUT_SECONDS: Final = 20.0
+#: Facts that are folded in one go, some 5 ms; verifications are answered in between.
+FOLDED_AT_ONCE: Final = 100
 
 _log = logging.getLogger(__name__)
 
 
 def follow_registry(projection: Projection, kafka: KafkaSettings, clock: Clock) -> TopicFollower:
     """A follower that folds the registry's facts and heartbeat into a projection."""
+    followed = (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT)
+    return TopicFollower(followed, kafka, folder(projection, clock), clock, name="verifier")
 
-    def apply(message: Message) -> None:
-        if message.topic == topics.REGISTRY_HEARTBEAT:
+
+def folder(projection: Projection, clock: Clock) -> Callable[[Message], None]:
+    """What folds the registry's events into a projection.
+
+    It raises ``DataLoss`` (``UNKNOWN_EVENT_TYPE``, and what :meth:`Projection.fold` raises) and protobuf's
+    ``DecodeError``: what is not understood is never passed over.
+    """
+
+    def fold(message: Message) -> None:
+        if message.type == HEARTBEAT:
             beat = events_pb2.RegistryHeartbeat.FromString(message.value)
             projection.heartbeat(beat.registry_revision, instant(beat.at), clock.now())
-        else:
+        elif message.type == FACT:
             projection.fold(events_pb2.RegistryFactRecorded.FromString(message.value).fact)
+        else:
+            raise DataLoss("UNKNOWN_EVENT_TYPE", f"the verifier does not know events of type {message.type[:64]}")
 
-    followed = (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT)
-    return TopicFollower(followed, kafka, apply, clock, name="verifier")
+    return fold
+
+
+def trust_list_fetcher(url: str, *, development: bool) -> Fetcher:
+    """What fetches a trust list: from its own folder, and from nowhere else. Its address is the operator's to choose.
+
+    Args:
+        url: of the list's statement.
+        development: whether plain http to loopback is allowed.
+
+    Raises:
+        InvalidArgument: ``BAD_URL``, ``BAD_ALLOW_RULE``.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or not parts.path.strip("/"):
+        raise InvalidArgument(
+            "BAD_URL",
+            "the trust list's address is no absolute URL",
+            field="trust_list",
+            rule="https://host/path",
+            remedy="give the address at which the registry publishes its list",
+        )
+    return Fetcher(
+        [AllowRule.parse(url[: url.rfind("/") + 1])],
+        development=development,
+        timeout_seconds=TRUST_LIST_TIMEOUT_SECONDS,
+        # A statement is small and seldom the same, and what its facts were is kept here.
+        cached_bodies=0,
+    )
 
 
 class TrustListSource:
     """Keeps a projection up with the registry's signed list, of which one key's thumbprint is pinned.
 
     Args:
-        url: of the list.
+        url: of the list's statement.
         key_id: RFC 7638 thumbprint of the key that signs it: all that has to be known before.
         issuer: the URI that the list must come from.
         projection: what to fold into.
         clock: tells the present.
-        development: whether plain http to loopback is allowed.
+        fetcher: see :func:`trust_list_fetcher`.
     """
 
     def __init__(
-        self, url: str, key_id: str, issuer: str, projection: Projection, clock: Clock, *, development: bool
+        self, url: str, key_id: str, issuer: str, projection: Projection, clock: Clock, fetcher: Fetches
     ) -> None:
-        # The list's own address is the operator's to choose: the one place its allow-rule covers.
-        parts = urlsplit(url)
-        if not parts.hostname or not parts.path.strip("/"):
-            raise InvalidArgument(
-                "BAD_URL",
-                "the trust list's address is no absolute URL",
-                field="trust_list",
-                rule="https://host/path",
-                remedy="give the address at which the registry publishes its list",
-            )
-        folder = url[: url.rfind("/") + 1]
         self._url = url
         self._key_id = key_id
         self._issuer = issuer
         self._projection = projection
         self._clock = clock
-        self._fetcher = Fetcher(
-            [AllowRule.parse(folder)],
-            development=development,
-            max_bytes=MAX_LENGTH,
-            timeout_seconds=TRUST_LIST_TIMEOUT_SECONDS,
-        )
+        self._fetcher = fetcher
+        self._newest: Statement | None = None
+        self._body = b""
 
     async def refresh(self) -> None:
-        """Fetch the list, check it, and fold it.
+        """Fetch the statement, and its facts where there are new ones; check them, and fold them.
 
         Raises:
             Unavailable: ``FETCH_FAILED`` and its kin, ``TRUST_LIST_EXPIRED``.
             InvalidArgument: ``BAD_TRUST_LIST``, or as :func:`~vitne.credentials.jose.parse_jws`.
             DataLoss: as :meth:`~vitne.accreditation.Projection.adopt`.
         """
-        fetched = await self._fetcher.fetch(self._url)
-        self.take(fetched.body.decode("ascii", "replace"), self._clock.now())
+        fetched = await self._fetcher.fetch(self._url, max_bytes=MAX_STATEMENT_LENGTH)
+        compact = fetched.body.decode("ascii", "replace")
+        statement = read_statement(compact, pinned=self._key_id, issuer=self._issuer, now=self._clock.now())
+        newest = self._newest
+        if newest is not None and statement.registry_revision < newest.registry_revision:
+            return  # from a replica that lags: there is nothing new in it
+        if newest is None or statement.facts != newest.facts:
+            await self._take_facts(statement)
+        statement.fold_into(self._projection)
+        self._newest = statement
 
-    def take(self, compact: str, now: datetime) -> None:
-        """Check a list and fold it; raises as :meth:`refresh`."""
-        read_trust_list(compact, pinned=self._key_id, issuer=self._issuer, now=now).fold_into(self._projection)
+    async def _take_facts(self, statement: Statement) -> None:
+        place = urljoin(self._url, statement.facts.path)
+        body = (await self._fetcher.fetch(place, max_bytes=statement.facts.size)).body
+        # In a thread: reading all of them takes seconds, in which nobody else should wait.
+        facts = await asyncio.to_thread(read_facts, statement, body, known=self._body)
+        # What is folded counts as known once all before it is: the statement says so only when everything is.
+        for number, fact in enumerate(facts, start=1):
+            self._projection.fold(fact)
+            if number % FOLDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._body = body
 
     async def run(self, every_seconds: float) -> None:
         """Refresh for ever. A failure is logged: the projection then ages, and past its bound says nothing."""
@@ -101,7 +149,3 @@ class TrustListSource:
             except VitneError as error:
                 _log.warning("the registry's trust list was not taken: %s", error)
             await self._clock.sleep(every_seconds)
-
-    async def close(self) -> None:
-        """Close connections."""
-        await self._fetcher.close()
