@@ -138,18 +138,8 @@ def test_the_list_of_what_is_inside(tmp_path: Path) -> None:
     """CycloneDX from the lock: every package, its version, its hashes."""
     target = tmp_path / "sbom.json"
     tool = Path(sys.executable).with_name("cyclonedx-py")
-    command = [
-        tool,
-        "requirements",
-        "requirements/run.txt",
-        "--of",
-        "JSON",
-        "--sv",
-        "1.6",
-        "--output-reproducible",
-        "--no-validate",
-    ]
-    subprocess.run([*command, "-o", target], cwd=ROOT, check=True, capture_output=True)
+    options = ("--of", "JSON", "--sv", "1.6", "--output-reproducible", "--no-validate", "-o", str(target))
+    subprocess.run([str(tool), "requirements", "requirements/run.txt", *options], cwd=ROOT, check=True)
     document = json.loads(target.read_text())
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
     listed = {canonicalize_name(component["name"]): component for component in document["components"]}
