@@ -19,16 +19,23 @@ from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[1]
-#: The broker of the run: the embedded one, or a real Apache Kafka (Java and Maven).
-ON_APACHE = os.environ.get("VITNE_TEST_KAFKA") == "apache"
 #: Tests that use one of these need the embedded stack.
 STACK_FIXTURES = {"postgres", "broker", "new_broker", "database_dsn", "pool"}
+#: Tests that use this one, directly or not, touch messaging: `make test-kafka` runs them on Apache Kafka.
+MESSAGING_FIXTURE = "on_apache"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "kafka: touches messaging; with VITNE_TEST_KAFKA=apache on a real Apache Kafka")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if STACK_FIXTURES & set(getattr(item, "fixturenames", ())):
+        names = set(getattr(item, "fixturenames", ()))
+        if STACK_FIXTURES & names:
             item.add_marker(pytest.mark.stack)
+        if MESSAGING_FIXTURE in names:
+            item.add_marker(pytest.mark.kafka)
 
 
 @pytest.hookimpl(trylast=True)
@@ -60,19 +67,19 @@ async def postgres(stack_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="session")
 def on_apache() -> bool:
-    """Whether the run's broker is an Apache Kafka: then the producer is idempotent."""
-    return ON_APACHE
+    """Whether the run's broker is a real Apache Kafka (Java and Maven): then the producer is idempotent."""
+    return os.environ.get("VITNE_TEST_KAFKA") == "apache"
 
 
 @pytest.fixture(scope="session")
-def new_broker(stack_folder: Path) -> Callable[[str], EmbeddedBroker | EmbeddedKafka]:
+def new_broker(stack_folder: Path, on_apache: bool) -> Callable[[str], EmbeddedBroker | EmbeddedKafka]:
     """Makes a broker, not started yet, in a folder of the given name.
 
     It is the embedded one; with ``VITNE_TEST_KAFKA=apache``, a real Apache Kafka.
     """
 
     def make(name: str) -> EmbeddedBroker | EmbeddedKafka:
-        return EmbeddedKafka(stack_folder / name) if ON_APACHE else EmbeddedBroker(stack_folder / name)
+        return EmbeddedKafka(stack_folder / name) if on_apache else EmbeddedBroker(stack_folder / name)
 
     return make
 

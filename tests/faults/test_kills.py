@@ -19,28 +19,34 @@ from vitne.dev.observation import observe
 from vitne.dev.soak import Report, soak
 from vitne.dev.stack import APACHE, DATABASES, Stack
 
-ON_APACHE = os.environ.get("VITNE_TEST_KAFKA") == "apache"
 #: `make soak` does more; on Apache Kafka each crash of a consumer takes its group some seconds.
-KILLS = int(os.environ.get("VITNE_TEST_KILLS") or (60 if ON_APACHE else 200))
+KILLS = 200
+KILLS_ON_APACHE = 60
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-async def crashed(stack_folder: Path) -> AsyncIterator[Stack]:
-    async with Stack(stack_folder / "crashed", kafka=APACHE if ON_APACHE else "") as stack:
+async def crashed(stack_folder: Path, on_apache: bool) -> AsyncIterator[Stack]:
+    async with Stack(stack_folder / "crashed", kafka=APACHE if on_apache else "") as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-async def report(crashed: Stack) -> Report:
+def kills(on_apache: bool) -> int:
+    """How many; ``VITNE_TEST_KILLS`` says otherwise."""
+    return int(os.environ.get("VITNE_TEST_KILLS") or (KILLS_ON_APACHE if on_apache else KILLS))
+
+
+@pytest.fixture(scope="module")
+async def report(crashed: Stack, kills: int) -> Report:
     async with Actors(crashed) as actors:
-        return await soak(crashed, actors, KILLS)
+        return await soak(crashed, actors, kills)
 
 
-async def test_after_all_kills_everything_agrees(report: Report) -> None:
+async def test_after_all_kills_everything_agrees(report: Report, kills: int) -> None:
     assert report.faultless, "\n".join(report.lines())
-    assert report.kills.total() >= KILLS
+    assert report.kills.total() >= kills
     # The load was a load: of each kind something was answered.
     answered = {kind for (kind, outcome), count in report.journal.outcomes.items() if outcome == "answered" and count}
     kinds = {"issue", "batch item", "suspend", "reinstate", "revoke", "grant", "register key", "publish"}

@@ -15,8 +15,11 @@ from vitne.dev.apache_kafka import EmbeddedKafka
 collect_ignore_glob = [] if os.environ.get("VITNE_TEST_KAFKA") == "apache" else ["test_*.py"]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kafka: needs a real Apache Kafka (Java and Maven)")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.kafka)
 
 
 @pytest.fixture(scope="session", autouse=True)
