@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
 
-.PHONY: help setup demo up test unit lint format proto-check test-kafka interop lock clean distclean
+.PHONY: help setup demo up test unit lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: setup ## Format the code and the protos
 test-kafka: setup ## Pass the tests on a real Apache Kafka (needs Java 17 and Maven)
 	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest tests/kafka $(ARGS)
 
+test-deploy-crds: setup ## Check custom resources against their makers' schemas, too (needs Go; promtool tries the alerts)
+	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy $(ARGS)
+
 interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
 	@$(RUN) -m vitne.dev interop
@@ -62,6 +65,11 @@ lock: setup ## Renew the hash-pinned locks from pyproject.toml
 		--no-emit-index-url --no-header --no-annotate -o requirements/run.txt
 	@uv pip compile -q --upgrade pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -c requirements/run.txt -o requirements/dev.txt
+	@uv pip compile -q --upgrade pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/build.txt
+
+sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
+	@cyclonedx-py requirements requirements/run.txt --of JSON --sv 1.6 --output-reproducible -o build/sbom.cdx.json
 
 clean: ## Remove the embedded stack's state
 	@rm -rf "$(VITNE_HOME)"
