@@ -19,7 +19,7 @@ from services.verifier.settings import (
     DEFAULT_REGISTRY_URI,
     DEFAULT_STANDINGS,
 )
-from services.verifier.sources import TrustListSource
+from services.verifier.sources import TrustListSource, trust_list_fetcher
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection
@@ -115,9 +115,8 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
         catalogue=False,
     )
     # Plain http goes to loopback only, and only where whoever runs this says so.
-    source = TrustListSource(
-        asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, development=True
-    )
+    lists = trust_list_fetcher(asked.trust_list, development=True)
+    source = TrustListSource(asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, fetcher=lists)
     tls = TlsFiles(authority=asked.ledger_ca) if asked.ledger_ca else None
     channel = open_channel(asked.ledger, None, tls=tls)
     try:
@@ -131,5 +130,5 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
             verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
             return await verifier.verify(credential)
     finally:
-        await source.close()
+        await lists.close()
         await channel.close()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from vitne.accreditation import Projection, instant, read_trust_list
-from vitne.accreditation.trust_list import MAX_LENGTH
+from services.verifier.evidence import Fetches
+from vitne.accreditation import Projection, Statement, instant, read_facts, read_statement
+from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
 from vitne.clock import Clock
 from vitne.errors import DataLoss, InvalidArgument, VitneError
 from vitne.messaging import topics
@@ -97,7 +98,7 @@ class TrustListSource:
     """
 
     def __init__(
-        self, url: str, key_id: str, issuer: str, projection: Projection, clock: Clock, fetcher: Fetches
+        self, url: str, key_id: str, issuer: str, projection: Projection, clock: Clock, *, fetcher: Fetches
     ) -> None:
         self._url = url
         self._key_id = key_id
@@ -107,6 +108,11 @@ class TrustListSource:
         self._fetcher = fetcher
         self._newest: Statement | None = None
         self._body = b""
+
+    @property
+    def taken(self) -> bool:
+        """Whether a list was taken, whole, since the start."""
+        return self._newest is not None
 
     async def refresh(self) -> None:
         """Fetch the statement, and its facts where there are new ones; check them, and fold them.

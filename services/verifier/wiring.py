@@ -9,7 +9,7 @@ from services.verifier.knowledge import Knowledge
 from services.verifier.pages import MAX_BODY, build_pages
 from services.verifier.rpc import VerifierRpc
 from services.verifier.settings import VerifierSettings
-from services.verifier.sources import TrustListSource, follow_registry
+from services.verifier.sources import TrustListSource, follow_registry, trust_list_fetcher
 from services.verifier.verification import Verifier
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
@@ -62,19 +62,15 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
 
         application.add_readiness("registry", caught_up)
     else:
+        lists = trust_list_fetcher(settings.trust_list_url, development=development)
         source = TrustListSource(
-            settings.trust_list_url,
-            settings.registry_key,
-            settings.registry_uri,
-            projection,
-            clock,
-            development=development,
+            settings.trust_list_url, settings.registry_key, settings.registry_uri, projection, clock, fetcher=lists
         )
         application.add_task("registry", lambda: source.run(settings.trust_list_refresh_seconds))
-        application.on_close(source.close)
+        application.on_close(lists.close)
 
         async def fetched() -> str | None:
-            return None if projection.revision else "the registry's trust list was not taken yet"
+            return None if source.taken else "the registry's trust list was not taken yet"
 
         application.add_readiness("registry", fetched)
 

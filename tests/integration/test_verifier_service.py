@@ -25,7 +25,7 @@ from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import build
 from tests.unit.accreditation_samples import WITHDRAWN
 from tests.unit.verifier_world import LIST, OPERATOR, REGISTRY, TRUST_KEY, World
-from vitne.accreditation import render, sign_trust_list, timestamp
+from vitne.accreditation import FactsReference, render, sign_statement, timestamp
 from vitne.clock import SystemClock
 from vitne.credentials.status_list import MEDIA_TYPE
 from vitne.dev.apache_kafka import EmbeddedKafka
@@ -99,12 +99,17 @@ class Public:
 async def public() -> AsyncIterator[Public]:
     world = World(clock=CLOCK)
 
+    def facts() -> tuple[str, bytes]:
+        listed = [fact for fact in world.chronicle.facts if not fact.HasField("achievement")]
+        return f"trust-list/facts/{listed[-1].registry_revision}", b"".join(map(render, listed))
+
     async def trust_list(_: web.Request) -> web.Response:
-        facts = [fact for fact in world.chronicle.facts if not fact.HasField("achievement")]
-        token = sign_trust_list(
-            map(render, facts), len(world.chronicle.facts), issuer=REGISTRY, at=CLOCK.now(), signer=TRUST_KEY
-        )
-        return web.Response(text=token)
+        reference = FactsReference.of(*facts())
+        revision = len(world.chronicle.facts)
+        return web.Response(text=sign_statement(reference, revision, issuer=REGISTRY, at=CLOCK.now(), signer=TRUST_KEY))
+
+    async def trust_list_facts(_: web.Request) -> web.Response:
+        return web.Response(body=facts()[1])
 
     async def status_list(_: web.Request) -> web.Response:
         try:
@@ -114,6 +119,7 @@ async def public() -> AsyncIterator[Public]:
 
     app = web.Application()
     app.router.add_get("/v1/trust-list", trust_list)
+    app.router.add_get("/v1/trust-list/facts/{revision}", trust_list_facts)
     app.router.add_get("/dk/1", status_list)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()

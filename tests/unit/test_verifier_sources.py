@@ -10,62 +10,177 @@ from pydantic import ValidationError
 
 from services.ledger.settings import DEFAULT_LOG_ORIGIN
 from services.verifier.settings import VerifierSettings
-from services.verifier.sources import TrustListSource
+from services.verifier.sources import FOLDED_AT_ONCE, TrustListSource, trust_list_fetcher
+from tests.unit.accreditation_samples import UCL, achievement
 from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY, NOW, OPERATOR, REGISTRY, TRUST_KEY, World
-from vitne.accreditation import Projection, render, sign_trust_list
+from vitne.accreditation import FactsReference, Projection, render, sign_statement
 from vitne.clock import ManualClock
-from vitne.errors import InvalidArgument, Unavailable, VitneError
+from vitne.errors import InvalidArgument, PermissionDenied, Unavailable, VitneError
+from vitne.runtime.fetch import Fetched
 from vitne_api.registry.v1 import facts_pb2
 
-
-def source(
-    projection: Projection, key_id: str = TRUST_KEY.key_id, url: str = "https://r.example/list"
-) -> TrustListSource:
-    return TrustListSource(url, key_id, REGISTRY, projection, ManualClock(NOW), development=False)
+URL = "https://r.example/v1/trust-list"
 
 
-def trust_list(world: World, **changes: Any) -> str:
-    facts = [fact for fact in world.chronicle.facts if not fact.HasField("achievement")]
-    arguments: dict[str, Any] = {"issuer": REGISTRY, "at": NOW, "signer": TRUST_KEY}
-    return sign_trust_list(map(render, facts), len(world.chronicle.facts), **arguments | changes)
+class Registry:
+    """Publishes the list of a world, well or badly."""
+
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or World()
+        self.options: dict[str, Any] = {}
+        self.statement: Callable[[str], str] = lambda token: token
+        self.body: Callable[[bytes], bytes] = lambda body: body
+        self.asked: list[str] = []
+
+    async def fetch(self, url: str, *, accept: str = "", max_bytes: int | None = None) -> Fetched:
+        self.asked.append(url)
+        facts = [fact for fact in self.world.chronicle.facts if not fact.HasField("achievement")]
+        body = b"".join(map(render, facts))
+        path = f"trust-list/facts/{facts[-1].registry_revision}"
+        if url == URL:
+            revision = len(self.world.chronicle.facts)
+            options: dict[str, Any] = {"issuer": REGISTRY, "at": NOW, "signer": TRUST_KEY}
+            token = sign_statement(FactsReference.of(path, body), revision, **options | self.options)
+            answer = self.statement(token).encode()
+        else:
+            assert url == f"https://r.example/v1/{path}"
+            answer = self.body(body)
+        assert max_bytes is not None
+        if len(answer) > max_bytes:
+            raise Unavailable("FETCH_TOO_LARGE", f"it is larger than {max_bytes} bytes")
+        return Fetched(url, answer, "", "")
 
 
-def test_a_trust_list_is_folded_and_is_fresh() -> None:
-    projection = Projection()
-    source(projection).take(trust_list(World()), NOW)
-    assert projection.revision == len(World().chronicle.facts)
+def source(projection: Projection, registry: Registry, key_id: str = TRUST_KEY.key_id) -> TrustListSource:
+    return TrustListSource(URL, key_id, REGISTRY, projection, ManualClock(NOW), fetcher=registry)
+
+
+async def test_a_trust_list_is_folded_and_is_fresh() -> None:
+    projection, registry = Projection(), Registry()
+    await source(projection, registry).refresh()
+    assert projection.revision == len(registry.world.chronicle.facts)
     assert projection.staleness(NOW + timedelta(seconds=5)) == timedelta(seconds=5)
     assert {key.id for key in projection.keys_of(OPERATOR, facts_pb2.KEY_USE_STATUS_LIST)} == {LIST_KEY.key_id}
 
 
+async def test_facts_are_fetched_when_there_are_new_ones() -> None:
+    projection, registry = Projection(), Registry()
+    reading = source(projection, registry)
+    for _ in range(3):
+        await reading.refresh()
+    assert [url == URL for url in registry.asked] == [True, False, True, True]
+    registry.world.accredit(accreditation=0xA077)
+    await reading.refresh()
+    assert [url == URL for url in registry.asked[4:]] == [True, False]
+    assert projection.revision == len(registry.world.chronicle.facts)
+    assert len(projection.accreditations_of(UCL)) == 2
+
+
+async def test_a_fact_that_is_not_in_the_list_needs_no_new_facts() -> None:
+    projection, registry = Projection(), Registry()
+    reading = source(projection, registry)
+    await reading.refresh()
+    registry.world.chronicle.publish(
+        achievement(UCL, "dk.micro_credential", level=("dk.nqf", "5"), workload=("ects", "1.25"), version=2)
+    )
+    await reading.refresh()
+    assert projection.revision == len(registry.world.chronicle.facts)
+    assert [url == URL for url in registry.asked] == [True, False, True]
+
+
+async def test_only_new_facts_are_read() -> None:
+    folded: list[int] = []
+
+    class Counting(Projection):
+        def fold(self, fact: facts_pb2.Fact) -> bool:
+            folded.append(fact.registry_revision)
+            return super().fold(fact)
+
+    registry = Registry()
+    reading = source(Counting(), registry)
+    await reading.refresh()
+    before = len(folded)
+    newest = registry.world.accredit(accreditation=0xA077)
+    await reading.refresh()
+    assert folded[before:] == [newest.registry_revision]
+
+
+async def test_a_replica_that_lags_changes_nothing() -> None:
+    projection, registry = Projection(), Registry()
+    reading = source(projection, registry)
+    registry.world.accredit(accreditation=0xA077)
+    await reading.refresh()
+    revision = projection.revision
+    registry.world.chronicle.facts.pop()
+    await reading.refresh()
+    assert projection.revision == revision
+
+
+async def test_verifications_are_answered_while_a_list_is_folded() -> None:
+    world = World()
+    for number in range(3 * FOLDED_AT_ONCE):
+        world.accredit(accreditation=0xB000 + number)
+    projection, turns = Projection(), 0
+    task = asyncio.create_task(source(projection, Registry(world)).refresh())
+    while not task.done():
+        await asyncio.sleep(0)
+        whole = projection.revision == len(world.chronicle.facts)
+        turns += bool(projection.revision) and not whole
+        # What is not whole yet is not fresh yet.
+        assert whole or projection.staleness(NOW) == timedelta.max
+    await task
+    assert turns >= 3
+
+
 @pytest.mark.parametrize(
-    ("spoil", "pin"),
+    "spoil",
     [
-        (trust_list, FOREIGN_KEY.key_id),
-        (lambda world: trust_list(world, signer=FOREIGN_KEY), TRUST_KEY.key_id),
-        (lambda world: trust_list(world, issuer="https://other.example"), TRUST_KEY.key_id),
-        (lambda world: trust_list(world, at=NOW - timedelta(minutes=11)), TRUST_KEY.key_id),
-        (lambda world: trust_list(world, at=NOW + timedelta(minutes=2)), TRUST_KEY.key_id),
-        (lambda world: trust_list(world)[:-10], TRUST_KEY.key_id),
-        (lambda _: "", TRUST_KEY.key_id),
+        lambda registry: registry.options.update(signer=FOREIGN_KEY),
+        lambda registry: registry.options.update(issuer="https://other.example"),
+        lambda registry: registry.options.update(at=NOW - timedelta(minutes=11)),
+        lambda registry: registry.options.update(at=NOW + timedelta(minutes=2)),
+        lambda registry: setattr(registry, "statement", lambda token: token[:-10]),
+        lambda registry: setattr(registry, "statement", lambda _: ""),
+        lambda registry: setattr(registry, "statement", lambda token: token + "A" * 10_000),
+        lambda registry: setattr(registry, "body", lambda body: body[:-1]),
+        lambda registry: setattr(registry, "body", lambda body: body + b"\n"),
+        lambda registry: setattr(registry, "body", lambda body: body.replace(b"UCL", b"XXX", 1)[::-1]),
     ],
-    ids=["another pin", "foreign key", "other issuer", "expired", "future", "truncated", "empty"],
+    ids=[
+        *("foreign key", "other issuer", "expired", "future", "truncated", "empty", "too long"),
+        *("fewer facts", "more facts", "other facts"),
+    ],
 )
-def test_any_other_list_changes_nothing(spoil: Callable[[World], str], pin: str) -> None:
+async def test_any_other_list_changes_nothing(spoil: Callable[[Registry], None]) -> None:
+    projection, registry = Projection(), Registry()
+    spoil(registry)
+    with pytest.raises(VitneError):
+        await source(projection, registry).refresh()
+    assert projection.revision == 0
+
+
+async def test_a_list_of_another_key_than_the_pinned_one_changes_nothing() -> None:
     projection = Projection()
     with pytest.raises(VitneError):
-        source(projection, pin).take(spoil(World()), NOW)
+        await source(projection, Registry(), FOREIGN_KEY.key_id).refresh()
     assert projection.revision == 0
 
 
 @pytest.mark.parametrize("url", ["http://r.example/list", "r.example/list", "https://r.example", "file:///list"])
 def test_the_trust_list_is_fetched_over_https(url: str) -> None:
     with pytest.raises(InvalidArgument):
-        source(Projection(), url=url)
+        trust_list_fetcher(url, development=False)
+
+
+def test_facts_are_fetched_from_below_the_statement_only() -> None:
+    fetcher = trust_list_fetcher(URL, development=False)
+    assert fetcher.place_of("https://r.example/v1/trust-list/facts/7") == "https://r.example/v1/trust-list/facts/7"
+    with pytest.raises(PermissionDenied):
+        fetcher.place_of("https://r.example/v2/trust-list")
 
 
 async def test_a_registry_out_of_reach_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetching = source(Projection())
+    fetching = source(Projection(), Registry())
     asked = 0
     enough = asyncio.Event()
 
