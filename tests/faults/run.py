@@ -76,6 +76,8 @@ def _run(grounds: Grounds, chosen: argparse.Namespace) -> int:
             if chosen.shrink:
                 _show(shrink(grounds, outcome.scenario))
                 break
+        if scenarios % 100 == 0:
+            print(f"{scenarios} scenarios, {faults.total()} faults, {len(failed)} disagree", flush=True)
         if faults.total() >= chosen.faults:
             break
     real = time.monotonic() - began

@@ -63,11 +63,19 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Status indexes that the issuer leased and has not given out. An open request has no list and no indexes."""
+    """Status indexes that the issuer leased and has not given out.
+
+    Attributes:
+        request_id: of the lease.
+        list_url: of the list; None while the request is open, which it may stay until the stock runs low.
+        indexes: that are left.
+        size: how many were asked for, or given.
+    """
 
     request_id: UUID
     list_url: str | None
     indexes: Sequence[int]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

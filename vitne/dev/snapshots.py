@@ -78,7 +78,7 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
             "SELECT hub, pseudonym, learner FROM registration WHERE withdrawn_at IS NULL"
         )
         handles = await connection.fetch("SELECT hub, handle, credential, learner FROM hub_credential")
-        blocks = await connection.fetch("SELECT request_id, list, indexes[taken + 1 :] AS rest FROM index_lease")
+        blocks = await connection.fetch("SELECT request_id, list, indexes[taken + 1 :] AS rest, size FROM index_lease")
         messaging = await read_messaging(connection, "issuer")
     return IssuerSnapshot(
         credentials=[
@@ -97,7 +97,7 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
         ],
         registrations=[Registration(*row) for row in registrations],
         handles=[Handle(*row) for row in handles],
-        blocks=[Block(row["request_id"], row["list"], row["rest"] or ()) for row in blocks],
+        blocks=[Block(row["request_id"], row["list"], row["rest"] or (), row["size"]) for row in blocks],
         messaging=messaging,
     )
 

@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 from tests.faults.sim.plan import WINDOW_MS, Scenario
 from tests.faults.sim.scheduler import Tally
 from tests.faults.sim.world import Grounds, World, seeded
-from vitne.audit.agreement import compare
+from vitne.audit.agreement import Disagreement, compare
+from vitne.audit.snapshots import WorldSnapshot
 
 #: Virtual seconds in which callers have to get their answers, once nothing goes wrong any more.
 ANSWER_SECONDS: Final = 400.0
@@ -34,6 +35,7 @@ class Outcome:
         virtual: seconds that passed in it.
         real: seconds that it took.
         issued: how many issuances were answered.
+        snapshot: what was compared last.
         trace: the decisions, if they were asked for.
     """
 
@@ -43,6 +45,7 @@ class Outcome:
     virtual: float
     real: float
     issued: int
+    snapshot: WorldSnapshot
     trace: list[str] = field(default_factory=list)
 
 
@@ -53,7 +56,7 @@ def run(grounds: Grounds, scenario: Scenario, *, tracing: bool = False) -> Outco
     with _quiet(), seeded(scenario.seed):
         grounds.scheduler.begin(scenario.seed, plan, tracing=tracing)
         world = World(grounds)
-        disagreements = grounds.run(_run(world, scenario))
+        disagreements, snapshot = grounds.run(_run(world, scenario))
     scheduler = grounds.scheduler
     return Outcome(
         scenario=scenario,
@@ -62,11 +65,12 @@ def run(grounds: Grounds, scenario: Scenario, *, tracing: bool = False) -> Outco
         virtual=grounds.loop.virtual - scheduler.began,
         real=time.monotonic() - began,
         issued=len({answer.request for answer in world.issued}),
+        snapshot=snapshot,
         trace=scheduler.trace or [],
     )
 
 
-async def _run(world: World, scenario: Scenario) -> list[str]:
+async def _run(world: World, scenario: Scenario) -> tuple[list[str], WorldSnapshot]:
     await world.start()
     world.operations = scenario.operations
     acts = [world.perform(operation) for operation in scenario.operations]
@@ -82,21 +86,23 @@ async def _run(world: World, scenario: Scenario) -> list[str]:
             _, left = await asyncio.wait(acts, timeout=ANSWER_SECONDS)
         found = [f"operation.unanswered {act.get_name()}" for act in left]
         found += [f"operation.failed {act.get_name()}: {act.exception()!r}" for act in acts if _failed(act)]
-        found += [str(each) for each in await _settle(world)]
-        return found + [f"finding {each}" for each in world.findings]
+        unsettled, snapshot = await _settle(world)
+        found += [str(each) for each in unsettled]
+        return found + [f"finding {each}" for each in world.findings], snapshot
     finally:
         await world.stop()
 
 
-async def _settle(world: World) -> Sequence[object]:
-    """Wait until everything agrees; what still does not when the time is up."""
+async def _settle(world: World) -> tuple[Sequence[Disagreement], WorldSnapshot]:
+    """Wait until everything agrees; what still does not when the time is up, and what was compared."""
     waited, pause = 0.0, 2.0
     while True:
         await asyncio.sleep(pause)
         waited += pause
-        found = compare(await world.snapshot())
+        snapshot = await world.snapshot()
+        found = compare(snapshot)
         if not found or waited >= SETTLE_SECONDS:
-            return found
+            return found, snapshot
         pause = min(pause * 1.5, 20.0)
 
 
