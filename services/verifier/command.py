@@ -72,7 +72,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PREFIX=BASE",
-        help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable)",
+        help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable). A host "
+        "name in BASE that resolves to a private address is called only with ';private' at the end",
     )
     made.add_argument(
         "credential", metavar="CREDENTIAL_FILE", help="file with an SD-JWT VC in compact form; - for stdin"

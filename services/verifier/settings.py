@@ -43,7 +43,8 @@ class VerifierSettings(CommonSettings):
         trust_list_refresh_seconds: between two fetches of the trust list.
         ledger_address: ``host:port`` of the ledger's gRPC, whose public methods prove inclusion.
         log_origin: name of the log, which its checkpoints begin with; proofs from any other count for nothing.
-        allow: allow-rules ``PREFIX=BASE``: which addresses of status lists are fetched, and from where.
+        allow: allow-rules ``PREFIX=BASE`` or ``PREFIX=BASE;private``: which addresses of status lists are fetched, and
+            from where.
         registry_staleness_seconds: age of the registry's word past which nothing is called valid.
         standings: standings of national rules that are applied.
     """

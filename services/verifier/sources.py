@@ -17,7 +17,7 @@ from vitne.messaging import topics
 from vitne.messaging.follower import TopicFollower
 from vitne.messaging.headers import Message
 from vitne.messaging.kafka import KafkaSettings
-from vitne.runtime.fetch import AllowRule, Fetcher
+from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher
 from vitne_api.events.v1 import events_pb2
 
 #: ``ce_type`` of a registry fact.
@@ -58,7 +58,7 @@ def folder(projection: Projection, clock: Clock) -> Callable[[Message], None]:
 
 
 def trust_list_fetcher(url: str, *, development: bool) -> Fetcher:
-    """What fetches a trust list: from its own folder, and from nowhere else. Its address is the operator's to choose.
+    """What fetches a trust list: from its own folder, and from nowhere else, wherever that is.
 
     Args:
         url: of the list's statement.
@@ -77,7 +77,8 @@ def trust_list_fetcher(url: str, *, development: bool) -> Fetcher:
             remedy="give the address at which the registry publishes its list",
         )
     return Fetcher(
-        [AllowRule.parse(url[: url.rfind("/") + 1])],
+        # Whoever operates this chose the address, and nobody else can change anything in it.
+        [AllowRule.parse(url[: url.rfind("/") + 1] + PRIVATE)],
         development=development,
         timeout_seconds=TRUST_LIST_TIMEOUT_SECONDS,
         # A statement is small and seldom the same, and what its facts were is kept here.

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.resolver import ThreadedResolver
 
 from vitne.errors import InvalidArgument, PermissionDenied, Unavailable
+from vitne.runtime import fetch
 from vitne.runtime.fetch import AllowRule, Fetcher, parse_rules
 
 PREFIX = "https://status.vitne.example/"
@@ -93,6 +95,36 @@ async def test_what_no_rule_covers_is_not_called(serve: Serve, url: str) -> None
     assert not called
 
 
+@pytest.mark.parametrize("private", [False, True])
+async def test_a_name_that_leads_to_a_private_address_is_called_where_its_rule_says_so(
+    monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    called = asyncio.Event()
+
+    async def handler(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        writer.close()
+
+    class Cluster(ThreadedResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:
+            assert host == "ledger.vitne.svc"
+            return await super().resolve("127.0.0.1", port, family)
+
+    monkeypatch.setattr(fetch, "ThreadedResolver", Cluster)
+    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    rule = AllowRule.parse(f"{PREFIX}=https://Ledger.vitne.svc:{port}/{';private' if private else ''}")
+    async with server, Fetcher([rule]) as fetching:
+        assert await reason_of(fetching.fetch(PREFIX + "x")) == "FETCH_FAILED"
+    assert called.is_set() == private
+
+
+@pytest.mark.parametrize("text", [f"{PREFIX}=https://b.svc/", f"{PREFIX}=https://b.svc/;private"])
+def test_a_rule_is_read_as_it_is_written(text: str) -> None:
+    rule = AllowRule.parse(text)
+    assert (rule.base, rule.private, str(rule)) == ("https://b.svc/", text.endswith("private"), text)
+
+
 def test_the_longest_prefix_decides() -> None:
     rules = parse_rules(f"{PREFIX}=https://a.example/ {PREFIX}2026/=https://b.example/lists/")
     fetching = Fetcher(rules)
@@ -102,7 +134,16 @@ def test_the_longest_prefix_decides() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://a.example", "https://a.example/=https://b.example", "ftp://a/=https://b/", "https://u@a/", "x", "="],
+    [
+        "https://a/;public",
+        ";private",
+        "https://a.example",
+        "https://a.example/=https://b.example",
+        "ftp://a/=https://b/",
+        "https://u@a/",
+        "x",
+        "=",
+    ],
 )
 def test_a_malformed_rule_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="BAD_ALLOW_RULE"):

@@ -4,7 +4,8 @@ A credential names addresses, and whoever made it chose them. So nothing is
 fetched but what an *allow-rule* of the operator covers: a URL prefix, and the
 base address where what has that prefix is really fetched. There are no
 redirects, no proxies from the environment, no cookies; sizes and times are
-bounded; and a host name that resolves to a private address is not called.
+bounded; and a host name that resolves to a private address is called only where the
+rule says that its base is private.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import ipaddress
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
@@ -34,6 +35,9 @@ DEFAULT_TIMEOUT_SECONDS: Final = 5.0
 #: Bodies that are kept for revalidation by their ETag; the least recently used goes first.
 DEFAULT_CACHED_BODIES: Final = 64
 
+#: Marks a rule whose base may be private; no base ends in it, since they all end in ``/``.
+PRIVATE: Final = ";private"
+
 # What may follow a rule's prefix: segments of unreserved and sub-delimiter characters, and a query. No percent
 # sign, backslash or dot segment: these are where one URL reader and the next begin to differ.
 _REST: Final = re.compile(r"[A-Za-z0-9_~!$'()*+,;=:@./?&-]*\Z", re.ASCII)
@@ -52,22 +56,27 @@ class AllowRule:
     """URLs that begin with ``prefix`` are fetched from ``base``, with the rest of the URL appended.
 
     Both end in ``/``, so that ``https://status.example/`` covers no ``https://status.example.evil/``.
-    A base that is an IP address or ``localhost`` names a private place on purpose; plain http goes only
-    to loopback, and only in development.
+    A base that is an IP address or ``localhost`` names a private place on purpose, and so does one that is marked as
+    ``private``, such as a service's name in a cluster. Plain http goes only to loopback, and only in development.
     """
 
     prefix: str
     base: str
+    #: Whether the base's host name may resolve to an address that is not public.
+    private: bool = False
 
     @classmethod
     def parse(cls, text: str) -> AllowRule:
         """Read ``PREFIX=BASE``, or ``PREFIX`` alone for a place that is fetched from where it says.
 
+        Either may end in ``;private``.
+
         Raises:
             InvalidArgument: ``BAD_ALLOW_RULE``.
         """
-        prefix, _, base = text.strip().partition("=")
-        rule = cls(prefix, base or prefix)
+        urls = text.strip().removesuffix(PRIVATE)
+        prefix, _, base = urls.partition("=")
+        rule = cls(prefix, base or prefix, private=urls != text.strip())
         for url in (rule.prefix, rule.base):
             parts = urlsplit(url)
             plain = parts.username is None and not (parts.query or parts.fragment)
@@ -76,13 +85,13 @@ class AllowRule:
                     "BAD_ALLOW_RULE",
                     "not an allow-rule",
                     field="allow",
-                    rule="PREFIX=BASE, both absolute http(s) URLs that end in '/'",
+                    rule="PREFIX=BASE, both absolute http(s) URLs that end in '/'; ';private' may follow",
                     remedy="write it like https://status.vitne.example/=http://127.0.0.1:7103/",
                 )
         return rule
 
     def __str__(self) -> str:
-        return f"{self.prefix}={self.base}"
+        return f"{self.prefix}={self.base}{PRIVATE if self.private else ''}"
 
 
 def parse_rules(text: str) -> tuple[AllowRule, ...]:
@@ -125,6 +134,7 @@ class Fetcher:
         self._rules = sorted(rules, key=lambda rule: len(rule.prefix), reverse=True)
         for rule in self._rules:
             _check_transport(rule, development=development)
+        self._private = frozenset(urlsplit(rule.base).hostname or "" for rule in self._rules if rule.private)
         self._max_bytes = max_bytes
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._cached_bodies = cached_bodies
@@ -212,7 +222,7 @@ class Fetcher:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=PublicResolver()),
+                connector=aiohttp.TCPConnector(resolver=PublicResolver(private=self._private)),
                 timeout=self._timeout,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -253,14 +263,16 @@ class PublicResolver(AbstractResolver):
 
     Args:
         resolver: asks; the system's own unless said otherwise.
+        private: host names, in lower case, that may be anywhere: whoever operates this chose them.
     """
 
-    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, resolver: AbstractResolver | None = None, *, private: Collection[str] = ()) -> None:
         self._resolver = resolver or ThreadedResolver()
+        self._trusted = frozenset({"localhost", *private})
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family=family)  # type: ignore[arg-type]  # AddressFamily
-        if host != "localhost" and not all(is_public(result["host"]) for result in found):
+        if host not in self._trusted and not all(is_public(result["host"]) for result in found):
             raise AddressNotPublic
         return found
 
