@@ -45,8 +45,10 @@ _DELAY: Final = _METER.create_histogram(
 
 #: How long a lane is claimed for: an attempt, the storing of it, and clocks that differ between replicas.
 LEASE: Final = timedelta(seconds=TIMEOUT_SECONDS + 45)
-#: Pause between turns while there is work, and the longest when there is none.
+#: Pause between turns while there is work; the longest while attempts are being made, behind which others of their
+#: keys may wait; and the longest when there is nothing.
 BUSY_SECONDS: Final = 0.01
+CALLING_SECONDS: Final = 0.05
 IDLE_SECONDS: Final = 0.25
 #: How often old events are looked for.
 PRUNE_SECONDS: Final = 60.0
@@ -117,10 +119,11 @@ class Dispatcher:
                     await backoff.wait()
                     continue
                 backoff.reset()
-                pause = BUSY_SECONDS if busy else min(pause * 2, IDLE_SECONDS)
+                longest = CALLING_SECONDS if self._calls else IDLE_SECONDS
+                pause = BUSY_SECONDS if busy else min(pause * 2, longest)
                 await self._clock.sleep(pause)
         finally:
-            await self._end()
+            await self.close()
 
     async def turn(self) -> int:
         """Plan what is fresh and begin to send what is due; answers how much there was of both."""
@@ -144,6 +147,23 @@ class Dispatcher:
         """Return when no attempt is being made."""
         while self._calls:
             await asyncio.wait(list(self._calls))
+
+    async def close(self) -> None:
+        """Let attempts finish, within limits; give the others back, so that nobody waits for their leases to end."""
+        if self._calls:
+            await asyncio.wait(list(self._calls), timeout=GRACE_SECONDS)
+        cut = dict(self._calls)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        await self._sender.close()
+        if cut:
+            try:
+                async with asyncio.timeout(GRACE_SECONDS):
+                    leases = {item.lease for item in cut.values()}
+                    await store.give_back(self._pool, list(leases), self._clock.now())
+            except _OUTAGES as error:
+                _log.warning("claims of webhooks end by themselves: %s", type(error).__name__)
 
     async def _claim(self, connection: asyncpg.Connection) -> list[Claim]:
         room = self._limits.parallel - len(self._calls)
@@ -206,20 +226,3 @@ class Dispatcher:
             pruned = await store.prune(connection, now - self._limits.retention, now)
         if pruned < store.BATCH:  # else there may be more: go on at the next turn
             self._next_prune = self._clock.monotonic() + PRUNE_SECONDS
-
-    async def _end(self) -> None:
-        """Let attempts finish, within limits; give the others back, so that nobody waits for their leases to end."""
-        if self._calls:
-            await asyncio.wait(list(self._calls), timeout=GRACE_SECONDS)
-        cut = dict(self._calls)
-        for task in cut:
-            task.cancel()
-        await asyncio.gather(*cut, return_exceptions=True)
-        await self._sender.close()
-        if cut:
-            try:
-                async with asyncio.timeout(GRACE_SECONDS):
-                    leases = {item.lease for item in cut.values()}
-                    await store.give_back(self._pool, list(leases), self._clock.now())
-            except _OUTAGES as error:
-                _log.warning("claims of webhooks end by themselves: %s", type(error).__name__)
