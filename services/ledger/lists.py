@@ -246,6 +246,8 @@ class ListPublisher:
             shelf.list_id,
             version,
         )
+        if row["token"] is None:
+            return  # It was superseded since, and has expired: the next look finds the newer one.
         self._show(shelf, PublishedList(shelf.url, version, row["token"], row["digest"], row["published"]))
 
     def _show(self, shelf: _Shelf, newest: PublishedList) -> None:
@@ -258,6 +260,7 @@ class ListPublisher:
         """Sign the list as it is now and make that its newest version; False when another replica was faster."""
         draft = await self._catch_up(shelf, beyond)
         published = self._clock.now()
+        expires = published + self._lifetime
         # In a thread: compressing a full list takes tens of milliseconds, in which nobody else should wait.
         signed = await asyncio.to_thread(
             sign_token,
@@ -265,7 +268,7 @@ class ListPublisher:
             packed=shelf.vector.packed(),
             bits=BITS,
             issued_at=published,
-            expires_at=published + self._lifetime,
+            expires_at=expires,
             ttl=self.ttl,
             signer=self._signer,
         )
@@ -273,8 +276,8 @@ class ListPublisher:
         newest = PublishedList(shelf.url, draft.version, token, sha256(token), published)
         async with self._pool.acquire() as connection, connection.transaction():
             inserted = await connection.fetchval(
-                "INSERT INTO list_version (list_id, version, changes, tree_size, token, digest, published) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING version",
+                "INSERT INTO list_version (list_id, version, changes, tree_size, token, digest, published, expires) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING version",
                 shelf.list_id,
                 newest.version,
                 draft.changes,
@@ -282,6 +285,7 @@ class ListPublisher:
                 token,
                 newest.digest,
                 published,
+                expires,
             )
             if inserted is None:
                 return False

@@ -13,6 +13,7 @@ from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from vitne.credentials.status_list import MEDIA_TYPE
 from vitne.errors import NotFound, VitneError
+from vitne.runtime.status import Unimplemented
 
 #: The checkpoint may be cached this long, in seconds (tlog-tiles: not "beyond a few seconds").
 CHECKPOINT_MAX_AGE: Final = 1
@@ -73,6 +74,14 @@ def build_pages(publisher: ListPublisher, store: LogStore) -> FastAPI:
                 "nothing is published here",
                 rule="lists are served at the path of their URL",
                 remedy="see / for what there is",
+            )
+        if "time" in request.query_params:
+            raise Unimplemented(
+                "HISTORY_NOT_SUPPORTED",
+                "lists are served as they are now",
+                field="time",
+                rule="draft-ietf-oauth-status-list-20, section 8.4",
+                remedy="ask without it; when a status changed is in the log",
             )
         headers = _CORS | {"ETag": newest.etag, "Cache-Control": f"max-age={max_age}"}
         if _matches(request.headers.getlist("if-none-match"), newest.etag):

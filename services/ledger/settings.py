@@ -16,7 +16,7 @@ DEFAULT_STATUS_BASE_URL: Final = "https://status.vitne.example"
 DEFAULT_LOG_ORIGIN: Final = "log.vitne.example/2026"
 #: Places of a list: the least in which one hides well enough among others (W3C Bitstring Status List, section 6.1).
 MIN_LIST_SIZE: Final = 131_072
-#: Most places: what four MiB of two-bit statuses hold; beyond, verifiers may refuse to unpack a list.
+#: Most places: what one MiB of two-bit statuses holds; beyond, verifiers may refuse to unpack a list.
 MAX_LIST_SIZE: Final = 1 << 22
 #: How long a relying party may keep a list: a revocation is published within a second and seen within this.
 #: Short, since asking again costs it a 304 without a body.

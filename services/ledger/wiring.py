@@ -12,6 +12,7 @@ from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.pages import build_pages
 from services.ledger.rebuild import Rebuilt, rebuild_lists
+from services.ledger.retention import Retention
 from services.ledger.rpc import LedgerRpc
 from services.ledger.sequencer import Sequencer
 from services.ledger.settings import LedgerSettings
@@ -128,6 +129,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     application.mount_http(build_pages(publisher, store))
     application.add_task("lists", publisher.run)
     application.add_task("sequencer", sequencer.run)
+    application.add_task("retention", Retention(pool, clock).run)
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task("leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaf, settings=kafka, clock=clock).run)

@@ -240,6 +240,19 @@ async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
             assert answer.headers["ETag"] != etag
 
 
+async def test_a_list_as_of_another_time_is_not_passed_off_as_one(ledger: Ledger, site: str) -> None:
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    async with aiohttp.ClientSession() as client:
+        for query in ("time=1686925000", "time=", "time=now"):
+            async with client.get(f"{site}/2026/no-1?{query}") as answer:
+                assert answer.status == 501
+                assert answer.content_type == "application/problem+json"
+                assert (await answer.json(content_type=None))["reason"] == "HISTORY_NOT_SUPPORTED"
+        async with client.get(f"{site}/2026/no-1?other=1") as answer:
+            assert answer.status == 200
+
+
 async def test_the_other_pages(ledger: Ledger, site: str) -> None:
     async with aiohttp.ClientSession() as client:
         async with client.get(f"{site}/checkpoint") as answer:
