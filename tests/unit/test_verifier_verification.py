@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from services.verifier import evidence
 from services.verifier import verification as verification_module
 from services.verifier.answers import outcome_word, to_text, verdict_word
 from services.verifier.checks.log_inclusion import leaf_of
+from services.verifier.evidence import StatusLists
+from services.verifier.knowledge import Knowledge
 from services.verifier.verdict import ON_FAILURE
 from services.verifier.verification import Verification
 from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle, uuid
@@ -33,8 +36,10 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.jose import LocalSigner, complete, signing_input
 from vitne.credentials.model import DecisionReference, StatusReference
 from vitne.credentials.sd_jwt import HolderBinding
+from vitne.credentials.status_list import MEDIA_TYPE
 from vitne.errors import PermissionDenied, Unavailable
 from vitne.identifiers import OrganisationId
+from vitne.runtime.fetch import Fetched
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
 
@@ -312,6 +317,31 @@ async def test_a_list_is_kept_for_its_ttl_and_no_longer(world: World) -> None:
     pass_time(world, timedelta(seconds=1))
     assert verdict_word(await verifier.verify(compact)) == "revoked"
     assert world.publisher.fetches == 2
+
+
+async def test_of_many_lists_the_least_recently_used_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr(evidence, "MAX_HELD_LISTS", 2)
+    knowledge = Knowledge(
+        projection=world.projection(),
+        frameworks=ALL,
+        operator=OPERATOR,
+        registry_key="",
+        bound=timedelta(minutes=10),
+        catalogue=True,
+    )
+    fetched: list[str] = []
+
+    class Publisher:
+        async def fetch(self, url: str, *, accept: str = "", max_bytes: int | None = None) -> Fetched:
+            fetched.append(url[-1])
+            world.publisher.options["uri"] = url
+            return Fetched(url, world.publisher.token().encode(), MEDIA_TYPE, "")
+
+    lists = StatusLists(Publisher(), knowledge, world.clock)
+    for name in "abacab":
+        await lists.status_list(f"https://status.vitne.example/{name}")
+    assert fetched == ["a", "b", "c", "b"]
 
 
 async def test_a_list_is_not_kept_beyond_its_expiry(world: World) -> None:
