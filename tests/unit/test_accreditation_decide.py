@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.accreditation_samples import (
@@ -480,6 +480,7 @@ def naive(chronicle: Chronicle, points: float, at: datetime, known_at: int) -> b
     return False
 
 
+@settings(deadline=None)
 @given(
     story=steps,
     points=st.sampled_from(["0.25", "0.5", "1", "2", "7"]),
@@ -505,6 +506,7 @@ def test_nothing_is_allowed_that_was_not_granted_and_valid_then_as_known_then(
             assert ask(in_order, days(moment), known_at) == outcome
 
 
+@settings(deadline=None)
 @given(story=steps, moments=st.lists(st.integers(-3, 14), min_size=1, max_size=4))
 def test_what_becomes_known_later_does_not_change_what_was_known_then(story: list[Step], moments: list[int]) -> None:
     chronicle = chronicle_of(story, "1", None)

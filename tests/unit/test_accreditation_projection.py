@@ -8,7 +8,7 @@ from itertools import islice
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.accreditation_samples import NOW, T0, UCL, UIO, Chronicle, achievement, days, scope, text, uuid
@@ -202,6 +202,7 @@ def test_a_fact_that_says_more_than_is_understood_is_not_taken(place: str) -> No
     assert not projection.accreditations_of(UCL)
 
 
+@settings(deadline=None)
 @given(
     numbers=st.lists(st.integers(0, 50), unique=True, max_size=12),
     after=st.none() | st.integers(0, 50),

@@ -10,13 +10,10 @@ from vitne.accreditation.projection import Held, Projection
 from vitne.accreditation.trust_list import (
     FactsReference,
     Statement,
-    TrustList,
     read_facts,
     read_statement,
-    read_trust_list,
     render,
     sign_statement,
-    sign_trust_list,
 )
 
 __all__ = [
@@ -26,7 +23,6 @@ __all__ = [
     "Held",
     "Projection",
     "Statement",
-    "TrustList",
     "decide",
     "fact_digest",
     "instant",
@@ -35,10 +31,8 @@ __all__ = [
     "offer_of",
     "read_facts",
     "read_statement",
-    "read_trust_list",
     "record_of",
     "render",
     "sign_statement",
-    "sign_trust_list",
     "timestamp",
 ]
