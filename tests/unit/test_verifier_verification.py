@@ -621,6 +621,17 @@ async def test_a_swapped_status_index_breaks_the_signature(world: World) -> None
     expect(await world.verify(payload_changed(world.issue(), swap)), "invalid", "signature", "failed")
 
 
+async def test_a_forged_title_is_not_repeated_as_if_somebody_had_issued_it(world: World) -> None:
+    def grander(claims: dict[str, Any]) -> None:
+        claims["achievement"]["title"] = {"en": "Something grander"}
+
+    verification = await world.verify(payload_changed(world.issue(), grander))
+    expect(verification, "invalid", "signature", "failed")
+    assert verification.headline == (
+        "Invalid: the signature does not hold: it was changed, or signed by somebody else."
+    )
+
+
 async def test_a_changed_name_belongs_to_no_digest(world: World) -> None:
     issuer_signed, first, *rest = world.issue().split("~")
     salt, name, _ = json.loads(from_b64url(first))
