@@ -277,7 +277,9 @@ async def test_too_many_waiting_are_refused_at_once(pool: Any, written: Any) -> 
     assert await written() == [0, 1, 2, 3]
 
 
-async def test_a_cancelled_submitter_leaves_its_item_to_complete(pool: Any, written: Any) -> None:
+async def test_the_item_of_a_cancelled_submitter_completes_if_its_group_has_begun_and_else_is_passed_over(
+    pool: Any, written: Any
+) -> None:
     ledger = Ledger(pool)
     ledger.hold = asyncio.Event()
     taken = asyncio.create_task(ledger.committer.submit(1))
@@ -291,7 +293,25 @@ async def test_a_cancelled_submitter_leaves_its_item_to_complete(pool: Any, writ
     await asyncio.sleep(0)
     ledger.hold.set()
     assert await other == 30
-    assert await written() == [1, 2, 3]
+    assert ledger.groups == [[1], [3]]
+    assert await written() == [1, 3]
+
+
+async def test_when_nobody_waits_any_more_no_group_is_begun(pool: Any, written: Any) -> None:
+    ledger = Ledger(pool)
+    ledger.hold = asyncio.Event()
+    running = asyncio.create_task(ledger.committer.submit(1))
+    while not ledger.groups:
+        await asyncio.sleep(0.001)
+    waiting = [asyncio.create_task(ledger.committer.submit(number)) for number in (2, 3)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.sleep(0)
+    ledger.hold.set()
+    assert await running == 10
+    assert await ledger.committer.submit(4) == 40
+    assert ledger.groups == [[1], [4]]
 
 
 async def test_closing_completes_what_waits_and_takes_no_more(pool: Any, written: Any) -> None:

@@ -223,7 +223,9 @@ class GroupCommitter(Generic[T, R]):
     :class:`~vitne.errors.Unavailable`; whether it was committed is then unknown, and the
     request id of a repeated call tells.
 
-    A submitter that is cancelled leaves its item to complete: it may be written already.
+    The item of a submitter that is cancelled is passed over while it still waits: nobody asks
+    for it any more, and under load such work would keep out what is asked for. Once its group
+    has begun, it completes: it may be written already.
     ``apply`` serves many callers at once, so it runs outside the context of any: there is
     no ``current_caller()``, deadline or span. Items carry what they need of these.
 
@@ -286,8 +288,7 @@ class GroupCommitter(Generic[T, R]):
     async def _flush(self) -> None:
         group: list[tuple[T, asyncio.Future[R]]] = []
         try:
-            while self._waiting:
-                group = [self._waiting.popleft() for _ in range(min(self._max_group, len(self._waiting)))]
+            while group := self._next_group():
                 await self._commit(group)
         finally:
             # Only a cancelled flusher leaves something behind.
@@ -296,6 +297,15 @@ class GroupCommitter(Generic[T, R]):
                     future.set_exception(unavailable())
             self._waiting.clear()
             self._flusher = None
+
+    def _next_group(self) -> list[tuple[T, asyncio.Future[R]]]:
+        """The next items that somebody still waits for; empty when there are none."""
+        group: list[tuple[T, asyncio.Future[R]]] = []
+        while self._waiting and len(group) < self._max_group:
+            item, future = self._waiting.popleft()
+            if not future.done():
+                group.append((item, future))
+        return group
 
     async def _commit(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         items = [item for item, _ in group]
