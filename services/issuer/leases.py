@@ -17,7 +17,7 @@ import asyncpg
 import grpc.aio
 
 from vitne.clock import Clock
-from vitne.errors import Unavailable, VitneError
+from vitne.errors import Aborted, Unavailable, VitneError
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2 as credential
@@ -32,30 +32,41 @@ MAX_BLOCK: Final = 10_000
 _log = logging.getLogger(__name__)
 
 _TAKE: Final = """
-    SELECT request_id, list, indexes[taken + 1 : taken + $2] AS next FROM index_lease
+    SELECT request_id, list, indexes[taken + 1 : taken + $2] AS next, size - taken AS remaining FROM index_lease
     WHERE country = $1 AND list IS NOT NULL ORDER BY request_id LIMIT 1 FOR UPDATE
 """
+#: Whether there is a block, held by others or not; one that this transaction emptied is deleted.
+_ANY: Final = "SELECT EXISTS (SELECT FROM index_lease WHERE country = $1 AND list IS NOT NULL)"
 
 
 async def take(connection: Any, country: str, count: int) -> list[credential.StatusReference]:
     """Up to ``count`` indexes for a country's credentials, in the caller's transaction; fewer when they run out.
 
-    A block that another replica is taking from is passed over while there is another one.
+    A block that another replica is taking from is passed over while there is another one. Whoever holds a block
+    never waits for a second one: two groups that each empty theirs would wait for each other.
+
+    Raises:
+        Aborted: ``LEASES_BUSY``: the other blocks are held. A group is tried again in halves, and a single item needs
+            one block only.
     """
     taken: list[credential.StatusReference] = []
     while len(taken) < count:
         wanted = count - len(taken)
         block = await connection.fetchrow(_TAKE + "SKIP LOCKED", country, wanted)
-        block = block or await connection.fetchrow(_TAKE, country, wanted)
+        if block is None and not taken:
+            block = await connection.fetchrow(_TAKE, country, wanted)
         if block is None:
+            if taken and await connection.fetchval(_ANY, country):
+                raise Aborted("LEASES_BUSY", f"others are taking from the blocks of {country} that are left")
             break
         taken += [credential.StatusReference(list=block["list"], index=index) for index in block["next"]]
-        await connection.execute(
-            "UPDATE index_lease SET taken = taken + $2 WHERE request_id = $1", block["request_id"], len(block["next"])
-        )
-        if len(block["next"]) < wanted:
+        if len(block["next"]) == block["remaining"]:  # at once, so that a block that can be seen has an index left
+            await connection.execute("DELETE FROM index_lease WHERE request_id = $1", block["request_id"])
+        else:
             await connection.execute(
-                "DELETE FROM index_lease WHERE request_id = $1 AND taken = size", block["request_id"]
+                "UPDATE index_lease SET taken = taken + $2 WHERE request_id = $1",
+                block["request_id"],
+                len(block["next"]),
             )
     return taken
 
@@ -105,16 +116,17 @@ class LeaseKeeper:
 
     async def run(self) -> None:
         """Look and lease until cancelled. A ledger or database that does not answer is tried again, without end."""
-        failing = False
+        failing: set[str] = set()
         while True:
-            try:
-                for country in sorted(self._countries()):
+            for country in sorted(self._countries()):
+                # Each by itself: what the ledger refuses one country must not empty the others' stock.
+                try:
                     await self.top_up(country)
-                failing = False
-            except (*DATABASE_OUTAGES, VitneError) as error:
-                if not failing:
-                    _log.warning("no status indexes leased: %s", error)
-                failing = True
+                    failing.discard(country)
+                except (*DATABASE_OUTAGES, VitneError) as error:
+                    if country not in failing:
+                        _log.warning("no status indexes leased for %s: %s", country, error)
+                    failing.add(country)
             await self._clock.sleep(CHECK_SECONDS)
 
     async def top_up(self, country: str) -> None:

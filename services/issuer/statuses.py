@@ -13,9 +13,10 @@ from services.issuer import store
 from services.issuer.hubs import Notices
 from vitne.accreditation import instant, timestamp
 from vitne.clock import Clock
-from vitne.errors import DataLoss, InvalidArgument, NotFound
+from vitne.errors import DataLoss, InvalidArgument, NotFound, Unauthenticated
 from vitne.identifiers import OrganisationId, parse_uuid
 from vitne.messaging import outbox
+from vitne.messaging.consumer import ConsumerOptions
 from vitne.messaging.headers import Message
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2 as credential
@@ -30,6 +31,16 @@ STATUS_CHANGED: Final = "vitne.ledger.status_changed.v1"
 LIST_PUBLISHED: Final = "vitne.ledger.list_published.v1"
 #: Name of the consumer; its offsets are kept under it.
 CONSUMER: Final = "issuer"
+#: One event a transaction. Each locks credential, learner, then the hubs' aggregates; a second event in the same
+#: transaction would lock in the order of the events, and wait for an issuance that waits for it.
+OPTIONS: Final = ConsumerOptions(batch=1)
+#: What the ledger says about the change itself, and so to the institution that asked for it.
+_REFUSALS: Final = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+)
 
 
 class Statuses:
@@ -61,7 +72,8 @@ class Statuses:
         Raises:
             NotFound: ``CREDENTIAL_UNKNOWN``, also for another institution's.
             InvalidArgument: ``EFFECTIVE_BEFORE_ISSUANCE``, ``EFFECTIVE_IN_FUTURE``.
-            VitneError: what the ledger refuses with.
+            VitneError: what the ledger refuses the change with.
+            grpc.aio.AioRpcError: any other failure at the ledger, which is not the institution's: the edge tells it.
         """
         row = await store.issued_by(self._pool, str(provider), parse_uuid(request.credential_id))
         if row is None:
@@ -81,7 +93,11 @@ class Statuses:
         try:
             answer = await self._stub.SetStatus(change)
         except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from error
+            if error.code() in _REFUSALS:
+                raise error_from_rpc(error) from error
+            raise
+        except Unauthenticated as error:  # The issuer's own client at the token issuer, not whoever called.
+            raise RuntimeError(f"the issuer gets no access token for the ledger: {error.reason}") from error
         return issuer.ChangeStatusResponse(status=answer.status, effective=answer.effective, recorded=answer.recorded)
 
     async def handle(self, connection: Any, message: Message) -> None:

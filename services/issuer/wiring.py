@@ -20,7 +20,7 @@ from services.issuer.rpc import SERVICE, IssuerRpc
 from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
 from services.issuer.settings import IssuerSettings
 from services.issuer.signing import SigningKeys
-from services.issuer.statuses import CONSUMER, Statuses
+from services.issuer.statuses import CONSUMER, OPTIONS, Statuses
 from services.issuer.webhooks.assembly import Webhooks
 from services.issuer.webhooks.endpoints import SERVICE as WEBHOOK_SERVICE
 from services.issuer.webhooks.notices import InstitutionNotices
@@ -250,7 +250,9 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task(
         "statuses",
-        Consumer(CONSUMER, [topics.LEDGER_STATUS], pool, issuer.statuses.handle, settings=kafka, clock=clock).run,
+        Consumer(
+            CONSUMER, [topics.LEDGER_STATUS], pool, issuer.statuses.handle, settings=kafka, clock=clock, options=OPTIONS
+        ).run,
     )
 
     async def registry_ready() -> str | None:
