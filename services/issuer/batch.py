@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -27,18 +27,75 @@ from vitne.errors import (
 from vitne.identifiers import OrganisationId
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.rules import check_rules
-from vitne.runtime.status import errors_to_status
+from vitne.runtime.status import DeadlineExceeded, errors_to_status
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 
 #: Most items of a batch.
 MAX_ITEMS: Final = 10_000
-#: Most bytes of all items together: 64 MiB. Items are held in memory until the client has sent them all.
-MAX_BYTES: Final = 64 << 20
+#: Most bytes of all items together: what the largest batch comes to with every text as long as the contract allows, in
+#: letters of one byte (1.9 kB an item). Items are held in memory until the client has sent them all.
+MAX_BYTES: Final = 19 << 20
+#: Batches at a time in this process: with the bytes above, the memory that they can take.
+MAX_BATCHES: Final = 16
+#: Batches at a time of one institution, so that none keeps the others out.
+MAX_BATCHES_OF_ONE: Final = 4
+#: Seconds that a batch may be open without a message, and before its last.
+IDLE_SECONDS: Final = 60.0
+READING_SECONDS: Final = 900.0
 #: Items that are on the road at a time: enough that one group is decided while another is committed.
 WINDOW: Final = 1_000
+#: What passes by itself: the item waits for that, rather than be answered by an error within milliseconds and the whole
+#: batch with it.
+PASSING: Final = frozenset({"DATABASE_UNAVAILABLE", "KEY_STORE_UNAVAILABLE", "STATUS_INDEXES_EXHAUSTED"})
+#: Seconds between two tries meanwhile, at first and at most.
+FIRST_PAUSE: Final = 0.25
+LONGEST_PAUSE: Final = 5.0
+#: Seconds without any success after which a batch no longer waits.
+PATIENCE_SECONDS: Final = 60.0
 
 #: How one order becomes a credential.
 Issue: TypeAlias = Callable[[Order], Coroutine[Any, Any, Stored]]
+
+
+class Batches:
+    """The batches of this process, which share its memory and its road.
+
+    Args:
+        issue: the road of one order; what it raises is that item's answer.
+        room: how many orders the road takes at a time; further items of any batch wait for room.
+        clock: for the checks of dates, and for pauses.
+        quota: what providers may issue by batches; None: without bound.
+    """
+
+    def __init__(self, issue: Issue, room: int, clock: Clock, quota: Quota | None = None) -> None:
+        self._issue = issue
+        self._room = asyncio.Semaphore(room)
+        self._clock = clock
+        self._quota = quota
+        self._open: Counter[OrganisationId] = Counter()
+
+    async def answer(
+        self, provider: OrganisationId, requests: AsyncIterable[issuer.IssueBatchRequest]
+    ) -> AsyncGenerator[issuer.IssueBatchResponse, None]:
+        """Answer one call of IssueBatch; see :meth:`Batch.answer`.
+
+        Raises:
+            ResourceExhausted: ``TOO_MANY_BATCHES``: nothing of it was issued.
+        """
+        if self._open.total() >= MAX_BATCHES or self._open[provider] >= MAX_BATCHES_OF_ONE:
+            raise _too_many()
+        self._open[provider] += 1
+        try:
+            batch = Batch(provider, self._issue_with_room, self._clock, self._quota)
+            async with aclosing(batch.answer(requests)) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            self._open[provider] -= 1
+
+    async def _issue_with_room(self, order: Order) -> Stored:
+        async with self._room:
+            return await self._issue(order)
 
 
 class Batch:
@@ -47,7 +104,7 @@ class Batch:
     Args:
         provider: the caller's organisation.
         issue: the road of one order; what it raises is that item's answer.
-        clock: for the checks of dates.
+        clock: for the checks of dates, and for pauses.
         quota: what the provider may issue; None: without bound.
     """
 
@@ -56,6 +113,8 @@ class Batch:
         self._issue = issue
         self._clock = clock
         self._quota = quota
+        #: Since when nothing succeeds; None while something does.
+        self._stuck_since: float | None = None
         self._request_id: UUID | None = None
         self._item_ids: set[str] = set()
         self._orders: dict[str, Order] = {}
@@ -70,6 +129,7 @@ class Batch:
             InvalidArgument: ``BATCH_HEADER_MISSING``, ``BATCH_HEADER_REPEATED``, ``BATCH_PART_MISSING``, or a rule of
                 the header; the whole batch is refused, and nothing of it was issued.
             ResourceExhausted: ``BATCH_TOO_LARGE`` or ``QUOTA_EXCEEDED``, likewise.
+            DeadlineExceeded: ``BATCH_IDLE``, likewise.
         """
         states: Counter[issuer.ItemState.ValueType] = Counter()
         at_once: asyncio.Queue[issuer.IssueBatchResponse | None] = asyncio.Queue()
@@ -110,14 +170,24 @@ class Batch:
         at_once: asyncio.Queue[issuer.IssueBatchResponse | None],
     ) -> None:
         """Take all messages in; refusals of items go to the queue, and None when there is nothing more to come."""
+        messages = aiter(requests)
         try:
-            async for request in requests:
-                try:
-                    self._take(request)
-                except _Refused as refusal:
-                    at_once.put_nowait(_refusal(refusal.item_id, refusal.error))
+            async with asyncio.timeout(READING_SECONDS):
+                while (request := await self._next(messages)) is not None:
+                    try:
+                        self._take(request)
+                    except _Refused as refusal:
+                        at_once.put_nowait(_refusal(refusal.item_id, refusal.error))
+        except TimeoutError:
+            raise _idle() from None
         finally:
             at_once.put_nowait(None)
+
+    @staticmethod
+    async def _next(messages: AsyncIterator[issuer.IssueBatchRequest]) -> issuer.IssueBatchRequest | None:
+        """The next message; None when the client has closed its side."""
+        async with asyncio.timeout(IDLE_SECONDS):
+            return await anext(messages, None)
 
     def _take(self, request: issuer.IssueBatchRequest) -> None:
         """Take one message in.
@@ -179,7 +249,7 @@ class Batch:
             for item_id, order in waiting:
                 outcome = outcomes[item_id]
                 try:
-                    outcome.set_result(await self._issue(order))
+                    outcome.set_result(await self._issue_patiently(order))
                 except Exception as error:  # noqa: BLE001 - one bad item never fails its neighbours
                     outcome.set_result(as_vitne_error(error))
 
@@ -191,6 +261,26 @@ class Batch:
             # If the client went away, what was stored by now is completed in the background.
             for worker in workers:
                 worker.cancel()
+
+    async def _issue_patiently(self, order: Order) -> Stored:
+        """Issue an order; what passes by itself is waited out, as long as the batch has patience."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                stored = await self._issue(order)
+            except Unavailable as error:
+                if error.reason not in PASSING:
+                    raise
+                now = self._clock.monotonic()
+                if self._stuck_since is None:
+                    self._stuck_since = now
+                if now + pause > self._stuck_since + PATIENCE_SECONDS:
+                    raise
+            else:
+                self._stuck_since = None
+                return stored
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
 
 class _Refused(Exception):
@@ -233,6 +323,24 @@ def _out_of_order(reason: str, message: str, field: str) -> InvalidArgument:
         field=field,
         rule="a batch is one header, then items",
         remedy="send the header first, then only items, then close your side",
+    )
+
+
+def _too_many() -> ResourceExhausted:
+    return ResourceExhausted(
+        "TOO_MANY_BATCHES",
+        "as many batches are open as can be served; nothing of this one was issued",
+        rule=f"at most {MAX_BATCHES_OF_ONE} of one institution and {MAX_BATCHES} of all at a time",
+        remedy="wait until one of yours has ended, then send this one again with the same request id",
+    )
+
+
+def _idle() -> DeadlineExceeded:
+    return DeadlineExceeded(
+        "BATCH_IDLE",
+        "the batch was open for too long; nothing of it was issued",
+        rule=f"at most {IDLE_SECONDS:.0f} seconds between two messages and {READING_SECONDS:.0f} for all of them",
+        remedy="send the items without a pause, then close your side",
     )
 
 

@@ -12,10 +12,10 @@ import asyncpg
 
 from services.issuer import store
 from services.issuer.admission import admit
-from services.issuer.batch import Batch
+from services.issuer.batch import Batches
 from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
-from services.issuer.issuance import Road, erased
+from services.issuer.issuance import MAX_WAITING, Road, erased
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.quota import Quota
 from services.issuer.signing import SigningKeys
@@ -68,13 +68,12 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
     ) -> None:
         self._pool = pool
         self._unary = unary
-        self._bulk = bulk
+        self._batches = Batches(bulk.issue, MAX_WAITING, clock, quota)
         self._signing = signing
         self._keys = keys
         self._statuses = statuses
         self._hubs = hubs
         self._flags = flags
-        self._quota = quota
         self._clock = clock
 
     async def CreateSigningKey(  # noqa: N802 - the contract's name
@@ -101,8 +100,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self, request_iterator: AsyncIterator[issuer.IssueBatchRequest], context: Any
     ) -> AsyncIterator[issuer.IssueBatchResponse]:
         """Issue many credentials."""
-        batch = Batch(_organisation(), self._bulk.issue, self._clock, self._quota)
-        async with aclosing(batch.answer(request_iterator)) as answers:
+        async with aclosing(self._batches.answer(_organisation(), request_iterator)) as answers:
             async for answer in answers:
                 yield answer
 

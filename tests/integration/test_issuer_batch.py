@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -150,6 +153,30 @@ async def test_nothing_is_issued_before_the_client_has_closed_its_side(world: Wo
     assert error_of(answer.result).reason == "DATE_IN_FUTURE"
     assert await world.pool.fetchval("SELECT count(*) FROM credential") == 0
     stream.cancel()
+
+
+@pytest.mark.parametrize("answers", [0, 1, 40])
+async def test_a_batch_whose_client_went_away_among_the_answers_is_resumed(
+    world: World, clock: ManualClock, answers: int
+) -> None:
+    batch, items = str(uuid4()), [item(number) for number in range(60)]
+    stream = world.caller(UCL).IssueBatch(parts(issuer_pb2.BatchHeader(request_id=batch), *items))
+    seen: dict[str, issuer_pb2.BatchResult] = {}
+    for _ in range(answers):
+        answer: Any = await stream.read()
+        seen[answer.result.item_id] = answer.result
+    stream.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await stream.code()
+    again, summary = await world.batch(items, request_id=batch)
+    assert (summary.issued, summary.refused) == (60, 0)
+    assert {item_id: again[item_id] for item_id in seen} == seen
+    # What was stored for the first call and not finished was finished by the second: nothing is left, or doubled.
+    clock.advance(timedelta(seconds=11))
+    assert await world.issuer.unary.complete_abandoned() == 0
+    assert await world.pool.fetchval("SELECT count(*) FROM credential") == 60
+    assert len(await world.outbox("vitne.issuer.leaves.v1")) == 60
+    assert await world.taken() == 60
 
 
 async def test_a_large_batch_takes_its_indexes_from_several_blocks(

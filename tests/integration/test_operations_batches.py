@@ -39,7 +39,7 @@ async def test_answers_come_in_the_order_of_the_items_whatever_finishes_first(
 
     items = [item(number, **({"awarded_on": "2027-01-01"} if number == 3 else {})) for number in range(8)]
     with monkeypatch.context() as patched:
-        patched.setattr(world.issuer.rpc._bulk, "issue", slow_first)
+        patched.setattr(world.issuer.rpc._batches, "_issue", slow_first)
         first, _ = await world.batch(items, request_id=request_id)
     # What needs no state is answered while the client still sends.
     expected = ["item-3", *(f"item-{number}" for number in range(8) if number != 3)]
@@ -60,7 +60,7 @@ async def test_each_answer_says_what_there_is_to_do(world: World, monkeypatch: p
 
     items = [item(0), item(1, achievement_id=MINI), item(2), item(3)]
     with monkeypatch.context() as patched:
-        patched.setattr(world.issuer.rpc._bulk, "issue", failing)
+        patched.setattr(world.issuer.rpc._batches, "_issue", failing)
         first, summary = await world.batch(items, request_id=request_id)
     assert [first[f"item-{number}"].state for number in range(4)] == [
         issuer.ITEM_STATE_ISSUED,
@@ -116,7 +116,7 @@ async def test_open_batches_count(world: World, monkeypatch: pytest.MonkeyPatch)
         await go_on.wait()
         return await issue(order)
 
-    monkeypatch.setattr(world.issuer.rpc._bulk, "issue", held)
+    monkeypatch.setattr(world.issuer.rpc._batches, "_issue", held)
     running = asyncio.create_task(world.batch([item(number) for number in range(6)]))
     await begun.wait()
     try:
