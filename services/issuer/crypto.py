@@ -27,21 +27,23 @@ _VERSION: Final = b"\x01"
 _NONCE_BYTES: Final = 12  # NIST SP 800-38D, section 8.2: 96 bits
 _TAG_BYTES: Final = 16
 _DOMAIN: Final = b"vitne/sealed/v1\x00"
+_HASHING: Final = b"vitne/hashing/v1"
 
 
 class DataKey:
     """One AES-256 key, ready to seal and open. ``repr`` never shows it.
 
     Nonces are random: NIST SP 800-38D, section 8.3, allows 2^32 values under one
-    key, and a learner has a few dozen.
+    key, and a learner has a few dozen. Keyed hashes are made with a key derived from it.
     """
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_cipher", "_hashing")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a data key has {KEY_BYTES} bytes")
         self._cipher = AESGCM(key)
+        self._hashing = hmac.digest(key, _HASHING, sha256)
 
     def seal(self, plain: bytes, table: str, row: UUID, column: str) -> bytes:
         """``plain``, encrypted for exactly this place."""
@@ -61,6 +63,10 @@ class DataKey:
             return self._cipher.decrypt(nonce, rest, _place(table, row, column))
         except InvalidTag as error:
             raise _broken(table, row, column) from error
+
+    def digest(self, purpose: str, data: bytes) -> bytes:
+        """A keyed hash (32 bytes) that nobody can test a guess against once the key is destroyed."""
+        return hmac.digest(self._hashing, f"vitne/{purpose}/v1\x00".encode() + data, sha256)
 
     def __repr__(self) -> str:
         return "DataKey(<withheld>)"

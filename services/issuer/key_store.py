@@ -2,7 +2,7 @@
 
 Destroying a key erases its learner, so keys live apart from what they open: here
 in a second database, wrapped by a key-encryption key that is in neither. Another
-store (an HSM, a cloud KMS) has to offer the same four methods.
+store (an HSM, a cloud KMS) has to offer the same five methods.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class LearnerKeyStore(Protocol):
 
     async def get(self, learners: Collection[UUID]) -> dict[UUID, DataKey]:
         """The keys of those learners that have one; a destroyed key is absent."""
+        ...
+
+    async def look(self, learners: Collection[UUID]) -> dict[UUID, DataKey | DataLoss]:
+        """Like :meth:`get`, with what is wrong with a key in its place."""
         ...
 
     async def destroy(self, learners: Collection[UUID]) -> None:
@@ -79,6 +83,19 @@ class PostgresKeyStore:
                 wrapped, ``SEAL_BROKEN`` for one that was tampered with.
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
+        keys: dict[UUID, DataKey] = {}
+        for learner, key in (await self.look(learners)).items():
+            if isinstance(key, DataLoss):
+                raise key
+            keys[learner] = key
+        return keys
+
+    async def look(self, learners: Collection[UUID]) -> dict[UUID, DataKey | DataLoss]:
+        """See :class:`LearnerKeyStore`.
+
+        Raises:
+            Unavailable: ``KEY_STORE_UNAVAILABLE``.
+        """
         if not learners:
             return {}
         try:
@@ -98,14 +115,17 @@ class PostgresKeyStore:
         """See :class:`LearnerKeyStore`."""
         await self._execute("SELECT 1")
 
-    def _unwrap(self, row: Mapping[str, Any]) -> DataKey:
+    def _unwrap(self, row: Mapping[str, Any]) -> DataKey | DataLoss:
         if row["wrapped_by"] != self._name:
-            raise DataLoss(
+            return DataLoss(
                 "WRAPPING_KEY_UNKNOWN",
                 f"the data key of learner {row['learner']} is wrapped by {row['wrapped_by']}, which is not at hand",
                 remedy="start the issuer with the key-encryption key that wrapped it",
             )
-        return DataKey(self._wrap.open(row["wrapped"], _TABLE, row["learner"], _COLUMN))
+        try:
+            return DataKey(self._wrap.open(row["wrapped"], _TABLE, row["learner"], _COLUMN))
+        except DataLoss as error:
+            return error
 
     async def _execute(self, query: str, *arguments: object) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -96,7 +97,11 @@ class Fetcher:
             _log.warning("fetching failed, and is tried again", extra={"reason": told.reason, "count": len(wanted)})
             await self._postpone(wanted)
             return True
-        answers = {one.handle: one for one in answer.credentials}
+        # What the issuer has and can't read for now is neither kept nor gone: as if it had not been answered.
+        answers = {one.handle: one for one in answer.credentials if not one.unavailable_reason}
+        for reason, count in Counter(one.unavailable_reason for one in answer.credentials).items():
+            if reason:
+                _log.warning("the issuer can't read some, and is asked again", extra={"reason": reason, "count": count})
         failed = await self._store.keep(
             [
                 Fetched(one, credential.artefact, STATUS.get(credential.status, UNKNOWN))

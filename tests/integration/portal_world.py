@@ -63,6 +63,8 @@ class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer):
         self.registered: dict[str, str] = {}
         self.credentials: dict[str, issuer_pb2.IssuedCredential] = {}
         self.fetches: list[list[str]] = []
+        #: What is there and can't be read for now.
+        self.unreadable: set[str] = set()
         self.refusing = False
         self._server: Any = None
         self.port = 0
@@ -105,7 +107,9 @@ class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer):
         self.fetches.append(list(request.handles))
         return issuer_pb2.FetchCredentialsResponse(
             credentials=[
-                issuer_pb2.FetchedCredential(handle=handle, credential=self.credentials.get(handle))
+                issuer_pb2.FetchedCredential(handle=handle, unavailable_reason="SEAL_BROKEN")
+                if handle in self.unreadable
+                else issuer_pb2.FetchedCredential(handle=handle, credential=self.credentials.get(handle))
                 for handle in request.handles
             ]
         )

@@ -240,6 +240,29 @@ async def test_a_notice_that_makes_no_sense_goes_to_the_dead_and_stops_nobody_el
     await until(parked)
 
 
+async def test_what_the_issuer_cant_read_is_kept_and_asked_for_again_and_stops_no_other(
+    world: World, browser: Browser
+) -> None:
+    pid = world.learners[11]
+    await registered(browser, pid)
+    unreadable, readable = await world.issue(pid, "Utilgjengelig"), await world.issue(pid, "Tilgjengelig")
+    await shows(browser, 2)
+    world.issuer.unreadable.add(unreadable)
+    for handle in (unreadable, readable):
+        await world.change_status(pid, handle, credential_pb2.STATUS_REVOKED)
+
+    async def tried_again() -> bool:
+        states = {one["handle"]: (one["state"], one["status"]) for one in await browser.shown()}
+        asked = sum(unreadable in batch for batch in world.issuer.fetches)
+        return asked >= 3 and states == {unreadable: ("fetching", "unknown"), readable: ("fetched", "revoked")}
+
+    await until(tried_again)
+    world.issuer.unreadable.clear()
+    await shows(browser, 2)
+    assert {one["status"] for one in await browser.shown()} == {"revoked"}
+    await browser.press("/withdraw")
+
+
 async def test_a_learner_s_broken_key_stops_nobody_else(world: World, browser: Browser) -> None:
     broken, other = world.learners[9], world.learners[10]
     await registered(browser, other)
