@@ -8,6 +8,7 @@ lost and none is doubled.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,24 +16,29 @@ from uuid import UUID
 
 import asyncpg
 
-from services.issuer.crypto import IndexKey
+from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
 from services.issuer.store import Credential, by_handle
+from services.issuer.tracing import begin_notice
 from vitne.clock import Clock
 from vitne.credentials import pseudonyms
-from vitne.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from vitne.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 from vitne.identifiers import OrganisationId
 from vitne.messaging import outbox
 from vitne.runtime.idempotency import RequestKey, answer_once, recall
 from vitne.runtime.identity import IdTokenVerifier, LearnerIdentity
+from vitne.runtime.interceptors.errors import as_vitne_error
+from vitne.runtime.telemetry import current_traceparent
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 
 _SERVICE: Final = "vitne.issuer.v1.IssuerService"
 #: Ground of a registration by the learner's own act; the level of assurance is added to it.
 OWN_ACT: Final = "own_act"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,8 @@ class Issued:
     credential: UUID
     kind: str
     provider: str
-    #: Of the call that issued it.
-    traceparent: str = ""
+    #: Of what the hub is told of.
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +106,10 @@ class Notices:
             [item.credential for _, _, item in named],
             [item.learner.id for _, _, item in named],
         )
+        issued = events_pb2.HUB_NOTICE_ISSUED
         return [
-            replace(
-                self.notice(events_pb2.HUB_NOTICE_ISSUED, registration, handle, item.kind, item.provider),
-                traceparent=item.traceparent,
+            self.notice(
+                issued, registration, handle, item.kind, item.provider, cause=item.cause or current_traceparent()
             )
             for registration, handle, item in named
         ]
@@ -120,16 +126,24 @@ class Notices:
                 handles[registration.hub],
                 credential.kind,
                 credential.provider,
+                cause=current_traceparent(),
             )
             for registration in registrations.get(credential.learner, ())
             if registration.hub in handles
         ]
 
     def notice(
-        self, notice: events_pb2.HubNotice.ValueType, registration: Registration, handle: str, kind: str, provider: str
+        self,
+        notice: events_pb2.HubNotice.ValueType,
+        registration: Registration,
+        handle: str,
+        kind: str,
+        provider: str,
+        *,
+        cause: str,
     ) -> outbox.Event:
-        """One notice to one hub."""
-        return self._events.notice(
+        """One notice to one hub, with a trace of its own that is linked to ``cause`` (a ``traceparent``)."""
+        event = self._events.notice(
             notice,
             hub=registration.hub,
             pseudonym=registration.pseudonym,
@@ -137,6 +151,35 @@ class Notices:
             kind=kind,
             provider=provider,
         )
+        return replace(event, traceparent=begin_notice(registration.hub, cause))
+
+    async def withdrawn(self, connection: Any, registration: Registration, learner: UUID) -> list[outbox.Event]:
+        """What a hub is to be told of a registration that ended; its handles are no longer served."""
+        rows = await connection.fetch(
+            """
+            WITH gone AS (DELETE FROM hub_credential WHERE hub = $1 AND learner = $2 RETURNING handle, credential)
+            SELECT handle, kind, provider FROM gone JOIN credential ON credential.id = gone.credential
+            ORDER BY credential.id
+            """,
+            registration.hub,
+            learner,
+        )
+        withdrawn, cause = events_pb2.HUB_NOTICE_WITHDRAWN, current_traceparent()
+        return [
+            self.notice(withdrawn, registration, row["handle"], row["kind"], row["provider"], cause=cause)
+            for row in rows
+        ]
+
+    async def forget(self, connection: Any, learner: UUID) -> None:
+        """End all of a learner's registrations, telling the hubs, and leave no record of any, in the transaction.
+
+        A record would link the learner's names at two hubs, and those with the credentials that stay.
+        """
+        told: list[outbox.Event] = []
+        for registration in (await self._registrations(connection, [learner])).get(learner, ()):
+            told += await self.withdrawn(connection, registration, learner)
+        await connection.execute("DELETE FROM registration WHERE learner = $1", learner)
+        await outbox.append(connection, told)
 
     async def _registrations(self, connection: Any, learners: Collection[UUID]) -> dict[UUID, list[Registration]]:
         """Where learners are registered, with their rows locked against registering and withdrawing meanwhile."""
@@ -209,8 +252,13 @@ class Hubs:
         identity = await self._verify(id_token, client)
 
         async def work(connection: Any) -> issuer.RegisterLearnerResponse:
-            learner = await self._learners.find_or_create(connection, identity.learner)
-            name = await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
+            learner, created = await self._learners.find_or_create(connection, identity.learner)
+            try:
+                name = await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
+            except BaseException:
+                if created:
+                    await self._learners.discard([learner])
+                raise
             return issuer.RegisterLearnerResponse(pseudonym=name)
 
         return await answer_once(self._pool, request, self._clock, issuer.RegisterLearnerResponse, work)
@@ -237,17 +285,19 @@ class Hubs:
     async def fetch(self, hub: OrganisationId, handles: Sequence[str]) -> issuer.FetchCredentialsResponse:
         """Credentials by the hub's own handles, in the order asked; one that is not (or no longer) the hub's is unset.
 
+        So is one that can't be read, with the reason: one bad row fails no other.
+
         Raises:
             PermissionDenied: ``HUB_UNKNOWN``.
+            Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
         self._require_hub(hub)
         found = await by_handle(self._pool, str(hub), handles)
-        keys = await self._keys.get({row.learner for row in found.values()})
+        keys = await self._keys.look({row.learner for row in found.values()})
         response = issuer.FetchCredentialsResponse()
         for handle in handles:
             row = found.get(handle)
-            key = keys.get(row.learner) if row else None
-            response.credentials.add(handle=handle, credential=row.message(key) if row and key else None)
+            response.credentials.append(_fetched(handle, row, keys.get(row.learner) if row else None))
         return response
 
     def _require_hub(self, hub: OrganisationId) -> str:
@@ -319,28 +369,27 @@ class Hubs:
             pseudonym,
             self._clock.now(),
         )
-        if not ended:
+        if learner is None or not ended:
             raise NotFound(
                 "REGISTRATION_UNKNOWN",
                 "no learner is registered with the hub under this pseudonym",
                 field="pseudonym",
                 remedy="use a pseudonym that RegisterLearner answered and that was not withdrawn since",
             )
-        rows = await connection.fetch(
-            """
-            WITH gone AS (DELETE FROM hub_credential WHERE hub = $1 AND learner = $2 RETURNING handle, credential)
-            SELECT handle, kind, provider FROM gone JOIN credential ON credential.id = gone.credential
-            ORDER BY credential.id
-            """,
-            hub,
-            learner,
-        )
-        registration = Registration(hub, pseudonym)
-        withdrawn = events_pb2.HUB_NOTICE_WITHDRAWN
         await outbox.append(
-            connection,
-            [
-                self._notices.notice(withdrawn, registration, row["handle"], row["kind"], row["provider"])
-                for row in rows
-            ],
+            connection, await self._notices.withdrawn(connection, Registration(hub, pseudonym), learner)
         )
+
+
+def _fetched(handle: str, row: Credential | None, key: DataKey | DataLoss | None) -> issuer.FetchedCredential:
+    """The answer for one handle."""
+    if row is None or key is None:  # not the hub's, or erased
+        return issuer.FetchedCredential(handle=handle)
+    try:
+        if isinstance(key, DataLoss):
+            raise key
+        return issuer.FetchedCredential(handle=handle, credential=row.message(key))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, it fails no other
+        told = as_vitne_error(error)
+        _log.error("a credential can't be answered", extra={"reason": told.reason, "credential": str(row.id)})
+        return issuer.FetchedCredential(handle=handle, unavailable_reason=told.reason)

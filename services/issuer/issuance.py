@@ -15,7 +15,7 @@ import logging
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -24,7 +24,7 @@ import asyncpg
 
 from services.issuer import leases, store
 from services.issuer.admission import Order
-from services.issuer.crypto import IndexKey
+from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
 from services.issuer.hubs import Issued, Notices
 from services.issuer.key_store import LearnerKeyStore
@@ -36,11 +36,12 @@ from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.credentials import model, sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
-from vitne.errors import Aborted, AlreadyExists, NotFound, Unavailable, VitneError
+from vitne.errors import Aborted, AlreadyExists, DataLoss, NotFound, Unavailable, VitneError
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.database import GroupCommitter
+from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
 
@@ -53,7 +54,11 @@ MAX_WAITING: Final = 16_384
 ABANDONED_AFTER: Final = timedelta(seconds=10)
 #: How often abandoned credentials are looked for.
 COMPLETE_SECONDS: Final = 5.0
+#: Longest pause before a credential that could not be completed is tried again.
+LONGEST_PAUSE: Final = timedelta(hours=1)
 _PAGE: Final = 500
+#: Purpose of the hash that a request's body is recognised by.
+_BODY: Final = "issuance"
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +69,7 @@ class Asked:
 
     order: Order
     key: RequestKey
-    digest: bytes
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class Road:
             Asked(
                 order,
                 RequestKey(str(order.provider), order.request_id, item),
-                self._index.digest("issuance", order.body()),
+                order.body(),
             )
         )
         return replace(stored, credential=await self._complete(stored))
@@ -162,31 +167,44 @@ class Road:
         """Complete pending credentials of a certain age; answers how many.
 
         Replicas may do this at the same time as each other and as repeated requests: whoever
-        is first to lock the row stores the signature, the others find it there.
+        is first to lock the row stores the signature, the others find it there. What can't be
+        completed is counted, logged by its reason and tried again later; what never can,
+        since its learner was erased, is given up.
         """
-        completed, after = 0, None
+        completed, after, now = 0, None, self._clock.now()
         failures: Counter[str] = Counter()
-        while page := await store.pending(self._pool, self._clock.now() - ABANDONED_AFTER, after, _PAGE):
-            keys = await self._keys.get({row.learner for row in page})
-            outcomes = await asyncio.gather(
-                *(
-                    self._complete(Stored(row, Learner(row.learner, keys[row.learner])))
-                    for row in page
-                    if row.learner in keys  # else erased meanwhile
-                ),
-                return_exceptions=True,
-            )
-            for outcome in outcomes:
-                if isinstance(outcome, VitneError):
-                    failures[outcome.reason] += 1
-                elif isinstance(outcome, BaseException):
-                    raise outcome
+        while page := await store.pending(self._pool, now - ABANDONED_AFTER, now, after, _PAGE):
+            keys = await self._keys.look({row.learner for row in page})
+            voided = await store.void(self._pool, [row.id for row in page if row.learner not in keys])
+            rows = [row for row in page if row.id not in voided]
+            failed: dict[UUID, datetime] = {}
+            for row, reason in zip(rows, await asyncio.gather(*(self._try(row, keys) for row in rows)), strict=True):
+                if reason:
+                    failures[reason] += 1
+                    # Twice as old at the next try: whatever is wrong with one row costs less and less.
+                    failed[row.id] = now + min(now - row.issued_at, LONGEST_PAUSE)
                 else:
                     completed += 1
+            await store.postpone(self._pool, failed)
+            if voided:
+                _log.info("pending issuances of erased learners given up", extra={"count": len(voided)})
             after = page[-1].id
         if failures:
             _log.warning("abandoned issuances that could not be completed: %s", dict(failures))
         return completed
+
+    async def _try(self, row: Credential, keys: Mapping[UUID, DataKey | DataLoss]) -> str:
+        """Complete a pending credential; answers the reason why that failed, whatever it was, or nothing."""
+        key = keys.get(row.learner)
+        try:
+            if key is None:
+                raise being_erased()
+            if isinstance(key, DataLoss):
+                raise key
+            await self._complete(Stored(row, Learner(row.learner, key)))
+        except Exception as error:  # noqa: BLE001 - one row never keeps the others from being completed
+            return as_vitne_error(error).reason
+        return ""
 
     async def close(self) -> None:
         """Return when what was submitted is done."""
@@ -214,12 +232,35 @@ class Road:
             # so at once.
             keys = await self._keys.get({row.learner for row in rows.values()})
             who = {item.order.known_as for item, _ in fresh.values()}
-            found = await self._learners.find(connection, who)
+            found = await self._learners.find(connection, who, hold=True)
             drafts = await self._learners.draft(who - found.keys())
         except Unavailable as error:
             return [_copy(error) for _ in asked]
         learners = {id_: Learner(id_, key) for id_, key in keys.items()}
-        created = await self._create(connection, fresh, refused, found | drafts)
+        try:
+            created = await self._insert(connection, fresh, refused, found, drafts)
+        except BaseException:  # The transaction is rolled back, and with it whatever used the keys.
+            if drafts:
+                await self._learners.discard(drafts.values())
+            raise
+        used = {stored.learner.id for stored in created}
+        if unused := [draft for draft in drafts.values() if draft.id not in used]:
+            await self._learners.discard(unused)
+        for stored in created:
+            rows[stored.credential.request] = stored.credential
+            learners[stored.learner.id] = stored.learner
+        return [self._answer(item, rows, learners, refused) for item in asked]
+
+    async def _insert(
+        self,
+        connection: Any,
+        fresh: Mapping[RequestKey, tuple[Asked, Permission]],
+        refused: dict[tuple[RequestKey, bytes], VitneError],
+        found: Mapping[LearnerId, Learner | None],
+        drafts: Mapping[LearnerId, Learner],
+    ) -> list[Stored]:
+        """Store what may be issued, with those learners who are new."""
+        created = await self._create(connection, fresh, refused, {**found, **drafts})
         used = {stored.learner.id for stored in created}
         if not await self._learners.insert(connection, {k: new for k, new in drafts.items() if new.id in used}):
             raise Aborted("LEARNER_RACED", "one of the learners is being created elsewhere")
@@ -228,10 +269,7 @@ class Road:
         except asyncpg.UniqueViolationError as error:
             # The same request, in another transaction: rolled back and tried again, this one finds it.
             raise Aborted("REQUEST_RACED", "the same request is being answered elsewhere") from error
-        for stored in created:
-            rows[stored.credential.request] = stored.credential
-            learners[stored.learner.id] = stored.learner
-        return [self._answer(item, rows, learners, refused) for item in asked]
+        return created
 
     async def _decide(
         self, connection: Any, asked: Sequence[Asked]
@@ -252,7 +290,7 @@ class Road:
                 decided[what] = await self._permission(connection, *what, now)
             outcome = decided[what]
             if isinstance(outcome, VitneError):
-                refused[item.key, item.digest] = _copy(outcome, item.order.path)
+                refused[item.key, item.body] = _copy(outcome, item.order.path)
             else:
                 fresh[item.key] = item, outcome
         return fresh, refused
@@ -280,14 +318,14 @@ class Road:
             if learner := learners[item.order.known_as]:
                 by_country[permission.awarding_body.country].append((item, permission, learner))
             else:
-                refused[item.key, item.digest] = being_erased()
+                refused[item.key, item.body] = being_erased()
         created: list[Stored] = []
         for country, orders in sorted(by_country.items()):  # in one order, so that transactions can't deadlock
             references = await leases.take(connection, country, len(orders))
             for (item, permission, learner), reference in zip(orders, references, strict=False):
                 created.append(Stored(self._prepare(item, permission, learner, reference), learner))
             for item, _, _ in orders[len(references) :]:
-                refused[item.key, item.digest] = leases.exhausted(country)
+                refused[item.key, item.body] = leases.exhausted(country)
         return created
 
     def _prepare(
@@ -321,7 +359,7 @@ class Road:
             issued_at=credential.issued_at,
             request_id=item.key.request_id,
             request_item=item.key.item,
-            request_digest=item.digest,
+            request_digest=learner.key.digest(_BODY, item.body),
             decision=permission.decision.record,
             status_list=reference.list,
             status_index=reference.index,
@@ -339,11 +377,13 @@ class Road:
     ) -> Stored | VitneError:
         row = rows.get(item.key)
         if row is None:
-            return refused.get((item.key, item.digest)) or _reused()
-        if not hmac.compare_digest(row.request_digest, item.digest):
-            return _reused()
+            return refused.get((item.key, item.body)) or _reused()
         learner = learners.get(row.learner)
-        return erased(row.id) if learner is None else Stored(row, learner)
+        if learner is None:
+            return erased(row.id)
+        if not hmac.compare_digest(row.request_digest, learner.key.digest(_BODY, item.body)):
+            return _reused()
+        return Stored(row, learner)
 
     # --- second transaction ---------------------------------------------------------------------------
 
@@ -365,18 +405,18 @@ class Road:
                         id_,
                         item.stored.credential.kind,
                         item.stored.credential.provider,
-                        item.traceparent,
+                        cause=item.traceparent,
                     )
                     for id_, item in new.items()
                 ],
             )
             await outbox.append(connection, leaves + notices)
+        # What is stored is the answer, also to whoever came with another signature in the same group.
+        stored = present | {id_: (item.signature, item.digest) for id_, item in new.items()}
         results = []
         for item in signed:
             row = item.stored.credential
-            signature, digest = present[row.id]
-            if signature is None or digest is None:
-                signature, digest = item.signature, item.digest
+            signature, digest = stored[row.id]
             results.append(replace(row, signature=signature, digest=digest))
         return results
 

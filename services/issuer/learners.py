@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from services.issuer import store
 from services.issuer.crypto import DataKey, IndexKey, new_key
 from services.issuer.key_store import LearnerKeyStore
 from vitne.clock import Clock
@@ -18,6 +20,10 @@ from vitne.errors import Unavailable
 from vitne.identifiers import LearnerId
 
 _TABLE: Final = "learner"
+_FIND: Final = "SELECT lookup, id FROM learner WHERE lookup = ANY($1::bytea[])"
+_FIND_AND_HOLD: Final = f"{_FIND} ORDER BY id FOR KEY SHARE"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +50,19 @@ class Learners:
         self._clock = clock
         self._new_id = new_id
 
-    async def find(self, connection: Any, identities: Collection[LearnerId]) -> dict[LearnerId, Learner | None]:
+    async def find(
+        self, connection: Any, identities: Collection[LearnerId], *, hold: bool = False
+    ) -> dict[LearnerId, Learner | None]:
         """The learners who are known here; None stands for one whose key is gone already: they are being erased.
+
+        ``hold`` keeps erasure waiting until the caller's transaction ends, so that it sees all that the transaction
+        stores of them.
 
         Raises:
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
         by_lookup = {self._index.learner(who): who for who in identities}
-        rows = await connection.fetch("SELECT lookup, id FROM learner WHERE lookup = ANY($1::bytea[])", list(by_lookup))
+        rows = await connection.fetch(_FIND_AND_HOLD if hold else _FIND, list(by_lookup))
         keys = await self._keys.get([row["id"] for row in rows])
         return {
             by_lookup[row["lookup"]]: Learner(row["id"], keys[row["id"]]) if row["id"] in keys else None for row in rows
@@ -69,6 +80,17 @@ class Learners:
         fresh = {who: (self._new_id(), new_key()) for who in identities}
         await self._keys.put(dict(fresh.values()))
         return {who: Learner(id_, DataKey(key)) for who, (id_, key) in fresh.items()}
+
+    async def discard(self, drafts: Collection[Learner]) -> None:
+        """Destroy the keys of drafts of which nothing was, or will be, stored.
+
+        Never a sweep of all keys without a learner: it would compare two databases, and with one of them restored
+        or mistaken for another it would erase everybody. What a crash leaves behind is a key that opens nothing.
+        """
+        try:
+            await self._keys.destroy([learner.id for learner in drafts])
+        except Unavailable as error:
+            _log.warning("unused keys of learners stay", extra={"reason": error.reason, "count": len(drafts)})
 
     async def insert(self, connection: Any, drafts: Mapping[LearnerId, Learner]) -> bool:
         """Insert drafted learners, in the caller's transaction; False when another one was faster with any of them."""
@@ -94,8 +116,10 @@ class Learners:
         )
         return len(inserted) == len(rows)
 
-    async def find_or_create(self, connection: Any, who: LearnerId) -> Learner:
-        """One learner, whose row is inserted if there is none; in the caller's transaction.
+    async def find_or_create(self, connection: Any, who: LearnerId) -> tuple[Learner, bool]:
+        """One learner, whose row is inserted if there is none, in the caller's transaction; and whether it was.
+
+        Who rolls that transaction back discards a learner that was created.
 
         Raises:
             Unavailable: ``KEY_STORE_UNAVAILABLE``, ``LEARNER_BEING_ERASED``.
@@ -103,13 +127,44 @@ class Learners:
         found = await self.find(connection, [who])
         if who not in found:
             drafts = await self.draft([who])
-            if await self.insert(connection, drafts):
-                return drafts[who]
+            try:
+                if await self.insert(connection, drafts):
+                    return drafts[who], True
+            except BaseException:
+                await self.discard(drafts.values())
+                raise
+            await self.discard(drafts.values())
             found = await self.find(connection, [who])
         learner = found.get(who)
         if learner is None:
             raise being_erased()
-        return learner
+        return learner, False
+
+    async def erase(self, pool: Any, learner: UUID, withdraw: Callable[[Any, UUID], Awaitable[None]]) -> None:
+        """Erase a learner. Repeated after a failure, it completes what is left.
+
+        The key goes first: from then on nothing that was sealed for the learner can be read, whatever else fails, and
+        nothing new is issued to them. Then, in one transaction, hubs are told and forget (``withdraw``), what a guess
+        could be tested against is overwritten, and the row goes. What stays is what proofs need: unreadable
+        credentials of nobody.
+
+        Args:
+            pool: the issuer's database.
+            learner: id of the row.
+            withdraw: ends the learner's registrations and leaves no record of them, in the transaction.
+
+        Raises:
+            Unavailable: ``KEY_STORE_UNAVAILABLE``.
+        """
+        await self._keys.destroy([learner])
+        # Issuances that found the key before hold the row (`find`): when it is free, all there will be is there.
+        await pool.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
+        async with pool.acquire() as connection, connection.transaction():
+            # Credentials, learners, aggregates: the order in which everybody locks.
+            await store.unlink(connection, learner)
+            await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
+            await withdraw(connection, learner)
+            await connection.execute("DELETE FROM learner WHERE id = $1", learner)
 
     async def secret(self, connection: Any, learner: Learner) -> bytes:
         """The learner's 32-byte secret.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,7 +27,10 @@ _TABLE: Final = "credential"
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What a repeated request is recognised by; ``item`` is a keyed hash of the batch item's id, or empty."""
+    """What a repeated request is recognised by; ``item`` is a keyed hash of the batch item's id, or empty.
+
+    It is found before the learner is known, so its key is one for all; erasure overwrites it.
+    """
 
     provider: str
     request_id: UUID
@@ -147,11 +151,14 @@ async def by_request(connection: Any, keys: Collection[RequestKey]) -> dict[Requ
 async def insert(connection: Any, credentials: Sequence[Credential]) -> None:
     """Store pending credentials.
 
+    In the order of their requests: two transactions that meet on two requests wait, they don't deadlock.
+
     Raises:
         asyncpg.UniqueViolationError: another transaction was faster with one of the requests.
     """
     if not credentials:
         return
+    credentials = sorted(credentials, key=lambda row: (row.request_id, row.request_item, row.provider))
     await connection.execute(
         """
         INSERT INTO credential (id, provider, learner, achievement, achievement_version, kind, retention, issued_at,
@@ -205,18 +212,59 @@ async def finish(connection: Any, signed: Mapping[UUID, tuple[bytes, bytes]]) ->
     )
 
 
-async def pending(connection: Any, before: datetime, after: UUID | None, limit: int) -> list[Credential]:
-    """Credentials that were stored before an instant and are not signed, by id, from above ``after``."""
+async def pending(connection: Any, before: datetime, now: datetime, after: UUID | None, limit: int) -> list[Credential]:
+    """Credentials that were stored before an instant, are not signed and are due, by id, from above ``after``."""
     rows = await connection.fetch(
         f"""
         SELECT {_COLUMNS} FROM credential
-        WHERE signature IS NULL AND issued_at < $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
+        WHERE signature IS NULL AND NOT void AND issued_at < $1 AND (next_try IS NULL OR next_try <= $2)
+            AND ($3::uuid IS NULL OR id > $3) ORDER BY id LIMIT $4
         """,  # noqa: S608 (the columns are a constant)
         before,
+        now,
         after,
         limit,
     )
     return [_credential(row) for row in rows]
+
+
+async def postpone(connection: Any, moments: Mapping[UUID, datetime]) -> None:
+    """Don't look at these pending credentials before certain instants."""
+    await connection.execute(
+        """
+        UPDATE credential SET next_try = new.next_try FROM unnest($1::uuid[], $2::timestamptz[]) AS new (id, next_try)
+        WHERE credential.id = new.id AND signature IS NULL
+        """,
+        list(moments),
+        list(moments.values()),
+    )
+
+
+async def void(connection: Any, ids: Collection[UUID]) -> set[UUID]:
+    """Give up those pending credentials whose learner is gone for good; answers which."""
+    rows = await connection.fetch(
+        """
+        UPDATE credential SET void = true WHERE id = ANY($1::uuid[]) AND signature IS NULL
+            AND NOT EXISTS (SELECT FROM learner WHERE learner.id = credential.learner) RETURNING id
+        """,
+        list(ids),
+    )
+    return {row["id"] for row in rows}
+
+
+async def unlink(connection: Any, learner: UUID) -> None:
+    """Overwrite, in a learner's credentials, what a guess could be tested against without the learner's key."""
+    rows = await connection.fetch(
+        "SELECT id FROM credential WHERE learner = $1 AND request_item <> '' ORDER BY id FOR UPDATE", learner
+    )
+    await connection.execute(
+        """
+        UPDATE credential SET request_item = new.item FROM unnest($1::uuid[], $2::bytea[]) AS new (id, item)
+        WHERE credential.id = new.id
+        """,
+        [row["id"] for row in rows],
+        [secrets.token_bytes(32) for _ in rows],
+    )
 
 
 async def issued_by(connection: Any, provider: str, id_: UUID) -> Credential | None:

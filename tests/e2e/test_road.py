@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from services.issuer.tracing import NOTIFY_HUB
 from vitne.dev.demo import Demo
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.stack import Stack
+from vitne.messaging import topics
 
 
 async def test_every_expectation_of_the_demonstration_holds(world: Demo) -> None:
@@ -24,13 +26,39 @@ async def test_the_portals_page_shows_what_its_json_says(world: Demo, stack: Sta
         assert entry["provider_name"] in page
 
 
-async def test_one_trace_leads_from_the_institution_to_the_portals_row(world: Demo, stack: Stack) -> None:
+async def test_the_institutions_trace_is_linked_to_the_one_that_leads_to_the_portals_row(
+    world: Demo, stack: Stack
+) -> None:
     spans = [json.loads(line) for line in stack.trace_file.read_text().splitlines()]
     stories: dict[str, set[tuple[str, str]]] = {}
     for span in spans:
         stories.setdefault(span["trace_id"], set()).add((span["service"], span["name"]))
-    # Issued while she was registered: from the institution's call, through the outbox and Kafka, to her hub's
-    # consumer. Her fetches and log-ins are traces of the portal's own and don't begin with an Issue.
+    # Issued while she was registered: the institution's call, and linked to it the notice, from the outbox through
+    # Kafka to her hub's consumer. Her fetches and log-ins are traces of the portal's own.
     issued = ("issuer", "vitne.issuer.v1.IssuerService/Issue")
     arrived = ("portal", f"process {stack.hub_topic()}")
-    assert any({issued, arrived} <= story for story in stories.values())
+    notices = [span for span in spans if span["name"] == NOTIFY_HUB]
+    assert all(span["parent_id"] is None and span["attributes"] == {"vitne.hub": world.cases.hub} for span in notices)
+    caused = {span["trace_id"]: {link.partition(":")[0] for link in span["links"]} for span in notices}
+    assert any(
+        issued in stories[cause] and arrived in stories[trace] for trace, causes in caused.items() for cause in causes
+    )
+    # A change of status too: the ledger's event, which anyone may read, has another trace than the notice about it.
+    learned = ("issuer", f"process {topics.LEDGER_STATUS}")
+    assert any(
+        learned in stories[cause] and arrived in stories[trace] for trace, causes in caused.items() for cause in causes
+    )
+
+
+async def test_no_trace_leads_from_one_notice_to_another_or_to_another_topic(world: Demo, stack: Stack) -> None:
+    told = [record.headers["traceparent"].split("-")[1] for record in await stack.read_hub_topic()]
+    assert told
+    assert len(set(told)) == len(told)
+    elsewhere = {
+        record.headers["traceparent"].split("-")[1]
+        for topic in topics.fixed_topics()
+        for record in await stack.read_topic(topic.name)
+        if "traceparent" in record.headers
+    }
+    assert elsewhere
+    assert not elsewhere & set(told)

@@ -89,12 +89,16 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.down = False
+        self.refused: set[str] = set()
+        self.knows_issuer = True
         self.next_index: dict[str, int] = {}
         self.leases: dict[str, ledger_pb2.LeaseIndexesResponse] = {}
         self.changes: list[ledger_pb2.SetStatusRequest] = []
 
     async def LeaseIndexes(self, request: ledger_pb2.LeaseIndexesRequest, context: Any) -> Any:  # noqa: N802
         self._require_up()
+        if request.country in self.refused:
+            raise FailedPrecondition("COUNTRY_REFUSED", "no lists for this country")
         if request.request_id not in self.leases:
             first = self.next_index.get(request.country, 0)
             self.next_index[request.country] = first + request.count
@@ -106,6 +110,8 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
 
     async def SetStatus(self, request: ledger_pb2.SetStatusRequest, context: Any) -> Any:  # noqa: N802
         self._require_up()
+        if not self.knows_issuer:
+            raise Unauthenticated("TOKEN_EXPIRED", "the token has expired", remedy="get a new one")
         status = {
             ledger_pb2.STATUS_CHANGE_SUSPEND: credential_pb2.STATUS_SUSPENDED,
             ledger_pb2.STATUS_CHANGE_REINSTATE: credential_pb2.STATUS_VALID,

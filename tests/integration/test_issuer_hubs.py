@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -36,9 +37,11 @@ from vitne.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    Unauthenticated,
     Unavailable,
 )
 from vitne.messaging.headers import Message
+from vitne.messaging.tracing import processing
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2
@@ -79,17 +82,22 @@ async def fetch(world: World, *handles: str, hub: str = HUB) -> list[issuer_pb2.
     return list(answer.credentials)
 
 
-async def told(world: World, change: credential_pb2.Status.ValueType, issued: issuer_pb2.IssuedCredential) -> None:
+async def told(
+    world: World,
+    change: credential_pb2.Status.ValueType,
+    issued: issuer_pb2.IssuedCredential,
+    traceparent: str | None = None,
+) -> None:
     """The ledger's event reaches the issuer."""
     reference = issued.status_reference
     now = timestamp(world.clock.now())
     value = events_pb2.StatusChanged(
         list=reference.list, index=reference.index, status=change, effective=now, recorded=now
     )
-    await handle(world, STATUS_CHANGED, reference.list, value.SerializeToString())
+    await handle(world, STATUS_CHANGED, reference.list, value.SerializeToString(), traceparent)
 
 
-async def handle(world: World, type_: str, key: str, value: bytes) -> None:
+async def handle(world: World, type_: str, key: str, value: bytes, traceparent: str | None = None) -> None:
     message = Message(
         topic="vitne.ledger.status.v1",
         partition=0,
@@ -101,10 +109,11 @@ async def handle(world: World, type_: str, key: str, value: bytes) -> None:
         source="/vitne/ledger",
         time=world.clock.now(),
         revision=1,
-        traceparent=None,
+        traceparent=traceparent,
     )
     async with world.pool.acquire() as connection, connection.transaction():
-        await world.issuer.statuses.handle(connection, message)
+        with processing("issuer", message):
+            await world.issuer.statuses.handle(connection, message)
 
 
 async def test_a_learner_who_is_not_registered_is_in_no_topic(world: World) -> None:
@@ -289,6 +298,65 @@ async def test_the_ledgers_refusals_reach_the_institution_as_they_are(world: Wor
     assert (error.reason, error.rule) == ("STATUS_FINAL", "revocation is final")
     world.ledger.down = True
     assert isinstance(await refusal(world.caller(UCL).ChangeStatus(change(issued, SUSPEND))), Unavailable)
+
+
+async def test_the_issuers_own_trouble_at_the_ledger_is_not_the_institutions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = await world.issue()
+    world.ledger.knows_issuer = False
+    error = await refusal(world.caller(UCL).ChangeStatus(change(issued, REVOKE)))
+    assert (error.code, error.reason) == ("INTERNAL", "INTERNAL")
+    world.ledger.knows_issuer = True
+
+    async def refused(_: Any) -> Any:
+        raise Unauthenticated("CLIENT_REFUSED", "the token issuer does not know the issuer's client")
+
+    monkeypatch.setattr(world.issuer.statuses, "_stub", SimpleNamespace(SetStatus=refused))
+    error = await refusal(world.caller(UCL).ChangeStatus(change(issued, REVOKE)))
+    assert (error.code, error.reason) == ("INTERNAL", "INTERNAL")
+
+
+async def test_no_trace_leads_from_a_hub_to_another_or_to_what_others_read(world: World) -> None:
+    ids: list[str] = []
+    await register(world)
+    await register(world, hub=OTHER_HUB, client="other-portal")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    issued = (
+        await world.caller(UCL).Issue(
+            issuer_pb2.IssueRequest(request_id=str(uuid4()), issuance=issuance()),
+            metadata=(("traceparent", f"00-{trace}-b7ad6b7169203331-01"),),
+        )
+    ).credential
+    await told(world, credential_pb2.STATUS_SUSPENDED, issued, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    for row in await world.pool.fetch("SELECT topic, traceparent FROM outbox ORDER BY id"):
+        if row["topic"].startswith("vitne.hub."):
+            assert row["traceparent"]
+            ids.append(row["traceparent"].split("-")[1])
+    assert len(ids) == 4
+    others = await world.pool.fetch("SELECT traceparent FROM outbox WHERE NOT starts_with(topic, 'vitne.hub.')")
+    read_by_others = {trace, *((row["traceparent"] or "-").split("-")[1] for row in others)}
+    assert len({*ids, *read_by_others}) == len(ids) + len(read_by_others)
+
+
+async def test_one_that_cant_be_read_says_so_and_fails_no_other(world: World) -> None:
+    for number in range(4):
+        await world.issue(learner={"value": pid_of(number)})
+        await register(world, number)
+    names = [name for _, name, _ in await world.notices()]
+    rows = await world.pool.fetch(
+        "SELECT credential.id, credential.learner FROM hub_credential JOIN credential ON credential.id = credential "
+        "WHERE hub = $1 ORDER BY array_position($2::text[], handle)",
+        HUB,
+        names,
+    )
+    await world.pool.execute("UPDATE credential SET prepared = 'x' WHERE id = $1", rows[0]["id"])
+    await world.keys_pool.execute("UPDATE learner_key SET wrapped = 'x' WHERE learner = $1", rows[1]["learner"])
+    await world.keys_pool.execute("DELETE FROM learner_key WHERE learner = $1", rows[2]["learner"])
+    unknown = b64url(bytes(32))
+    answers = await fetch(world, *names, unknown)
+    assert [one.unavailable_reason for one in answers] == ["SEAL_BROKEN", "SEAL_BROKEN", "", "", ""]
+    assert [one.HasField("credential") for one in answers] == [False, False, False, True, False]
 
 
 async def test_an_institution_changes_its_own_credentials_only_and_not_from_before_they_were(

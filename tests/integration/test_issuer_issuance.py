@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from jwcrypto.jwk import JWK
 from sd_jwt.verifier import SDJWTVerifier
 
+from services.issuer import leases
 from services.issuer.admission import admit
 from tests.integration.issuer_harness import (
     ATTEST,
@@ -31,7 +34,7 @@ from vitne.canonical import b64url, digest_text, sha256
 from vitne.clock import ManualClock
 from vitne.credentials import sd_jwt_vc
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from vitne.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vitne.identifiers import OrganisationId
 from vitne.merkle.leaves import Issued, parse_leaf
 from vitne_api.credential.v1 import credential_pb2
@@ -145,6 +148,144 @@ async def test_refusals_say_reason_rule_remedy_and_basis_and_change_nothing(worl
     assert await world.taken() == 0
 
 
+async def test_a_repeated_request_is_answered_with_the_present_status(world: World) -> None:
+    asked = request()
+    first = (await world.caller(UCL).Issue(asked)).credential
+    await world.pool.execute("UPDATE credential SET status = $1", credential_pb2.STATUS_REVOKED)
+    again = (await world.caller(UCL).Issue(asked)).credential
+    assert again.status == credential_pb2.STATUS_REVOKED
+    again.status = first.status
+    assert again == first
+
+
+async def test_whatever_the_signatures_the_answer_is_what_is_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Signer:
+        def sign(self, _: bytes) -> bytes:
+            return secrets.token_bytes(64)  # never twice the same, as most signers are
+
+    for road in (world.issuer.unary, world.issuer.bulk):
+        monkeypatch.setattr(road._signing, "signer", lambda _: Signer())
+    one = request()
+    order = admit(one.issuance, provider=OrganisationId.parse(UCL), request_id=UUID(one.request_id), now=now(world))
+    issued = await asyncio.gather(
+        *(road.issue(order) for road in (world.issuer.unary, world.issuer.bulk) for _ in range(6))
+    )
+    (row,) = await world.pool.fetch("SELECT signature, digest FROM credential")
+    (leaf,) = await world.outbox("vitne.issuer.leaves.v1")
+    assert {(stored.credential.signature, stored.credential.digest) for stored in issued} == {tuple(row)}
+    assert leaf["key"] == b64url(row["digest"])
+
+
+async def abandoned(world: World, monkeypatch: pytest.MonkeyPatch, count: int) -> list[UUID]:
+    """Credentials that were stored, and that nobody finishes."""
+    with monkeypatch.context() as patched:
+        patched.setattr(world.issuer.unary, "_complete", crash)
+        for number in range(count):
+            await refusal(world.issue(learner={"value": pid_of(number)}))
+    return [row["id"] for row in await world.pool.fetch("SELECT id FROM credential ORDER BY id")]
+
+
+async def pending(world: World) -> list[UUID]:
+    rows = await world.pool.fetch("SELECT id FROM credential WHERE signature IS NULL ORDER BY id")
+    return [row["id"] for row in rows]
+
+
+async def test_one_that_cant_be_completed_keeps_no_other_and_is_tried_less_and_less_often(
+    world: World, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed, keyless, unforeseen, *_ = ids = await abandoned(world, monkeypatch, 6)
+    await world.pool.execute("UPDATE credential SET prepared = 'x' WHERE id = $1", sealed)
+    learner = await world.pool.fetchval("SELECT learner FROM credential WHERE id = $1", keyless)
+    await world.keys_pool.execute("UPDATE learner_key SET wrapped = 'x' WHERE learner = $1", learner)
+    complete, tried = world.issuer.unary._complete, Counter[UUID]()
+
+    async def now_and_then(stored: Any) -> Any:
+        tried[stored.credential.id] += 1
+        if stored.credential.id == unforeseen:
+            raise RuntimeError("injected")
+        return await complete(stored)
+
+    monkeypatch.setattr(world.issuer.unary, "_complete", now_and_then)
+    clock.advance(timedelta(seconds=11))
+    assert await world.issuer.unary.complete_abandoned() == 3
+    assert await pending(world) == sorted([sealed, keyless, unforeseen])
+    for _ in range(1000):  # an hour and more, as `run` looks
+        clock.advance(timedelta(seconds=5))
+        assert await world.issuer.unary.complete_abandoned() == 0
+    assert 5 < tried[unforeseen] < 15
+    monkeypatch.setattr(world.issuer.unary, "_complete", complete)
+    clock.advance(timedelta(hours=1))
+    assert await world.issuer.unary.complete_abandoned() == 1
+    assert len(ids) - len(await pending(world)) == 4
+
+
+async def test_what_was_pending_when_its_learner_was_erased_is_given_up(
+    world: World, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasing, erased = await abandoned(world, monkeypatch, 2)
+    await world.keys_pool.execute("DELETE FROM learner_key")
+    await world.pool.execute("DELETE FROM learner WHERE id = (SELECT learner FROM credential WHERE id = $1)", erased)
+    clock.advance(timedelta(seconds=11))
+    assert await world.issuer.unary.complete_abandoned() == 0
+    rows = await world.pool.fetch("SELECT id, void, next_try > $1 AS later FROM credential ORDER BY id", clock.now())
+    assert [tuple(row) for row in rows] == [(erasing, False, True), (erased, True, None)]
+
+
+async def test_groups_that_each_empty_a_block_dont_wait_for_each_other(
+    postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock
+) -> None:
+    async with (
+        make_world(postgres, tmp_path, clock, lease_block=3, lease_low_water=6) as world,
+        world.pool.acquire() as first,
+        world.pool.acquire() as second,
+    ):
+        for connection in (first, second):
+            await connection.execute("BEGIN")
+            assert len(await leases.take(connection, "DK", 2)) == 2
+        async with asyncio.timeout(5):
+            for connection in (first, second):
+                with pytest.raises(Aborted):
+                    await leases.take(connection, "DK", 2)
+            await first.execute("ROLLBACK")
+            assert len(await leases.take(second, "DK", 2)) == 2
+            assert len(await leases.take(second, "DK", 9)) == 1  # the last: fewer than asked for
+            await second.execute("ROLLBACK")
+
+
+async def test_many_groups_on_small_blocks_lose_no_index_and_refuse_nobody(
+    postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock
+) -> None:
+    async with make_world(postgres, tmp_path, clock, lease_block=7, lease_low_water=150) as world:
+        orders = [
+            admit(one.issuance, provider=OrganisationId.parse(UCL), request_id=UUID(one.request_id), now=now(world))
+            for one in (request(learner={"value": pid_of(number)}) for number in range(120))
+        ]
+        roads = (world.issuer.unary, world.issuer.bulk)
+        issued = await asyncio.gather(*(roads[number % 2].issue(order) for number, order in enumerate(orders)))
+        assert len({stored.credential.status_index for stored in issued}) == 120
+        assert await world.pool.fetchval("SELECT count(*) FROM index_lease WHERE taken = size") == 0
+
+
+async def test_what_the_ledger_refuses_one_country_stops_no_other(
+    postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock
+) -> None:
+    async with make_world(postgres, tmp_path, clock, lease_block=3, lease_low_water=1) as world:
+        await world.pool.execute("DELETE FROM index_lease")
+        world.ledger.refused.add("DK")
+        keeping = asyncio.create_task(world.issuer.leases.run())
+        try:
+            async with asyncio.timeout(10):
+                while not await world.pool.fetchval("SELECT count(*) FROM index_lease WHERE list IS NOT NULL"):
+                    await asyncio.sleep(0.01)
+            (row,) = await world.pool.fetch("SELECT country FROM index_lease WHERE list IS NOT NULL")
+            assert row["country"] == "NO"
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+
 async def test_an_institution_needs_a_key_that_is_its_own_in_custody_and_registry(world: World) -> None:
     error = await refusal(world.issue(PRIVATE, achievement_id=ATTEST))
     assert error.reason == "NO_SIGNING_KEY"
@@ -229,7 +370,9 @@ async def test_what_was_stored_and_not_finished_is_completed_in_the_background_b
     assert await world.issuer.bulk.complete_abandoned() == 0  # too young: somebody may be at it
     clock.advance(timedelta(seconds=11))
     world.learn()
-    assert await asyncio.gather(*(road.complete_abandoned() for road in (world.issuer.unary, world.issuer.bulk)))
+    completed = await asyncio.gather(*(road.complete_abandoned() for road in (world.issuer.unary, world.issuer.bulk)))
+    assert all(0 <= count <= 7 for count in completed)
+    assert sum(completed) >= 7
     assert await world.pool.fetchval("SELECT count(*) FROM credential WHERE signature IS NULL") == 0
     leaves = await world.outbox("vitne.issuer.leaves.v1")
     assert len(leaves) == 7
@@ -260,6 +403,9 @@ async def test_an_index_is_given_once_also_when_the_group_fails(world: World, mo
     issued = [one for one in outcomes if isinstance(one, issuer_pb2.IssuedCredential)]
     assert len(issued) == 7
     assert {one.status_reference.index for one in issued} == set(range(7))  # none lost, none twice
+    # What was rolled back leaves no key behind.
+    assert await world.pool.fetchval("SELECT count(*) FROM learner") == 7
+    assert await world.keys_pool.fetchval("SELECT count(*) FROM learner_key") == 7
 
 
 async def test_two_replicas_that_meet_on_new_learners_and_on_requests_agree(world: World) -> None:
@@ -276,6 +422,7 @@ async def test_two_replicas_that_meet_on_new_learners_and_on_requests_agree(worl
         assert mine.credential.message(mine.learner.key) == theirs.credential.message(theirs.learner.key)
     assert await world.pool.fetchval("SELECT count(*) FROM credential") == 60
     assert await world.pool.fetchval("SELECT count(*) FROM learner") == 7
+    assert await world.keys_pool.fetchval("SELECT count(*) FROM learner_key") == 7
     indexes = await world.pool.fetchval("SELECT count(DISTINCT status_index) FROM credential")
     assert indexes == await world.taken() == 60
 
@@ -315,7 +462,9 @@ async def test_without_indexes_issuing_is_refused_and_goes_on_once_the_ledger_is
         assert (error.reason, error.metadata["country"]) == ("STATUS_INDEXES_EXHAUSTED", "DK")
         stranger = await refusal(world.issue(learner={"value": pid_of(99)}))
         assert stranger.reason == "STATUS_INDEXES_EXHAUSTED"
-        assert await world.pool.fetchval("SELECT count(*) FROM learner") == 3  # who got nothing is not kept
+        # Who got nothing is not kept, nor is their key.
+        assert await world.pool.fetchval("SELECT count(*) FROM learner") == 3
+        assert await world.keys_pool.fetchval("SELECT count(*) FROM learner_key") == 3
         assert await world.issue(UIO, achievement_id=MINI)  # Norway has its own
         world.ledger.down = False
         await world.issuer.leases.top_up("DK")

@@ -43,7 +43,7 @@ async def test_migrating_brings_both_databases_up_to_date_and_keeps_them_apart(p
     names = [f"test_{uuid4().hex}" for _ in range(2)]
     dsn, keys_dsn = [await postgres.create_database(name) for name in names]
     try:
-        settings = {"database_dsn": dsn, "learner_keys_dsn": keys_dsn}
+        settings = {"environment": "development", "database_dsn": dsn, "learner_keys_dsn": keys_dsn}
         code, output = await run("migrate", **settings)
         assert code == 0, output
         assert {"credential", "learner", "outbox", "request"} <= await tables(dsn)
@@ -56,11 +56,13 @@ async def test_migrating_brings_both_databases_up_to_date_and_keeps_them_apart(p
 
 
 async def test_it_says_which_setting_is_missing(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
-    code, output = await run("serve", database_dsn=postgres.dsn("postgres"), state_dir=str(tmp_path))
+    code, output = await run(
+        "serve", environment="development", database_dsn=postgres.dsn("postgres"), state_dir=str(tmp_path)
+    )
     assert code == 1
     assert "VITNE_LEARNER_KEYS_DSN must be set" in output
     same = postgres.dsn("postgres")
-    code, output = await run("migrate", database_dsn=same, learner_keys_dsn=same)
+    code, output = await run("migrate", environment="development", database_dsn=same, learner_keys_dsn=same)
     assert code == 2
     assert "another database" in output
     assert same.split(":")[2].split("@")[0] not in output  # the password
