@@ -104,6 +104,11 @@ class Refused(Exception):
 class Load:
     """Clients at work from :meth:`start` to :meth:`finish`.
 
+    Attributes:
+        journal: what they did and were told.
+        holdings: the credentials that they were answered.
+        registered: whether a learner is registered with the portal, by national identity number.
+
     Args:
         stack: what they call.
         actors: who they are.
@@ -147,6 +152,11 @@ class Load:
         except TimeoutError:
             waiting = sum(not task.done() for task in self._tasks)
             self.journal.findings.append(f"{waiting} clients had no answer {OVERDUE:.0f} s after the last crash")
+
+    def abandon(self) -> None:
+        """End at once, whatever is under way."""
+        for task in self._tasks:
+            task.cancel()
 
     async def check_pages(self) -> None:
         """Compare what each learner is shown with what was answered: the view from outside."""

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -134,6 +133,7 @@ async def soak(
         await demo.publish()
         load = Load(stack, actors, seed)
         report = Report(journal=load.journal)
+        exits.callback(load.abandon)
         await load.start(demo)
         started = time.monotonic()
         killer = _Killer(stack, report, random.Random(seed))
@@ -272,9 +272,3 @@ async def _tell(report: Report, progress: Callable[[str], None]) -> None:
         answered = sum(count for (_, outcome), count in report.journal.outcomes.items() if outcome == "answered")
         seconds = time.monotonic() - started
         progress(f"{seconds:5.0f} s: {report.kills.total()} kills, {answered} operations answered")
-
-
-async def run(folder: Path, kills: int, *, kafka: str = "", seed: int = 1, progress: Callable[[str], None]) -> Report:
-    """A stack of its own, a soak on it, and its end."""
-    async with Stack(folder, kafka=kafka, progress=progress) as stack, Actors(stack) as actors:
-        return await soak(stack, actors, kills, seed=seed, progress=progress)
