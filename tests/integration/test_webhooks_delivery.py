@@ -622,28 +622,41 @@ async def test_a_process_that_dies_in_the_middle_loses_nothing(hooks: Hooks, clo
 
 
 async def test_an_attempt_that_outlasts_its_lease_changes_nothing_any_more(hooks: Hooks, clock: ManualClock) -> None:
-    arrived, release = asyncio.Event(), asyncio.Event()
+    """Its process stood still; meanwhile another sends the same."""
+    arrived = [asyncio.Event(), asyncio.Event()]
+    release = [asyncio.Event(), asyncio.Event()]
 
     async def late(_call: Call) -> web.StreamResponse:
-        arrived.set()
-        await release.wait()
-        return web.Response(status=500)
+        number = len(receiver.calls) - 1
+        arrived[number].set()
+        await release[number].wait()
+        return web.Response(status=500 if number == 0 else 200)
 
     async with receiving(late) as receiver:
         made = await hooks.register(receiver.url)
         await hooks.register_learner()
         await hooks.issue()
-        first = hooks.make().dispatcher
+        await hooks.issue()
+        first, second = hooks.make().dispatcher, hooks.make().dispatcher
         await first.turn()
-        await arrived.wait()
+        await arrived[0].wait()
         clock.advance(LEASE)
-        receiver.answer = taken
-        await hooks.pump()
-        release.set()
+        await second.turn()
+        await arrived[1].wait()
+        release[0].set()
         await first.settle()
+        await hooks.dispatcher.turn()  # the lane is the second's: nothing for a third
+        await asyncio.sleep(0.05)
+        assert len(receiver.calls) == 2
+        receiver.answer = taken
+        release[1].set()
+        await second.settle()
+        await hooks.pump()
         await first.close()
-    (delivery,) = await hooks.deliveries(made.endpoint_id)
-    assert (delivery.state, delivery.attempts) == (DELIVERED, 1)
+        await second.close()
+    assert [call.data["revision"] for call in receiver.calls] == [1, 1, 2]
+    for delivery in await hooks.deliveries(made.endpoint_id):
+        assert (delivery.state, delivery.attempts) == (DELIVERED, 1)
 
 
 async def test_a_process_that_is_told_to_end_gives_back_what_it_does_not_finish(
@@ -756,7 +769,8 @@ async def test_a_replay_while_an_event_is_being_sent_sends_it_again_in_order(hoo
         await hooks.dispatcher.turn()
         await arrived.wait()
         assert await hooks.replay(made.endpoint_id, time=start) == 2
-        await hooks.dispatcher.turn()  # the lane is being sent: nothing overtakes
+        await hooks.dispatcher.turn()
+        await asyncio.sleep(0.1)  # the lane is being sent: nothing overtakes
         assert len(receiver.calls) == 2
         release.set()
         await hooks.dispatcher.settle()
