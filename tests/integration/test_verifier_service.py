@@ -22,6 +22,7 @@ from aiohttp import web
 
 from services.verifier.pages import MAX_BODY
 from services.verifier.settings import VerifierSettings
+from services.verifier.sources import FACT, HEARTBEAT
 from services.verifier.wiring import build
 from tests.unit.accreditation_samples import WITHDRAWN
 from tests.unit.verifier_world import LIST, OPERATOR, REGISTRY, TRUST_KEY, World
@@ -243,7 +244,7 @@ async def send(producer: aiokafka.AIOKafkaProducer, topic: str, key: str, revisi
     headers = headers_of(
         event_id=uuid.uuid4(),
         source="/registry",
-        type_="test",
+        type_=FACT if topic == topics.REGISTRY_FACTS else HEARTBEAT,
         time=CLOCK.now(),
         key=key,
         revision=revision,
