@@ -300,7 +300,7 @@ async def test_bad_input_gets_reason_field_and_remedy_and_changes_nothing(ledger
         (status_request(url, index, on_behalf_of=""), "on_behalf_of"),
         (status_request(url, index, on_behalf_of="0184:30859481"), "on_behalf_of"),
         (status_request(url, index, effective=future), "effective"),
-        (status_request(url, index, issued_at=future), "effective"),
+        (status_request(url, index, effective=datetime.now(UTC), issued_at=future), "effective"),
         (status_request(url, index, effective={"seconds": 10**15}), "effective"),
         (status_request(url, index, change=ledger_pb2.STATUS_CHANGE_REINSTATE), "change"),
         (ledger_pb2.GetInclusionProofRequest(), "leaf_hash"),
