@@ -79,7 +79,7 @@ async def gathered(world: World) -> tuple[Any, ...]:
     """What is kept of credentials and learners, without what is sealed, which is never twice the same."""
     credentials = await world.rows(
         """
-        SELECT handle, pseudonym, kind, provider, notices, fetch_at, attempts, status, length(content) AS size
+        SELECT handle, pseudonym, kind, provider, fetch_at, attempts, status, length(content) AS size
         FROM credential ORDER BY handle
         """
     )
