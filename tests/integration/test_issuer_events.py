@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from services.issuer.projection import FACT, HEARTBEAT, folder
-from services.issuer.statuses import CONSUMER, STATUS_CHANGED
+from services.issuer.statuses import CONSUMER, OPTIONS, STATUS_CHANGED
 from tests.integration.issuer_harness import HUB, World, chronicle_of_providers, make_world, pid_of, refusal, request
 from tests.unit.accreditation_samples import UCL
 from vitne.accreditation import Projection, timestamp
@@ -171,6 +171,55 @@ async def test_from_the_registrys_topic_to_the_hubs_and_back_from_the_ledgers(
             )
             assert fetched.credentials[0].credential.status == credential_pb2.STATUS_REVOKED
             assert fetched.credentials[0].credential.artefact == issued.artefact
+
+
+async def test_each_change_of_status_is_a_transaction_so_that_locks_keep_their_order(
+    postgres: EmbeddedPostgres, tmp_path: Path, kafka: Broker
+) -> None:
+    """Whoever issues locks hubs' aggregates by name; a consumer that held one while it waits for another would not."""
+    async with make_world(postgres, tmp_path, CLOCK) as world:
+        issued, names = [], []
+        for number in range(2):
+            values: Any = {"learner": {"value": pid_of(number)}, "awarded_on": day(CLOCK)}
+            issued.append((await world.caller(UCL).Issue(request(**values))).credential.status_reference)
+            registered = await world.caller(HUB).RegisterLearner(
+                issuer_pb2.RegisterLearnerRequest(request_id=str(uuid4()), id_token=f"{pid_of(number)} portal")
+            )
+            names.append(registered.pseudonym)
+        for revision, reference in enumerate(issued, start=1):
+            change = events_pb2.StatusChanged(
+                list=reference.list, index=reference.index, status=credential_pb2.STATUS_REVOKED
+            )
+            await kafka.say(topics.LEDGER_STATUS, reference.list, STATUS_CHANGED, change.SerializeToString(), revision)
+
+        async def told(pseudonym: str) -> int:
+            rows = await world.pool.fetch("SELECT 1 FROM outbox WHERE key = $1", pseudonym)
+            return len(rows)
+
+        consumer = Consumer(
+            CONSUMER,
+            [topics.LEDGER_STATUS],
+            world.pool,
+            world.issuer.statuses.handle,
+            settings=kafka.settings,
+            clock=CLOCK,
+            options=OPTIONS,
+        )
+        async with world.pool.acquire() as connection:
+            await connection.execute("BEGIN")
+            locked = await connection.fetchval(
+                "SELECT revision FROM aggregate_revision WHERE key = $1 FOR UPDATE", names[1]
+            )
+            assert locked == 1
+            async with running(consumer.run()):
+                await eventually(lambda: is_so(told(names[0]), 2))  # committed, though the second waits for its lock
+                assert await told(names[1]) == 1
+                await connection.execute("ROLLBACK")
+                await eventually(lambda: is_so(told(names[1]), 2))
+
+
+async def is_so(counted: Awaitable[int], expected: int) -> bool:
+    return await counted == expected
 
 
 async def tell_facts(kafka: Broker, world: World) -> None:

@@ -14,6 +14,7 @@ import json
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from services.issuer.projection import folder
 from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
 from services.issuer.settings import IssuerSettings
+from services.issuer.statuses import OPTIONS as STATUSES
 from services.issuer.wiring import KEY_MIGRATIONS as ISSUER_KEYS
 from services.issuer.wiring import MIGRATIONS as ISSUER
 from services.issuer.wiring import Issuer
@@ -324,7 +326,7 @@ class World:
             settings=KAFKA,
             clock=clock,
             kafka=kafka,
-            options=CONSUMER,
+            options=replace(CONSUMER, batch=STATUSES.batch),
         )
         self.parts[process.name] = issuer.rpc
         self._run(process, "registry", follower.run)
