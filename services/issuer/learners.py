@@ -146,7 +146,8 @@ class Learners:
         The key goes first: from then on nothing that was sealed for the learner can be read, whatever else fails, and
         nothing new is issued to them. Then, in one transaction, hubs are told and forget (``withdraw``), what a guess
         could be tested against is overwritten, and the row goes. What stays is what proofs need: unreadable
-        credentials of nobody.
+        credentials of nobody. Whether a learner may be erased (archived results are kept by law) is for the caller to
+        know.
 
         Args:
             pool: the issuer's database.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import uuid4
 
 import pytest
 
 from vitne.dev.demo import Demo
 from vitne.dev.stack import Stack
-from vitne.errors import VitneError
+from vitne.errors import Unavailable, VitneError
 from vitne_api.issuer.v1 import issuer_pb2
 
 ITEMS = 300
@@ -33,7 +34,16 @@ async def test_a_batch_whose_issuer_is_killed_is_resumed(world: Demo, stack: Sta
     with pytest.raises(VitneError):
         await send_and_kill()
     await stack.restart("issuer")
-    again = {result.item_id: result async for result in provider.issue_batch(request_id, items)}
+
+    async def send_again() -> dict[str, issuer_pb2.BatchResult]:
+        async with asyncio.timeout(30):
+            while True:  # as a client does: its connection has yet to notice that the issuer is back
+                try:
+                    return {result.item_id: result async for result in provider.issue_batch(request_id, items)}
+                except Unavailable:
+                    await asyncio.sleep(0.1)
+
+    again = await send_again()
     assert len(again) == ITEMS
     assert {item_id: again[item_id] for item_id in seen} == seen
     issued = [result.credential for result in again.values()]
