@@ -166,14 +166,12 @@ class Store:
                 except DataLoss as error:
                     _log.error("a subscriber's key does not open", extra={"reason": error.reason})
                     broken.add(pseudonym)
-            # In one order everywhere, so that two transactions never wait for each other crosswise.
-            held = sorted(
-                (one for one in fetched if one.wanted.pseudonym in keys), key=lambda fetched: fetched.wanted.handle
-            )
+            readable = [one for one in fetched if one.wanted.pseudonym in keys]
+            current = await self._hold(conn, [one.wanted for one in readable])
             await conn.executemany(
                 """
                 UPDATE credential SET content = $2, status = $3, fetched_at = $4, attempts = 0, fetch_at = NULL
-                WHERE handle = $1 AND notices = $5
+                WHERE handle = $1
                 """,
                 [
                     (
@@ -183,30 +181,41 @@ class Store:
                         ),
                         one.status,
                         now,
-                        one.wanted.notices,
                     )
-                    for one in held
+                    for one in readable
+                    if one.wanted.handle in current
                 ],
             )
-            if gone:
-                still = await conn.fetch(
-                    """
-                    SELECT c.handle FROM credential c
-                    JOIN unnest($1::text[], $2::bigint[]) AS g (handle, notices) USING (handle, notices)
-                    ORDER BY c.handle FOR UPDATE OF c
-                    """,
-                    [one.handle for one in gone],
-                    [one.notices for one in gone],
-                )
-                await self.forget(conn, [row["handle"] for row in still])
+        if gone:
+            async with self._pool.acquire() as conn, conn.transaction():
+                await self.forget(conn, sorted(await self._hold(conn, gone)))
         return [one.wanted for one in fetched if one.wanted.pseudonym in broken]
 
     async def postpone(self, failed: Mapping[Wanted, datetime]) -> None:
         """Try again at these times; what a newer notice told of in the meantime stays due."""
-        await self._pool.executemany(
-            "UPDATE credential SET attempts = attempts + 1, fetch_at = $2 WHERE handle = $1 AND notices = $3",
-            [(one.handle, moment, one.notices) for one, moment in sorted(failed.items(), key=lambda at: at[0].handle)],
+        async with self._pool.acquire() as conn, conn.transaction():
+            current = await self._hold(conn, list(failed))
+            await conn.executemany(
+                "UPDATE credential SET attempts = attempts + 1, fetch_at = $2 WHERE handle = $1",
+                [(one.handle, moment) for one, moment in failed.items() if one.handle in current],
+            )
+
+    async def _hold(self, conn: Any, wanted: Sequence[Wanted]) -> set[str]:
+        """Lock the credentials that no newer notice told of than was claimed; their handles.
+
+        Never waits: who has one locked is the consumer with a newer notice, which makes it due again. Its transaction
+        takes credentials in the topic's order, so that waiting here for some while holding others would be a deadlock.
+        """
+        rows = await conn.fetch(
+            """
+            SELECT c.handle FROM credential c
+            JOIN unnest($1::text[], $2::bigint[]) AS claimed (handle, notices) USING (handle, notices)
+            FOR UPDATE OF c SKIP LOCKED
+            """,
+            [one.handle for one in wanted],
+            [one.notices for one in wanted],
         )
+        return {row["handle"] for row in rows}
 
     # -- Learners --------------------------------------------------------------------------------
 

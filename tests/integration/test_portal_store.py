@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from services.portal.wiring import MIGRATIONS
 from vitne.runtime.database import migrate
 
 HANDLE, PSEUDONYM = "h" * 43, "p" * 43
+OTHER = "a" * 43
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
@@ -25,14 +27,18 @@ async def store(database_dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> Store:
 
 async def told(store: Store, pool: asyncpg.Pool) -> None:
     async with pool.acquire() as conn, conn.transaction():
-        await store.want(
-            conn,
-            handle=HANDLE,
-            pseudonym=PSEUDONYM,
-            kind="no.micro_credential",
-            provider="0192:971035854",
-            now=NOW,
-        )
+        await notice(store, conn, HANDLE)
+
+
+async def notice(store: Store, conn: asyncpg.Connection, handle: str) -> None:
+    await store.want(
+        conn,
+        handle=handle,
+        pseudonym=PSEUDONYM,
+        kind="no.micro_credential",
+        provider="0192:971035854",
+        now=NOW,
+    )
 
 
 @pytest.mark.parametrize("answer", ["gone", "an older status"])
@@ -51,3 +57,27 @@ async def test_an_answer_from_before_a_withdrawal_does_not_count_after_a_new_reg
     (again,) = await store.claim(NOW + timedelta(minutes=1), 10)
     assert again.handle == HANDLE
     assert again.notices > early.notices
+
+
+@pytest.mark.parametrize("answer", ["fetched", "gone", "failed"])
+async def test_fetcher_and_consumer_never_wait_for_each_other_crosswise(
+    store: Store, pool: asyncpg.Pool, answer: str
+) -> None:
+    async with pool.acquire() as conn, conn.transaction():
+        await notice(store, conn, HANDLE)
+        await notice(store, conn, OTHER)
+    claimed = await store.claim(NOW, 10)
+    later = NOW + timedelta(minutes=1)
+    async with pool.acquire() as conn, conn.transaction():
+        # The topic's order is not that of the handles: whoever waited for this one while holding the other …
+        await notice(store, conn, HANDLE)
+        async with asyncio.timeout(5):
+            if answer == "fetched":
+                await store.keep([Fetched(one, "a~", "valid") for one in claimed], [], NOW)
+            elif answer == "gone":
+                await store.keep([], claimed, NOW)
+            else:
+                await store.postpone(dict.fromkeys(claimed, later + timedelta(hours=1)))
+            # … would never let go, when this comes to the other.
+            await notice(store, conn, OTHER)
+    assert {one.handle for one in await store.claim(later, 10)} == {HANDLE, OTHER}

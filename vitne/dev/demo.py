@@ -176,7 +176,7 @@ class Demo:
             Decimal(self.cases.achievements[key].message.workload.points) for key in self.issued if "klima" in key
         )
         self.narrator.expect(points == 5, f"Klimaregnskaber: five micro-credentials add up to {points} ECTS")
-        await self._issue(self.stranger, self.cases.achievements["klimaregnskaber-1"])
+        await self.issue_when_known(self.stranger, self.cases.achievements["klimaregnskaber-1"])
 
     async def publish(self) -> None:
         """Publish the achievements."""
@@ -185,7 +185,7 @@ class Demo:
 
     async def _issue_case(self, key: str) -> None:
         case = self.cases.achievements[key]
-        self.issued[key] = await self._issue(self.learner, case)
+        self.issued[key] = await self.issue_when_known(self.learner, case)
         provider = self.cases.providers[case.provider].message
         self.narrator.say(f"{_name(provider.name)}: {_name(case.message.title)}, {_size(case.message.workload)}")
 
@@ -210,7 +210,8 @@ class Demo:
             retention=case.retention,
         )
 
-    async def _issue(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.IssuedCredential:
+    async def issue_when_known(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.IssuedCredential:
+        """Issue to a learner; what the issuer does not know yet is waited for."""
         provider = self.actors.organisation(case.message.provider)
         request = issuer_pb2.IssueRequest(request_id=new_id(), issuance=self.issuance(learner, case))
         deadline = time.monotonic() + PATIENCE
@@ -231,7 +232,7 @@ class Demo:
         self.narrator.step(f"A batch of {BATCH} other learners, answered item by item")
         case = self.cases.achievements["minikvalifikasjon"]
         provider = self.actors.organisation(case.message.provider)
-        await self._issue(self.stranger, case)
+        await self.issue_when_known(self.stranger, case)
         items = [
             issuer_pb2.BatchItem(item_id=f"row-{row}", issuance=self.issuance(learner, case))
             for row, learner in enumerate(self.others, start=1)
@@ -262,7 +263,7 @@ class Demo:
             case = refusal.achievement
             await self._publish(case)
             try:
-                await self._issue(self.learner, case)
+                await self.issue_when_known(self.learner, case)
             except VitneError as error:
                 self.narrator.expect(error.reason == refusal.reason, f"{refusal.title}: {error.reason}")
                 self.narrator.say(f"      {error.message}")
@@ -428,7 +429,7 @@ class Demo:
         async def refused() -> bool:
             nonlocal reason
             try:
-                await self._issue(self.learner, case)
+                await self.issue_when_known(self.learner, case)
             except VitneError as error:
                 reason = error.reason
                 return True

@@ -130,9 +130,13 @@ class Load:
         self._demo: Demo
 
     async def start(self, demo: Demo) -> None:
-        """Begin. The demonstration's providers must be accredited and its achievements published."""
+        """Begin, once the issuer knows what the demonstration accredited and published."""
         self._demo = demo
         self._cases = list(demo.cases.achievements.values())
+        learner = self._learners[-1]
+        for case in self._cases:
+            credential = await demo.issue_when_known(learner, case)
+            self._hold(f"first {credential.id}", credential, learner.value)
         clients: list[Callable[[], Awaitable[None]]] = [
             *[self._issue] * 3,
             self._batch,
