@@ -14,6 +14,8 @@ from tests.faults.sim.world import Grounds
 from vitne.audit.agreement import compare
 from vitne.audit.snapshots import Block, ParkedMessage, WorldSnapshot
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def world(grounds: Grounds) -> WorldSnapshot:

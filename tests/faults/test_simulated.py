@@ -14,6 +14,9 @@ from tests.faults.sim.plan import make_scenario
 from tests.faults.sim.runner import Outcome, run, shrink
 from tests.faults.sim.world import Grounds
 
+#: A minute of work; a machine that is busy with other things takes longer.
+pytestmark = pytest.mark.timeout(900)
+
 #: Seeds that are always run.
 FIXED: range = range(1, 41)
 #: Real seconds for seeds that differ from run to run, after those.
@@ -45,7 +48,6 @@ def check(grounds: Grounds, seed: int) -> None:
         pytest.fail(report(outcome) + "\nshrunk:\n" + report(run(grounds, small)), pytrace=False)
 
 
-@pytest.mark.timeout(600)
 def test_services_agree_after_any_faults(grounds: Grounds) -> None:
     if seed := os.environ.get(SEED):
         outcome = run(grounds, make_scenario(int(seed)), tracing=True)
@@ -80,7 +82,6 @@ def test_without_faults_nothing_disagrees_and_everything_is_done(grounds: Ground
     )
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_found(grounds: Grounds, name: str) -> None:
     for seed in range(1, WITHIN + 1):

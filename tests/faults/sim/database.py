@@ -401,8 +401,14 @@ class Transaction:
 
 async def find_blocked(raw: asyncpg.Connection, pids: set[int]) -> set[int]:
     """Which of these server processes wait for a lock that another transaction holds, deadlocks left out."""
+    # Autovacuum is not among the scheduled: who waits for it goes on by himself.
     rows = await raw.fetch(
-        "SELECT DISTINCT pid, pg_blocking_pids(pid) AS by FROM pg_locks WHERE NOT granted AND pid = ANY ($1)",
+        """
+        SELECT pid, by FROM (
+            SELECT DISTINCT pid, pg_blocking_pids(pid) AS by FROM pg_locks WHERE NOT granted AND pid = ANY ($1)
+        ) AS waiting
+        WHERE EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = ANY (by) AND a.backend_type = 'client backend')
+        """,
         list(pids),
     )
     behind = {row["pid"]: set(row["by"]) for row in rows}

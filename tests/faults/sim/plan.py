@@ -12,6 +12,8 @@ from tests.faults.sim.scheduler import Fault
 #: Virtual milliseconds in which operations begin and timed faults happen.
 WINDOW_MS: Final = 15_000
 LEARNERS: Final = 4
+#: Each so-manieth scenario has partitions that move again and again.
+RESTLESS: Final = 4
 
 #: What may go wrong at each point, and about how often a scenario passes there.
 POINTS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -117,7 +119,23 @@ def make_scenario(seed: int, *, faults: int | None = None) -> Scenario:
     """The scenario of a seed; ``faults`` sets how many are planned."""
     source = random.Random(f"scenario {seed}")
     count = source.randint(6, 28) if faults is None else faults
-    return Scenario(seed, _operations(source), sorted({_fault(source) for _ in range(count)}))
+    planned = {_fault(source) for _ in range(count)}
+    if faults is None and seed % RESTLESS == 0:
+        planned |= _unrest(source)
+    return Scenario(seed, _operations(source), sorted(planned))
+
+
+def _unrest(source: random.Random) -> set[Fault]:
+    """Partitions that move again and again while their records are in somebody's hands."""
+    return {
+        Fault(f"{role}.fetch", source.randrange(1, 30), "moves")
+        for role in ("issuer", "ledger", "portal")
+        for _ in range(5)
+    } | {
+        Fault(f"{role}.statement", source.randrange(1, 1200), "stall", value=round(source.uniform(0.5, 4.0), 3))
+        for role in ("issuer", "ledger", "portal")
+        for _ in range(2)
+    }
 
 
 def _operations(source: random.Random) -> list[Operation]:

@@ -100,7 +100,7 @@ async def _settle(world: World) -> tuple[Sequence[Disagreement], WorldSnapshot]:
         await asyncio.sleep(pause)
         waited += pause
         snapshot = await world.snapshot()
-        found = compare(snapshot)
+        found = compare(snapshot) + await world.effects()
         if not found or waited >= SETTLE_SECONDS:
             return found, snapshot
         pause = min(pause * 1.5, 20.0)

@@ -13,6 +13,7 @@ import contextlib
 import json
 import random
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -56,6 +57,7 @@ from tests.faults.sim.scheduler import Fault, Process, ProcessDied, Scheduler, S
 from tests.integration.issuer_harness import HUB, KLIMA, MINI, IdTokens, chronicle_of_providers, issuance, pid_of
 from tests.unit.accreditation_samples import T0, UCL, UIO
 from vitne.accreditation import Projection, instant, timestamp
+from vitne.audit.agreement import Disagreement
 from vitne.audit.snapshots import (
     Aggregate,
     IssuedAnswer,
@@ -72,9 +74,9 @@ from vitne.dev import snapshots
 from vitne.errors import NotFound, VitneError
 from vitne.identifiers import LearnerId, OrganisationId, UuidFactory
 from vitne.messaging import topics
-from vitne.messaging.consumer import Consumer, ConsumerOptions
+from vitne.messaging.consumer import Consumer, ConsumerOptions, Handler
 from vitne.messaging.follower import TopicFollower
-from vitne.messaging.headers import build
+from vitne.messaging.headers import Message, build
 from vitne.messaging.kafka import KafkaSettings
 from vitne.messaging.relay import Relay, RelayOptions
 from vitne.runtime.custody import FileKeyCustody
@@ -121,6 +123,26 @@ _STATUS: Final = {
 }
 
 T = TypeVar("T")
+
+
+#: Beside a consumer's effects, in their transaction: which event had one.
+_EFFECTS: Final = "CREATE TABLE simulated_effect (consumer text, topic text, key text, revision bigint)"
+
+
+def _counted(consumer: str, handle: Handler) -> Handler:
+    """A handler whose effects are counted."""
+
+    async def counted(connection: Any, message: Message) -> None:
+        await handle(connection, message)
+        await connection.execute(
+            "INSERT INTO simulated_effect VALUES ($1, $2, $3, $4)",
+            consumer,
+            message.topic,
+            message.key,
+            message.revision,
+        )
+
+    return counted
 
 
 class Grounds:
@@ -183,6 +205,7 @@ class Grounds:
     async def _migrate(self, database: Database, migrations: Sequence[Migrations]) -> None:
         await self.scheduler.real(lambda: migrate(database.dsn, migrations), ends=True)
         await database.warm()
+        await database.run(lambda raw: raw.execute(_EFFECTS))
 
     def close(self) -> None:
         self.run(self._close())
@@ -322,7 +345,7 @@ class World:
             "issuer",
             [topics.LEDGER_STATUS],
             pool,
-            issuer.statuses.handle,
+            _counted("issuer", issuer.statuses.handle),
             settings=KAFKA,
             clock=clock,
             kafka=kafka,
@@ -359,7 +382,14 @@ class World:
         )
         self.parts[process.name + " lists"] = publisher
         consumer = Consumer(
-            LEAVES, tuple(ALLOWED), pool, take_leaf, settings=KAFKA, clock=clock, kafka=kafka, options=CONSUMER
+            LEAVES,
+            tuple(ALLOWED),
+            pool,
+            _counted(LEAVES, take_leaf),
+            settings=KAFKA,
+            clock=clock,
+            kafka=kafka,
+            options=CONSUMER,
         )
         self._run(process, "lists", publisher.run)
         self._run(process, "sequencer", sequencer.run)
@@ -377,7 +407,7 @@ class World:
             PORTAL_CONSUMER,
             (topics.hub_topic(HUB_ID),),
             pool,
-            Notices(store, clock, fetcher.wake).handle,
+            _counted(PORTAL_CONSUMER, Notices(store, clock, fetcher.wake).handle),
             settings=KAFKA,
             clock=clock,
             kafka=kafka,
@@ -819,6 +849,25 @@ class World:
             issued=self.issued,
             changed=self.changed,
         )
+
+    async def effects(self) -> list[Disagreement]:
+        """Every event of a topic took effect once in each consumer, and no event more often."""
+        found = []
+        for consumer, database, names in (
+            ("issuer", "issuer", (topics.LEDGER_STATUS,)),
+            (LEAVES, "ledger", tuple(ALLOWED)),
+            (PORTAL_CONSUMER, "portal", (topics.hub_topic(HUB_ID),)),
+        ):
+            rows = await self.databases[database].run(lambda raw: raw.fetch("SELECT * FROM simulated_effect"))
+            happened = Counter((row["topic"], row["key"], row["revision"]) for row in rows)
+            told = {(name, each.key, each.revision) for name in names for each in self._topics()[name].records}
+            for topic, key, revision in sorted(told | happened.keys()):
+                count = happened[topic, key, revision]
+                if count != 1:
+                    kind = "effect.twice" if count else "effect.missing"
+                    detail = f"it took effect {count} times in {consumer}"
+                    found.append(Disagreement(kind, f"{topic} {key} revision {revision}", detail))
+        return found
 
     def _topics(self) -> dict[str, TopicSnapshot]:
         found = {}
