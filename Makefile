@@ -43,7 +43,7 @@ lint: setup ## ruff, mypy --strict, the import rules, buf
 proto-check: setup ## Lint the protos; refuse changes that break what was released
 	@buf lint
 	@buf format --diff --exit-code proto
-	@buf breaking proto --against proto/released.binpb --limit-to-input-files
+	@buf breaking proto --against proto/released.binpb
 
 format: setup ## Format the code and the protos
 	@ruff format .
