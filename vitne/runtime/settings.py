@@ -23,8 +23,6 @@ from vitne.runtime.tls import TlsFiles
 PREFIX: Final = "VITNE_"
 #: Any free port of the loopback interface: safe wherever nobody said otherwise.
 DEFAULT_LISTEN: Final = "127.0.0.1:0"
-#: Partitions of each topic: room for as many consumers; more than keys need at national size.
-DEFAULT_TOPIC_PARTITIONS: Final = 6
 #: Seconds that running calls get to finish after SIGTERM; below Kubernetes' 30 until SIGKILL.
 DEFAULT_SHUTDOWN_GRACE_SECONDS: Final = 10.0
 #: Connections to the database: group commit needs few, and 2 cores serve no more at once.
@@ -87,7 +85,6 @@ class CommonSettings(BaseSettings):
             takes all, without the seconds that a group takes to form on the development broker.
         kafka_idempotence: whether the producer is idempotent; Apache Kafka can, the
             development broker cannot.
-        topic_partitions: partitions of topics that this service creates.
         identity_issuer: issuer URL of access tokens; keys are found by its metadata (RFC 8414).
         audience: what access tokens for this service name as ``aud``.
         state_dir: folder of this service's own files (signing keys).
@@ -137,7 +134,6 @@ class CommonSettings(BaseSettings):
     kafka_bootstrap_servers: str = ""
     kafka_groups: bool = True
     kafka_idempotence: bool = True
-    topic_partitions: int = Field(default=DEFAULT_TOPIC_PARTITIONS, ge=1, le=1000)
     identity_issuer: str = ""
     audience: str = ""
     state_dir: Path = Path("state")
