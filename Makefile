@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
 
-.PHONY: help setup demo up test unit lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
+.PHONY: help setup demo up test unit test-kills soak lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,13 +22,13 @@ setup: ## Install what the locks pin, generate the stubs (every target does this
 	@$(PYTHON) tools/bootstrap.py
 
 demo: setup ## Run the whole road once on the embedded stack, show the result, end
-	@$(RUN) -m vitne.dev demo
+	@$(RUN) -m vitne.dev demo $(if $(KAFKA),--kafka $(KAFKA))
 
 up: setup ## Start the embedded stack with the demo's data, print its pages, run until Ctrl-C
 	@$(RUN) -m vitne.dev up
 
 test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest)
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest --ignore tests/faults/test_kills.py $(ARGS)
 
 unit: setup ## Only the tests that need no stack
 	@$(RUN) -m pytest -m "not stack" $(ARGS)
@@ -50,8 +50,14 @@ format: setup ## Format the code and the protos
 	@ruff check --fix-only .
 	@buf format --write proto
 
-test-kafka: setup ## Pass the tests on a real Apache Kafka (needs Java 17 and Maven)
-	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest tests/kafka $(ARGS)
+test-kills: setup ## End real processes with SIGKILL, 200 times, while they work
+	@$(RUN) -m pytest tests/faults/test_kills.py $(ARGS)
+
+soak: setup ## The same for longer: KILLS=1000, KAFKA=apache
+	@$(RUN) -m vitne.dev soak --kills $(or $(KILLS),1000) $(if $(KAFKA),--kafka $(KAFKA))
+
+test-kafka: setup ## Pass what touches messaging on a real Apache Kafka (needs Java 17 and Maven)
+	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest -m kafka --ignore tests/faults/test_kills.py $(ARGS)
 
 test-deploy-crds: setup ## Check custom resources against their makers' schemas, too (needs Go; promtool tries the alerts)
 	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy $(ARGS)
