@@ -15,6 +15,9 @@ from vitne.errors import DataLoss
 #: Seconds for which a fetcher has what it claimed: longer than a call may take. Whoever
 #: dies with a claim delays it by so much.
 CLAIM_SECONDS: Final = 15.0
+#: Nothing is put off for longer, neither by a claim nor by a failure. What is due later than that was put there by
+#: a replica whose clock was ahead, and would wait until everybody's is.
+FARTHEST_SECONDS: Final = 120.0
 
 _log = logging.getLogger(__name__)
 
@@ -128,16 +131,21 @@ class Store:
     # -- Fetching --------------------------------------------------------------------------------
 
     async def claim(self, now: datetime, limit: int) -> list[Wanted]:
-        """Take what is due, for :data:`CLAIM_SECONDS`; others pass it over meanwhile."""
+        """Take what is due, for :data:`CLAIM_SECONDS`; others pass it over meanwhile.
+
+        What is due later than anything can be (:data:`FARTHEST_SECONDS`) is due, too.
+        """
         rows = await self._pool.fetch(
             """
             UPDATE credential SET fetch_at = $2 WHERE handle IN (
-                SELECT handle FROM credential WHERE fetch_at <= $1 ORDER BY fetch_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+                SELECT handle FROM credential WHERE fetch_at <= $1 OR fetch_at > $4
+                ORDER BY fetch_at LIMIT $3 FOR UPDATE SKIP LOCKED)
             RETURNING handle, pseudonym, notices, attempts
             """,
             now,
             now + timedelta(seconds=CLAIM_SECONDS),
             limit,
+            now + timedelta(seconds=FARTHEST_SECONDS),
         )
         return [Wanted(**row) for row in rows]
 

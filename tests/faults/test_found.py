@@ -51,3 +51,17 @@ def test_a_ledger_whose_clock_is_behind_revokes_what_was_just_issued(grounds: Gr
         Operation(1000, 0, "issue", (0,)),
         Operation(2000, 1, "change", of=0, change="revoke"),
     )
+
+
+def test_a_portal_whose_clock_was_ahead_leaves_nothing_behind_that_is_due_in_an_hour(grounds: Grounds) -> None:
+    """What its fetcher had claimed, or was told of, waited until everybody's clock was there."""
+    agrees(
+        grounds,
+        Operation(500, 0, "register", (0,)),
+        Fault("time", 900, "clock", "portal-1", 4000.0),
+        Fault("time", 901, "clock", "portal-2", 4000.0),
+        Operation(1000, 1, "batch", (0, 0, 0)),
+        Fault("portal.rpc", 2, "lost_after"),
+        Fault("time", 1600, "kill", "portal-1", 3.0),
+        Fault("time", 1601, "kill", "portal-2", 3.0),
+    )
