@@ -38,8 +38,10 @@ from vitne_api.registry.v1 import facts_pb2, registry_pb2
 
 #: Learners who are issued to; the first :data:`LEARNERS` of them can log in.
 POPULATION: Final = 30
-#: Seconds between two things that one client does, on average.
-PAUSE: Final = 0.25
+#: Seconds between two things that one client does, on average; and one that speaks to the registry, all of whose
+#: facts are read again at each start of those who follow it.
+PAUSE: Final = 0.3
+REGISTRY_PAUSE: Final = 2.0
 #: First and longest pause of a client that tries again, in seconds.
 FIRST_RETRY: Final = 0.05
 LONGEST_RETRY: Final = 1.0
@@ -141,10 +143,11 @@ class Load:
             *[self._issue] * 3,
             self._batch,
             *[self._change] * 2,
-            self._accredit,
-            self._publish,
         ]
-        self._tasks = [asyncio.create_task(self._repeat(client)) for client in clients]
+        self._tasks = [asyncio.create_task(self._repeat(client, PAUSE)) for client in clients]
+        self._tasks += [
+            asyncio.create_task(self._repeat(client, REGISTRY_PAUSE)) for client in (self._accredit, self._publish)
+        ]
         self._tasks += [asyncio.create_task(self._visit(self._visitors[number::3])) for number in range(3)]
 
     async def finish(self) -> None:
@@ -178,7 +181,7 @@ class Load:
 
     # -- what clients do ---------------------------------------------------------------------
 
-    async def _repeat(self, client: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, client: Callable[[], Awaitable[None]], pause: float) -> None:
         while not self._ending.is_set():
             try:
                 await client()
@@ -186,7 +189,7 @@ class Load:
                 name = client.__name__.strip("_")
                 self.journal.findings.append(f"{name} was refused: {refused.error}")
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._random.expovariate(1 / PAUSE)):
+                async with asyncio.timeout(self._random.expovariate(1 / pause)):
                     await self._ending.wait()
 
     async def _issue(self) -> None:
