@@ -16,7 +16,7 @@ export VITNE_HOME
 .PHONY: help setup demo up test unit test-kills soak lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what the locks pin, generate the stubs (every target does this first)
 	@$(PYTHON) tools/bootstrap.py
@@ -78,7 +78,9 @@ sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 	@cyclonedx-py requirements requirements/run.txt --of JSON --sv 1.6 --output-reproducible -o build/sbom.cdx.json
 
 clean: ## Remove the embedded stack's state
-	@rm -rf "$(VITNE_HOME)"
+	@$(PYTHON) tools/clean.py "$(VITNE_HOME)"
 
 distclean: clean ## Remove everything that was built
-	@rm -rf .venv build vitne_api tests/interop/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build vitne_api state credential.sd-jwt tests/interop/node_modules
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

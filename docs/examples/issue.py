@@ -1,6 +1,6 @@
-"""An institution from end to end: publish an achievement, issue a credential for it, list, revoke.
+"""An institution from end to end: publish an achievement, issue a credential for it, suspend and reinstate it.
 
-Run it against `make up`, after `source .vitne/up/environment`:
+Run it against `make up`, after `. .vitne/up/environment`:
 
     python docs/examples/issue.py
 """
@@ -84,18 +84,19 @@ async def main() -> str:
             ),
         )
     )
-    credential = issued.credential
+    credential: issuer_pb2.IssuedCredential = issued.credential
     print(f"issued     {credential.id}, by rule {credential.decision.rule}")
 
-    changed = await issuer.ChangeStatus(
-        issuer_pb2.ChangeStatusRequest(
-            request_id=str(new_id()),
-            credential_id=credential.id,
-            change=ledger_pb2.STATUS_CHANGE_SUSPEND,
-            reason=ledger_pb2.STATUS_REASON_UNDER_REVIEW,
+    for change, reason in (
+        (ledger_pb2.STATUS_CHANGE_SUSPEND, ledger_pb2.STATUS_REASON_UNDER_REVIEW),
+        (ledger_pb2.STATUS_CHANGE_REINSTATE, ledger_pb2.STATUS_REASON_REVIEW_ENDED),
+    ):
+        changed = await issuer.ChangeStatus(
+            issuer_pb2.ChangeStatusRequest(
+                request_id=str(new_id()), credential_id=credential.id, change=change, reason=reason
+            )
         )
-    )
-    print(f"now        {credential_pb2.Status.Name(changed.status).removeprefix('STATUS_').lower()}")
+        print(f"now        {credential_pb2.Status.Name(changed.status).removeprefix('STATUS_').lower()}")
 
     await registry_channel.close()
     await issuer_channel.close()

@@ -1,6 +1,6 @@
 """A portal in its smallest form: read the hub's topic, fetch by handle.
 
-Run it against `make up`, after `source .vitne/up/environment`:
+Run it against `make up`, after `. .vitne/up/environment`:
 
     python docs/examples/subscribe.py
 """
@@ -14,8 +14,10 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from vitne.clock import SystemClock
+from vitne.credentials import sd_jwt_vc
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 
@@ -51,7 +53,10 @@ async def main() -> None:
     issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
     answer = await issuer.FetchCredentials(issuer_pb2.FetchCredentialsRequest(handles=list(handles)[:500]))
     for fetched in answer.credentials:
-        print(f"{fetched.handle[:8]}…  {fetched.credential.kind:<20} from {fetched.credential.provider}")
+        credential = fetched.credential
+        status = credential_pb2.Status.Name(credential.status).removeprefix("STATUS_").lower()
+        title = sd_jwt_vc.parse(credential.artefact).credential.achievement.title[0].text
+        print(f"{fetched.handle[:8]}…  {status:<10} {title}, from {credential.provider}")
     await channel.close()
 
 

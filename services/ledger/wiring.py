@@ -71,9 +71,10 @@ async def rebuild(settings: LedgerSettings) -> list[Rebuilt]:
         DataLoss: ``LIST_CONTRADICTS_LOG``.
     """
     clock = SystemClock()
-    keys = LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
     pool = await open_pool(settings.database_dsn, max_size=2, name="ledger-rebuild")
     try:
+        # After the database answered: in an environment that is not the ledger's, no keys are made.
+        keys = LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
         return await rebuild_lists(pool, list_publisher(settings, pool, clock, keys))
     finally:
         await pool.close()

@@ -18,9 +18,9 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = ["integrate.md", "verify.md", "subscribe.md", "operate.md"]
 #: What a block's output must contain, by page, in order.
 SHOWS = {
-    "integrate.md": [["published", "issued", "suspended"]],
-    "verify.md": [['"verdict"', "suspended"], ["suspended", "exit code 1"]],
-    "subscribe.md": [["credentials are there to fetch", "dk.micro_credential"]],
+    "integrate.md": [["published", "issued", "suspended", "valid"]],
+    "verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"]],
+    "subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],
     "operate.md": [["migrate", "VITNE_"], []],
 }
 

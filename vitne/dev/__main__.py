@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -70,31 +70,43 @@ async def demo(options: Options) -> None:
 
 async def up(options: Options) -> None:
     """Start the stack, fill it with the demonstration's data, print where it is, run until Ctrl-C."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(options.stack())
-        actors = await exits.enter_async_context(Actors(stack))
-        filled = Demo(stack, actors, Narrator(quiet=True), exits)
-        await filled.fill()
-        learner = filled.learner
-        print("\nVitne is running, with the demonstration's data.\n")
-        for service in SERVICES:
-            # The issuer has nothing to show to people.
-            page = f"{stack.http_url(service)}/" if service != "issuer" else ""
-            print(f"  {service:<9} {page:<24} gRPC {stack.grpc_address(service)}")
-        print(f"  {'identity':<9} {stack.identity_url:<24} the development token issuer")
-        print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
-        name = f"{learner.given_name} {learner.family_name}"
-        print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")
-        print(f"  Logs, traces and the clients' keys: {_shown(options.folder)}")
-        environment = stack.write_environment(await stack.registry_key())
-        print(f"  For the examples in docs/:  source {_shown(environment)}")
-        print("\nCtrl-C ends it.", flush=True)
-        await stopped.wait()
+    loop, running = asyncio.get_running_loop(), asyncio.current_task()
+    assert running is not None  # noqa: S101 - a coroutine that runs is a task's
+
+    def stop() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: None)  # Once is enough: stopping takes some seconds.
         print("\nStopping ...", flush=True)
+        running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    with suppress(asyncio.CancelledError):
+        async with AsyncExitStack() as exits:
+            await _filled(options, exits)
+            await asyncio.Event().wait()
     print("Stopped.")
+
+
+async def _filled(options: Options, exits: AsyncExitStack) -> None:
+    stack = await exits.enter_async_context(options.stack())
+    actors = await exits.enter_async_context(Actors(stack))
+    filled = Demo(stack, actors, Narrator(quiet=True), exits)
+    await filled.fill()
+    learner = filled.learner
+    print("\nVitne is running, with the demonstration's data.\n")
+    for service in SERVICES:
+        # The issuer has nothing to show to people.
+        page = f"{stack.http_url(service)}/" if service != "issuer" else ""
+        print(f"  {service:<9} {page:<24} gRPC {stack.grpc_address(service)}")
+    print(f"  {'identity':<9} {stack.identity_url:<24} the development token issuer")
+    print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
+    name = f"{learner.given_name} {learner.family_name}"
+    print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")
+    print(f"  Logs, traces and the clients' keys: {_shown(options.folder)}")
+    environment = stack.write_environment(await stack.registry_key())
+    print(f"  For the examples in docs/:  . {_shown(environment)}")
+    print("\nCtrl-C ends it.", flush=True)
 
 
 async def interop(options: Options) -> None:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -18,7 +19,7 @@ import uvloop
 from vitne.errors import VitneError
 from vitne.runtime.application import TaskFailed
 from vitne.runtime.database import Migrations, migrate
-from vitne.runtime.settings import EXIT_WRONG_SETTINGS, CommonSettings, load
+from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load
 from vitne.runtime.telemetry import start_logging, start_tracing
 
 #: Exit code of a process that failed.
@@ -55,10 +56,9 @@ def cli(
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{name}",
-        description=description,
-        epilog="Settings are environment variables: "
-        + ", ".join(f"VITNE_{field.upper()}" for field in settings.model_fields)
-        + ".",
+        description=textwrap.fill(description, 100),
+        epilog=_explained(settings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="run the service until SIGTERM or SIGINT")
@@ -87,6 +87,15 @@ def cli(
 
 async def _awaited(serve: Callable[[S], Awaitable[None]], settings: S) -> None:
     await serve(settings)
+
+
+def _explained(settings: type[CommonSettings]) -> str:
+    """All settings, one a line, with their defaults."""
+    lines = ["settings, as environment variables (docs of each: the service's settings.py):"]
+    for name, field in settings.model_fields.items():
+        default = "must be set" if field.is_required() else str(field.get_default(call_default_factory=True))
+        lines.append(f"  {PREFIX + name.upper():<40} {default or '(empty)'}")
+    return "\n".join(lines)
 
 
 def _migrate(settings: CommonSettings, migrations: Sequence[Migrations]) -> int:
