@@ -27,7 +27,7 @@ from services.ledger.vector import BITS, StatusVector
 from vitne.canonical import b64url, from_b64url, sha256
 from vitne.clock import Clock
 from vitne.credentials.jose import Signer
-from vitne.credentials.status_list import decode, sign_token
+from vitne.credentials.status_list import CLOCK_SKEW, decode, sign_token
 from vitne.errors import Unavailable
 from vitne.merkle.leaves import ListPublished
 from vitne.messaging.outbox import append
@@ -84,6 +84,8 @@ class _Shelf:
     vector: StatusVector
     changes: int = 0
     newest: PublishedList | None = None
+    #: Not before then (monotonic seconds) is it signed again for its date alone.
+    next_resign: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ class ListPublisher:
             shelf = self._shelf(row)
             if row["version"] is not None and (shelf.newest is None or shelf.newest.version < row["version"]):
                 await self._take_over(shelf, row["version"])
-            old = row["version"] is not None and now - row["published"] >= self._lifetime * RESIGN_AFTER
+            old = row["version"] is not None and self._is_old(shelf, now - row["published"])
             if row["version"] is None or row["changes"] > row["shown"] or old:
                 published += await self._publish(shelf)
             elif row["logged"] is None and now - row["last_logged"] >= LOG_EVERY:
@@ -232,6 +234,17 @@ class ListPublisher:
         _, payload, _ = token.split(b".")
         claims = msgspec.json.decode(from_b64url(payload.decode("ascii")))
         return decode(claims["status_list"]["lst"])
+
+    def _is_old(self, shelf: _Shelf, age: timedelta) -> bool:
+        """Whether a version is to be signed again for its date alone.
+
+        So it is when a clock that was ahead dated it later than relying parties accept. Replicas
+        whose clocks differ by more would sign in turns, so each waits a ``ttl`` in between.
+        """
+        if -CLOCK_SKEW <= age < self._lifetime * RESIGN_AFTER or self._clock.monotonic() < shelf.next_resign:
+            return False
+        shelf.next_resign = self._clock.monotonic() + self.ttl.total_seconds()
+        return True
 
     def _shelf(self, row: Any) -> _Shelf:
         shelf = self._shelves.get(row["id"])

@@ -65,3 +65,14 @@ def test_a_portal_whose_clock_was_ahead_leaves_nothing_behind_that_is_due_in_an_
         Fault("time", 1600, "kill", "portal-1", 3.0),
         Fault("time", 1601, "kill", "portal-2", 3.0),
     )
+
+
+def test_a_list_that_was_signed_by_a_clock_ahead_is_signed_again(grounds: Grounds) -> None:
+    """Dated later than now, no relying party took it until its date had come."""
+    agrees(
+        grounds,
+        Fault("time", 500, "clock", "ledger-1", 4000.0),
+        Fault("time", 501, "clock", "ledger-2", 4000.0),
+        Operation(1000, 0, "issue", (0,)),
+        Operation(2000, 1, "change", of=0, change="suspend"),
+    )
