@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import asyncpg
 import pytest
 
@@ -28,3 +30,15 @@ def test_a_crashed_database_is_waited_out(error: Exception) -> None:
 def test_a_fault_of_ours_is_no_outage() -> None:
     assert not is_out_of_reach(asyncpg.UniqueViolationError("twice"))
     assert not isinstance(KeyError("x"), DATABASE_OUTAGES)
+
+
+def test_nobody_keeps_a_list_of_their_own() -> None:
+    root = Path(__file__).resolve().parents[2]
+    own = {"vitne/outages.py", "vitne/runtime/database.py"}
+    found = {
+        str(path.relative_to(root))
+        for folder in ("services", "vitne")
+        for path in (root / folder).rglob("*.py")
+        if "asyncpg.InterfaceError" in (text := path.read_text(encoding="utf-8")) or "asyncpg.PostgresError" in text
+    }
+    assert found == own

@@ -33,8 +33,8 @@ async def observe(
     The parts are read one after the other, so a comparison means something only once nothing is under way.
 
     Raises:
-        OSError, TimeoutError, asyncpg.PostgresError, aiohttp.ClientError, aiokafka.errors.KafkaError: a part
-            is out of reach.
+        Exception: one of :data:`~vitne.outages.DATABASE_OUTAGES`, ``aiohttp.ClientError`` or
+            ``aiokafka.errors.KafkaError``: a part is out of reach.
     """
     portal = await asyncpg.connect(stack.postgres.dsn(DATABASES["portal"][0]))
     issuer = await asyncpg.connect(stack.postgres.dsn(DATABASES["issuer"][0]))

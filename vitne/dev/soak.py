@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
-import asyncpg
 from aiokafka.errors import KafkaError
 
 from vitne.audit.agreement import Disagreement, compare
@@ -30,6 +29,7 @@ from vitne.dev.narrator import Narrator
 from vitne.dev.observation import observe
 from vitne.dev.stack import KAFKA, POSTGRES, SERVICES, Stack
 from vitne.errors import FailedPrecondition, Unavailable, VitneError
+from vitne.outages import DATABASE_OUTAGES
 
 #: Seconds that each runs between two crashes, on average: long enough to work, short enough to be hit at work; on a
 #: machine on which a start takes longer than a second, so many times that. The verifier keeps nothing, and what all
@@ -63,7 +63,7 @@ PROGRESS: Final = 10.0
 SHOWN: Final = 20
 
 #: What looking meets while a service comes back.
-_OUTAGES: Final = (OSError, TimeoutError, aiohttp.ClientError, asyncpg.PostgresError, KafkaError, VitneError)
+_OUTAGES: Final = (*DATABASE_OUTAGES, aiohttp.ClientError, KafkaError, VitneError)
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.errors import InvalidArgument, Unavailable, VitneError
 from vitne.identifiers import UuidFactory, parse_uuid
 from vitne.messaging import desk, parked
+from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.main import EXIT_FAILED
 from vitne.runtime.operations import show, show_act
 
@@ -99,7 +100,7 @@ def _parser(service: str, consumers: Sequence[str]) -> argparse.ArgumentParser:
 async def _run(parsed: argparse.Namespace, dsn: str, clock: Clock) -> None:
     try:
         conn = await asyncpg.connect(dsn)
-    except (OSError, asyncpg.PostgresError) as error:
+    except DATABASE_OUTAGES as error:
         raise Unavailable(
             "DATABASE_UNREACHABLE", "the service's database does not answer", remedy="look at VITNE_DATABASE_DSN"
         ) from error

@@ -29,6 +29,7 @@ from services.issuer.webhooks.store import Claim
 from vitne.clock import Clock
 from vitne.errors import DataLoss
 from vitne.messaging.backoff import Backoff
+from vitne.outages import DATABASE_OUTAGES
 from vitne_api.issuer.v1 import webhooks_pb2 as webhooks
 
 _log = logging.getLogger(__name__)
@@ -56,9 +57,6 @@ PRUNE_SECONDS: Final = 60.0
 CONNECTIONS: Final = 2
 #: What attempts that are being made get to finish when the process ends.
 GRACE_SECONDS: Final = 3.0
-
-#: What goes wrong with the database and mends itself.
-_OUTAGES: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class Dispatcher:
                 try:
                     busy = await self.turn()
                     await self._prune()
-                except _OUTAGES as error:
+                except DATABASE_OUTAGES as error:
                     _log.warning("webhooks wait for the database: %s", type(error).__name__)
                     await backoff.wait()
                     continue
@@ -162,7 +160,7 @@ class Dispatcher:
                 async with asyncio.timeout(GRACE_SECONDS):
                     leases = {item.lease for item in cut.values()}
                     await store.give_back(self._pool, list(leases), self._clock.now())
-            except _OUTAGES as error:
+            except DATABASE_OUTAGES as error:
                 _log.warning("claims of webhooks end by themselves: %s", type(error).__name__)
 
     async def _claim(self, connection: asyncpg.Connection) -> list[Claim]:
