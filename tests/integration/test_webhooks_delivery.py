@@ -554,7 +554,7 @@ async def test_several_replicas_send_each_event_once_in_order_and_not_too_many_a
             for _ in range(5):
                 await asyncio.gather(*(hooks.issue(number) for number in range(20)))
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await asyncio.gather(issue(), *(replica(dispatcher) for dispatcher in replicas))
         for dispatcher in replicas:
             await dispatcher.close()

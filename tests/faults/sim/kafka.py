@@ -227,8 +227,9 @@ class SimulatedConsumer:
         if self._process.dead:  # it says goodbye to nobody: see _expire
             return
         if self._started and self._group is not None:
-            self._started = False
+            # Started until it has left: who dies on the way out is still a member, until its session expires.
             await self._cluster.scheduler.point(self._process, "leave", self._group)
+            self._started = False
             self._cluster.leave(self._group, self)
 
     async def _expire(self) -> None:
