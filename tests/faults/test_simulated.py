@@ -56,6 +56,8 @@ def test_services_agree_after_any_faults(grounds: Grounds) -> None:
         return
     for number in FIXED:
         check(grounds, number)
+    if os.environ.get("CI") == "true":
+        return  # What a change must pass is the same for each change; others look further.
     first = random.SystemRandom().randrange(1 << 32)
     print(f"random seeds from {first}")
     until = time.monotonic() + RANDOM_SECONDS
