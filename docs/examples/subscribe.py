@@ -11,7 +11,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from vitne.clock import SystemClock
 from vitne.credentials import sd_jwt_vc
@@ -25,11 +25,9 @@ from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 async def main() -> None:
     """Everything in the topic so far; a real subscriber goes on, and keeps its offset with its data."""
     topic = os.environ["VITNE_HUB_TOPIC"]
-    consumer = AIOKafkaConsumer(bootstrap_servers=os.environ["VITNE_KAFKA"], enable_auto_commit=False)
+    # Without a group: all partitions, from their beginning.
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=os.environ["VITNE_KAFKA"], auto_offset_reset="earliest")
     await consumer.start()
-    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-    consumer.assign(partitions)
-    await consumer.seek_to_beginning(*partitions)
     handles: dict[str, None] = {}
     while records := await consumer.getmany(timeout_ms=1000):
         for record in (record for batch in records.values() for record in batch):
