@@ -22,6 +22,7 @@ from services.issuer.webhooks.dispatcher import LEASE
 from services.issuer.webhooks.schedule import DELAYS, DOWN_AFTER, JITTER, Schedule
 from tests.integration.issuer_harness import HUB, MINI, OTHER_HUB, pid_of
 from tests.integration.webhooks_world import (
+    HASTY,
     Answer,
     Call,
     Hooks,
@@ -53,6 +54,13 @@ GIVEN_UP = webhooks_pb2.WEBHOOK_DELIVERY_STATE_GIVEN_UP
 @pytest.fixture
 async def hooks(postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Hooks]:
     async with make_hooks(postgres, tmp_path, clock) as made:
+        yield made
+
+
+@pytest.fixture
+async def hasty_hooks(postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Hooks]:
+    """Whose attempts do not wait long for an answer."""
+    async with make_hooks(postgres, tmp_path, clock, timeout_seconds=HASTY) as made:
         yield made
 
 
@@ -194,32 +202,32 @@ FAILURES: list[tuple[Answer, int, int]] = [
 ]
 
 
-async def test_what_was_not_acknowledged_is_sent_again_the_same(hooks: Hooks, clock: ManualClock) -> None:
+async def test_what_was_not_acknowledged_is_sent_again_the_same(hasty_hooks: Hooks, clock: ManualClock) -> None:
     async with AsyncExitStack() as exits:
         receivers = [await exits.enter_async_context(receiving(answer)) for answer, _, _ in FAILURES]
-        made = [await hooks.register(receiver.url) for receiver in receivers]
-        await hooks.register_learner()
-        await hooks.issue()
-        await hooks.pump()
+        made = [await hasty_hooks.register(receiver.url) for receiver in receivers]
+        await hasty_hooks.register_learner()
+        await hasty_hooks.issue()
+        await hasty_hooks.pump()
         for receiver, endpoint, (_, outcome, code) in zip(receivers, made, FAILURES, strict=True):
             assert len(receiver.calls) == 1
-            (delivery,) = await hooks.deliveries(endpoint.endpoint_id)
+            (delivery,) = await hasty_hooks.deliveries(endpoint.endpoint_id)
             assert (delivery.state, delivery.attempts) == (WAITING, 1)
             assert (delivery.last_outcome, delivery.last_status) == (outcome, code)
             wait = delivery.next_attempt_at.ToDatetime(UTC) - clock.now()
             assert timedelta(seconds=4) < wait <= timedelta(seconds=6)
             receiver.answer = taken
-        await hooks.pump()
+        await hasty_hooks.pump()
         assert [len(receiver.calls) for receiver in receivers] == [1] * len(FAILURES)  # not yet
         clock.advance(longest(1))
-        await hooks.pump()
+        await hasty_hooks.pump()
         for receiver, endpoint in zip(receivers, made, strict=True):
             first, second = receiver.calls
             assert first.path == second.path == "/hook"  # a redirect is not followed
             assert (first.id, first.body) == (second.id, second.body)
             assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) >= 5
             assert second.holds_under(endpoint.secret)
-            (delivery,) = await hooks.deliveries(endpoint.endpoint_id)
+            (delivery,) = await hasty_hooks.deliveries(endpoint.endpoint_id)
             assert (delivery.state, delivery.attempts, delivery.last_outcome) == (DELIVERED, 2, ACKNOWLEDGED)
 
 
@@ -242,18 +250,18 @@ async def silence(_writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(5)
 
 
-async def test_what_is_no_answer_is_none(hooks: Hooks) -> None:
+async def test_what_is_no_answer_is_none(hasty_hooks: Hooks) -> None:
     answers = {garbage: BAD_ANSWER, half_a_head: BAD_ANSWER, endless_head: BAD_ANSWER, silence: TIMEOUT}
     async with AsyncExitStack() as exits:
         urls = [await exits.enter_async_context(raw_server(answer)) for answer in answers]
         unused = exits.enter_context(socket.socket())
         unused.bind(("127.0.0.1", 0))  # nobody listens there
         urls.append(f"http://127.0.0.1:{unused.getsockname()[1]}/")
-        made = [await hooks.register(url, UCL) for url in urls]
-        await hooks.issue()
-        await hooks.pump()
+        made = [await hasty_hooks.register(url, UCL) for url in urls]
+        await hasty_hooks.issue()
+        await hasty_hooks.pump()
         for endpoint, outcome in zip(made, [*answers.values(), UNREACHABLE], strict=True):
-            (delivery,) = await hooks.deliveries(endpoint.endpoint_id, UCL)
+            (delivery,) = await hasty_hooks.deliveries(endpoint.endpoint_id, UCL)
             assert (delivery.state, delivery.last_outcome) == (WAITING, outcome)
 
 
@@ -527,9 +535,7 @@ async def test_a_learners_events_come_in_order_and_nobody_waits_for_another(hook
     assert [revision for pseudonym, revision in told if pseudonym == first] == [1, 1, 2, 3]
 
 
-async def test_several_replicas_send_each_event_once_in_order_and_not_too_many_at_once(
-    hooks: Hooks, clock: ManualClock
-) -> None:
+async def test_several_replicas_send_each_event_once_in_order_and_not_too_many_at_once(hooks: Hooks) -> None:
     at_work: set[str] = set()
 
     async def a_moment(call: Call) -> web.StreamResponse:

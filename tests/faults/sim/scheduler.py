@@ -8,12 +8,14 @@ a minute of pauses costs nothing.
 
 PostgreSQL is real, and may keep a statement waiting for a lock that another
 transaction holds. Such a statement is recognised by ``pg_locks``; others go on
-meanwhile, and it is looked at again whenever a transaction ends.
+meanwhile, and it is looked at again whenever a transaction ends. One thing is left to
+PostgreSQL: of two that wait for the same row, which gets its new version first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import random
 import selectors
@@ -84,13 +86,26 @@ class _Selector(selectors.DefaultSelector):
         return super().select(timeout)
 
 
+class _Timer(asyncio.TimerHandle):
+    """Timers of one instant go off in the order in which they were set, whatever else the heap holds."""
+
+    number: int
+    _scheduled: bool
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, _Timer):
+            return NotImplemented
+        return (self.when(), self.number) < (other.when(), other.number)
+
+
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """An event loop whose timers run in virtual time."""
 
-    _scheduled: list[asyncio.TimerHandle]
+    _scheduled: list[_Timer]
 
     def __init__(self) -> None:
         self.virtual = 0.0
+        self._timers = 0
         self._simulated = _Selector()
         self._simulated.loop = self
         self.scheduler: Scheduler | None = None
@@ -136,14 +151,18 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """In ticks, so that sums are the same whatever time a scenario begins at."""
-        return super().call_at(round(when * TICKS) / TICKS, callback, *args, context=context)
+        handle = _Timer(round(when * TICKS) / TICKS, callback, args, self, context)
+        self._timers += 1
+        handle.number = self._timers
+        heapq.heappush(self._scheduled, handle)
+        handle._scheduled = True
+        return handle
 
     def begin_anew(self) -> float:
         """Forget what was still to come; the next whole second, at which something new may begin."""
         for handle in self._scheduled:
-            handle._scheduled = False  # type: ignore[attr-defined]  # as the loop does when it takes one off
+            handle._scheduled = False  # as the loop does when it takes one off
             handle.cancel()
-        # Emptied, not only cancelled: timers of one instant come in an order that depends on what else is there.
         self._scheduled.clear()
         self.virtual = math.ceil(self.virtual) + 1.0
         return self.virtual
@@ -259,7 +278,10 @@ class Scheduler:
         self.on_crash: Callable[[Process], None] = lambda process: None
         self._probing = False
         self._parked: list[_Parked] = []
-        self._landed: list[tuple[str, asyncio.Future[None]]] = []
+        self._landed: list[tuple[str, int, asyncio.Future[None]]] = []
+        self._flights = 0
+        #: How often locks may have gone.
+        self._released = 0
         self.begin(0, {})
 
     def begin(self, seed: int, plan: Mapping[tuple[str, int], Fault], *, tracing: bool = False) -> None:
@@ -319,8 +341,8 @@ class Scheduler:
         """Hand over the next answer of PostgreSQL's that was held back; False when there is none."""
         if not self._landed:
             return False
-        self._landed.sort(key=lambda each: each[0])
-        landed = self._landed.pop(0)[1]
+        self._landed.sort(key=lambda each: each[:2])
+        landed = self._landed.pop(0)[2]
         if not landed.done():
             landed.set_result(None)
         return True
@@ -346,21 +368,28 @@ class Scheduler:
             pid: of the PostgreSQL process that does it.
             name: who has it done. Of several that end at once (a commit, and who waited for its lock), the first
                 by name goes on first, whichever answer came first.
-            ends: whether a transaction may end by it, and locks go.
+            ends: whether a transaction may end by it, and locks go; they always may when it fails.
         """
         flight = Flight(pid)
+        self._flights += 1
+        number = self._flights
         self.flying.add(flight)
         try:
             return await make()
+        except BaseException:
+            ends = True
+            raise
         finally:
             self.flying.discard(flight)
             self.blocked.discard(flight)
+            if ends:
+                self._released += 1
             if ends and self.blocked:  # look again: somebody may have got what he waited for
                 self.flying |= self.blocked
                 self.blocked.clear()
-            if self.flying:
+            if self.flying or self._landed:
                 landed = self.loop.create_future()
-                self._landed.append((name, landed))
+                self._landed.append((name, number, landed))
                 await landed
 
     def suspect(self) -> None:
@@ -373,8 +402,11 @@ class Scheduler:
         pids = {flight.pid for flight in self.flying if flight.pid}
         flight = Flight(None)
         self.flying.add(flight)
+        released = self._released
         try:
             waiting = await find(pids)
+            if released != self._released:  # what was seen may be over; it is looked at again
+                return
             for each in [each for each in self.flying if each.pid in waiting]:
                 self.flying.discard(each)
                 self.blocked.add(each)
