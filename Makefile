@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
 
-.PHONY: help setup demo up test unit test-kills soak lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
+.PHONY: help setup demo up test unit test-kills soak record lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-kills: setup ## End real processes with SIGKILL, 200 times, while they work
 
 soak: setup ## The same for longer: KILLS=1000, KAFKA=apache
 	@$(RUN) -m vitne.dev soak --kills $(or $(KILLS),1000) $(if $(KAFKA),--kafka $(KAFKA))
+
+record: setup ## 10,000 simulated faults and 1,000 kills; what came of it into docs/recorded-run.md (Java 17, Maven)
+	@$(RUN) -m tests.faults.record $(ARGS)
 
 test-kafka: setup ## Pass the tests of a real Apache Kafka (Java 17, Maven; ARGS="-m kafka": all that touches messaging)
 	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest $(or $(ARGS),tests/kafka)
