@@ -43,8 +43,9 @@ def main() -> int:
     page = [
         "# The recorded run",
         "",
-        f"Commit `{commit}`, begun {began:%Y-%m-%d %H:%M} UTC, on {os.cpu_count()} cores ({platform.machine()}), Python",
-        f"{platform.python_version()}, by `make record`. [faults.md](faults.md) and [kills.md](kills.md) say what is done and checked.",
+        f"Commit `{commit}`, begun {began:%Y-%m-%d %H:%M} UTC, on {os.cpu_count()} cores ({platform.machine()}), "
+        f"Python {platform.python_version()}, by `make record`.",
+        "[faults.md](faults.md) and [kills.md](kills.md) say what is done and checked.",
     ]
     for command, (code, seconds, lines) in zip(commands, outcomes, strict=True):
         page += ["", f"## `python -m {' '.join(command)}`", "", f"Ended with {code} after {seconds:.0f} s.", "", "```"]
