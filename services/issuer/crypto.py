@@ -1,54 +1,43 @@
-"""The envelope around everything that says something of a learner: AES-256-GCM, bound to its place.
-
-A sealed value is ``0x01 ‖ nonce (12) ‖ ciphertext ‖ tag (16)``. The associated
-data names table, row and column, so that a value moved to another row or column
-does not open: who can write to the database can't show one learner's
-credential as another's.
-"""
+"""The issuer's keys: what it says of learners is sealed, and found by keyed hashes."""
 
 from __future__ import annotations
 
 import hmac
-import secrets
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from vitne.credentials.pseudonyms import learner_index
-from vitne.errors import DataLoss
 from vitne.identifiers import LearnerId
+from vitne.runtime.sealing import Envelope
+from vitne.runtime.secret_files import SECRET_BYTES
 
-#: Length of data keys and of the key-encryption key: AES-256.
-KEY_BYTES: Final = 32
-_VERSION: Final = b"\x01"
-_NONCE_BYTES: Final = 12  # NIST SP 800-38D, section 8.2: 96 bits
-_TAG_BYTES: Final = 16
+#: File of the key that wraps learners' data keys; losing it loses every learner's data.
+WRAPPING_KEY: Final = "learner-wrapping.key"
+#: File of the key of the hashes that learners and requests are found by.
+INDEX_KEY: Final = "index.key"
 _DOMAIN: Final = b"vitne/sealed/v1\x00"
 _HASHING: Final = b"vitne/hashing/v1"
 
 
 class DataKey:
-    """One AES-256 key, ready to seal and open. ``repr`` never shows it.
+    """One AES-256 key, ready to seal and open what stands in a column of a row. ``repr`` never shows it.
 
-    Nonces are random: NIST SP 800-38D, section 8.3, allows 2^32 values under one
-    key, and a learner has a few dozen. Keyed hashes are made with a key derived from it.
+    Keyed hashes are made with a key derived from it.
+
+    Raises:
+        ValueError: the key does not have 32 bytes.
     """
 
-    __slots__ = ("_cipher", "_hashing")
+    __slots__ = ("_envelope", "_hashing")
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"a data key has {KEY_BYTES} bytes")
-        self._cipher = AESGCM(key)
+        self._envelope = Envelope(key)
         self._hashing = hmac.digest(key, _HASHING, sha256)
 
     def seal(self, plain: bytes, table: str, row: UUID, column: str) -> bytes:
         """``plain``, encrypted for exactly this place."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plain, _place(table, row, column))
+        return self._envelope.seal(plain, _place(table, row, column))
 
     def open(self, sealed: bytes, table: str, row: UUID, column: str) -> bytes:
         """The inverse of :meth:`seal`.
@@ -56,13 +45,7 @@ class DataKey:
         Raises:
             DataLoss: ``SEAL_BROKEN`` when the value was changed, moved, or sealed under another key.
         """
-        if not sealed.startswith(_VERSION) or len(sealed) < len(_VERSION) + _NONCE_BYTES + _TAG_BYTES:
-            raise _broken(table, row, column)
-        nonce, rest = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-        try:
-            return self._cipher.decrypt(nonce, rest, _place(table, row, column))
-        except InvalidTag as error:
-            raise _broken(table, row, column) from error
+        return self._envelope.open(sealed, _place(table, row, column), told=f"{table}.{column} of {row}")
 
     def digest(self, purpose: str, data: bytes) -> bytes:
         """A keyed hash (32 bytes) that nobody can test a guess against once the key is destroyed."""
@@ -72,22 +55,8 @@ class DataKey:
         return "DataKey(<withheld>)"
 
 
-def new_key() -> bytes:
-    """A fresh AES-256 key."""
-    return secrets.token_bytes(KEY_BYTES)
-
-
 def _place(table: str, row: UUID, column: str) -> bytes:
     return _DOMAIN + table.encode() + b"\x00" + column.encode() + b"\x00" + row.bytes
-
-
-def _broken(table: str, row: UUID, column: str) -> DataLoss:
-    return DataLoss(
-        "SEAL_BROKEN",
-        f"{table}.{column} of {row} does not open",
-        rule="AES-256-GCM with table, column and row as associated data",
-        remedy="an operator must find out who changed the row; restore it from a backup",
-    )
 
 
 class IndexKey:
@@ -96,8 +65,8 @@ class IndexKey:
     __slots__ = ("_key",)
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"the index key has {KEY_BYTES} bytes")
+        if len(key) != SECRET_BYTES:
+            raise ValueError(f"the index key has {SECRET_BYTES} bytes")
         self._key = key
 
     def learner(self, learner: LearnerId) -> bytes:

@@ -12,12 +12,13 @@ from uuid import UUID
 import msgspec
 
 from services.issuer import store
-from services.issuer.crypto import DataKey, IndexKey, new_key
+from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.key_store import LearnerKeyStore
 from vitne.clock import Clock
 from vitne.credentials.pseudonyms import SECRET_BYTES
 from vitne.errors import Unavailable
 from vitne.identifiers import LearnerId
+from vitne.runtime.sealing import new_key
 
 _TABLE: Final = "learner"
 _FIND: Final = "SELECT lookup, id FROM learner WHERE lookup = ANY($1::bytea[])"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from services.issuer.crypto import IndexKey
+from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
 from services.issuer.events import Events
 from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
@@ -17,7 +17,6 @@ from services.issuer.leases import LeaseKeeper
 from services.issuer.projection import RegistryView, folder
 from services.issuer.quota import Quota
 from services.issuer.rpc import SERVICE, IssuerRpc
-from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
 from services.issuer.settings import IssuerSettings
 from services.issuer.signing import SigningKeys
 from services.issuer.statuses import CONSUMER, OPTIONS, Statuses
@@ -42,6 +41,7 @@ from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
 from vitne.runtime.operations import add_operations
+from vitne.runtime.secret_files import read_secret
 from vitne.runtime.settings import PREFIX, load
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
-from contextlib import suppress
 from pathlib import Path
-from secrets import token_bytes
 from typing import Any, Final
 
-from services.ledger.permutation import KEY_SIZE, Permutation, derive_key, key_check
+from services.ledger.permutation import Permutation, derive_key, key_check
 from vitne.clock import Clock
-from vitne.errors import DataLoss, FailedPrecondition
+from vitne.errors import DataLoss
+from vitne.runtime.secret_files import read_secret
 from vitne_api.ledger.v1 import ledger_pb2
 
 #: File in the service's folder whose 32 random bytes every list's order is derived from.
@@ -23,51 +21,16 @@ CACHED_ORDERS: Final = 32
 
 
 def load_secret(folder: Path, *, create: bool) -> bytes:
-    """The ledger's secret for the order of indexes, 32 bytes.
-
-    All replicas need the same one, and a lost one can't be replaced while its lists are open.
+    """The ledger's secret for the order of indexes, 32 bytes; a lost one can't be replaced while its lists are open.
 
     Args:
         folder: the service's own.
-        create: whether to make the file (mode 0600) when it is not there.
+        create: whether to make the file when it is not there.
 
     Raises:
-        FailedPrecondition: ``SECRET_MISSING``.
-        DataLoss: ``SECRET_UNREADABLE``.
+        FailedPrecondition: ``SECRET_MISSING``, ``SECRET_EXPOSED``, ``SECRET_MALFORMED``.
     """
-    path = folder / SECRET_FILE
-    if create and not path.exists():
-        _write_secret(path)
-    try:
-        secret = path.read_bytes()
-    except FileNotFoundError as error:
-        raise FailedPrecondition(
-            "SECRET_MISSING",
-            f"there is no {SECRET_FILE} in the service's folder",
-            rule="all replicas give out indexes in the order of one secret",
-            remedy="run 'python -m services.ledger keys' once and give every replica its file",
-        ) from error
-    if len(secret) != KEY_SIZE:
-        raise DataLoss(
-            "SECRET_UNREADABLE",
-            f"{SECRET_FILE} does not hold {KEY_SIZE} bytes",
-            rule="the order of leased indexes never changes",
-            remedy="restore the file from a backup",
-        )
-    return secret
-
-
-def _write_secret(path: Path) -> None:
-    """Write a new secret, whole and durable; that of a process that was faster is left as it is."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = path.parent / f".{SECRET_FILE}.{token_bytes(8).hex()}"
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(token_bytes(KEY_SIZE))
-        file.flush()
-        os.fsync(file.fileno())
-    with suppress(FileExistsError):
-        os.link(scratch, path)  # unlike rename, does not replace
-    scratch.unlink()
+    return read_secret(folder, SECRET_FILE, create=create)
 
 
 class Orders:

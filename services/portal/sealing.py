@@ -1,54 +1,38 @@
-"""Keys of the portal, and the envelope around what it holds of learners: AES-256-GCM, bound to its place.
-
-A sealed value is ``0x01 ‖ nonce (12) ‖ ciphertext ‖ tag (16)``; table, row and
-column are its associated data, so that a value moved elsewhere does not open.
-"""
+"""Keys of the portal, and what it holds of learners sealed under them."""
 
 from __future__ import annotations
 
 import hmac
-import os
-import secrets
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from vitne.errors import DataLoss, FailedPrecondition
 from vitne.identifiers import LearnerId
+from vitne.runtime.sealing import Envelope, new_key
+from vitne.runtime.secret_files import read_secret
 
-#: Bytes of every key: AES-256, HMAC-SHA-256.
-KEY_BYTES: Final = 32
 #: Wraps learners' data keys. Lost, nothing can be read; destroyed, everything is erased.
 WRAPPING_KEY_FILE: Final = "portal-wrapping.key"
 #: Learners are found by a hash under it.
 INDEX_KEY_FILE: Final = "portal-index.key"
-
-_VERSION: Final = b"\x01"
-_NONCE_BYTES: Final = 12  # NIST SP 800-38D, section 8.2: 96 bits
-_TAG_BYTES: Final = 16
 _DOMAIN: Final = b"vitne/portal/sealed/v1"
 
 
 class DataKey:
-    """One AES-256 key. ``repr`` never shows it.
+    """One AES-256 key, ready to seal and open what stands in a column of a row. ``repr`` never shows it.
 
-    Nonces are random: NIST SP 800-38D, section 8.3, allows 2^32 values under one key.
+    Raises:
+        ValueError: the key does not have 32 bytes.
     """
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_envelope",)
 
     def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"a data key has {KEY_BYTES} bytes")
-        self._cipher = AESGCM(key)
+        self._envelope = Envelope(key)
 
     def seal(self, plain: bytes, *place: str) -> bytes:
         """``plain``, encrypted for exactly this place: table, row, column."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plain, _associated(place))
+        return self._envelope.seal(plain, _associated(place))
 
     def open(self, sealed: bytes, *place: str) -> bytes:
         """The inverse of :meth:`seal`.
@@ -56,17 +40,8 @@ class DataKey:
         Raises:
             DataLoss: ``SEAL_BROKEN`` when the value was changed, moved, or sealed under another key.
         """
-        try:
-            if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
-                raise InvalidTag
-            return self._cipher.decrypt(sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :], _associated(place))
-        except InvalidTag:
-            raise DataLoss(
-                "SEAL_BROKEN",
-                f"a value of {place[0]}.{place[-1]} does not open",
-                rule="AES-256-GCM with table, row and column as associated data",
-                remedy="an operator must find out who changed the row, or whether the key was replaced",
-            ) from None
+        # The row is left out: what it is called may be a learner's pseudonym.
+        return self._envelope.open(sealed, _associated(place), told=f"a value of {place[0]}.{place[-1]}")
 
     def __repr__(self) -> str:
         return "DataKey(<withheld>)"
@@ -93,10 +68,9 @@ class PortalKeys:
             create: make keys that are missing. All replicas need the same ones, so production is given them.
 
         Raises:
-            FailedPrecondition: ``KEY_MISSING``.
-            DataLoss: ``KEY_UNREADABLE``.
+            FailedPrecondition: ``SECRET_MISSING``, ``SECRET_EXPOSED``, ``SECRET_MALFORMED``.
         """
-        return cls(*(_read_key(folder / name, create=create) for name in (WRAPPING_KEY_FILE, INDEX_KEY_FILE)))
+        return cls(*(read_secret(folder, name, create=create) for name in (WRAPPING_KEY_FILE, INDEX_KEY_FILE)))
 
     def lookup(self, learner: LearnerId) -> bytes:
         """What a learner's row is found by: nobody without the index key can compute it."""
@@ -105,7 +79,7 @@ class PortalKeys:
 
     def new_data_key(self, pseudonym: str) -> bytes:
         """A fresh data key for a learner, wrapped for her row."""
-        return self._wrapping.seal(secrets.token_bytes(KEY_BYTES), "subscriber", pseudonym, "wrapped_key")
+        return self._wrapping.seal(new_key(), "subscriber", pseudonym, "wrapped_key")
 
     def data_key(self, wrapped: bytes, pseudonym: str) -> DataKey:
         """The learner's data key.
@@ -121,28 +95,3 @@ class PortalKeys:
 
 def _associated(place: tuple[str, ...]) -> bytes:
     return b"\x00".join((_DOMAIN, *(part.encode() for part in place)))
-
-
-def _read_key(path: Path, *, create: bool) -> bytes:
-    if create and not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)  # unlike a rename, leaves the file of a process that was faster
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        raise FailedPrecondition(
-            "KEY_MISSING", f"{path.name} is not in the state folder", remedy="provide 32 random bytes in that file"
-        ) from None
-    if len(key) != KEY_BYTES:
-        raise DataLoss("KEY_UNREADABLE", f"{path.name} does not hold {KEY_BYTES} bytes", remedy="restore the file")
-    return key

@@ -8,17 +8,20 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY
+from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY
 from services.issuer.settings import IssuerSettings
+from services.issuer.webhooks.endpoints import WEBHOOK_KEY
 from services.issuer.wiring import REQUIRED
 from services.ledger.leases import SECRET_FILE
 from services.ledger.settings import LedgerSettings
 from services.ledger.wiring import prepare as ledger_keys
+from services.portal.sealing import INDEX_KEY_FILE, WRAPPING_KEY_FILE
 from services.portal.settings import PortalSettings
 from services.registry.settings import RegistrySettings
 from services.registry.wiring import service_keys as registry_keys
 from services.verifier.settings import VerifierSettings
 from tests.deploy.manifests import SERVICES, Installation, Manifest
+from vitne.runtime.secret_files import is_exposed
 from vitne.runtime.settings import PREFIX, CommonSettings
 
 SETTINGS: dict[str, type[CommonSettings]] = {
@@ -122,11 +125,31 @@ def test_keys_are_made_as_they_are_mounted(tmp_path: Path, monkeypatch: pytest.M
             assert re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", path.name)
 
 
-def test_the_issuers_secrets_are_handed_over_by_name(installation: Installation) -> None:
-    pod = installation.one("Deployment", "issuer")["spec"]["template"]["spec"]
-    (first,) = pod["initContainers"]
-    assert f"/secrets/{WRAPPING_KEY}" in first["command"][-1]
-    assert f"/secrets/{INDEX_KEY}" in first["command"][-1]
+@pytest.mark.parametrize(
+    ("service", "names"),
+    [
+        ("issuer", (WRAPPING_KEY, INDEX_KEY, WEBHOOK_KEY)),
+        ("ledger", (SECRET_FILE,)),
+        ("portal", (WRAPPING_KEY_FILE, INDEX_KEY_FILE)),
+    ],
+)
+def test_key_files_are_mounted_by_name_as_the_service_takes_them(
+    installation: Installation, service: str, names: tuple[str, ...]
+) -> None:
+    pod = installation.one("Deployment", service)["spec"]["template"]["spec"]
+    assert "initContainers" not in pod
+    (container,) = pod["containers"]
+    (volume,) = (each["secret"] for each in pod["volumes"] if each["name"] == "secrets")
+    user = pod["securityContext"]["runAsUser"]
+    assert volume["secretName"] == f"{service}-secrets"
+    # A mounted Secret belongs to root; the group by which the process reads it is the pod's.
+    assert pod["securityContext"]["fsGroup"]
+    assert not is_exposed(volume["defaultMode"], owner=0, user=user)
+    folder = installation.environment(container)["VITNE_STATE_DIR"]
+    mounted = [mount for mount in container["volumeMounts"] if mount["name"] == "secrets"]
+    assert all(mount["readOnly"] for mount in mounted)
+    found = {mount["mountPath"]: mount.get("subPath") for mount in mounted}
+    assert found in ({folder: None}, {f"{folder}/{name}": name for name in names})
 
 
 def test_one_issuer_is_behind_several_replicas_keys(production: Installation) -> None:

@@ -11,8 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.issuer.admission import admit
-from services.issuer.crypto import IndexKey
-from services.issuer.secret_files import INDEX_KEY, read_secret
+from services.issuer.crypto import INDEX_KEY, IndexKey
 from tests.integration.issuer_harness import (
     HUB,
     MINI,
@@ -30,6 +29,7 @@ from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import Unavailable
 from vitne.identifiers import LearnerId, OrganisationId
+from vitne.runtime.secret_files import read_secret
 from vitne_api.issuer.v1 import issuer_pb2
 
 PERSON = LearnerId("no.national_id", pid_of(1))

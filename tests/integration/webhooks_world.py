@@ -17,8 +17,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 from standardwebhooks import Webhook
 
-from services.issuer.crypto import IndexKey
-from services.issuer.secret_files import INDEX_KEY, read_secret
+from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.statuses import STATUS_CHANGED
 from services.issuer.webhooks.assembly import Webhooks
 from services.issuer.webhooks.dispatcher import Dispatcher
@@ -33,6 +32,7 @@ from vitne.messaging.headers import Message
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import Caller
+from vitne.runtime.secret_files import read_secret
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, webhooks_pb2, webhooks_pb2_grpc

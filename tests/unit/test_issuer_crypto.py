@@ -1,21 +1,19 @@
-"""Sealed values open at their place only; keyed hashes keep their purposes apart; key files are kept from others."""
+"""Sealed values open at their place only; keyed hashes keep their purposes apart."""
 
 from __future__ import annotations
 
 import hmac
-import stat
 from hashlib import sha256
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.issuer.crypto import DataKey, IndexKey, new_key
-from services.issuer.secret_files import INDEX_KEY, read_secret
-from vitne.errors import DataLoss, FailedPrecondition
+from services.issuer.crypto import DataKey, IndexKey
+from vitne.errors import DataLoss
 from vitne.identifiers import LearnerId
+from vitne.runtime.sealing import new_key
 
 ROW, OTHER_ROW = UUID(int=1), UUID(int=2)
 KEY = DataKey(bytes(range(32)))
@@ -74,31 +72,3 @@ def test_a_learners_hash_is_that_of_the_records() -> None:
 def test_hashes_of_other_purposes_do_not_meet(first: bytes, second: bytes) -> None:
     index = IndexKey(bytes(32))
     assert index.digest("item", first) != index.digest("issuance", second)
-
-
-def test_a_key_file_is_made_once_and_only_where_that_is_allowed(tmp_path: Path) -> None:
-    with pytest.raises(FailedPrecondition) as caught:
-        read_secret(tmp_path / "state", INDEX_KEY, create=False)
-    assert caught.value.reason == "SECRET_MISSING"
-    made = read_secret(tmp_path / "state", INDEX_KEY, create=True)
-    assert len(made) == 32
-    assert read_secret(tmp_path / "state", INDEX_KEY, create=True) == made
-    assert read_secret(tmp_path / "state", INDEX_KEY, create=False) == made
-    path = tmp_path / "state" / INDEX_KEY
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_key_file_that_others_can_read_or_that_was_cut_is_refused(tmp_path: Path) -> None:
-    read_secret(tmp_path, INDEX_KEY, create=True)
-    path = tmp_path / INDEX_KEY
-    path.chmod(0o640)
-    with pytest.raises(FailedPrecondition) as caught:
-        read_secret(tmp_path, INDEX_KEY, create=False)
-    assert caught.value.reason == "SECRET_EXPOSED"
-    path.chmod(0o600)
-    for content in (bytes(31), bytes(33)):
-        path.write_bytes(content)
-        with pytest.raises(FailedPrecondition) as caught:
-            read_secret(tmp_path, INDEX_KEY, create=False)
-        assert caught.value.reason == "SECRET_MALFORMED"

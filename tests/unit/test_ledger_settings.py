@@ -55,7 +55,7 @@ def test_the_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
     assert (folder / SECRET_FILE).stat().st_mode & 0o777 == 0o600
     assert [path.name for path in folder.iterdir()] == [SECRET_FILE]
     (folder / SECRET_FILE).write_bytes(b"short")
-    with pytest.raises(DataLoss, match="SECRET_UNREADABLE"):
+    with pytest.raises(FailedPrecondition, match="SECRET_MALFORMED"):
         load_secret(folder, create=True)
 
 

@@ -45,7 +45,7 @@ def test_a_moved_value_does_not_open(place: tuple[str, ...]) -> None:
 
 
 def test_keys_are_made_once_and_demanded_in_production(tmp_path: Path) -> None:
-    with pytest.raises(FailedPrecondition, match="KEY_MISSING"):
+    with pytest.raises(FailedPrecondition, match="SECRET_MISSING"):
         PortalKeys.load(tmp_path, create=False)
     first = PortalKeys.load(tmp_path / "state", create=True)
     again = PortalKeys.load(tmp_path / "state", create=False)
@@ -58,7 +58,7 @@ def test_keys_are_made_once_and_demanded_in_production(tmp_path: Path) -> None:
         again.data_key(wrapped, "another learner")
     assert [path.stat().st_mode & 0o077 for path in (tmp_path / "state").iterdir()] == [0, 0]
     (tmp_path / "state" / INDEX_KEY_FILE).write_bytes(b"short")
-    with pytest.raises(DataLoss, match="KEY_UNREADABLE"):
+    with pytest.raises(FailedPrecondition, match="SECRET_MALFORMED"):
         PortalKeys.load(tmp_path / "state", create=True)
 
 

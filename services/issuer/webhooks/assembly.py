@@ -12,7 +12,6 @@ from uuid import UUID
 from aiohttp.abc import AbstractResolver
 
 from services.issuer.crypto import IndexKey
-from services.issuer.secret_files import read_secret
 from services.issuer.webhooks.address import Guard
 from services.issuer.webhooks.dispatcher import Dispatcher, Limits
 from services.issuer.webhooks.endpoints import WEBHOOK_KEY, Endpoints, Seals
@@ -21,6 +20,7 @@ from services.issuer.webhooks.schedule import Schedule
 from services.issuer.webhooks.sender import TIMEOUT_SECONDS, Sender
 from services.issuer.webhooks.settings import WebhookSettings
 from vitne.clock import Clock
+from vitne.runtime.secret_files import read_secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ import asyncpg
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY
 from services.issuer.projection import folder
-from services.issuer.secret_files import INDEX_KEY, WRAPPING_KEY, read_secret
 from services.issuer.settings import IssuerSettings
 from services.issuer.statuses import OPTIONS as STATUSES
 from services.issuer.wiring import KEY_MIGRATIONS as ISSUER_KEYS
@@ -36,7 +36,7 @@ from services.issuer.wiring import Issuer
 from services.ledger.intake import ALLOWED, take_leaf
 from services.ledger.intake import CONSUMER as LEAVES
 from services.ledger.keys import LedgerKeys
-from services.ledger.leases import SECRET_FILE, Leases, Orders, load_secret
+from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.rpc import LedgerRpc
@@ -85,6 +85,7 @@ from vitne.runtime.identity import Caller
 from vitne.runtime.identity.caller import caller_context
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.rules import check_rules
+from vitne.runtime.secret_files import read_secret
 from vitne.runtime.status import Internal, error_from_rpc, errors_to_status, trailers
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
@@ -198,7 +199,7 @@ class Grounds:
             self.chronicle.record(provider, key=key)
         for name in (INDEX_KEY, WRAPPING_KEY):
             read_secret(self.state / "issuer", name, create=True)
-        (self.state / "ledger" / SECRET_FILE).write_bytes(secrets.token_bytes(32))
+        load_secret(self.state / "ledger", create=True)
         LedgerKeys.ensure(FileKeyCustody(self.state / "ledger"))
         PortalKeys.load(self.state / "portal", create=True)
 
