@@ -12,6 +12,8 @@ export PYTHONPATH := $(CURDIR)
 # Where the embedded stack keeps its state: the only folder besides .venv and build/.
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
+# How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
+STACK = $(if $(TLS),--tls) $(if $(KAFKA),--kafka $(KAFKA))
 
 .PHONY: help setup demo up test unit test-kills soak record lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
 
@@ -21,11 +23,11 @@ help: ## Show this help
 setup: ## Install what the locks pin, generate the stubs (every target does this first)
 	@$(PYTHON) tools/bootstrap.py
 
-demo: setup ## Run the whole road once on the embedded stack, show the result, end
-	@$(RUN) -m vitne.dev demo $(if $(KAFKA),--kafka $(KAFKA))
+demo: setup ## Run the whole road once on the embedded stack, show the result, end (TLS=1, KAFKA=apache)
+	@$(RUN) -m vitne.dev demo $(STACK)
 
-up: setup ## Start the embedded stack with the demo's data, print its pages, run until Ctrl-C
-	@$(RUN) -m vitne.dev up
+up: setup ## Start the embedded stack with the demo's data, print its pages, run until Ctrl-C (TLS=1, KAFKA=apache)
+	@$(RUN) -m vitne.dev up $(STACK)
 
 test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest)
 	@$(RUN) -m pytest --ignore tests/faults/test_kills.py $(ARGS)
@@ -53,8 +55,8 @@ format: setup ## Format the code and the protos
 test-kills: setup ## End real processes with SIGKILL, 200 times, while they work
 	@$(RUN) -m pytest tests/faults/test_kills.py $(ARGS)
 
-soak: setup ## The same for longer: KILLS=1000, KAFKA=apache
-	@$(RUN) -m vitne.dev soak --kills $(or $(KILLS),1000) $(if $(KAFKA),--kafka $(KAFKA))
+soak: setup ## The same for longer: KILLS=1000, TLS=1, KAFKA=apache
+	@$(RUN) -m vitne.dev soak --kills $(or $(KILLS),1000) $(STACK)
 
 record: setup ## 10,000 simulated faults and 1,000 kills; what came of it into docs/recorded-run.md (Java 17, Maven)
 	@$(RUN) -m tests.faults.record $(ARGS)

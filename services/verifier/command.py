@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
         "only a ledger in development answers",
     )
     made.add_argument(
+        "--ledger-certificate",
+        type=Path,
+        metavar="FILE",
+        help="certificate and key (PEM, in one file) to show to the log, where it wants to see one; needs --ledger-ca",
+    )
+    made.add_argument(
         "--log-origin",
         default=DEFAULT_LOG_ORIGIN,
         metavar="NAME",
@@ -84,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
     asked = parser().parse_args(arguments)
+    if asked.ledger_certificate and not asked.ledger_ca:
+        sys.stderr.write("--ledger-certificate needs --ledger-ca\n")
+        return EXIT_USAGE
     try:
         rules = [AllowRule.parse(text) for text in asked.allow]
         credential = _read(asked.credential)
@@ -118,7 +127,8 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
     # Plain http goes to loopback only, and only where whoever runs this says so.
     lists = trust_list_fetcher(asked.trust_list, development=True)
     source = TrustListSource(asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, fetcher=lists)
-    tls = TlsFiles(authority=asked.ledger_ca) if asked.ledger_ca else None
+    own = asked.ledger_certificate
+    tls = TlsFiles(own, own, asked.ledger_ca) if asked.ledger_ca else None
     channel = open_channel(asked.ledger, None, tls=tls)
     try:
         async with Fetcher(rules, development=True) as fetcher:

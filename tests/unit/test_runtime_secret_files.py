@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from vitne.errors import FailedPrecondition
-from vitne.runtime import secret_files
 from vitne.runtime.secret_files import is_exposed, read_secret
 
 NAME = "some.key"
@@ -85,8 +84,8 @@ def test_a_mounted_secret_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         found[stat.ST_UID] = ROOT
         return os.stat_result(found)
 
-    monkeypatch.setattr(secret_files.os, "fstat", of_root)
-    monkeypatch.setattr(secret_files.os, "geteuid", lambda: OWN)
+    monkeypatch.setattr(os, "fstat", of_root)
+    monkeypatch.setattr(os, "geteuid", lambda: OWN)
     assert read_secret(tmp_path, NAME, create=False) == bytes(32)
     (data / NAME).chmod(0o444)
     assert refused(tmp_path) == "SECRET_EXPOSED"

@@ -40,6 +40,7 @@ class Options:
     Attributes:
         folder: where all state of the command's stack lives.
         kafka: ``apache``, ``apache-tls``, the address of a cluster, or empty for the embedded broker.
+        tls: TLS everywhere.
         renew_topics: delete what a cluster has of an earlier run.
         kills: of a soak.
         seed: of a soak.
@@ -47,13 +48,14 @@ class Options:
 
     folder: Path
     kafka: str
+    tls: bool
     renew_topics: bool
     kills: int
     seed: int
 
     def stack(self) -> Stack:
         """The stack as it is wanted, not started yet."""
-        return Stack(self.folder, kafka=self.kafka, renew_topics=self.renew_topics, progress=_starting)
+        return Stack(self.folder, kafka=self.kafka, tls=self.tls, renew_topics=self.renew_topics, progress=_starting)
 
 
 async def demo(options: Options) -> None:
@@ -64,6 +66,7 @@ async def demo(options: Options) -> None:
         stack = await exits.enter_async_context(options.stack())
         actors = await exits.enter_async_context(Actors(stack))
         print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(options.folder)})")
+        print(f"  {stack.transport}")
         await Demo(stack, actors, narrator, exits).run()
     print(f"\nDone: {narrator.held} expectations held, in {time.monotonic() - started:.1f} s.")
 
@@ -101,6 +104,7 @@ async def _filled(options: Options, exits: AsyncExitStack) -> None:
         print(f"  {service:<9} {page:<24} gRPC {stack.grpc_address(service)}")
     print(f"  {'identity':<9} {stack.identity_url:<24} the development token issuer")
     print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
+    print(f"  {'transport':<9} {stack.transport}")
     name = f"{learner.given_name} {learner.family_name}"
     print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")
     print(f"  Logs, traces and the clients' keys: {_shown(options.folder)}")
@@ -173,6 +177,12 @@ def main() -> int:
         help="instead of the embedded broker: 'apache' starts an Apache Kafka (needs Java 17 and Maven), 'apache-tls' "
         "one with client certificates and access rules, an address uses that cluster (KAFKA_BOOTSTRAP_SERVERS)",
     )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="TLS between all parts, with certificates of an authority of the stack's own; with --kafka apache for "
+        "Kafka, too, and the services run as in production",
+    )
     parser.add_argument("--kills", type=int, default=DEFAULT_KILLS, help="of soak (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of soak's chances (default: %(default)s)")
     parser.add_argument(
@@ -180,7 +190,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     folder: Path = arguments.home / arguments.command
-    options = Options(folder, arguments.kafka, arguments.renew_topics, arguments.kills, arguments.seed)
+    options = Options(folder, arguments.kafka, arguments.tls, arguments.renew_topics, arguments.kills, arguments.seed)
     try:
         asyncio.run(_COMMANDS[arguments.command](options))
     except ExpectationFailed as error:

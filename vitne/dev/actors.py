@@ -10,7 +10,6 @@ import grpc
 from vitne.clock import SystemClock
 from vitne.dev.identity import ClientCredentials
 from vitne.dev.stack import AUDIENCE, Stack
-from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.status import error_from_rpc
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
@@ -34,7 +33,7 @@ class Organisation:
         self.tokens = tokens
         channels = {}
         for service in ("registry", "issuer", "ledger"):
-            channels[service] = open_channel(stack.grpc_address(service), tokens)
+            channels[service] = stack.open_channel(service, tokens)
             exits.push_async_callback(channels[service].close)
         self.registry: registry_pb2_grpc.RegistryServiceAsyncStub = registry_pb2_grpc.RegistryServiceStub(
             channels["registry"]
@@ -87,7 +86,7 @@ class Actors:
         self._organisations: dict[str, Organisation] = {}
 
     async def __aenter__(self) -> Actors:
-        channel = open_channel(self._stack.grpc_address("verifier"), None)
+        channel = self._stack.open_channel("verifier", None)
         self._exits.push_async_callback(channel.close)
         #: The verifier's RPC: reachable for anybody.
         self.verifier: verifier_pb2_grpc.VerifierServiceAsyncStub = verifier_pb2_grpc.VerifierServiceStub(channel)
@@ -111,5 +110,6 @@ class Actors:
             SystemClock(),
             resource=AUDIENCE,
             allow_http=True,
+            trust=self._stack.trust,
         )
         return Organisation(credentials.organisation if credentials else "", tokens or None, self._stack, self._exits)

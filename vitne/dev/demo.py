@@ -93,7 +93,7 @@ class Demo:
         await self.accredit()
         await self.issue()
         await self._issue_case("kompetanseattest")
-        async with LearnerBrowser(self.stack.portal_url) as browser:
+        async with self.stack.browser() as browser:
             await browser.log_in(self.learner.value)
             await browser.register()
 
@@ -278,7 +278,7 @@ class Demo:
     async def aggregate(self) -> None:
         """The learner registers with the portal; it shows her credentials, gathered from events."""
         self.narrator.step("The portal gathers the learner's credentials from events")
-        browser = self.browser = await self.exits.enter_async_context(LearnerBrowser(self.stack.portal_url))
+        browser = self.browser = await self.exits.enter_async_context(self.stack.browser())
         await browser.log_in(self.learner.value)
         self.narrator.expect(await browser.credentials() == [], "before she registers, the portal shows nothing")
         await browser.register()
@@ -301,7 +301,7 @@ class Demo:
             f"the hub's topic has {len(records)} notices, all for her: of the {BATCH + 1} learners"
             " who did not register there is nothing",
         )
-        async with LearnerBrowser(self.stack.portal_url) as other:
+        async with self.stack.browser() as other:
             await other.log_in(self.stranger.value)
             self.narrator.expect(await other.credentials() == [], "a learner who did not register finds nothing there")
 

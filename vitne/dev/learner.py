@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import ssl
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,12 +21,15 @@ class LearnerBrowser:
 
     Args:
         portal_url: the portal's address, without a path.
+        trust: how certificates are checked; against the system's authorities unless said otherwise.
     """
 
-    def __init__(self, portal_url: str) -> None:
+    def __init__(self, portal_url: str, trust: ssl.SSLContext | None = None) -> None:
         self._portal = portal_url
         # The portal and the issuer of identities are at bare addresses in development.
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(ssl=trust or True)
+        )
 
     async def __aenter__(self) -> LearnerBrowser:
         return self

@@ -27,7 +27,6 @@ from vitne.clock import SystemClock
 from vitne.dev.actors import Actors
 from vitne.dev.cases import AchievementCase, synthetic_learners
 from vitne.dev.demo import Demo, new_id
-from vitne.dev.learner import LearnerBrowser
 from vitne.dev.stack import LEARNERS, Stack
 from vitne.errors import FailedPrecondition, Unavailable, VitneError
 from vitne.runtime.status import error_from_rpc, error_from_status
@@ -168,7 +167,7 @@ class Load:
     async def check_pages(self) -> None:
         """Compare what each learner is shown with what was answered: the view from outside."""
         for pid, registered in sorted(self.registered.items()):
-            async with LearnerBrowser(self._stack.portal_url) as browser:
+            async with self._stack.browser() as browser:
                 await browser.log_in(pid)
                 shown = {entry["id"]: entry["status"] for entry in await browser.credentials()}
             held = {each.credential.id: each.status for each in self.holdings if each.learner == pid}
@@ -316,7 +315,7 @@ class Load:
             wanted = not self.registered.get(pid, False)
 
             async def act(pid: str = pid, wanted: bool = wanted) -> None:
-                async with LearnerBrowser(self._stack.portal_url) as browser:
+                async with self._stack.browser() as browser:
                     await browser.log_in(pid)
                     if wanted:
                         await browser.register()

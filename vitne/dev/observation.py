@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-import aiohttp
 import asyncpg
 
 from vitne.audit.snapshots import IssuedAnswer, Messaging, RegistrySnapshot, StatusAnswer, TopicSnapshot, WorldSnapshot
@@ -93,8 +92,7 @@ async def _published(stack: Stack, urls: Iterable[str]) -> Mapping[str, tuple[Ma
     """Each list as anybody can fetch it, its signature checked; one that can't be fetched is left out."""
     keys = {key.key_id: key for key in (parse_public_jwk(each.public_jwk) for each in await stack.service_keys())}
     found: dict[str, tuple[Mapping[int, str], bytes]] = {}
-    timeout = aiohttp.ClientTimeout(total=_LIST_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with stack.session(_LIST_SECONDS) as session:
         for url in urls:
             async with session.get(url.replace(STATUS_BASE, f"{stack.http_url('ledger')}/", 1)) as response:
                 token = await response.read()

@@ -1,5 +1,7 @@
 """The embedded stack: PostgreSQL, a broker, a token issuer and the five services, as processes on loopback.
 
+All speak plain text, or all speak TLS (:mod:`.protection`), but for the embedded broker, which can't.
+
 The embedded broker remembers nothing across a stop, so neither do the databases:
 every start begins from nothing, in the PostgreSQL cluster that is kept. An Apache
 Kafka, started here or somebody's cluster, therefore begins with empty topics too.
@@ -13,6 +15,7 @@ import json
 import os
 import shlex
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -21,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer
@@ -32,14 +36,19 @@ from vitne.dev.apache_kafka.topics import require_empty
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
+from vitne.dev.learner import LearnerBrowser
 from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.dev.postgres_tls import DatabaseFront
 from vitne.dev.processes import ManagedProcess
+from vitne.dev.protection import DATABASE, IDENTITY, Protection, provide_key_files
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import OrganisationId
 from vitne.messaging.access import access_list
 from vitne.messaging.kafka import FETCH_MAX_WAIT_MS, KafkaSettings, create_topics
 from vitne.messaging.topics import dead_topic, describe, fixed_topics, hub_topic
+from vitne.runtime.channel import TokenSourceProtocol, open_channel
+from vitne.runtime.tls import TlsFiles, TlsWatch, server_context
 from vitne_api.credential.v1 import credential_pb2
 
 #: What access tokens for the services name as ``aud``.
@@ -66,6 +75,10 @@ APACHE_TLS: Final = "apache-tls"
 READY_SECONDS: Final = 60.0
 #: Seconds in which a whole topic must have been read.
 READ_SECONDS: Final = 60.0
+#: Seconds that a readiness page gets before it is asked again.
+READY_PAGE_SECONDS: Final = 5.0
+#: Seconds that a page of the stack's gets where nothing else is said.
+PAGE_SECONDS: Final = 30.0
 #: Synthetic learners who can log in.
 LEARNERS: Final = 12
 
@@ -114,6 +127,8 @@ class Stack:
         folder: where all state lives; made when it isn't there. One stack at a time.
         kafka: what to use instead of the embedded broker: ``apache`` or ``apache-tls`` for an Apache Kafka
             that is started here, or ``host:port`` of a cluster, whose topics of ours must be empty.
+        tls: TLS everywhere: between services (mTLS), to their pages, the token issuer and PostgreSQL, and to
+            an Apache Kafka that is started here. With that Kafka, services run as in production.
         renew_topics: delete the topics that a cluster has of an earlier run.
         progress: is told what is being started.
     """
@@ -123,6 +138,7 @@ class Stack:
         folder: Path,
         *,
         kafka: str = "",
+        tls: bool = False,
         renew_topics: bool = False,
         progress: Callable[[str], None] = lambda _text: None,
     ) -> None:
@@ -131,6 +147,11 @@ class Stack:
         self.clients: dict[str, ClientCredentials] = {}
         self.processes: dict[str, ManagedProcess] = {}
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
+        self.protection: Protection | None = None
+        self._tls = tls
+        self._front: DatabaseFront | None = None
+        if tls and kafka == APACHE:
+            kafka = APACHE_TLS
         #: ``host:port`` of the broker, once it runs.
         self.kafka = "" if kafka in (APACHE, APACHE_TLS) else kafka
         #: Whether it is Apache Kafka: what the embedded broker lacks is on.
@@ -165,7 +186,10 @@ class Stack:
 
     def http_url(self, service: str) -> str:
         """Address of a service's pages, without a slash at the end."""
-        return f"http://{LOOPBACK}:{self._ports[f'{service}.http']}"
+        return f"{'https' if self._tls else 'http'}://{self._http_address(service)}"
+
+    def _http_address(self, service: str) -> str:
+        return f"{LOOPBACK}:{self._ports[f'{service}.http']}"
 
     @property
     def identity_url(self) -> str:
@@ -186,6 +210,50 @@ class Stack:
     def log_folder(self) -> Path:
         """Where each process's output goes."""
         return self.folder / "logs"
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """How clients check certificates of pages; None with plain text."""
+        return None if self.protection is None else self.protection.trust
+
+    @property
+    def client_tls(self) -> TlsFiles | None:
+        """What clients of gRPC trust and show; None with plain text."""
+        return None if self.protection is None else self.protection.client
+
+    @property
+    def transport(self) -> str:
+        """How the parts talk to each other, in words."""
+        if not self._tls:
+            return "plain text everywhere (TLS=1 protects it)"
+        protected = "TLS: gRPC with certificates of both ends, pages, token issuer, PostgreSQL"
+        if self._kafka_tls:
+            return f"{protected}, Kafka; the services run as in production"
+        why = "that cluster was given without TLS" if self.apache else "the embedded broker speaks nothing else"
+        return f"{protected}; Kafka in plain text: {why}"
+
+    def open_channel(self, service: str, tokens: TokenSourceProtocol | None) -> Any:
+        """A ``grpc.aio.Channel`` of an organisation to a service; close it."""
+        return open_channel(self.grpc_address(service), tokens, tls=self.client_tls)
+
+    def session(self, seconds: float = PAGE_SECONDS) -> aiohttp.ClientSession:
+        """For pages of the stack, each of which has so many seconds; close it."""
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=self.trust or True))
+
+    def browser(self) -> LearnerBrowser:
+        """A learner's browser at the portal; use it as an async context manager."""
+        return LearnerBrowser(self.portal_url, self.trust)
+
+    def dsn(self, database: str) -> str:
+        """Where a database is reached as the services reach it."""
+        dsn = self.postgres.dsn(database)
+        if self._front is None or self.protection is None:
+            return dsn
+        parts = urlsplit(dsn)
+        login, _, _ = parts.netloc.rpartition("@")
+        address = f"{login}@{LOOPBACK}:{self._front.port}"
+        return parts._replace(netloc=address, query=self.protection.dsn_options()).geturl()
 
     def kafka_options(self, principal: str = ADMIN_PRINCIPAL) -> dict[str, Any]:
         """Keyword arguments for an aiokafka client of the stack's broker; ``principal`` matters with TLS."""
@@ -209,6 +277,8 @@ class Stack:
         self._prepare_folder()
         names = ["identity.http", *(f"{service}.{kind}" for service in SERVICES for kind in ("grpc", "http"))]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+        if self._tls:
+            self.protection = Protection(self.folder / "tls", SERVICES)
         self._write_clients()
         self._say("PostgreSQL, the broker and the token issuer")
         await asyncio.gather(self._start_postgres(), self._start_broker(), self._start_identity())
@@ -228,6 +298,7 @@ class Stack:
         """Start one service (again) at its address, and wait until it is ready."""
         process = self.processes.get(service)
         if process is None:
+            provide_key_files(service, self._state_of(service))
             process = self.processes[service] = self._process(service, f"services.{service}", "serve")
         process.start()
         await process.wait_ready(lambda: self._ready(f"{self.http_url(service)}/readyz"), READY_SECONDS)
@@ -302,6 +373,10 @@ class Stack:
 
     async def _start_postgres(self) -> None:
         await self._exits.enter_async_context(self.postgres)
+        if self.protection is not None:
+            own = self.protection.path(DATABASE)
+            context = server_context(TlsWatch(TlsFiles(own, own)))
+            self._front = await self._exits.enter_async_context(DatabaseFront(context, lambda: self.postgres.port))
         for databases in DATABASES.values():
             for name in databases:
                 await self.postgres.drop_database(name)
@@ -319,8 +394,9 @@ class Stack:
         self.kafka = self._broker.bootstrap_servers
 
     async def _start_identity(self) -> None:
-        listen = f"{LOOPBACK}:{self._ports['identity.http']}"
-        arguments = ("--config", str(self._identity_file), "--listen", listen)
+        arguments = ["--config", str(self._identity_file), "--listen", self._http_address("identity")]
+        if self.protection is not None:
+            arguments += ["--certificate", str(self.protection.path(IDENTITY))]
         process = self.processes["identity"] = self._process("identity", "vitne.dev.identity", *arguments)
         process.start()
         self._exits.push_async_callback(process.stop)
@@ -347,7 +423,8 @@ class Stack:
         """All settings of a service, as the environment of its process."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("VITNE_")}
         environment |= {
-            "VITNE_ENVIRONMENT": "development",
+            # The token issuer is one for development; and nothing in production speaks plain text.
+            "VITNE_ENVIRONMENT": "production" if self._as_in_production and service in SERVICES else "development",
             "VITNE_AUDIENCE": AUDIENCE,
             "VITNE_IDENTITY_ISSUER": self.identity_url,
             "VITNE_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
@@ -356,26 +433,35 @@ class Stack:
             # The embedded broker forms groups slowly, and there is one process of each service.
             "VITNE_KAFKA_GROUPS": str(self.apache).lower(),
             "VITNE_OPERATOR": self.cases.operator,
-            "VITNE_STATE_DIR": str(self.folder / "state" / service),
+            "VITNE_STATE_DIR": str(self._state_of(service)),
             "VITNE_TRACE_FILE": str(self.trace_file),
         }
         if service in SERVICES:
             environment["VITNE_GRPC_LISTEN"] = self.grpc_address(service)
-            environment["VITNE_HTTP_LISTEN"] = self.http_url(service).removeprefix("http://")
+            environment["VITNE_HTTP_LISTEN"] = self._http_address(service)
+            if self.protection is not None:
+                environment |= self.protection.environment(service)
         if service in DATABASES:
-            environment["VITNE_DATABASE_DSN"] = self.postgres.dsn(DATABASES[service][0])
+            environment["VITNE_DATABASE_DSN"] = self.dsn(DATABASES[service][0])
         if self._kafka_tls and service in SERVICES and isinstance(self._broker, EmbeddedKafka):
             identity = str(self._broker.identity_path(service))
             environment["VITNE_KAFKA_AUTHORITY_FILE"] = str(self._broker.authority_path)
             environment |= {"VITNE_KAFKA_CERTIFICATE_FILE": identity, "VITNE_KAFKA_KEY_FILE": identity}
         return environment | self._own_settings(service)
 
+    @property
+    def _as_in_production(self) -> bool:
+        return self._tls and self._kafka_tls
+
+    def _state_of(self, service: str) -> Path:
+        return self.folder / "state" / service
+
     def _own_settings(self, service: str) -> dict[str, str]:
         match service:
             case "issuer":
                 client = self.clients["issuer"]
                 return {
-                    "VITNE_LEARNER_KEYS_DSN": self.postgres.dsn("issuer_keys"),
+                    "VITNE_LEARNER_KEYS_DSN": self.dsn("issuer_keys"),
                     "VITNE_LEDGER_ADDRESS": self.grpc_address("ledger"),
                     "VITNE_LEDGER_AUDIENCE": AUDIENCE,
                     "VITNE_HUBS": json.dumps({self.cases.hub: self.clients[self.cases.hub].client_id}),
@@ -423,6 +509,8 @@ class Stack:
             values[f"VITNE_{name}"] = organisation
             values[f"VITNE_{name}_CLIENT"] = self.clients[organisation].client_id
             values[f"VITNE_{name}_KEY_FILE"] = str(self.clients[organisation].key_file)
+        if self.protection is not None:
+            values |= self.protection.client_environment()
         path = self.folder / "environment"
         path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
         return path
@@ -448,11 +536,9 @@ class Stack:
             raise FailedPrecondition("COMMAND_FAILED", f"{module} {arguments[0]} failed\n{errors.decode()}")
         return process.returncode, (output + (errors if process.returncode else b"")).decode().strip()
 
-    @staticmethod
-    async def _ready(url: str) -> bool:
+    async def _ready(self, url: str) -> bool:
         try:
-            timeout = aiohttp.ClientTimeout(total=5)
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+            async with self.session(READY_PAGE_SECONDS) as session, session.get(url) as response:
                 return response.status == 200
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
@@ -480,13 +566,15 @@ class Stack:
         arguments = ["--trust-list", f"{self.http_url('registry')}/v1/trust-list"]
         arguments += ["--registry-key", await self.registry_key()]
         arguments += ["--allow", self.allow_rule(), "--ledger", self.grpc_address("ledger")]
+        if (tls := self.client_tls) is not None:
+            arguments += ["--ledger-ca", str(tls.authority), "--ledger-certificate", str(tls.certificate)]
         return await self._run("verifier", "services.verifier", "check", *arguments, "-", stdin=credential.encode())
 
     async def published_status(self, reference: credential_pb2.StatusReference) -> credential_pb2.Status.ValueType:
         """What the published list says, once its signature is checked."""
         keys = {key.key_id: key for key in (parse_public_jwk(each.public_jwk) for each in await self.service_keys())}
         url = reference.list.replace(STATUS_BASE, f"{self.http_url('ledger')}/", 1)
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
+        async with self.session() as session, session.get(url) as response:
             token = await response.text()
         statuses = verify_token(token, uri=reference.list, find_key=keys.get, now=datetime.now(UTC))
         return _STATUS_OF[statuses.status_at(reference.index)]

@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--config", type=Path, required=True, help="JSON file as DevelopmentIdentity writes it")
     parser.add_argument("--listen", default="127.0.0.1:7100", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--certificate", type=Path, help="PEM, certificate and key: serve https (default: plain http)")
     options = parser.parse_args(arguments)
     host, _, port = options.listen.rpartition(":")
     try:
@@ -31,7 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     # No access log: what learners choose is nobody's business, made up or not.
-    uvicorn.run(app, host=host, port=int(port), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.run(
+        app,
+        host=host,
+        port=int(port),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=options.certificate,
+    )
     return 0
 
 

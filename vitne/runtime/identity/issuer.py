@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -68,13 +69,23 @@ class Issuer:
         clock: tells how old what was read is.
         document: which metadata document it publishes.
         allow_http: accept plain http beyond this machine (a development network only).
+        trust: how its certificate is checked; against the system's authorities unless said otherwise.
 
     Raises:
         ValueError: an issuer that is neither https nor on this machine.
     """
 
-    def __init__(self, url: str, clock: Clock, *, document: str = OAUTH_METADATA, allow_http: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        document: str = OAUTH_METADATA,
+        allow_http: bool = False,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self._allow_http = allow_http
+        self._trust = trust
         if not self._may_fetch(url):
             raise ValueError(f"the identity issuer {url!r} must be https")
         self.url = url
@@ -149,8 +160,7 @@ class Issuer:
         return float("inf") if moment is None else self._clock.monotonic() - moment
 
     async def _read(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with open_session(self._trust) as session:
             metadata = await self._fetch(session, self._metadata_url())
             # RFC 8414, section 3.3: otherwise one issuer could pass itself off as another.
             if metadata.get("issuer") != self.url:
@@ -177,6 +187,16 @@ class Issuer:
 
     def _may_fetch(self, url: str) -> bool:
         return is_protected(url) or (self._allow_http and url.startswith("http://"))
+
+
+def open_session(trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """A session for a request or two to an issuer, which has :data:`FETCH_TIMEOUT` to answer; close it.
+
+    Args:
+        trust: how its certificate is checked; against the system's authorities unless said otherwise.
+    """
+    timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
+    return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=trust or True))
 
 
 async def read_object(response: aiohttp.ClientResponse) -> dict[str, Any]:

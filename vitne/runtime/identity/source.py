@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from vitne.clock import Clock
 from vitne.errors import Unauthenticated, Unavailable
-from vitne.runtime.identity.issuer import FETCH_TIMEOUT, Issuer, read_object
+from vitne.runtime.identity.issuer import Issuer, open_session, read_object
 
 #: The grant by which Maskinporten hands out tokens (RFC 7523, section 2.1).
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -81,6 +82,7 @@ class TokenSource:
         resource: the audience that the token is for (RFC 8707).
         consumer: the organisation that has delegated the scopes to this client's: asks for a delegated token.
         allow_http: see :class:`~vitne.runtime.identity.issuer.Issuer`.
+        trust: see there, too.
     """
 
     def __init__(
@@ -93,8 +95,10 @@ class TokenSource:
         resource: str,
         consumer: str = "",
         allow_http: bool = False,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
-        self._issuer = Issuer(issuer, clock, allow_http=allow_http)
+        self._issuer = Issuer(issuer, clock, allow_http=allow_http, trust=trust)
+        self._trust = trust
         self._key = key
         self._scopes = " ".join(sorted(scopes))
         self._clock = clock
@@ -129,7 +133,7 @@ class TokenSource:
         endpoint = await self._issuer.endpoint("token_endpoint")
         asked_at = self._clock.now().timestamp()
         assertion = self._key.assertion(self._issuer.url, self._clock, **self._claims)
-        answer = await post_form(endpoint, {"grant_type": JWT_BEARER, "assertion": assertion})
+        answer = await post_form(endpoint, {"grant_type": JWT_BEARER, "assertion": assertion}, trust=self._trust)
         token, lifetime = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or isinstance(lifetime, bool) or not isinstance(lifetime, int | float):
             raise Unavailable("TOKEN_ENDPOINT_UNREACHABLE", "the token endpoint's answer can't be read")
@@ -138,17 +142,21 @@ class TokenSource:
         self._renew_at = self._ends_at - min(RENEW_BEFORE, lifetime / 4)
 
 
-async def post_form(endpoint: str, form: Mapping[str, str]) -> dict[str, Any]:
+async def post_form(endpoint: str, form: Mapping[str, str], *, trust: ssl.SSLContext | None = None) -> dict[str, Any]:
     """The token endpoint's answer to a form (RFC 6749, sections 5.1 and 5.2).
+
+    Args:
+        endpoint: its URL.
+        form: what is posted.
+        trust: see :class:`~vitne.runtime.identity.issuer.Issuer`.
 
     Raises:
         Unauthenticated: ``CLIENT_REFUSED`` with the OAuth error code.
         Unavailable: ``TOKEN_ENDPOINT_UNREACHABLE``.
     """
     try:
-        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            open_session(trust) as session,
             session.post(endpoint, data=dict(form), allow_redirects=False) as response,
         ):
             status, answer = response.status, await read_object(response)
