@@ -17,6 +17,7 @@ from vitne.dev.cases import synthetic_learners
 from vitne.identifiers import UuidFactory
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
+from vitne.runtime.settings import CommonSettings, load
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2
@@ -39,8 +40,9 @@ async def main() -> str:
         resource=os.environ["VITNE_AUDIENCE"],
         allow_http=True,  # The development issuer is on loopback; Maskinporten is not.
     )
-    registry_channel = open_channel(os.environ["VITNE_REGISTRY"], tokens)
-    issuer_channel = open_channel(os.environ["VITNE_ISSUER"], tokens)
+    tls = load(CommonSettings).channel_tls  # VITNE_CHANNEL_…; plain text where they are not set
+    registry_channel = open_channel(os.environ["VITNE_REGISTRY"], tokens, tls=tls)
+    issuer_channel = open_channel(os.environ["VITNE_ISSUER"], tokens, tls=tls)
     registry = registry_pb2_grpc.RegistryServiceStub(registry_channel)
     issuer = issuer_pb2_grpc.IssuerServiceStub(issuer_channel)
 

@@ -17,6 +17,7 @@ from vitne.clock import SystemClock
 from vitne.credentials import sd_jwt_vc
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
+from vitne.runtime.settings import CommonSettings, load
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
@@ -47,7 +48,7 @@ async def main() -> None:
         resource=os.environ["VITNE_AUDIENCE"],
         allow_http=True,
     )
-    channel = open_channel(os.environ["VITNE_ISSUER"], tokens)
+    channel = open_channel(os.environ["VITNE_ISSUER"], tokens, tls=load(CommonSettings).channel_tls)
     issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
     answer = await issuer.FetchCredentials(issuer_pb2.FetchCredentialsRequest(handles=list(handles)[:500]))
     for fetched in answer.credentials:

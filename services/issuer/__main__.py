@@ -13,7 +13,7 @@ from vitne.errors import VitneError
 from vitne.runtime.database import migrate
 from vitne.runtime.main import EXIT_FAILED, cli
 from vitne.runtime.operations_command import parked_command
-from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load
+from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load, load_protected
 
 DESCRIPTION = (
     "Decides, issues and signs credentials; keeps learners' data encrypted; serves hubs. A further command, 'parked', "
@@ -24,7 +24,7 @@ DESCRIPTION = (
 def main(arguments: list[str]) -> int:
     """Run a command; answers the exit code."""
     if arguments[:1] == ["parked"]:
-        return parked_command("issuer", [CONSUMER], lambda: load(IssuerSettings).database_dsn, arguments[1:])
+        return parked_command("issuer", [CONSUMER], lambda: load_protected(IssuerSettings).database_dsn, arguments[1:])
     code = cli("issuer", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=IssuerSettings, arguments=arguments)
     return _migrate_keys() if arguments == ["migrate"] and code == 0 else code
 

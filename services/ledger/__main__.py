@@ -12,7 +12,7 @@ from services.ledger.wiring import MIGRATIONS, prepare, rebuild, serve
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, cli
 from vitne.runtime.operations_command import parked_command
-from vitne.runtime.settings import load
+from vitne.runtime.settings import load, load_protected
 
 DESCRIPTION = (
     "Keeps status lists and the append-only log. A further command, 'keys', prints the public keys that the "
@@ -34,13 +34,13 @@ def main(arguments: list[str]) -> int:
     if arguments == ["rebuild-lists"]:
         return _rebuild_lists()
     if arguments[:1] == ["parked"]:
-        return parked_command("ledger", [CONSUMER], lambda: load(LedgerSettings).database_dsn, arguments[1:])
+        return parked_command("ledger", [CONSUMER], lambda: load_protected(LedgerSettings).database_dsn, arguments[1:])
     return cli("ledger", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=LedgerSettings, arguments=arguments)
 
 
 def _rebuild_lists() -> int:
     try:
-        for rebuilt in uvloop.run(rebuild(load(LedgerSettings))):
+        for rebuilt in uvloop.run(rebuild(load_protected(LedgerSettings))):
             sys.stdout.write(rebuilt.to_json() + "\n")
     except VitneError as error:
         sys.stderr.write(f"{error}\n")

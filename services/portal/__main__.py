@@ -11,7 +11,7 @@ from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, serve
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, cli
 from vitne.runtime.operations_command import parked_command
-from vitne.runtime.settings import load
+from vitne.runtime.settings import load_protected
 from vitne.runtime.telemetry import start_logging
 
 DESCRIPTION = (
@@ -25,12 +25,12 @@ def main(arguments: list[str]) -> int:
     if arguments == ["rebuild"]:
         return _rebuild()
     if arguments[:1] == ["parked"]:
-        return parked_command("portal", [CONSUMER], lambda: load(PortalSettings).database_dsn, arguments[1:])
+        return parked_command("portal", [CONSUMER], lambda: load_protected(PortalSettings).database_dsn, arguments[1:])
     return cli("portal", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=PortalSettings, arguments=arguments)
 
 
 def _rebuild() -> int:
-    settings = load(PortalSettings)
+    settings = load_protected(PortalSettings)
     start_logging(settings.log_level)
     try:
         sys.stdout.write(uvloop.run(rebuild(settings)).to_json() + "\n")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
+from services.issuer import __main__ as issuer
 from services.issuer.settings import IssuerSettings
+from services.ledger import __main__ as ledger
 from services.ledger.settings import LedgerSettings
+from services.portal import __main__ as portal
 from services.portal.settings import PortalSettings
+from services.registry import __main__ as registry
 from services.registry.settings import RegistrySettings
+from services.verifier import __main__ as verifier
 from services.verifier.settings import VerifierSettings
 from vitne.clock import SystemClock
 from vitne.runtime.application import Application
@@ -165,3 +170,36 @@ def test_the_command_line_refuses_in_lines_and_without_secrets(
     assert variables(told["serve"]) == {*SERVER, "VITNE_DATABASE_DSN"}
     assert variables(told["migrate"]) == {"VITNE_DATABASE_DSN"}
     assert "hunter2" not in str(told)
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[list[str]]]] = {
+    "issuer": (issuer.main, [["parked", "list"]]),
+    "ledger": (ledger.main, [["parked", "list"], ["rebuild-lists"]]),
+    "registry": (registry.main, []),
+    "portal": (portal.main, [["parked", "list"], ["rebuild"]]),
+    "verifier": (verifier.main, []),
+}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("environment", ["production", None])
+def test_no_service_starts_unprotected_when_it_is_production_or_not_said(
+    name: str, environment: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its own command line, with settings that would do in development."""
+    kind, bare = SERVICES[name]
+    for variable, value in bare.items():
+        monkeypatch.setenv(f"VITNE_{variable.upper()}", str(value))
+    monkeypatch.delenv("VITNE_ENVIRONMENT", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("VITNE_ENVIRONMENT", environment)
+    main, commands = COMMANDS[name]
+    assert main(["serve"]) == 2
+    assert variables(capsys.readouterr().err.splitlines()) == variables(kind(**bare).protection_faults())
+    for command in commands:
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        assert caught.value.code == 2
+        told = variables(capsys.readouterr().err.splitlines())
+        assert {"VITNE_DATABASE_DSN", "VITNE_KAFKA_AUTHORITY_FILE"} <= told
+        assert not told & SERVER

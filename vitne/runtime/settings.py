@@ -202,6 +202,10 @@ class CommonSettings(BaseSettings):
             faults += self._server_faults() + self._client_faults() + self.database_faults()
         return faults
 
+    def command_faults(self) -> list[str]:
+        """What of that concerns commands, which call others and serve nobody."""
+        return self._client_faults() + self.database_faults() if self.environment == "production" else []
+
     def database_faults(self) -> list[str]:
         """What of that concerns databases: all that ``migrate`` needs."""
         if self.environment != "production":
@@ -279,6 +283,19 @@ def load(kind: type[S], **values: Any) -> S:
         for line in explain(error):
             sys.stderr.write(f"{line}\n")
         raise SystemExit(EXIT_WRONG_SETTINGS) from None
+
+
+def load_protected(kind: type[S]) -> S:
+    """The same for a command beside ``serve``, which has to be as protected as that.
+
+    Raises:
+        SystemExit: with 2, once the names of the variables were told.
+    """
+    settings = load(kind)
+    if faults := settings.command_faults():
+        sys.stderr.writelines(f"{fault}\n" for fault in faults)
+        raise SystemExit(EXIT_WRONG_SETTINGS)
+    return settings
 
 
 def explain(error: ValidationError | SettingsError) -> list[str]:
