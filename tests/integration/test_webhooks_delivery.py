@@ -593,7 +593,63 @@ async def test_calls_at_once_to_an_endpoint_are_bounded(
     assert receiver.most_at_once <= 4
 
 
+async def test_an_endpoint_with_a_long_queue_and_slow_answers_takes_no_one_elses_turn(
+    postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock
+) -> None:
+    """All that may be called at once is being called; what becomes free goes to who has least of it."""
+    release = asyncio.Semaphore(0)
+
+    async def slow(_call: Call) -> web.StreamResponse:
+        await release.acquire()
+        return web.Response()
+
+    limits: dict[str, Any] = {"webhook_parallel": 2, "webhook_parallel_endpoint": 2}
+    async with (
+        make_hooks(postgres, tmp_path, clock, **limits) as hooks,
+        receiving(slow) as busy,
+        receiving() as prompt,
+    ):
+        await hooks.register(busy.url, UCL)
+        await hooks.register(prompt.url, UIO)
+        for number in range(4):
+            await hooks.issue(number)
+        await hooks.dispatcher.turn()
+        async with asyncio.timeout(60):
+            while len(busy.calls) < 2:
+                await asyncio.sleep(0.01)
+            clock.advance(timedelta(seconds=1))
+            await hooks.issue(5, UIO, achievement_id=MINI)
+            assert await hooks.dispatcher.turn() == 1  # it is planned, and there is no room
+            release.release()
+            while len(hooks.dispatcher._calls) > 1:
+                await asyncio.sleep(0.01)
+            await hooks.dispatcher.turn()
+            while not prompt.calls and len(busy.calls) < 3:
+                await asyncio.sleep(0.01)
+            assert (len(busy.calls), len(prompt.calls)) == (2, 1)
+            for _ in range(4):
+                release.release()
+            await hooks.pump()
+        assert len(busy.calls) == 4
+
+
 # --- interruptions --------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_claimed_too_long_ago_is_not_sent_any_more(hooks: Hooks, clock: ManualClock) -> None:
+    """A process that stood still for a minute: others may have sent this event by now, and those behind it."""
+    async with receiving() as receiver:
+        await hooks.register(receiver.url)
+        await hooks.register_learner()
+        await hooks.issue()
+        paused = hooks.make().dispatcher
+        await paused.turn()
+        clock.advance(LEASE)
+        await paused.settle()
+        assert receiver.calls == []
+        await hooks.pump()
+        assert len(receiver.calls) == 1
+        await paused.close()
 
 
 async def test_a_process_that_dies_in_the_middle_loses_nothing(hooks: Hooks, clock: ManualClock) -> None:

@@ -7,6 +7,7 @@ there (:mod:`.retries`). With TLS, certificates are replaced under running calls
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -35,6 +36,8 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.lb_policy_name", "round_robin"),
 )
+
+_log = logging.getLogger(__name__)
 
 
 class TokenSourceProtocol(Protocol):
@@ -108,9 +111,14 @@ class RotatingChannel(grpc.aio.Channel):
         """The channel for a call that begins now."""
         material = self._watch.current()
         if material is not self._material and not self._closed:
-            self._material = material
-            self._retired.add(self._current)
-            retired, self._current = self._current, _Generation(self._connect(material))
+            self._material = material  # also where it can't be used: it is tried once, until the files change again
+            try:
+                replacement = _Generation(self._connect(material))
+            except (ValueError, RuntimeError) as error:
+                _log.warning("the TLS files changed, and gRPC can't use them: %s", error)
+                return self._current
+            retired, self._current = self._current, replacement
+            self._retired.add(retired)
             self._end(retired)
         return self._current
 

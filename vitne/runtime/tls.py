@@ -107,11 +107,13 @@ class TlsWatch:
         if seen != self._seen:
             self._seen = seen
             try:
-                self._material = TlsMaterial.read(self.files)
+                material = TlsMaterial.read(self.files)
             except FailedPrecondition as error:
                 _log.warning("the TLS files changed and can't be used: %s", error.message)
             else:
-                _log.info("the TLS files changed", extra={"expires": str(self._material.expires)})
+                if material != self._material:  # else written anew with what they held: no reason to connect again
+                    self._material = material
+                    _log.info("the TLS files changed", extra={"expires": str(material.expires)})
         return self._material
 
     def expired(self, now: datetime) -> str | None:

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -46,6 +46,8 @@ _DELAY: Final = _METER.create_histogram(
 
 #: How long a lane is claimed for: an attempt, the storing of it, and clocks that differ between replicas.
 LEASE: Final = timedelta(seconds=TIMEOUT_SECONDS + 45)
+#: The longest that an attempt takes, from which a claim has to hold to its end.
+ATTEMPT: Final = timedelta(seconds=TIMEOUT_SECONDS)
 #: Pause between turns while there is work; the longest while attempts are being made, behind which others of their
 #: keys may wait; and the longest when there is nothing.
 BUSY_SECONDS: Final = 0.01
@@ -130,13 +132,14 @@ class Dispatcher:
                 planned, unknown = await store.plan(connection, self._clock.now())
             for event in unknown:
                 _log.error("an event for webhooks is not known to this release", extra={"event": str(event)})
-            claims = await self._claim(connection)
+            until = self._clock.now() + LEASE
+            claims = await self._claim(connection, until)
             found = await store.secrets(
                 connection, list({item.endpoint for item in claims}), self._clock.now(), MAX_SECRETS
             )
         for item in claims:
             if item.endpoint in found:  # else deleted meanwhile, with its lanes
-                task = asyncio.create_task(self._deliver(item, found[item.endpoint]))
+                task = asyncio.create_task(self._deliver(item, found[item.endpoint], until - ATTEMPT))
                 self._calls[task] = item
                 task.add_done_callback(self._calls.pop)
         return planned + len(claims)
@@ -163,7 +166,7 @@ class Dispatcher:
             except DATABASE_OUTAGES as error:
                 _log.warning("claims of webhooks end by themselves: %s", type(error).__name__)
 
-    async def _claim(self, connection: asyncpg.Connection) -> list[Claim]:
+    async def _claim(self, connection: asyncpg.Connection, until: datetime) -> list[Claim]:
         room = self._limits.parallel - len(self._calls)
         if room <= 0:
             return []
@@ -173,15 +176,19 @@ class Dispatcher:
                 connection,
                 self._new_id(),
                 now,
-                now + LEASE,
+                until,
                 most=room,
                 most_endpoint=self._limits.parallel_endpoint,
                 busy=Counter(item.endpoint for item in self._calls.values()),
                 down_after=DOWN_AFTER,
             )
 
-    async def _deliver(self, item: Claim, sealed: store.EndpointSecrets) -> None:
+    async def _deliver(self, item: Claim, sealed: store.EndpointSecrets, begin_before: datetime) -> None:
         """Make an attempt and store how it went. If it can't be stored, the lease ends and it is made again."""
+        if self._clock.now() > begin_before:
+            # This process stood still. Others may send the event by now, and then those behind it.
+            _log.warning("a claim of a webhook's was too old to be used", extra={"event": str(item.event)})
+            return
         try:
             payload = body(item.kind, item.time, item.value, item.revision)
             url = self._seals.url(sealed.url, item.endpoint)

@@ -154,6 +154,9 @@ async def claim(
 ) -> list[Claim]:
     """Take lanes whose first event is due, in a transaction of the caller's.
 
+    Where there is no room for all, endpoints come first that have least of it: one with a long queue and slow answers
+    would take whatever becomes free, else.
+
     Args:
         connection: in a transaction.
         lease: names the claims.
@@ -168,16 +171,20 @@ async def claim(
         """
         WITH due AS (
             SELECT lane.endpoint, lane.key
-            FROM webhook_endpoint AS endpoint
-            LEFT JOIN unnest($4::uuid[], $5::integer[]) AS busy (endpoint, calls) ON busy.endpoint = endpoint.id
+            FROM (
+                SELECT id, failures, coalesce(calls, 0) AS calls FROM webhook_endpoint
+                LEFT JOIN unnest($4::uuid[], $5::integer[]) AS busy (endpoint, calls) ON busy.endpoint = id
+                WHERE disabled_at IS NULL AND (paused_until IS NULL OR paused_until <= $1)
+                    AND EXISTS (SELECT FROM webhook_lane WHERE webhook_lane.endpoint = id AND due_at <= $1)
+                ORDER BY coalesce(calls, 0), random()
+            ) AS endpoint
             CROSS JOIN LATERAL (
                 SELECT webhook_lane.endpoint, webhook_lane.key FROM webhook_lane
                 WHERE webhook_lane.endpoint = endpoint.id AND due_at <= $1
                 ORDER BY due_at
-                LIMIT greatest(0, CASE WHEN endpoint.failures >= $6 THEN 1 ELSE $3 END - coalesce(busy.calls, 0))
+                LIMIT greatest(0, CASE WHEN endpoint.failures >= $6 THEN 1 ELSE $3 END - endpoint.calls)
                 FOR UPDATE SKIP LOCKED
             ) AS lane
-            WHERE endpoint.disabled_at IS NULL AND (endpoint.paused_until IS NULL OR endpoint.paused_until <= $1)
             LIMIT $2
         )
         UPDATE webhook_lane SET lease = $7, due_at = $8
