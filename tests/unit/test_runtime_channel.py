@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -64,7 +64,7 @@ async def test_what_grpc_can_not_use_leaves_the_channel_as_it_was(
         assert channel.newest() is first
     assert tried == 2  # once for each change of the files
     assert "gRPC can't use them" in caplog.text
-    call = first.channel.unary_unary("/a/b")(b"", timeout=0.01)
+    call: Any = cast("Any", first.channel.unary_unary("/a/b"))(b"", timeout=0.01)
     channel.begun(first, call)
     with pytest.raises(grpc.aio.AioRpcError):
         await call

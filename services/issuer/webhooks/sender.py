@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from services.issuer.webhooks.address import Guard
+from services.issuer.webhooks.resolver import SeparateResolver
 from services.issuer.webhooks.schedule import Answer
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument
@@ -46,7 +47,7 @@ class Sender:
         clock: for answers that name an instant.
         connections: at once.
         timeout_seconds: whole time of an attempt.
-        resolver: of host names; the system's own unless said otherwise.
+        resolver: of host names, closed with this; the system's own, in threads apart, unless said otherwise.
         tls: how certificates are checked; against the system's authorities unless said otherwise.
     """
 
@@ -66,6 +67,7 @@ class Sender:
         self._timeout = timeout_seconds
         self._resolver = resolver
         self._tls = tls
+        self._names: PublicResolver | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -73,6 +75,9 @@ class Sender:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._names is not None:
+            await self._names.close()
+            self._names = None
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Make one attempt. What goes wrong is an answer too: nothing is raised."""
@@ -104,9 +109,10 @@ class Sender:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
+            self._names = PublicResolver(self._resolver or SeparateResolver())
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    resolver=PublicResolver(self._resolver),
+                    resolver=self._names,
                     socket_factory=self._guard.socket_factory(),
                     ssl=self._tls or True,
                     limit=self._connections,
