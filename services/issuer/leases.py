@@ -130,12 +130,15 @@ class LeaseKeeper:
             await self._clock.sleep(CHECK_SECONDS)
 
     async def top_up(self, country: str) -> None:
-        """Lease blocks for a country until the stock is above the mark.
+        """Lease blocks for a country until the stock is above the mark and every request is answered.
+
+        A request whose answer was lost may have been granted: it is repeated at once, also where the stock is large,
+        so that no index stays away that the ledger has given.
 
         Raises:
             VitneError: what the ledger refused with, or ``Unavailable``.
         """
-        while await self._left(country) < self._low_water:
+        while await self._wanting(country):
             request_id, size = await self._open_request(country)
             request = ledger.LeaseIndexesRequest(request_id=str(request_id), country=country, count=size)
             try:
@@ -153,13 +156,14 @@ class LeaseKeeper:
             )
             await asyncio.sleep(0)
 
-    async def _left(self, country: str) -> int:
-        return int(
-            await self._pool.fetchval(
-                "SELECT coalesce(sum(size - taken), 0) FROM index_lease WHERE country = $1 AND list IS NOT NULL",
-                country,
-            )
+    async def _wanting(self, country: str) -> bool:
+        """Whether the stock is below the mark, or a request open."""
+        row = await self._pool.fetchrow(
+            "SELECT coalesce(sum(size - taken) FILTER (WHERE list IS NOT NULL), 0) AS left, "
+            "count(*) FILTER (WHERE list IS NULL) AS open FROM index_lease WHERE country = $1",
+            country,
         )
+        return bool(row["left"] < self._low_water or row["open"])
 
     async def _open_request(self, country: str) -> tuple[UUID, int]:
         """The country's unanswered request, made now if there is none: the same one for all replicas."""

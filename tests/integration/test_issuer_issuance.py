@@ -40,6 +40,7 @@ from vitne.merkle.leaves import Issued, parse_leaf
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2
+from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2
 
 
@@ -470,6 +471,24 @@ async def test_without_indexes_issuing_is_refused_and_goes_on_once_the_ledger_is
         await world.issuer.leases.top_up("DK")
         assert (await world.caller(UCL).Issue(asked)).credential.status_reference.index == 3
         assert len(world.ledger.leases) == 3  # the request that failed was repeated, not made anew
+
+
+async def test_a_lease_whose_answer_was_lost_is_asked_for_again_though_there_is_stock(world: World) -> None:
+    """The ledger granted it; another replica had filled the stock by then."""
+    lost = ledger_pb2.LeaseIndexesRequest(request_id=str(uuid4()), country="DK", count=7)
+    granted = await world.ledger.LeaseIndexes(lost, None)
+    await world.pool.execute(
+        "INSERT INTO index_lease (request_id, country, requested_at, size) VALUES ($1, 'DK', $2, 7)",
+        UUID(lost.request_id),
+        world.clock.now(),
+    )
+    known = len(world.ledger.leases)
+    await world.issuer.leases.top_up("DK")
+    row = await world.pool.fetchrow("SELECT * FROM index_lease WHERE request_id = $1", UUID(lost.request_id))
+    assert (row["list"], row["indexes"]) == (granted.list, list(granted.indexes))
+    assert len(world.ledger.leases) == known  # repeated, not made anew
+    await world.issuer.leases.top_up("DK")
+    assert len(world.ledger.leases) == known
 
 
 async def test_only_the_institutions_own_credentials_are_shown(world: World) -> None:

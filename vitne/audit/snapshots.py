@@ -67,7 +67,7 @@ class Block:
 
     Attributes:
         request_id: of the lease.
-        list_url: of the list; None while the request is open, which it may stay until the stock runs low.
+        list_url: of the list; None while the request is open, which is repeated until it is answered.
         indexes: that are left.
         size: how many were asked for, or given.
     """
