@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.faults.sim.world import DATABASES, Grounds
+from tests.faults.sim.grounds import DATABASES, Grounds
+from tests.faults.sim.world import rehearse
 from vitne.dev.postgres import EmbeddedPostgres
 
 
@@ -25,4 +26,5 @@ def grounds(simulated_dsns: dict[str, str], tmp_path_factory: pytest.TempPathFac
     """What scenarios run on; a test that uses it is not asynchronous, since it turns a loop of its own."""
     folder: Path = tmp_path_factory.mktemp("simulation")
     with Grounds(simulated_dsns, folder) as made:
+        rehearse(made)
         yield made

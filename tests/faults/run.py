@@ -19,9 +19,10 @@ from itertools import count
 from pathlib import Path
 
 from tests.faults.plants import PLANTS
+from tests.faults.sim.grounds import DATABASES, Grounds
 from tests.faults.sim.plan import Scenario, make_scenario
 from tests.faults.sim.runner import Outcome, run, shrink
-from tests.faults.sim.world import DATABASES, Grounds
+from tests.faults.sim.world import rehearse
 from vitne.dev.postgres import EmbeddedPostgres
 
 
@@ -41,6 +42,7 @@ def main() -> int:
         try:
             dsns = asyncio.run(_start(server))
             with Grounds(dsns, Path(folder) / "state") as grounds:
+                rehearse(grounds)
                 if chosen.plant is None:
                     return _run(grounds, chosen)
                 with PLANTS[chosen.plant]():

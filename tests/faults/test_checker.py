@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.faults.sim.grounds import Grounds
 from tests.faults.sim.plan import Operation, Scenario
 from tests.faults.sim.runner import run
-from tests.faults.sim.world import Grounds
 from vitne.audit.agreement import compare
 from vitne.audit.snapshots import Block, ParkedMessage, WorldSnapshot
 

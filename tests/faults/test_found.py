@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.sim.grounds import Grounds
 from tests.faults.sim.plan import Operation, Scenario
 from tests.faults.sim.runner import run
 from tests.faults.sim.scheduler import Fault
-from tests.faults.sim.world import Grounds
 
 pytestmark = pytest.mark.timeout(900)
 

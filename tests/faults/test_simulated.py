@@ -10,9 +10,9 @@ from itertools import count
 import pytest
 
 from tests.faults.plants import PLANTS
+from tests.faults.sim.grounds import Grounds
 from tests.faults.sim.plan import make_scenario
 from tests.faults.sim.runner import Outcome, run, shrink
-from tests.faults.sim.world import Grounds
 
 #: A minute of work; a machine that is busy with other things takes longer.
 pytestmark = pytest.mark.timeout(900)

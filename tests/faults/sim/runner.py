@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from tests.faults.sim.grounds import Grounds, seeded
 from tests.faults.sim.plan import WINDOW_MS, Scenario
 from tests.faults.sim.scheduler import Tally
-from tests.faults.sim.world import Grounds, World, seeded
+from tests.faults.sim.world import World
 from vitne.audit.agreement import Disagreement, compare
 from vitne.audit.snapshots import WorldSnapshot
 
@@ -64,7 +65,7 @@ def run(grounds: Grounds, scenario: Scenario, *, tracing: bool = False) -> Outco
         tally=scheduler.tally,
         virtual=grounds.loop.virtual - scheduler.began,
         real=time.monotonic() - began,
-        issued=len({answer.request for answer in world.issued}),
+        issued=len({answer.request for answer in world.calls.issued}),
         snapshot=snapshot,
         trace=scheduler.trace or [],
     )
@@ -72,15 +73,15 @@ def run(grounds: Grounds, scenario: Scenario, *, tracing: bool = False) -> Outco
 
 async def _run(world: World, scenario: Scenario) -> tuple[list[str], WorldSnapshot]:
     await world.start()
-    world.operations = scenario.operations
-    acts = [world.perform(operation) for operation in scenario.operations]
+    world.callers.operations = scenario.operations
+    acts = [world.callers.perform(operation) for operation in scenario.operations]
     for fault in scenario.faults:
         if fault.at == "time":
-            world.strike(fault)
+            world.strikes.strike(fault)
     last = max([WINDOW_MS, *(fault.nth for fault in scenario.faults if fault.at == "time")])
     try:
         await asyncio.sleep(last / 1000 + 2.0)
-        world.heal()
+        world.strikes.heal()
         left = set(acts)
         if acts:
             _, left = await asyncio.wait(acts, timeout=ANSWER_SECONDS)
@@ -99,8 +100,8 @@ async def _settle(world: World) -> tuple[Sequence[Disagreement], WorldSnapshot]:
     while True:
         await asyncio.sleep(pause)
         waited += pause
-        snapshot = await world.snapshot()
-        found = compare(snapshot) + await world.effects()
+        snapshot = await world.outcomes.snapshot()
+        found = compare(snapshot) + await world.outcomes.effects()
         if not found or waited >= SETTLE_SECONDS:
             return found, snapshot
         pause = min(pause * 1.5, 20.0)
