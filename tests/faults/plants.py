@@ -14,6 +14,7 @@ from unittest import mock
 from services.issuer.leases import LeaseKeeper
 from tests.faults.sim.database import Connection
 from vitne.messaging.consumer import Consumer
+from vitne.messaging.headers import key_text
 
 _OFFSET: Final = "UPDATE consumer_offset SET next_offset"
 _COMPARED: Final = "AND next_offset = $4"
@@ -107,6 +108,22 @@ def _without_hold() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def failed_is_handled() -> Iterator[None]:
+    """A message that was parked counts as handled: later ones of its key go on, and it is dropped when replayed."""
+    original = Consumer._fail
+
+    async def fail(self: Consumer, conn: Any, batch: Any, record: Any, revision: int | None, error: Any) -> None:
+        await original(self, conn, batch, record, revision, error)
+        if revision is not None:
+            key = key_text(record.key)
+            batch.seen[key] = batch.advanced[key] = revision
+            batch.failed.discard(key)
+
+    with mock.patch.object(Consumer, "_fail", fail):
+        yield
+
+
 #: By name.
 PLANTS: Final[dict[str, Callable[[], contextlib.AbstractContextManager[None]]]] = {
     plant.__name__: plant
@@ -116,5 +133,6 @@ PLANTS: Final[dict[str, Callable[[], contextlib.AbstractContextManager[None]]]] 
         mark_before_publish,
         lease_reuse,
         no_compare_and_set,
+        failed_is_handled,
     )
 }

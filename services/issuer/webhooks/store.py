@@ -154,7 +154,7 @@ async def claim(
 ) -> list[Claim]:
     """Take lanes whose first event is due, in a transaction of the caller's.
 
-    Where there is no room for all, endpoints come first that have least of it: one with a long queue and slow answers
+    Where there is no room for all, endpoints come first that have least of it, then those that wait longest: one with a long queue and slow answers
     would take whatever becomes free, else.
 
     Args:
@@ -174,9 +174,12 @@ async def claim(
             FROM (
                 SELECT id, failures, coalesce(calls, 0) AS calls FROM webhook_endpoint
                 LEFT JOIN unnest($4::uuid[], $5::integer[]) AS busy (endpoint, calls) ON busy.endpoint = id
+                CROSS JOIN LATERAL (
+                    SELECT due_at FROM webhook_lane
+                    WHERE webhook_lane.endpoint = id AND due_at <= $1 ORDER BY due_at LIMIT 1
+                ) AS first
                 WHERE disabled_at IS NULL AND (paused_until IS NULL OR paused_until <= $1)
-                    AND EXISTS (SELECT FROM webhook_lane WHERE webhook_lane.endpoint = id AND due_at <= $1)
-                ORDER BY coalesce(calls, 0), random()
+                ORDER BY coalesce(calls, 0), first.due_at
             ) AS endpoint
             CROSS JOIN LATERAL (
                 SELECT webhook_lane.endpoint, webhook_lane.key FROM webhook_lane

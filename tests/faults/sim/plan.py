@@ -14,6 +14,9 @@ WINDOW_MS: Final = 15_000
 LEARNERS: Final = 4
 #: Each so-manieth scenario has partitions that move again and again.
 RESTLESS: Final = 4
+#: Each so-manieth has messages that can't be handled.
+POISONED: Final = 3
+CONSUMERS: Final = ("issuer", "ledger.leaves", "portal")
 
 #: What may go wrong at each point, and about how often a scenario passes there.
 POINTS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
@@ -122,7 +125,18 @@ def make_scenario(seed: int, *, faults: int | None = None) -> Scenario:
     planned = {_fault(source) for _ in range(count)}
     if faults is None and seed % RESTLESS == 0:
         planned |= _unrest(source)
-    return Scenario(seed, _operations(source), sorted(planned))
+    operations = _operations(source)
+    if faults is None and seed % POISONED == 0:
+        planned |= _poison(source)
+    return Scenario(seed, operations, sorted(planned))
+
+
+def _poison(source: random.Random) -> set[Fault]:
+    """Messages that a consumer can't handle while there are faults."""
+    return {
+        Fault("time", source.randrange(200, WINDOW_MS), "poison", source.choice(CONSUMERS))
+        for _ in range(source.randint(1, 3))
+    }
 
 
 def _unrest(source: random.Random) -> set[Fault]:

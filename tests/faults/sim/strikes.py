@@ -57,6 +57,9 @@ class Strikes:
             self._world.cluster.rebalance(target)
         elif fault.kind == "registry silent":
             self._world.registry.silent_until = self._world.outside.clock.monotonic() + 20.0
+        elif fault.kind == "poison":
+            self._world.poison.put(fault)
+            return False  # it counts when somebody handles it
         return True
 
     def heal(self) -> None:

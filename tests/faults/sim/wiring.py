@@ -60,28 +60,15 @@ LEDGER_CLIENT: Final = Caller(OrganisationId.parse("0192:985042667"), frozenset(
 HUB_ID: Final = OrganisationId.parse(HUB)
 
 
-def _counted(consumer: str, handle: Handler) -> Handler:
-    """A handler whose effects are counted."""
-
-    async def counted(connection: Any, message: Message) -> None:
-        await handle(connection, message)
-        await connection.execute(
-            "INSERT INTO simulated_effect VALUES ($1, $2, $3, $4)",
-            consumer,
-            message.topic,
-            message.key,
-            message.revision,
-        )
-
-    return counted
-
-
 class Wiring:
     """Puts a process together: the real parts of its service, over what can fail.
 
     Attributes:
         parts: what a process serves calls with, by its name.
+        consumers: the database that each consumer works in.
     """
+
+    consumers: Final = {"issuer": "issuer", LEAVES: "ledger", PORTAL_CONSUMER: "portal"}
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -104,6 +91,22 @@ class Wiring:
                 self._world.kill(process)
 
         process.spawn(run(), f"{process.name}.{name}")
+
+    def _watched(self, consumer: str, handle: Handler) -> Handler:
+        """A handler that some messages are poison to, and whose effects are counted."""
+
+        async def watched(connection: Any, message: Message) -> None:
+            self._world.poison.taste(consumer, message)
+            await handle(connection, message)
+            await connection.execute(
+                "INSERT INTO simulated_effect VALUES ($1, $2, $3, $4)",
+                consumer,
+                message.topic,
+                message.key,
+                message.revision,
+            )
+
+        return watched
 
     def _pool(self, process: Process, database: str) -> SimulatedPool:
         return SimulatedPool(self._world.databases[database], process)
@@ -134,7 +137,7 @@ class Wiring:
             "issuer",
             [topics.LEDGER_STATUS],
             pool,
-            _counted("issuer", issuer.statuses.handle),
+            self._watched("issuer", issuer.statuses.handle),
             settings=KAFKA,
             clock=clock,
             kafka=kafka,
@@ -174,7 +177,7 @@ class Wiring:
             LEAVES,
             tuple(ALLOWED),
             pool,
-            _counted(LEAVES, take_leaf),
+            self._watched(LEAVES, take_leaf),
             settings=KAFKA,
             clock=clock,
             kafka=kafka,
@@ -196,7 +199,7 @@ class Wiring:
             PORTAL_CONSUMER,
             (topics.hub_topic(HUB_ID),),
             pool,
-            _counted(PORTAL_CONSUMER, Notices(store, clock, fetcher.wake).handle),
+            self._watched(PORTAL_CONSUMER, Notices(store, clock, fetcher.wake).handle),
             settings=KAFKA,
             clock=clock,
             kafka=kafka,

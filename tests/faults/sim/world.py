@@ -16,6 +16,7 @@ from tests.faults.sim.calls import Calls
 from tests.faults.sim.grounds import Grounds, seeded
 from tests.faults.sim.kafka import Cluster
 from tests.faults.sim.outcomes import Outcomes
+from tests.faults.sim.poison import Poison
 from tests.faults.sim.registry import Registry
 from tests.faults.sim.scheduler import Process
 from tests.faults.sim.strikes import Strikes
@@ -50,6 +51,7 @@ class World:
         self.callers = Callers(self)
         self.registry = Registry(self)
         self.strikes = Strikes(self)
+        self.poison = Poison(self)
         self.outcomes = Outcomes(self)
 
     async def start(self) -> None:
