@@ -154,8 +154,8 @@ async def claim(
 ) -> list[Claim]:
     """Take lanes whose first event is due, in a transaction of the caller's.
 
-    Where there is no room for all, endpoints come first that have least of it, then those that wait longest: one with a long queue and slow answers
-    would take whatever becomes free, else.
+    Where there is no room for all, endpoints come first that have least of it, then those that wait longest: one
+    with a long queue and slow answers would take whatever becomes free, else.
 
     Args:
         connection: in a transaction.
