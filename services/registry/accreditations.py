@@ -6,20 +6,22 @@ overwritten. Only a withdrawal reaches back in time.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from services.registry.desk import TOLERANCE, Desk, check_base_revision, check_responsible, outside_remit
-from services.registry.scopes import check_scope
-from vitne.accreditation import instant, timestamp
+from services.registry.scopes import check_scope, overlap
+from vitne.accreditation import Held, instant, timestamp
 from vitne.canonical import instant_text
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
-from vitne.frameworks import Framework
+from vitne.frameworks import AccreditationKind, Framework
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 
 _GRANTED: Final = facts_pb2.ACCREDITATION_STATE_GRANTED
 _SUSPENDED: Final = facts_pb2.ACCREDITATION_STATE_SUSPENDED
 _WITHDRAWN: Final = facts_pb2.ACCREDITATION_STATE_WITHDRAWN
+#: After every end.
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 #: The requests that change an accreditation.
 _Change: TypeAlias = (
@@ -39,9 +41,9 @@ def grant(desk: Desk, request: registry_pb2.GrantAccreditationRequest) -> facts_
     Raises:
         PermissionDenied: ``NOT_AN_AUTHORITY``, ``OUTSIDE_REMIT``.
         NotFound: ``PROVIDER_UNKNOWN``.
-        FailedPrecondition: ``PROVIDER_CLOSED``.
-        InvalidArgument: ``UNKNOWN_TERM``, ``KIND_NOT_HELD``, ``DATES_CONTRADICT``, ``GROUND_MISSING`` (it begins
-            in the past), and as :func:`check_scope`.
+        FailedPrecondition: ``PROVIDER_CLOSED``, ``SCOPES_OVERLAP``.
+        InvalidArgument: ``UNKNOWN_TERM``, ``KIND_NOT_HELD``, ``DATES_CONTRADICT``, ``END_REQUIRED``,
+            ``GROUND_MISSING`` (it begins in the past), and as :func:`check_scope`.
     """
     provider = desk.open_provider(request.provider, field="provider")
     framework = _within_remit(desk, provider, request.kind)
@@ -76,8 +78,8 @@ def grant(desk: Desk, request: registry_pb2.GrantAccreditationRequest) -> facts_
         effective_from=timestamp(valid_from),
         ground=request.ground,
     )
-    if request.HasField("valid_until"):
-        _set_end(said, instant(request.valid_until))
+    _set_end(said, kind, request)
+    _check_overlap(desk, said)
     return _fact(said)
 
 
@@ -88,19 +90,21 @@ def amend(desk: Desk, request: registry_pb2.AmendAccreditationRequest) -> facts_
         NotFound: ``ACCREDITATION_UNKNOWN``.
         PermissionDenied: ``NOT_AN_AUTHORITY``, ``FOREIGN_ACCREDITATION``, ``OUTSIDE_REMIT``.
         Aborted: ``REVISION_MOVED``.
-        FailedPrecondition: ``ACCREDITATION_WITHDRAWN``, ``PROVIDER_CLOSED``.
-        InvalidArgument: ``EFFECTIVE_BACKWARDS``, ``DATES_CONTRADICT``, and as :func:`check_scope`.
+        FailedPrecondition: ``ACCREDITATION_WITHDRAWN``, ``PROVIDER_CLOSED``, ``SCOPES_OVERLAP``.
+        InvalidArgument: ``EFFECTIVE_BACKWARDS``, ``DATES_CONTRADICT``, ``END_REQUIRED``, and as
+            :func:`check_scope`.
     """
     known = _known(desk, request)
     provider = desk.open_provider(known.provider, field="accreditation_id")
     framework = _within_remit(desk, provider, known.kind)
     _not_withdrawn(known)
-    check_scope(framework, framework.accreditation_kinds[known.kind], provider.kind, request.scope)
+    kind = framework.accreditation_kinds[known.kind]
+    check_scope(framework, kind, provider.kind, request.scope)
     said = _next(known, request, _from_now_on(desk, known, request), known.state)
     said.scope.CopyFrom(request.scope)
     said.ClearField("valid_until")
-    if request.HasField("valid_until"):
-        _set_end(said, instant(request.valid_until))
+    _set_end(said, kind, request)
+    _check_overlap(desk, said)
     return _fact(said)
 
 
@@ -255,7 +259,23 @@ def _next(
     return said
 
 
-def _set_end(said: facts_pb2.Accreditation, ends: datetime) -> None:
+def _set_end(
+    said: facts_pb2.Accreditation,
+    kind: AccreditationKind,
+    request: registry_pb2.GrantAccreditationRequest | registry_pb2.AmendAccreditationRequest,
+) -> None:
+    """Take over the end that a request states; some kinds are given for a limited period only."""
+    if not request.HasField("valid_until"):
+        if kind.must_end:
+            raise InvalidArgument(
+                "END_REQUIRED",
+                f"an accreditation of kind {kind.id} is given for a limited period",
+                field="valid_until",
+                rule=str(kind.basis),
+                remedy="state when it ends",
+            )
+        return
+    ends = instant(request.valid_until)
     if ends <= instant(said.valid_from):
         raise InvalidArgument(
             "DATES_CONTRADICT",
@@ -265,6 +285,36 @@ def _set_end(said: facts_pb2.Accreditation, ends: datetime) -> None:
             remedy="correct the dates",
         )
     said.valid_until.CopyFrom(timestamp(ends))
+
+
+def _check_overlap(desk: Desk, said: facts_pb2.Accreditation) -> None:
+    """Refuse what another accreditation of the same kind says something about already, at the same time.
+
+    Two that overlap contradict each other sooner or later: the one would go on allowing what was amended,
+    suspended or withdrawn in the other.
+    """
+    starts = instant(said.valid_from)
+    ends = instant(said.valid_until) if said.HasField("valid_until") else _NEVER
+    for held in desk.projection.accreditations_of(said.provider):
+        if held.id == said.id or held.kind != said.kind:
+            continue
+        known = held.newest.fact.accreditation
+        if instant(known.valid_from) < ends and starts < _end_of(held) and overlap(known.scope, said.scope):
+            raise FailedPrecondition(
+                "SCOPES_OVERLAP",
+                f"the accreditation {held.id} of the same kind covers some of it at the same time",
+                field="scope",
+                rule="of one kind, one accreditation says what holds for a provider at a time",
+                remedy=f"amend {held.id}, or leave out what it covers",
+                metadata={"accreditation": held.id},
+            )
+
+
+def _end_of(held: Held) -> datetime:
+    """The first instant from which an accreditation says nothing any more, as it stands."""
+    known = held.newest.fact.accreditation
+    ends = instant(known.valid_until) if known.HasField("valid_until") else _NEVER
+    return min(ends, instant(known.effective_from)) if known.state == _WITHDRAWN else ends
 
 
 def _fact(said: facts_pb2.Accreditation) -> facts_pb2.Fact:

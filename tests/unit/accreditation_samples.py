@@ -118,7 +118,7 @@ class Chronicle:
             "id": provider,
             "name": [text("Provider")],
             "country": "DK" if provider.startswith("0184") else "NO",
-            "kind": KIND_OF[provider],
+            "kind": KIND_OF.get(provider, ""),
             "issuer_uri": f"https://vitne.example/issuers/{provider}",
             "revision": 1,
         }

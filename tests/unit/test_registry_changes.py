@@ -122,7 +122,7 @@ def test_the_operator_sets_up_authorities() -> None:
     [
         ({"caller": NOKUT}, "NOT_THE_OPERATOR", ""),
         ({"id": NOKUT}, "AUTHORITY_EXISTS", "authority.id"),
-        ({"country": "SE"}, "UNKNOWN_COUNTRY", "authority.remit.country"),
+        ({"country": "FI"}, "UNKNOWN_COUNTRY", "authority.remit.country"),
         ({"provider_kinds": ["dk.university"]}, "UNKNOWN_TERM", "authority.remit.provider_kinds[0]"),
         ({"accreditation_kinds": ["dk.institution"]}, "UNKNOWN_TERM", "authority.remit.accreditation_kinds[0]"),
         ({"provider_kinds": ["no.county"]}, "REMIT_CONTRADICTS", "authority.remit.accreditation_kinds[0]"),
@@ -162,7 +162,7 @@ def test_an_authority_enters_providers_of_its_remit() -> None:
         ({"caller": DAI}, "OUTSIDE_REMIT", "provider.country"),
         ({"kind": "no.county"}, "OUTSIDE_REMIT", "provider.kind"),
         ({"kind": "no.academy"}, "UNKNOWN_TERM", "provider.kind"),
-        ({"country": "SE"}, "UNKNOWN_COUNTRY", "provider.country"),
+        ({"country": "FI"}, "UNKNOWN_COUNTRY", "provider.country"),
         ({"id": "0184:30773047"}, "COUNTRY_CONTRADICTS", "provider.country"),
         ({"id": FAGSKOLE}, "PROVIDER_EXISTS", "provider.id"),
         ({"issuer_uri": f"https://vitne.example/issuers/{UCL}"}, "ISSUER_URI_TAKEN", "provider.issuer_uri"),
@@ -395,7 +395,9 @@ def test_an_end_that_is_known_is_not_moved_into_the_past_without_a_compromise() 
 
 def grant(caller: str = NOKUT, **changes: Any) -> Callable[[], facts_pb2.Fact]:
     fields = {"provider": FAGSKOLE, "kind": "no.fagskole.programme", "scope": MODULES, **changes}
-    return lambda: accreditations.grant(desk(caller), registry_pb2.GrantAccreditationRequest(**fields))
+    # UCL's accreditation was withdrawn, so that it does not stand in the way of another.
+    known = after((WITHDRAWN, days(20)))
+    return lambda: accreditations.grant(desk(caller, known), registry_pb2.GrantAccreditationRequest(**fields))
 
 
 def test_a_grant_counts_from_now_or_from_when_it_says() -> None:
@@ -439,6 +441,9 @@ def private(**changes: Any) -> dict[str, Any]:
     "changes",
     [
         programme(max_points="60"),
+        # Since 2021 there is a rule for the vitnemål of so small an education, too.
+        programme(kinds=["no.vitnemal"], levels=[("no.nkr", "5.1")], max_points="20"),
+        programme(kinds=["no.fagskole.module", "no.vitnemal"], levels=[("no.nkr", "5.1"), ("no.nkr", "5.2")]),
         {"kind": "no.fagskole.field", "scope": fields_scope("09", "0411")},
         ucl(min_points="0.5", max_points="10"),
         ucl(levels=[]),
@@ -474,11 +479,16 @@ def test_scopes_that_the_national_rules_know(changes: dict[str, Any]) -> None:
         (programme(educations=[]), "BOUND_REQUIRED", "scope.educations"),
         (programme(fields=["9"]), "BAD_FIELD_CODE", "scope.fields[0]"),
         (programme(min_points="2", max_points="1"), "SIZES_CONTRADICT", "scope.min_points"),
+        (programme(fields=["0921", "09"]), "FIELDS_OVERLAP", "scope.fields[1]"),
+        (programme(kinds=["no.vitnemal"]), "LEVEL_REQUIRED", "scope.levels"),
         ({"kind": "no.fagskole.field", "scope": fields_scope()}, "BOUND_REQUIRED", "scope.fields"),
         (ucl(levels=[("dk.nqf", "5"), ("dk.nqf", "6")]), "LEVEL_NOT_ALLOWED", "scope.levels[1]"),
         (ucl(levels=[("dk.nqf", "5"), ("dk.nqf", "5")]), "TERM_REPEATED", "scope.levels[1]"),
         (ucl(kinds=["dk.module"], levels=[]), "LEVEL_REQUIRED", "scope.levels"),
         (ucl(max_points="0.25"), "SIZE_BELOW_MINIMUM", "scope.max_points"),
+        # The module alone could be that small; the micro-credential beside it could not.
+        (ucl(kinds=["dk.module", "dk.micro_credential"], max_points="0.25"), "SIZE_BELOW_MINIMUM", "scope.max_points"),
+        (ucl(kinds=["dk.nanomodule"]), "KIND_NOT_ALLOWED", "scope.credential_kinds[0]"),
         (private(levels=[("no.nkr", "3")]), "LEVEL_NOT_ALLOWED", "scope.levels[0]"),
         (private(credit_unit="ects"), "UNIT_NOT_ALLOWED", "scope.credit_unit"),
         (private(max_points="1"), "SIZE_WITHOUT_UNIT", "scope.max_points"),
@@ -490,6 +500,118 @@ def test_scopes_that_the_national_rules_know(changes: dict[str, Any]) -> None:
 )
 def test_grants_that_are_refused(changes: dict[str, Any], reason: str, field: str) -> None:
     assert refusal(grant(**changes)) == (reason, field)
+
+
+def test_what_nobody_may_issue_is_refused_with_the_reason_why() -> None:
+    with pytest.raises(VitneError) as caught:
+        grant(**ucl(kinds=["dk.nanomodule"]))()
+    assert caught.value.rule == "dk.nanomodule.earns_nothing"
+    assert "suitable number" in caught.value.remedy
+
+
+# --- What overlaps, and what must end --------------------------------------------------------------
+
+
+def second(chronicle: Chronicle, **changes: Any) -> Callable[[], facts_pb2.Fact]:
+    """Another accreditation for UCL, beside the one that it has."""
+    fields = {k: v for k, v in ucl(**changes).items() if k != "caller"}
+    return lambda: accreditations.grant(desk(DAI, chronicle), registry_pb2.GrantAccreditationRequest(**fields))
+
+
+@pytest.mark.parametrize("changes", [{}, {"levels": []}, {"min_points": "2", "max_points": "5"}])
+def test_an_accreditation_that_overlaps_another_of_its_kind_is_refused(changes: dict[str, Any]) -> None:
+    assert refusal(second(world(), **changes)) == ("SCOPES_OVERLAP", "scope")
+    # What is suspended would otherwise be granted again by another name.
+    assert refusal(second(after((SUSPENDED, days(20))), **changes)) == ("SCOPES_OVERLAP", "scope")
+    second(after((WITHDRAWN, days(20))), **changes)()
+
+
+@pytest.mark.parametrize(
+    ("first", "changes"),
+    [
+        ({}, {"kinds": ["dk.module"]}),
+        ({"max_points": "5"}, {"min_points": "6"}),
+        ({"fields": ["09"]}, {"fields": ["0411"]}),
+        ({"educations": ["ucl.a"]}, {"educations": ["ucl.b"]}),
+    ],
+)
+def test_accreditations_that_cover_different_things_stand_beside_each_other(
+    first: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    chronicle = world()
+    fields = {"levels": [("dk.nqf", "5")], "credit_unit": "ects", **first}
+    chronicle.accredit(
+        UCL, "dk.institution", scope("dk.micro_credential", **fields), authority=DAI, valid_from=days(10), revision=2
+    )
+    second(chronicle, **changes)()
+
+
+def test_a_renewal_begins_where_the_accreditation_ends() -> None:
+    chronicle = world()
+    chronicle.accredit(
+        UCL, "dk.institution", ECTS5, authority=DAI, valid_from=days(10), valid_until=NOW + SECOND, revision=2
+    )
+    fields = {k: v for k, v in ucl().items() if k != "caller"}
+
+    def renew(begins: datetime) -> Callable[[], facts_pb2.Fact]:
+        request = registry_pb2.GrantAccreditationRequest(valid_from=timestamp(begins), **fields)
+        return lambda: accreditations.grant(desk(DAI, chronicle), request)
+
+    assert refusal(renew(NOW)) == ("SCOPES_OVERLAP", "scope")
+    assert instant(renew(NOW + SECOND)().accreditation.valid_from) == NOW + SECOND
+
+
+def test_an_amendment_does_not_reach_into_another_accreditation() -> None:
+    chronicle = world()
+    modules = scope("dk.module", levels=[("dk.nqf", "5")], credit_unit="ects")
+    chronicle.accredit(UCL, "dk.institution", modules, authority=DAI, valid_from=days(10), accreditation=0xA002)
+    both = scope("dk.micro_credential", "dk.module", levels=[("dk.nqf", "5")], credit_unit="ects")
+    assert refusal(lambda: change("amend", chronicle, scope=both)) == ("SCOPES_OVERLAP", "scope")
+    # Its own older revision is no other accreditation.
+    assert change("amend", chronicle, scope=ECTS5).revision == 2
+
+
+MYH = "0007:2021006578"
+YH = "0007:5560360793"
+
+
+def yh_world() -> Chronicle:
+    chronicle = Chronicle()
+    covers = facts_pb2.Remit(
+        country="SE", provider_kinds=["se.yh_provider"], accreditation_kinds=["se.yh_programme", "se.yh_course"]
+    )
+    authority = facts_pb2.Authority(id=MYH, name=[text("MYH")], remit=covers, revision=1)
+    chronicle.record(MYH, actor=OPERATOR, authority=authority)
+    chronicle.provider(YH, country="SE", kind="se.yh_provider")
+    return chronicle
+
+
+def test_what_is_approved_for_a_limited_period_says_when_it_ends() -> None:
+    chronicle = yh_world()
+    fields: dict[str, Any] = {
+        "provider": YH,
+        "kind": "se.yh_course",
+        "scope": scope("se.utbildningsbevis", educations=["yh.solceller"]),
+    }
+    end = timestamp(NOW + timedelta(days=700))
+
+    def approve(**ends: Any) -> Callable[[], facts_pb2.Fact]:
+        request = registry_pb2.GrantAccreditationRequest(**fields, **ends)
+        return lambda: accreditations.grant(desk(MYH, chronicle), request)
+
+    assert refusal(approve()) == ("END_REQUIRED", "valid_until")
+    said = approve(valid_until=end)().accreditation
+    assert said.valid_until == end
+    chronicle.record(YH, actor=MYH, accreditation=said)
+    # An amendment replaces the end, so that it has to say it again.
+    amended = {"accreditation_id": said.id, "base_revision": 1, "scope": said.scope}
+
+    def amend(**ends: Any) -> Callable[[], facts_pb2.Fact]:
+        request = registry_pb2.AmendAccreditationRequest(**amended, **ends)
+        return lambda: accreditations.amend(desk(MYH, chronicle), request)
+
+    assert refusal(amend()) == ("END_REQUIRED", "valid_until")
+    assert amend(valid_until=end)().accreditation.valid_until == end
 
 
 CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {

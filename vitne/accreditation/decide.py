@@ -18,7 +18,7 @@ from vitne.accreditation.projection import Coverage, Held, HeldRevision, Project
 from vitne.canonical import instant_text
 from vitne.clock import to_milliseconds
 from vitne.errors import FailedPrecondition, InvalidArgument
-from vitne.frameworks import Aspect, Bound, Finding, Framework, Frameworks, Offer, Reason, Rule, Standing
+from vitne.frameworks import Aspect, Bound, Finding, Framework, Frameworks, Offer, Prohibition, Reason, Rule, Standing
 from vitne.identifiers import OrganisationId
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -251,7 +251,8 @@ class _Attempt(NamedTuple):
 
     held: Held
     revision: HeldRevision | None
-    rule: Rule | None
+    #: What the answer rests on; None: on the rule that an accreditation is needed.
+    rule: Rule | Prohibition | None
     checks: tuple[Check, ...]
     #: The first reason against it; None: it allows.
     reason: Reason | None
@@ -384,8 +385,13 @@ class _Question:
         if offer.kind not in scope.credential_kinds:
             why_not = Finding(Aspect.KIND, Reason.KIND_NOT_COVERED, f"the accreditation does not cover {offer.kind}")
             usable = ()
+        # Where nobody may issue the kind, that explains more than that this accreditation leaves it out.
+        prohibition = framework.prohibition_of(offer.kind)
+        if prohibition is not None:
+            why_not = Finding(Aspect.KIND, Reason.KIND_NOT_ALLOWED, prohibition.says)
         if why_not is not None:
-            kind = Check(Aspect.KIND, _FAILED, why_not.detail, rules[0].id if rules else evidence)
+            decided_by = prohibition or next(iter(rules), None)
+            kind = Check(Aspect.KIND, _FAILED, why_not.detail, decided_by.id if decided_by else evidence)
             skipped = tuple(
                 Check(aspect, _SKIPPED, "the kind of credential decided", "")
                 for aspect in Aspect
@@ -395,7 +401,7 @@ class _Question:
             failures = (1 if reason else 0) + len(Aspect)
             first = reason or why_not.reason
             said = detail if reason else why_not.detail
-            yield _Attempt(held, revision, rules[0] if rules else None, (status, kind, *skipped), first, said, failures)
+            yield _Attempt(held, revision, decided_by, (status, kind, *skipped), first, said, failures)
         for rule in usable:
             bounds = framework.accreditation_kinds[held.kind].bounded_by
             findings = [*rule.examine(offer), *_within(scope, offer, bounds)]
@@ -443,9 +449,7 @@ class _Question:
 
     def _outcome(self, framework: Framework, attempt: _Attempt, checks: tuple[Check, ...]) -> DecisionOutcome:
         basis = attempt.rule or framework.accreditation_required
-        remedy = ""
-        if attempt.reason is not None:
-            remedy = (attempt.rule.remedy(attempt.reason) if attempt.rule else "") or _REMEDIES[attempt.reason]
+        remedy = "" if attempt.reason is None else _remedy(attempt.rule, attempt.reason)
         return DecisionOutcome(
             allowed=attempt.reason is None,
             reason=attempt.reason,
@@ -466,6 +470,13 @@ class _Question:
             at=self._at,
             known_at=self._u,
         )
+
+
+def _remedy(rule: Rule | Prohibition | None, reason: Reason) -> str:
+    """What to do about a refusal: what the rule advises, else what helps in general."""
+    if isinstance(rule, Prohibition) and reason is Reason.KIND_NOT_ALLOWED:
+        return rule.remedy
+    return (rule.remedy_for(reason) if isinstance(rule, Rule) else "") or _REMEDIES[reason]
 
 
 def _within(scope: Coverage, offer: Offer, bounds: frozenset[Bound]) -> Iterator[Finding]:

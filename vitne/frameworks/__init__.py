@@ -5,20 +5,39 @@
 """
 
 from vitne.frameworks.engine import Frameworks
-from vitne.frameworks.model import AccreditationKind, Basis, Framework, Named, Offer, Principle, Rule, Unit
-from vitne.frameworks.terms import Aspect, Bound, Finding, Reason, Standing
+from vitne.frameworks.model import (
+    AccreditationKind,
+    Basis,
+    CredentialKind,
+    Framework,
+    Level,
+    LevelFramework,
+    Named,
+    Offer,
+    Principle,
+    Prohibition,
+    Rule,
+    Unit,
+)
+from vitne.frameworks.terms import LAW, Aspect, Bound, Duty, Finding, Reason, Standing
 
 __all__ = [
+    "LAW",
     "AccreditationKind",
     "Aspect",
     "Basis",
     "Bound",
+    "CredentialKind",
+    "Duty",
     "Finding",
     "Framework",
     "Frameworks",
+    "Level",
+    "LevelFramework",
     "Named",
     "Offer",
     "Principle",
+    "Prohibition",
     "Reason",
     "Rule",
     "Standing",

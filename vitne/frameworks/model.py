@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from vitne.errors import InvalidArgument
-from vitne.frameworks.terms import Aspect, Bound, Finding, Reason, Standing
+from vitne.frameworks.terms import Aspect, Bound, Duty, Finding, Reason, Standing
 
 #: The unit of an offer without credits, in a rule's ``units``.
 WITHOUT_CREDITS: Final = ""
@@ -42,21 +42,6 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit(Named):
-    """A credit unit, and the factor by which its points become another unit's; usually none."""
-
-    converts_to: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True, slots=True)
-class AccreditationKind(Named):
-    """A kind of accreditation: which kinds of provider can hold it, and what bounds it must name."""
-
-    held_by: frozenset[str]
-    bounded_by: frozenset[Bound]
-
-
-@dataclass(frozen=True, slots=True)
 class Basis:
     """What a rule rests on: a source and, in our own words, what it says there."""
 
@@ -66,6 +51,75 @@ class Basis:
 
     def __str__(self) -> str:
         return f"{self.title}: {self.passage}"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A level of a country's framework."""
+
+    framework: str
+    #: As the framework writes it: ``4A``, ``5.1``.
+    level: str
+    #: The level of EQF that it was referred to.
+    eqf: str
+    #: What sources call it, where that differs; or empty.
+    also: str
+    #: What stands there; or empty.
+    example: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Framework and level, as achievements state them."""
+        return self.framework, self.level
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFramework(Named):
+    """A framework of levels, lowest first."""
+
+    levels: tuple[Level, ...]
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True)
+class Unit(Named):
+    """A credit unit, and the factor by which its points become another unit's; usually none."""
+
+    converts_to: Mapping[str, Decimal]
+    #: Why its points become no other unit's beyond ``converts_to``; empty where nothing says so.
+    no_conversion: str
+    standing: Standing
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialKind(Named):
+    """A kind of credential."""
+
+    #: Whether it is a result within the education system.
+    formal: bool
+    #: Kinds with which it may share a level without being their equal: never shown as the same.
+    not_equal_to: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AccreditationKind(Named):
+    """A kind of accreditation: who gives it to whom, for how long, and what it must name."""
+
+    #: The authority in words; it is the remit of an authority that decides.
+    granted_by: str
+    #: Kinds of provider that can hold it.
+    held_by: frozenset[str]
+    #: What it must name, since it covers nothing else.
+    bounded_by: frozenset[Bound]
+    #: Given for a limited period only.
+    must_end: bool
+    #: Years after which its quality is reviewed; None: no review is laid down.
+    review_after_years: int | None
+    #: What its holder must do meanwhile.
+    duties: frozenset[Duty]
+    #: What the end, the review and the duties rest on; None where there are none.
+    basis: Basis | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +133,22 @@ class Principle:
 
 
 @dataclass(frozen=True, slots=True)
+class Prohibition(Principle):
+    """Why nobody may issue some kinds of credential. No rule allows them; this explains it."""
+
+    #: The prohibition in one sentence.
+    says: str
+    credentials: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """An accreditation of a kind lets kinds of provider issue kinds of credential, within limits."""
+    """An accreditation of one of some kinds lets kinds of provider issue kinds of credential, within limits."""
 
     id: str
     #: The rule in one sentence.
     says: str
-    accreditation: str
+    accreditations: frozenset[str]
     providers: frozenset[str]
     credentials: frozenset[str]
     #: Levels that may be stated.
@@ -109,7 +172,7 @@ class Rule:
         yield self._unit(offer.unit)
         yield from self._size(offer)
 
-    def remedy(self, reason: Reason) -> str:
+    def remedy_for(self, reason: Reason) -> str:
         """What the rule advises against a refusal; empty where it says nothing."""
         return self.remedies.get(reason, "")
 
@@ -163,14 +226,18 @@ class Framework:
     country: str
     #: The day of this version, as decisions cite it.
     version: str
+    #: Titles by their short names.
+    sources: Mapping[str, str]
+    level_frameworks: Mapping[str, LevelFramework]
     #: EQF level by (framework, level).
     levels: Mapping[tuple[str, str], str]
     units: Mapping[str, Unit]
     outcome_categories: Mapping[str, Named]
-    credential_kinds: Mapping[str, Named]
+    credential_kinds: Mapping[str, CredentialKind]
     provider_kinds: Mapping[str, Named]
     accreditation_kinds: Mapping[str, AccreditationKind]
     rules: tuple[Rule, ...]
+    prohibitions: tuple[Prohibition, ...]
     accreditation_required: Principle
 
     def rules_for(self, accreditation_kind: str, provider_kind: str, credential_kind: str) -> tuple[Rule, ...]:
@@ -178,10 +245,46 @@ class Framework:
         return tuple(
             rule
             for rule in self.rules
-            if rule.accreditation == accreditation_kind
+            if accreditation_kind in rule.accreditations
             and provider_kind in rule.providers
             and credential_kind in rule.credentials
         )
+
+    def prohibition_of(self, credential_kind: str) -> Prohibition | None:
+        """Why nobody may issue a kind of credential, or None."""
+        return next((one for one in self.prohibitions if credential_kind in one.credentials), None)
+
+    def are_equal(self, one: str, other: str) -> bool:
+        """Whether credentials of two kinds may be shown as the same where they share a level."""
+        kinds = self.credential_kinds
+        return other not in kinds[one].not_equal_to and one not in kinds[other].not_equal_to
+
+    def convert(self, points: Decimal, unit: str, target: str, *, field: str) -> Decimal:
+        """Points of one unit as another unit's, exactly.
+
+        Args:
+            points: a number of ``unit``.
+            unit: a unit of this country.
+            target: a unit of this country or a common one.
+            field: what is at fault when they don't convert.
+
+        Raises:
+            InvalidArgument: ``UNKNOWN_TERM`` for ``unit``; ``UNITS_DO_NOT_CONVERT``.
+        """
+        self.known(self.units, unit, "credit unit", field=field)
+        if unit == target:
+            return points
+        known = self.units[unit]
+        factor = known.converts_to.get(target)
+        if factor is None:
+            raise InvalidArgument(
+                "UNITS_DO_NOT_CONVERT",
+                f"{unit} does not convert to {target}",
+                field=field,
+                rule=known.no_conversion or f"{unit} converts to {_some(known.converts_to)} only",
+                remedy=f"state the size in {unit}, or let the institution that counts in {target} recognise the learning",
+            )
+        return points * factor
 
     def known_level(self, framework: str, level: str, *, field: str) -> tuple[str, str]:
         """A level that this country's framework has.
@@ -216,5 +319,5 @@ class Framework:
         return term
 
 
-def _some(items: Iterator[str] | Mapping[str, Named] | frozenset[str]) -> str:
+def _some(items: Iterable[str]) -> str:
     return ", ".join(sorted(item for item in items if item))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -54,6 +55,11 @@ class Standing(StrEnum):
     PROPOSED = "proposed"
 
 
+#: What an installation applies unless it says otherwise: law, and readings of it. What a pilot tries or a committee
+#: proposes is nobody's right yet, so that an operator has to choose it.
+LAW: Final = (Standing.IN_FORCE, Standing.INTERPRETATION)
+
+
 class Aspect(StrEnum):
     """A side of an offer that is looked at on its own; the name of its check."""
 
@@ -70,6 +76,13 @@ class Bound(StrEnum):
 
     EDUCATIONS = "educations"
     FIELDS = "fields"
+
+
+class Duty(StrEnum):
+    """What the holder of an accreditation of a kind must do while it holds it."""
+
+    #: Report changes of what was approved to the authority.
+    REPORT_CHANGES = "report_changes"
 
 
 @dataclass(frozen=True, slots=True)
