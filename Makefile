@@ -71,6 +71,10 @@ interop: setup ## A Node program reads the hub's topic and fetches by handle (ne
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
 	@$(RUN) -m vitne.dev interop
 
+.PHONY: rules
+rules: setup ## Write docs/rules.md from the national rules
+	@$(RUN) -m tools.rules
+
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
 	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -o requirements/run.txt

@@ -117,9 +117,19 @@ def clock() -> ManualClock:
 @pytest.fixture(scope="session")
 def vectors() -> Path:
     """Folder of the official test vectors, beside the checkout."""
-    folder = ROOT.parent / "shared" / "vectors"
+    return _shared("vectors", "the official test vectors are")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the facts from the project's source documents, beside the checkout."""
+    return _shared("data", "the source documents' facts are")
+
+
+def _shared(name: str, what: str) -> Path:
+    folder = ROOT.parent / "shared" / name
     if not folder.is_dir():
-        message = "the official test vectors are not there: ../shared/vectors"
+        message = f"{what} not there: ../shared/{name}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)

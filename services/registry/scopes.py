@@ -104,7 +104,7 @@ def _nested(one: str, other: str) -> bool:
 
 
 def _at_most(least: str, most: str) -> bool:
-    return not (least and most) or Decimal(least) <= Decimal(most)
+    return not _above(Decimal(least) if least else None, Decimal(most) if most else None)
 
 
 def _once(items: Iterable[str], field: str) -> None:
@@ -209,8 +209,8 @@ def _sizes(scope: facts_pb2.Scope) -> tuple[Decimal | None, Decimal | None]:
 
 def _check_sizes(rules: Sequence[Rule], least: Decimal | None, most: Decimal | None) -> None:
     """Refuse sizes of which none is within any of the rules."""
-    too_small = [rule for rule in rules if most is not None and rule.min_points is not None and most < rule.min_points]
-    too_large = [rule for rule in rules if least is not None and rule.max_points is not None and least > rule.max_points]
+    too_small = [rule for rule in rules if _above(rule.min_points, most)]
+    too_large = [rule for rule in rules if _above(least, rule.max_points)]
     if any(rule not in too_small and rule not in too_large for rule in rules):
         return
     if too_small:
@@ -232,6 +232,11 @@ def _check_sizes(rules: Sequence[Rule], least: Decimal | None, most: Decimal | N
     )
 
 
+def _above(least: Decimal | None, most: Decimal | None) -> bool:
+    """Whether a smallest size is above a largest; an open one never is."""
+    return least is not None and most is not None and least > most
+
+
 def _check_fields(fields: Sequence[str]) -> None:
     for number, code in enumerate(fields):
         field = f"scope.fields[{number}]"
@@ -242,6 +247,6 @@ def _check_fields(fields: Sequence[str]) -> None:
                 "FIELDS_OVERLAP",
                 f"{code} and {other} overlap",
                 field=field,
-                rule="a field covers the narrower ones within it (ISCED-F 2013: 0913 is within 091, which is within 09)",
+                rule="a field covers the narrower ones within it (ISCED-F 2013: 0913 is within 091)",
                 remedy=f"leave {max(code, other, key=len)} out, or name only the narrower ones",
             )

@@ -571,8 +571,8 @@ def test_an_amendment_does_not_reach_into_another_accreditation() -> None:
     assert change("amend", chronicle, scope=ECTS5).revision == 2
 
 
-MYH = "0007:2021006578"
-YH = "0007:5560360793"
+MYH = "0007:2021999905"
+YH = "0007:5599999918"
 
 
 def yh_world() -> Chronicle:
@@ -604,7 +604,7 @@ def test_what_is_approved_for_a_limited_period_says_when_it_ends() -> None:
     assert said.valid_until == end
     chronicle.record(YH, actor=MYH, accreditation=said)
     # An amendment replaces the end, so that it has to say it again.
-    amended = {"accreditation_id": said.id, "base_revision": 1, "scope": said.scope}
+    amended: dict[str, Any] = {"accreditation_id": said.id, "base_revision": 1, "scope": said.scope}
 
     def amend(**ends: Any) -> Callable[[], facts_pb2.Fact]:
         request = registry_pb2.AmendAccreditationRequest(**amended, **ends)

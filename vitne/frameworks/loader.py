@@ -74,7 +74,7 @@ class _FrameworkReader:
 
     def read(self) -> Framework:
         table, common = self._table, self._common
-        version = table.text("version")
+        name, version = table.names("name"), table.text("version")
         if not _DAY.match(version):
             raise table.bad("version", f"{version} is no day", rule="the day of this version", remedy="like 2026-11-01")
         level_frameworks = self._terms("level_framework", self._level_framework)
@@ -97,6 +97,7 @@ class _FrameworkReader:
         required = reader.principle(table.table("accreditation_required"))
         framework = Framework(
             country=self._country,
+            name=name,
             version=version,
             sources=MappingProxyType(self._sources),
             level_frameworks=level_frameworks,
@@ -139,7 +140,7 @@ class _FrameworkReader:
     def _read_sources(self) -> dict[str, str]:
         sources = {}
         table = self._table.table("sources")
-        for name in table.keys():
+        for name in table.entries():
             source = table.table(name)
             sources[name] = source.text("title")
             source.done()
@@ -356,7 +357,7 @@ class _RuleReader:
             return MappingProxyType({})
         table = entry.table("remedy")
         remedies = {}
-        for key in table.keys():
+        for key in table.entries():
             if key not in set(Reason):
                 raise table.bad(
                     key,

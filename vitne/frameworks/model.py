@@ -224,6 +224,8 @@ class Framework:
     """One country's levels, units, kinds and rules, at one version."""
 
     country: str
+    #: The country's name by language.
+    name: Mapping[str, str]
     #: The day of this version, as decisions cite it.
     version: str
     #: Titles by their short names.
@@ -282,7 +284,7 @@ class Framework:
                 f"{unit} does not convert to {target}",
                 field=field,
                 rule=known.no_conversion or f"{unit} converts to {_some(known.converts_to)} only",
-                remedy=f"state the size in {unit}, or let the institution that counts in {target} recognise the learning",
+                remedy=f"state the size in {unit}, or let one that counts in {target} recognise it",
             )
         return points * factor
 

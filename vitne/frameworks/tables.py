@@ -41,7 +41,7 @@ class Table:
             # The decoder's message has line and column.
             raise bad(file, "", f"not TOML: {error}", rule="TOML 1.0", remedy="mend the line that is named") from error
 
-    def keys(self) -> list[str]:
+    def entries(self) -> list[str]:
         """Every key, in the file's order."""
         return list(self._content)
 
@@ -123,7 +123,7 @@ class Table:
     def names(self, key: str) -> Mapping[str, str]:
         """Names by language, English among them."""
         table = self.table(key)
-        names = {language: table.text(language) for language in table.keys()}
+        names = {language: table.text(language) for language in table.entries()}
         if "en" not in names:
             raise self.bad(
                 key, "no English name", rule="the country's own words, and English ones", remedy='add en = "…"'
