@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field, model_validator
 
 from services.issuer.leases import MAX_BLOCK
-from vitne.frameworks import Standing
+from vitne.frameworks import LAW, Standing
 from vitne.runtime.settings import CommonSettings, OrganisationText
 
 #: How old the registry's word may be (DESIGN: ten minutes). Longer issues on accreditations that may be gone;
@@ -23,8 +23,6 @@ DEFAULT_KEY_STORE_CONNECTIONS: Final = 4
 #: Credentials that a provider may issue by batches in 24 hours: a large university's year in one go, and not a
 #: loop that never ends.
 DEFAULT_DAILY_QUOTA: Final = 100_000
-#: Which rules decisions apply: all that are written down. An installation that issues for real narrows it.
-DEFAULT_STANDINGS: Final = tuple(Standing)
 
 
 class IssuerSettings(CommonSettings):
@@ -60,7 +58,7 @@ class IssuerSettings(CommonSettings):
     lease_low_water: int = Field(default=DEFAULT_LEASE_LOW_WATER, ge=1, le=1_000_000)
     daily_quota: int = Field(default=DEFAULT_DAILY_QUOTA, ge=1)
     daily_quotas: dict[OrganisationText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    standings: tuple[Standing, ...] = DEFAULT_STANDINGS
+    standings: tuple[Standing, ...] = LAW
 
     @model_validator(mode="after")
     def _check_databases(self) -> IssuerSettings:

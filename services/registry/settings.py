@@ -7,13 +7,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from vitne.frameworks import Standing
+from vitne.frameworks import LAW, Standing
 from vitne.runtime.settings import CommonSettings
 
 #: ``iss`` of the trust list. Logical: where it is really fetched is the reader's allow-rule.
 DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
-#: Which rules `Decide` applies: all that are written down. An installation that issues for real narrows it.
-DEFAULT_STANDINGS: Final = tuple(Standing)
 #: Every two seconds (RECORDS: Events): three hundred may be missed before readers refuse.
 DEFAULT_HEARTBEAT_SECONDS: Final = 2.0
 #: How often facts that another replica wrote are looked for: below what a person notices.
@@ -32,12 +30,13 @@ class RegistrySettings(CommonSettings):
 
     Attributes:
         registry_uri: who issues the trust list, its ``iss``.
-        standings: standings of national rules that are applied.
+        standings: standings of national rules that are applied; by default law and readings of it, so that what a pilot
+            tries or a committee proposes is issued only where the operator chose it.
         heartbeat_seconds: between two heartbeats, of all replicas together.
         refresh_seconds: between two looks for facts that another replica wrote.
     """
 
     registry_uri: Annotated[str, AfterValidator(_check_uri)] = DEFAULT_REGISTRY_URI
-    standings: tuple[Standing, ...] = DEFAULT_STANDINGS
+    standings: tuple[Standing, ...] = LAW
     heartbeat_seconds: float = Field(default=DEFAULT_HEARTBEAT_SECONDS, ge=0.05, le=60)
     refresh_seconds: float = Field(default=DEFAULT_REFRESH_SECONDS, ge=0.01, le=10)

@@ -17,7 +17,6 @@ from services.verifier.settings import (
     DEFAULT_LOG_ORIGIN,
     DEFAULT_REGISTRY_STALENESS_SECONDS,
     DEFAULT_REGISTRY_URI,
-    DEFAULT_STANDINGS,
 )
 from services.verifier.sources import TrustListSource, trust_list_fetcher
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
@@ -26,7 +25,7 @@ from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.sd_jwt import MAX_LENGTH
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
-from vitne.frameworks import Frameworks
+from vitne.frameworks import Frameworks, Standing
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.tls import TlsFiles
@@ -118,7 +117,8 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
     projection = Projection()
     knowledge = Knowledge(
         projection=projection,
-        frameworks=Frameworks.load(DEFAULT_STANDINGS),
+        # Which standings an issuer applied can't be asked in public; what rests on a pilot or a proposal is noted.
+        frameworks=Frameworks.load(Standing),
         operator="",
         registry_key=asked.registry_key,
         bound=timedelta(seconds=DEFAULT_REGISTRY_STALENESS_SECONDS),

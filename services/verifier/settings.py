@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from vitne.errors import InvalidArgument
-from vitne.frameworks import Standing
+from vitne.frameworks import LAW, Standing
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.settings import Address, CommonSettings
 
@@ -20,8 +20,6 @@ DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
 DEFAULT_LOG_ORIGIN: Final = "log.vitne.example/2026"
 #: How often the trust list is fetched: a withdrawal is seen within it.
 DEFAULT_TRUST_LIST_REFRESH_SECONDS: Final = 5.0
-#: The same as the issuer's and the registry's: what they allow by a pilot's rule was rightfully issued.
-DEFAULT_STANDINGS: Final = tuple(Standing)
 
 
 def _check_rule(text: str) -> str:
@@ -46,7 +44,8 @@ class VerifierSettings(CommonSettings):
         allow: allow-rules ``PREFIX=BASE`` or ``PREFIX=BASE;private``: which addresses of status lists are fetched, and
             from where.
         registry_staleness_seconds: age of the registry's word past which nothing is called valid.
-        standings: standings of national rules that are applied.
+        standings: standings of national rules that are applied; the same as the registry's and the issuer's, since what
+            they allow by a pilot's rule was rightfully issued.
     """
 
     grpc_targets: ClassVar[tuple[str, ...]] = ("ledger_address",)
@@ -60,7 +59,7 @@ class VerifierSettings(CommonSettings):
     log_origin: str = Field(default=DEFAULT_LOG_ORIGIN, min_length=1)
     allow: tuple[Annotated[str, AfterValidator(_check_rule)], ...] = ()
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
-    standings: tuple[Standing, ...] = DEFAULT_STANDINGS
+    standings: tuple[Standing, ...] = LAW
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -22,6 +22,7 @@ from tests.unit.accreditation_samples import PRIVATE, T0, UCL, UIO, Chronicle, a
 from vitne.accreditation import Projection, timestamp
 from vitne.clock import Clock
 from vitne.errors import FailedPrecondition, Unauthenticated, Unavailable, VitneError
+from vitne.frameworks import Standing
 from vitne.identifiers import LearnerId, OrganisationId, synthetic_national_id
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
@@ -315,6 +316,7 @@ async def make_world(postgres: Any, folder: Path, clock: Clock, **values: Any) -
         state_dir=folder,
         hubs={HUB: "portal", OTHER_HUB: "other-portal"},
         shutdown_grace_seconds=1.0,
+        standings=tuple(Standing),
         **{"lease_block": 100, "lease_low_water": 50, **values},
     )
     chronicle, projection, ledger = chronicle_of_providers(), Projection(), FakeLedger(clock)

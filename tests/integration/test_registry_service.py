@@ -107,6 +107,7 @@ def settings_in(folder: Path) -> RegistrySettings:
         state_dir=folder,
         refresh_seconds=0.05,
         shutdown_grace_seconds=1,
+        standings=tuple(Standing),
     )
 
 

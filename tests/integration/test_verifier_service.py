@@ -33,6 +33,7 @@ from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.certificates import CertificateAuthority
 from vitne.errors import Unavailable
+from vitne.frameworks import Standing
 from vitne.messaging import topics
 from vitne.messaging.headers import build as headers_of
 from vitne.messaging.kafka import KafkaSettings, create_topics
@@ -86,6 +87,7 @@ class Public:
             "ledger_address": self.ledger,
             "allow": (f"https://status.vitne.example/={self.url}",),
             "shutdown_grace_seconds": 1.0,
+            "standings": tuple(Standing),
         }
         return VerifierSettings(**values | changes)
 

@@ -43,6 +43,7 @@ from vitne.dev.postgres_tls import DatabaseFront
 from vitne.dev.processes import ManagedProcess
 from vitne.dev.protection import DATABASE, IDENTITY, Protection, provide_key_files
 from vitne.errors import FailedPrecondition
+from vitne.frameworks import Standing
 from vitne.identifiers import OrganisationId
 from vitne.messaging.access import access_list
 from vitne.messaging.kafka import FETCH_MAX_WAIT_MS, KafkaSettings, create_topics
@@ -60,6 +61,8 @@ SERVICES: Final = ("registry", "issuer", "ledger", "verifier", "portal")
 #: Names of what they stand on, where something is killed.
 POSTGRES: Final = "postgres"
 KAFKA: Final = "kafka"
+#: Services that hold issuances against the national rules. What is shown and tested here includes pilots and proposals.
+DECIDING: Final = ("registry", "issuer", "verifier")
 #: Databases of each service; the issuer keeps learners' keys apart.
 DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
     "registry": ("registry",),
@@ -441,6 +444,8 @@ class Stack:
             environment["VITNE_HTTP_LISTEN"] = self._http_address(service)
             if self.protection is not None:
                 environment |= self.protection.environment(service)
+        if service in DECIDING:
+            environment["VITNE_STANDINGS"] = json.dumps(list(Standing))
         if service in DATABASES:
             environment["VITNE_DATABASE_DSN"] = self.dsn(DATABASES[service][0])
         if self._kafka_tls and service in SERVICES and isinstance(self._broker, EmbeddedKafka):

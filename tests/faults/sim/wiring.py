@@ -32,6 +32,7 @@ from tests.faults.sim.kafka import ProcessKafka
 from tests.faults.sim.scheduler import Process
 from tests.integration.issuer_harness import HUB, IdTokens
 from vitne.accreditation import Projection
+from vitne.frameworks import Standing
 from vitne.identifiers import OrganisationId, UuidFactory
 from vitne.messaging import topics
 from vitne.messaging.consumer import Consumer, ConsumerOptions, Handler
@@ -120,6 +121,7 @@ class Wiring:
             hubs={HUB: "portal"},
             lease_block=LEASE_BLOCK,
             lease_low_water=LOW_WATER,
+            standings=tuple(Standing),
         )
         issuer = Issuer.assemble(
             settings,
