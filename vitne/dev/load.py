@@ -266,14 +266,18 @@ class Load:
             self._idle.append(holding)
 
     async def _accredit(self) -> None:
-        """An accreditation is granted to whoever has none, and withdrawn."""
-        case = next(each for each in self._demo.cases.accreditations if each.provider != "unaccredited")
+        """An accreditation is granted beside the one that a university has, and withdrawn."""
+        case = next(each for each in self._demo.cases.accreditations if each.kind == "no.self_accrediting")
         authority = self._actors.organisation(case.authority)
+        beside = facts_pb2.Scope()
+        beside.CopyFrom(case.scope)
+        # Accreditations that overlap are refused.
+        beside.credential_kinds[:] = ["no.minikvalifikasjon"]
         grant = registry_pb2.GrantAccreditationRequest(
             request_id=new_id(),
             provider=self._demo.cases.providers[case.provider].message.id,
             kind=case.kind,
-            scope=case.scope,
+            scope=beside,
             ground="beside the other",
         )
         granted = await self._insist("grant", lambda: authority.registry.GrantAccreditation(grant))
