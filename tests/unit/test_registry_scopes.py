@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.scopes import check_scope, overlap
 from tests.unit.accreditation_samples import ALL, NOW, Chronicle, scope
+from tests.unit.test_nordic_cases import CATALOGUE, Holder
 from vitne.accreditation import judge
 from vitne.errors import InvalidArgument
 from vitne.frameworks import Offer
@@ -69,6 +71,17 @@ def issuable(asked: Asked, kind: str) -> bool:
         Offer(kind, level, covered.credit_unit, size, "0921", "an.education") for level in levels for size in points
     ]
     return any(judge(projection, ALL, PROVIDER, offer, NOW).allowed for offer in offers)
+
+
+HOLDERS = {str(holder): holder for entry in CATALOGUE for holder in (entry.by, entry.but_not_by) if holder}
+
+
+@pytest.mark.parametrize("holder", [one for one in HOLDERS.values() if one.scope], ids=lambda one: one.accreditation)
+def test_what_the_catalogue_of_cases_rests_on_could_be_granted(holder: Holder) -> None:
+    assert holder.scope is not None
+    kind = ALL.require(holder.country, field="").accreditation_kinds[holder.accreditation]
+    assert holder.provider in kind.held_by
+    assert refusal(Asked(holder.country, holder.accreditation, holder.provider, holder.scope)) is None
 
 
 def refusal(asked: Asked) -> InvalidArgument | None:
