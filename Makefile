@@ -52,6 +52,10 @@ format: setup ## Format the code and the protos
 	@ruff check --fix-only .
 	@buf format --write proto
 
+.PHONY: rules
+rules: setup ## Write docs/rules.md from the national rules
+	@$(RUN) -m tools.rules
+
 test-kills: setup ## End real processes with SIGKILL, 200 times, while they work
 	@$(RUN) -m pytest tests/faults/test_kills.py $(ARGS)
 
@@ -70,10 +74,6 @@ test-deploy-crds: setup ## Check custom resources against their makers' schemas,
 interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
 	@$(RUN) -m vitne.dev interop
-
-.PHONY: rules
-rules: setup ## Write docs/rules.md from the national rules
-	@$(RUN) -m tools.rules
 
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
 	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
