@@ -80,7 +80,13 @@ def satisfied(branch: Branch, counted: ByLeaf) -> bool:
     """Whether what leaves count satisfies a node."""
     leaf = branch.leaf
     if leaf is None:
-        return sum(satisfied(part, counted) for part in branch.parts) >= branch.count
+        spare = len(branch.parts) - branch.count
+        for part in branch.parts:
+            if not satisfied(part, counted):
+                spare -= 1
+                if spare < 0:
+                    return False
+        return True
     if leaf.need is None:
         return bool(counted[leaf.index])
     return credits_of(leaf, counted[leaf.index])[0] >= leaf.need

@@ -175,7 +175,10 @@ class _Answering:
 
     def _reason(self, leaf: Leaf, one: Held) -> Why | None:
         """What keeps a leaf from counting a credential, whatever else is counted."""
-        if not any(range_.covers(one.version) for range_ in leaf.ranges[one.achievement]):
+        for versions in leaf.ranges[one.achievement]:
+            if versions.covers(one.version):
+                break
+        else:
             return Why.OTHER_VERSION
         for floor in leaf.floors:
             if one.level is None:
@@ -197,8 +200,11 @@ class _Answering:
         """Say what is counted: of a number of parts, no more than it asks for, and those first that are there."""
         leaf = branch.leaf
         if leaf is None:
-            there = [part for part in branch.parts if satisfied(part, counted)]
-            for part in there[: branch.count] if len(there) >= branch.count else branch.parts:
+            parts = branch.parts
+            if branch.count < len(parts):
+                there = [part for part in parts if satisfied(part, counted)]
+                parts = tuple(there[: branch.count]) if len(there) >= branch.count else parts
+            for part in parts:
                 self._count(part, counted)
         elif leaf.need is None:
             for candidate in counted[leaf.index][:1]:
