@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import product
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,7 +71,10 @@ def allowed(asked: Rule, chosen: Chosen) -> bool:
             return False
         if conditions.same_provider and len({one.provider for one in mine}) > 1:
             return False
-        if conditions.max_recognised is not None and sum(one.by_recognition for one in mine) > conditions.max_recognised:
+        if (
+            conditions.max_recognised is not None
+            and sum(one.by_recognition for one in mine) > conditions.max_recognised
+        ):
             return False
         for one in mine:
             if conditions.min_level and not (one.level and TERMS.at_least(one.level, conditions.min_level)):
@@ -230,8 +234,10 @@ def test_more_credentials_never_take_a_qualification_away(asked: Rule, held: lis
 
 @settings(max_examples=100, deadline=None)
 @given(rules(), holdings(), st.randoms(use_true_random=False))
-def test_the_order_in_which_credentials_come_changes_nothing_that_matters(asked: Rule, held: list[Held], random) -> None:  # type: ignore[no-untyped-def]
-    shuffled = random.sample(held, len(held))
+def test_the_order_in_which_credentials_come_changes_nothing_that_matters(
+    asked: Rule, held: list[Held], chance: Random
+) -> None:
+    shuffled = chance.sample(held, len(held))
     first, second = answer(asked, *held), answer(asked, *shuffled)
     assert first == answer(asked, *held)
     assert (first.outcome, sorted(first.counted)) == (second.outcome, sorted(second.counted))

@@ -6,7 +6,7 @@ Everything here is a pure function of rules, credentials without their holders, 
 from vitne.stacking.answer import Answer, Counted, Missing, Outcome, Uncounted, Why
 from vitne.stacking.evaluate import Evaluation, Stacking
 from vitne.stacking.held import Held, Standing, held
-from vitne.stacking.recognition import Method, Purpose, Recognition, recognised, responsible
+from vitne.stacking.recognition import Method, Purpose, Recognition, recognised, recognised_by, responsible
 from vitne.stacking.rule import Rule, canonical_form, read
 from vitne.stacking.terms import NON_FORMAL_KINDS, Terms
 from vitne.stacking.validation import Catalogue, check, named
@@ -35,5 +35,6 @@ __all__ = [
     "named",
     "read",
     "recognised",
+    "recognised_by",
     "responsible",
 ]

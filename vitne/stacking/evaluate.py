@@ -7,6 +7,7 @@ the achievements that they ask for, so that those that are not touched cost noth
 from __future__ import annotations
 
 import calendar
+from bisect import insort
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -53,12 +54,15 @@ class Stacking:
         self._versions: dict[str, list[Plan]] = {}
         self._asking: dict[str, set[str]] = {}
         for rule in rules:
-            plan = make(rule, terms)
-            self._versions.setdefault(rule.id, []).append(plan)
-            for achievement in plan.by_achievement:
-                self._asking.setdefault(achievement, set()).add(rule.id)
-        for versions in self._versions.values():
-            versions.sort(key=lambda plan: plan.rule.version, reverse=True)
+            self.add(rule)
+
+    def add(self, rule: Rule) -> None:
+        """Answer for one more version of a qualification."""
+        plan = make(rule, self._terms)
+        # The newest version first: of those that apply, it is the one that counts.
+        insort(self._versions.setdefault(rule.id, []), plan, key=lambda one: -one.rule.version)
+        for achievement in plan.by_achievement:
+            self._asking.setdefault(achievement, set()).add(rule.id)
 
     def evaluate(
         self,

@@ -163,7 +163,12 @@ def recognised(
             remedy="have the other outcomes assessed, or the parts as achievements of their own",
         )
     one = held(against, reference, recognition.decided_on, standing=standing, expires_on=expires_on)
-    return replace(one, provider=recognition.body, by_recognition=True)
+    return recognised_by(one, recognition.body)
+
+
+def recognised_by(one: Held, body: str) -> Held:
+    """What is held of an achievement since a body recognised something else as it."""
+    return replace(one, provider=body, by_recognition=True)
 
 
 def _bad(reason: str, member: str, problem: str, remedy: str) -> InvalidArgument:
