@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from services.registry.desk import Desk, check_responsible
 from vitne.accreditation import Projection
@@ -45,7 +46,7 @@ def publish(desk: Desk, request: registry_pb2.PublishQualificationRequest) -> fa
             metadata={"next_version": str(expected)},
         )
     rule = read(said, awarded.kind)
-    check(said, rule, Terms.of(desk.frameworks), desk.projection, _newest_rules(desk.projection))
+    check(said, rule, Terms.of(desk.frameworks), desk.projection, partial(_awarding, desk.projection))
     said.rule_digest = rule.digest
     return facts_pb2.Fact(subject=provider.id, qualification=said)
 
@@ -57,8 +58,8 @@ def rule_of(projection: Projection, said: qualification_pb2.Qualification) -> Ru
     return read(said, awarded.kind if awarded is not None else "")
 
 
-def _newest_rules(projection: Projection) -> Iterator[Rule]:
-    for said in projection.qualifications():
+def _awarding(projection: Projection, achievement_id: str) -> Iterator[Rule]:
+    for said in projection.qualifications_awarding(achievement_id):
         yield rule_of(projection, said)
 
 

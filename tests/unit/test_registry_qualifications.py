@@ -80,9 +80,7 @@ def one(key: str, module: str, **conditions: Any) -> qualification_pb2.Requireme
 
 def all_of(key: str, *parts: qualification_pb2.Requirement, **conditions: Any) -> qualification_pb2.Requirement:
     said = qualification_pb2.Conditions(**conditions) if conditions else None
-    return qualification_pb2.Requirement(
-        key=key, all_of=qualification_pb2.AllOf(requirements=parts), conditions=said
-    )
+    return qualification_pb2.Requirement(key=key, all_of=qualification_pb2.AllOf(requirements=parts), conditions=said)
 
 
 def n_of(key: str, count: int, *parts: qualification_pb2.Requirement) -> qualification_pb2.Requirement:

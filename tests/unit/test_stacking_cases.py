@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -195,7 +196,7 @@ def test_a_whole_of_an_unknown_kind_is_held_to_the_formal_system_s_rules() -> No
         ({"version": 2}, "OTHER_VERSION"),
     ],
 )
-def test_what_does_not_count_says_why(changes: dict[str, object], reason: str) -> None:
+def test_what_does_not_count_says_why(changes: dict[str, Any], reason: str) -> None:
     asked = rule(one("a", last=1))
     assert answer(asked, has("a", expires_on=TODAY + timedelta(days=1))).outcome is COMPLETE
     found = answer(asked, has("a", **changes))
@@ -218,7 +219,9 @@ def test_this_before_that(a: date, b: date, complete: bool) -> None:
 def test_the_attempt_that_keeps_the_order_is_found() -> None:
     asked = rule(all_of("both", [one("a"), one("b")]), ("a", "b"))
     middle = date(2026, 1, 15)
-    found = answer(asked, has("a", awarded_on=middle), has("b", "b1", awarded_on=EARLY), has("b", "b2", awarded_on=LATE))
+    found = answer(
+        asked, has("a", awarded_on=middle), has("b", "b1", awarded_on=EARLY), has("b", "b2", awarded_on=LATE)
+    )
     assert (found.outcome, counted(found)) == (COMPLETE, {"a": "a", "b2": "b"})
 
 

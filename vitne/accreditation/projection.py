@@ -153,6 +153,7 @@ class Projection:
         self._achievements_of: dict[str, list[bytes]] = {}
         self._qualification_order: list[bytes] = []
         self._qualifications_of: dict[str, list[bytes]] = {}
+        self._awarding: dict[str, set[bytes]] = {}
         self._trusted: list[_Entry] = []
         self._stacks: list[_Entry] = []
         self._beats: deque[tuple[int, datetime]] = deque(maxlen=_MAX_WAITING_BEATS)
@@ -360,6 +361,13 @@ class Projection:
         for fact in self._newest_of_each(self._qualifications, order, after):
             yield fact.qualification
 
+    def qualifications_awarding(self, achievement_id: str) -> Iterator[qualification_pb2.Qualification]:
+        """The newest version of every qualification that awards an achievement in it, by id."""
+        for key in sorted(self._awarding.get(achievement_id, ())):
+            fact = _newest_version(_known(self._qualifications[key], self._revision))
+            if fact is not None and fact.qualification.awards.id == achievement_id:
+                yield fact.qualification
+
     def qualification_facts(self, after: int = 0) -> list[facts_pb2.Fact]:
         """Facts about qualifications beyond a registry revision, in its order."""
         first = bisect_right(self._stacks, after, key=_number)
@@ -421,6 +429,7 @@ class Projection:
         insort(entries, entry)
         if kind == "qualification":
             insort(self._stacks, entry)
+            self._awarding.setdefault(fact.qualification.awards.id, set()).add(key)
         elif kind != "achievement":
             insort(self._trusted, entry)
         if kind == "provider":

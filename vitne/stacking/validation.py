@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -58,7 +58,11 @@ class _Place(NamedTuple):
 
 
 def check(
-    message: qualification_pb2.Qualification, rule: Rule, terms: Terms, catalogue: Catalogue, others: Iterable[Rule]
+    message: qualification_pb2.Qualification,
+    rule: Rule,
+    terms: Terms,
+    catalogue: Catalogue,
+    awarding: Callable[[str], Iterable[Rule]],
 ) -> None:
     """Refuse a qualification that could not be understood or met, or that would stack on itself.
 
@@ -67,7 +71,7 @@ def check(
         rule: the same, read.
         terms: the national rules.
         catalogue: the achievements that are published.
-        others: the qualifications that are published, in the version that is newest.
+        awarding: the published qualifications, in their newest version, that award an achievement.
 
     Raises:
         InvalidArgument: naming field, rule and remedy: ``DATES_CONTRADICT``, ``RULE_TOO_LARGE``, ``KEY_REPEATED``,
@@ -90,7 +94,7 @@ def check(
             case "points_of":
                 _check_points(place, terms, catalogue)
     _check_order(message, places)
-    _check_circle(rule, others)
+    _check_circle(rule, awarding)
     _check_meetable(rule, terms, catalogue)
 
 
@@ -295,27 +299,26 @@ def _out_of_order(path: str, problem: str) -> InvalidArgument:
     )
 
 
-def _check_circle(rule: Rule, others: Iterable[Rule]) -> None:
+def _check_circle(rule: Rule, awarding: Callable[[str], Iterable[Rule]]) -> None:
     """Refuse a whole that is a part of itself, by way of other wholes or at once."""
-    asks: dict[str, set[str]] = {}
-    for other in (*(one for one in others if one.id != rule.id), rule):
-        asks.setdefault(other.awards[0], set()).update(named(other.root))
-    graph: Mapping[str, set[str]] = asks
-    reached, waiting = set[str](), [rule.awards[0]]
+    whole = rule.awards[0]
+    reached, waiting = set[str](), [*named(rule.root)]
     while waiting:
-        for part in graph.get(waiting.pop(), ()):
-            if part == rule.awards[0]:
-                raise FailedPrecondition(
-                    "CIRCULAR_STACK",
-                    "what is awarded for the whole would be a part of itself",
-                    field=_WHERE,
-                    rule="stacks have a bottom",
-                    remedy="leave out the part that asks for the whole, here or in the qualification between",
-                    metadata={"achievement": part},
-                )
-            if part not in reached:
-                reached.add(part)
-                waiting.append(part)
+        part = waiting.pop()
+        if part == whole:
+            raise FailedPrecondition(
+                "CIRCULAR_STACK",
+                "what is awarded for the whole would be a part of itself",
+                field=_WHERE,
+                rule="stacks have a bottom",
+                remedy="leave out the part that asks for the whole, here or in the qualification between",
+                metadata={"achievement": part},
+            )
+        if part not in reached:
+            reached.add(part)
+            for other in awarding(part):
+                # Its former versions don't matter: this one goes before them.
+                waiting += named(other.root) if other.id != rule.id else ()
 
 
 def named(node: Node) -> Iterator[str]:
