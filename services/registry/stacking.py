@@ -108,8 +108,7 @@ class StackingDesk:
                 rule="who recognises is entered in the registry",
                 remedy="name the body that decided",
             )
-        framework = self._frameworks.require(body.country, field=f"{field}.body")
-        if not responsible(body.id, body.kind, against, framework):
+        if not responsible(body, against, self._frameworks, date.fromisoformat(said.decided_on)):
             raise InvalidArgument(
                 "NOT_RESPONSIBLE",
                 f"{body.kind} does not answer for {against.kind}",

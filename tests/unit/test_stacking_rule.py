@@ -15,23 +15,25 @@ from tests.unit.accreditation_samples import ALL, FAGSKOLE, PRIVATE, UCL, UIO, a
 from tests.unit.stacking_samples import P, all_of, answer, has, one, points, rule, some
 from vitne.canonical import digest_text
 from vitne.errors import VitneError
+from vitne.frameworks import Frameworks, Standing
 from vitne.stacking import (
     NON_FORMAL_KINDS,
     Method,
     Outcome,
     Purpose,
     Recognition,
-    Standing,
     Terms,
     canonical_form,
     held,
     read,
     recognised,
+    responsible,
 )
+from vitne.stacking import Standing as HeldStanding
 from vitne.stacking.recognition import check
 from vitne.stacking.rule import Node
 from vitne_api.credential.v1 import credential_pb2
-from vitne_api.registry.v1 import qualification_pb2
+from vitne_api.registry.v1 import facts_pb2, qualification_pb2
 
 A, B, C = one("a"), one("b"), one("c")
 
@@ -157,20 +159,32 @@ def act(**changes: Any) -> Recognition:
     return Recognition(**fields)
 
 
-NORWAY = ALL.require("NO", field="")
+def body(provider: str = FAGSKOLE, kind: str = "no.fagskole") -> facts_pb2.Provider:
+    return facts_pb2.Provider(id=provider, kind=kind, country="NO")
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "changes"),
+    "changes",
     [
-        (FAGSKOLE, "no.fagskole", {}),
-        ("0192:313000052", "no.fagskole", {"body": "0192:313000052"}),  # another fagskole: the same level
-        (FAGSKOLE, "no.fagskole", {"outcomes": frozenset({0})}),
-        (FAGSKOLE, "no.fagskole", {"purpose": Purpose.ADMISSION}),
+        {},
+        {"body": "0192:313000052"},  # another fagskole: the same level
+        {"outcomes": frozenset({0})},
+        {"purpose": Purpose.ADMISSION},
     ],
 )
-def test_acts_of_recognition(body: str, kind: str, changes: dict[str, Any]) -> None:
-    check(act(**changes), MODULE, kind, NORWAY, TODAY)
+def test_acts_of_recognition(changes: dict[str, Any]) -> None:
+    check(act(**changes), MODULE, body(changes.get("body", FAGSKOLE)), ALL, TODAY)
+
+
+def test_only_rules_that_are_applied_and_in_force_make_a_body_responsible() -> None:
+    other, day = body("0192:313000052"), date(2026, 10, 1)
+    attest = achievement(PRIVATE, "no.kompetanseattest")
+    approved = body("0192:313000060", "no.private_provider")
+    assert responsible(approved, attest, ALL, day)
+    law_alone = Frameworks.load([Standing.IN_FORCE])
+    assert not responsible(approved, attest, law_alone, day), "it is proposed, not law"
+    assert responsible(other, MODULE, law_alone, day)
+    assert not responsible(facts_pb2.Provider(id="0007:5560125790", country="FI"), MODULE, ALL, day)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +192,7 @@ def test_acts_of_recognition(body: str, kind: str, changes: dict[str, Any]) -> N
     [
         ("no.university", {"body": UIO}, "NOT_RESPONSIBLE", "recognition.body"),
         ("no.private_provider", {"body": PRIVATE}, "NOT_RESPONSIBLE", "recognition.body"),
+        ("no.fagskole", {"body": UIO, "looked_up": FAGSKOLE}, "BODY_CONTRADICTS", "recognition.body"),
         ("no.fagskole", {"version": 2}, "ACHIEVEMENT_CONTRADICTS", "recognition.achievement"),
         ("no.fagskole", {"assessor": " "}, "ASSESSOR_MISSING", "recognition.assessor"),
         ("no.fagskole", {"methods": frozenset()}, "METHOD_MISSING", "recognition.methods"),
@@ -192,8 +207,9 @@ def test_acts_of_recognition(body: str, kind: str, changes: dict[str, Any]) -> N
     ],
 )  # fmt: skip
 def test_acts_that_nobody_could_rely_on(kind: str, changes: dict[str, Any], reason: str, field: str) -> None:
+    looked_up = changes.pop("looked_up", changes.get("body", FAGSKOLE))
     with pytest.raises(VitneError) as caught:
-        check(act(**changes), MODULE, kind, NORWAY, TODAY)
+        check(act(**changes), MODULE, body(looked_up, kind), ALL, TODAY)
     assert (caught.value.reason, caught.value.field) == (reason, field)
     assert caught.value.rule
     assert caught.value.remedy
@@ -201,7 +217,7 @@ def test_acts_that_nobody_could_rely_on(kind: str, changes: dict[str, Any], reas
 
 def test_an_industry_answers_for_its_own_model_and_for_no_other() -> None:
     model = achievement(PRIVATE, "no.fagskole.module", workload=("no.fagskolepoeng", "10"))
-    check(act(body=PRIVATE), model, "no.private_provider", NORWAY, TODAY)
+    check(act(body=PRIVATE), model, body(PRIVATE, "no.private_provider"), ALL, TODAY)
 
 
 def test_a_recognised_attestation_counts_as_what_it_was_recognised_as() -> None:
@@ -211,7 +227,7 @@ def test_a_recognised_attestation_counts_as_what_it_was_recognised_as() -> None:
     assert (counts_as.points, counts_as.awarded_on) == (Decimal(10), date(2026, 10, 1))
     asked = rule(one(MODULE.id, "module"), kind="no.vitnemal")
     assert answer(asked, counts_as, terms=Terms.of(ALL)).outcome is Outcome.COMPLETE
-    revoked = recognised(act(), MODULE, "attest-1", standing=Standing.REVOKED)
+    revoked = recognised(act(), MODULE, "attest-1", standing=HeldStanding.REVOKED)
     assert answer(asked, revoked, terms=Terms.of(ALL)).outcome is Outcome.INCOMPLETE
 
 

@@ -1,7 +1,7 @@
 """Which credential is counted for what: an assignment in which each achievement counts once.
 
-Three ways, the cheapest that is exact (docs/decisions/0010): where leaves don't bear on each other, each
-takes what it can; where they only compete for single credentials it is a maximum flow; else a
+Three ways, the cheapest that is exact (docs/decisions: a credential counts once). Where leaves don't bear on each
+other, each takes what it can; where they only compete for single credentials it is a maximum flow; else a
 search that tries everything, within a budget. All conditions are hereditary: whatever holds for what is
 counted holds for any part of it.
 """
@@ -74,6 +74,13 @@ def credits_of(leaf: Leaf, counted: Sequence[Candidate]) -> tuple[Decimal, list[
             total += points
             added.append((candidate, points))
     return total, added
+
+
+def beyond_room(leaf: Leaf, counted: Sequence[Candidate], candidate: Candidate) -> bool:
+    """Whether a candidate would add nothing, since a leaf has all the credits by recognition that it counts."""
+    if leaf.max_recognised_points is None or not candidate.held.by_recognition:
+        return False
+    return sum((one.points for one in counted if one.held.by_recognition), _NOTHING) >= leaf.max_recognised_points
 
 
 def satisfied(branch: Branch, counted: ByLeaf) -> bool:
@@ -204,7 +211,7 @@ def _greedy(plan: Plan, candidates: ByLeaf) -> ByLeaf:
         for candidate in candidates[leaf.index]:
             if any(chosen[number] != candidate.held.provider for number in leaf.same):
                 continue
-            if state.obstacle(leaf, candidate) is None:
+            if state.obstacle(leaf, candidate) is None and not beyond_room(leaf, mine, candidate):
                 state.use(leaf, candidate)
                 mine.append(candidate)
                 if leaf.need is None or credits_of(leaf, mine)[0] >= leaf.need:

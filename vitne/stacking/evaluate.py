@@ -16,7 +16,7 @@ from typing import Final
 
 from vitne.errors import InvalidArgument
 from vitne.stacking.answer import Answer, Counted, Missing, Outcome, Uncounted, Why
-from vitne.stacking.assign import Budget, ByLeaf, Candidate, assign, credits_of, obstacle, satisfied
+from vitne.stacking.assign import Budget, ByLeaf, Candidate, assign, beyond_room, credits_of, obstacle, satisfied
 from vitne.stacking.held import Held, Standing
 from vitne.stacking.plan import Branch, Leaf, Plan, make
 from vitne.stacking.rule import Rule
@@ -236,6 +236,8 @@ class _Answering:
             if not _full(leaf, counted):
                 candidate = next(other for other in self._candidates[leaf.index] if other.held is one)
                 why = obstacle(self._plan, counted, leaf, candidate)
+                if why is None and beyond_room(leaf, counted[leaf.index], candidate):
+                    why = Why.TOO_MUCH_RECOGNISED
                 if why is not None:
                     return leaf, why
         return could[0], Why.NOT_NEEDED

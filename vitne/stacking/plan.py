@@ -1,6 +1,6 @@
 """A rule made ready: its leaves numbered, conditions pushed down to them, and what couples them found.
 
-What couples leaves decides how hard a qualification is to answer for (docs/decisions/0010):
+What couples leaves decides how hard a qualification is to answer for (docs/decisions: a credential counts once):
 an achievement that several leaves ask for, and conditions on several leaves together.
 """
 

@@ -16,9 +16,10 @@ from typing import Final
 
 from vitne.canonical import from_b64url
 from vitne.errors import FailedPrecondition, InvalidArgument, PermissionDenied
-from vitne.frameworks import Framework
+from vitne.frameworks import Frameworks
 from vitne.stacking.held import Held, Standing, held
 from vitne_api.credential.v1 import credential_pb2
+from vitne_api.registry.v1 import facts_pb2
 
 _DIGEST_BYTES: Final = 32
 #: Digests of one act.
@@ -69,24 +70,30 @@ class Recognition:
 
 
 def check(
-    recognition: Recognition, against: credential_pb2.Achievement, body_kind: str, framework: Framework, today: date
+    recognition: Recognition,
+    against: credential_pb2.Achievement,
+    body: facts_pb2.Provider,
+    frameworks: Frameworks,
+    today: date,
 ) -> None:
     """Refuse an act of recognition that nobody could rely on.
 
     Args:
         recognition: the act.
         against: the achievement that it cites.
-        body_kind: kind of provider of the body that decided.
-        framework: the rules of the body's country.
+        body: the body that it cites, as the registry knows it.
+        frameworks: the national rules.
         today: an act is not decided later.
 
     Raises:
-        InvalidArgument: ``ACHIEVEMENT_CONTRADICTS``, ``ASSESSOR_MISSING``, ``METHOD_MISSING``, ``EVIDENCE_MISSING``,
-            ``BAD_DIGEST``, ``UNKNOWN_OUTCOME``, ``PARTS_CONTRADICT``, ``DATES_CONTRADICT``.
+        InvalidArgument: ``ACHIEVEMENT_CONTRADICTS``, ``BODY_CONTRADICTS``, ``ASSESSOR_MISSING``, ``METHOD_MISSING``,
+            ``EVIDENCE_MISSING``, ``BAD_DIGEST``, ``UNKNOWN_OUTCOME``, ``PARTS_CONTRADICT``, ``DATES_CONTRADICT``.
         PermissionDenied: ``NOT_RESPONSIBLE``.
     """
     if (recognition.achievement, recognition.version) != (against.id, against.version):
         raise _bad("ACHIEVEMENT_CONTRADICTS", "achievement", "another achievement was looked up", "cite the one meant")
+    if recognition.body != body.id:
+        raise _bad("BODY_CONTRADICTS", "body", "another body was looked up", "cite the one that decided")
     if not recognition.assessor.strip() or len(recognition.assessor) > _MAX_TEXT:
         raise _bad("ASSESSOR_MISSING", "assessor", "it does not say who assessed", "name the office that assessed")
     if not recognition.methods:
@@ -109,20 +116,33 @@ def check(
         )
     if recognition.decided_on > today:
         raise _bad("DATES_CONTRADICT", "decided_on", "it would be decided later than today", "correct the date")
-    if not responsible(recognition.body, body_kind, against, framework):
+    if not responsible(body, against, frameworks, recognition.decided_on):
         raise PermissionDenied(
             "NOT_RESPONSIBLE",
-            f"{body_kind} does not answer for {against.kind}",
+            f"{body.kind} does not answer for {against.kind}",
             field="recognition.body",
             rule="whoever may award an achievement recognises prior learning against it, or who published it",
             remedy="let the body decide that is responsible at this level",
         )
 
 
-def responsible(body: str, body_kind: str, against: credential_pb2.Achievement, framework: Framework) -> bool:
-    """Whether a body answers for a kind of achievement: its own, or one that the rules let its kind award."""
-    return body == against.provider or any(
-        body_kind in rule.providers and against.kind in rule.credentials for rule in framework.rules
+def responsible(
+    body: facts_pb2.Provider, against: credential_pb2.Achievement, frameworks: Frameworks, day: date
+) -> bool:
+    """Whether a body answered for an achievement on a day: its own, or one of a kind that its kind may award.
+
+    Only rules count that this installation applies, and that were in force.
+    """
+    if body.id == against.provider:
+        return True
+    framework = frameworks.country(body.country)
+    return framework is not None and any(
+        body.kind in rule.providers
+        and against.kind in rule.credentials
+        and rule.standing in frameworks.standings
+        and (rule.valid_from is None or rule.valid_from <= day)
+        and (rule.valid_until is None or day < rule.valid_until)
+        for rule in framework.rules
     )
 
 
