@@ -64,7 +64,7 @@ def shown(answer: Answer) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("rule", "example"), examples())
 def test_an_example(rule: dict[str, Any], example: dict[str, Any]) -> None:
-    members = {name: rule[name] for name in ("requirement", "order") if name in rule}
+    members: dict[str, Any] = {name: rule[name] for name in ("requirement", "order") if name in rule}
     message = ParseDict({"id": "q", "version": 1, **members}, qualification_pb2.Qualification())
     engine = Stacking([read(message, rule["awards"])], Terms.of(ALL))
     (answer,) = engine.evaluate([held(one) for one in example["credentials"]], AT).answers
