@@ -27,7 +27,7 @@ from tests.unit.stacking_samples import (
 )
 from vitne.errors import InvalidArgument
 from vitne.stacking import Counted, Held, Missing, Outcome, Stacking, Standing, Why
-from vitne.stacking.evaluate import months_before
+from vitne.stacking.evaluate import Bounds, months_before
 
 COMPLETE, INCOMPLETE = Outcome.COMPLETE, Outcome.INCOMPLETE
 
@@ -302,7 +302,9 @@ def test_many_overlapping_groups_are_a_flow_and_need_no_search() -> None:
     asked = rule(all_of("all", groups))
     assert answer(asked, *map(has, names[10:30])).outcome is COMPLETE
     assert lacks(answer(asked, *map(has, names[10:29]))) != {}
-    found = Stacking([asked], TERMS).evaluate([has(name) for name in names[10:30]], AT, budget=0).answers[0]
+    found = (
+        Stacking([asked], TERMS).evaluate([has(name) for name in names[10:30]], AT, bounds=Bounds(0, 0, 0)).answers[0]
+    )
     assert found.outcome is COMPLETE, "no step of the search's budget was taken"
 
 
@@ -362,3 +364,14 @@ def test_the_same_credential_twice_is_refused() -> None:
 
 def test_reasons_are_stable_names() -> None:
     assert all(reason.name == reason.value for reason in Why)
+
+
+def test_no_qualification_uses_up_the_work_that_others_need() -> None:
+    names = [f"c{number}" for number in range(20)]
+    packing = all_of("both", [points("x", "16.5", names), points("y", "16.5", names)])
+    ordered = all_of("pair", [one("a"), one("b"), one("c")])
+    rules = [*[rule(packing, id=f"hard{number:02}") for number in range(30)], rule(ordered, ("a", "b"), id="mild")]
+    held = [has(name, points=size) for name, size in zip(names, ["1.5", "1.7"] * 10, strict=True)]
+    found = Stacking(rules, TERMS).evaluate([*held, has("a"), has("b")], AT)
+    outcomes = {single.rule.id[:4]: single.outcome for single in found.answers}
+    assert outcomes == {"hard": Outcome.UNDETERMINED, "mild": INCOMPLETE}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.stacking_samples import AT, TERMS, TODAY, P, Q, answer, has, rule
 from vitne.stacking import Answer, Held, Outcome, Rule, Stacking, Standing
-from vitne.stacking.evaluate import months_before
+from vitne.stacking.evaluate import Bounds, months_before
 from vitne.stacking.rule import Conditions, Node, One, Points, Range, Some
 
 ACHIEVEMENTS = ["a", "b", "c", "d"]
@@ -246,6 +246,6 @@ def test_the_order_in_which_credentials_come_changes_nothing_that_matters(
 @settings(max_examples=100, deadline=None)
 @given(rules(), holdings(), st.integers(0, 12))
 def test_a_budget_that_ends_never_makes_an_answer_wrong(asked: Rule, held: list[Held], steps: int) -> None:
-    (found,) = Stacking([asked], TERMS).evaluate(held, AT, [asked.id], budget=steps).answers
+    (found,) = Stacking([asked], TERMS).evaluate(held, AT, [asked.id], bounds=Bounds(steps, 0, steps)).answers
     if found.outcome is not Outcome.UNDETERMINED:
         assert found.outcome is answer(asked, *held).outcome

@@ -46,9 +46,10 @@ class Budget:
         Raises:
             BudgetSpent: when there are no more.
         """
-        self.left -= steps
-        if self.left < 0:
+        if steps > self.left:
+            self.left = 0
             raise BudgetSpent
+        self.left -= steps
 
 
 class BudgetSpent(Exception):

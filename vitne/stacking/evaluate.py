@@ -22,13 +22,24 @@ from vitne.stacking.plan import Branch, Leaf, Plan, make
 from vitne.stacking.rule import Rule
 from vitne.stacking.terms import Terms
 
-#: Steps that answering for one qualification may take: some tens of milliseconds.
-QUALIFICATION_BUDGET: Final = 20_000
-#: Steps that one evaluation of many may take.
-EVALUATION_BUDGET: Final = 200_000
-
 _NOTHING: Final = Decimal(0)
 _ONE: Final = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Steps that searching may take; a step is a microsecond or less."""
+
+    #: Of each qualification in any case: what others need, none can use up.
+    each: int = 500
+    #: Of all together beyond that.
+    together: int = 200_000
+    #: Of one at most.
+    most: int = 20_000
+
+
+#: A tenth of a second where every qualification needs a search, and seldom more than none.
+BOUNDS: Final = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Stacking:
         at: datetime,
         only: Collection[str] | None = None,
         *,
-        budget: int = EVALUATION_BUDGET,
+        bounds: Bounds = BOUNDS,
     ) -> Evaluation:
         """Answer for every qualification that asks for one of the credentials, at the version that applies.
 
@@ -78,7 +89,7 @@ class Stacking:
             credentials: with references that differ.
             at: decides ages, expiry and which versions apply.
             only: ids of the qualifications to answer for, also where nothing is there for them; None: all.
-            budget: steps that all answers together may take.
+            bounds: on the work.
 
         Raises:
             InvalidArgument: ``REFERENCE_REPEATED``.
@@ -96,13 +107,16 @@ class Stacking:
         else:
             ids = {one for one in only if one in self._versions}
         plans = [plan for one in sorted(ids) if (plan := self._applying(one, at)) is not None]
-        left = Budget(budget)
         answers = []
         asked_for: set[str] = set()
+        together = bounds.together
         for plan in plans:
             mine = [one for asked in plan.by_achievement for one in by_achievement.get(asked, ())]
             asked_for.update(one.reference for one in mine)
-            answers.append(_Answering(plan, self._terms, day).answer(mine, left))
+            given = min(bounds.most, bounds.each + together)
+            budget = Budget(given)
+            answers.append(_Answering(plan, self._terms, day).answer(mine, budget))
+            together -= max(0, given - budget.left - bounds.each)
         return Evaluation(tuple(answers), tuple(one.reference for one in credentials if one.reference not in asked_for))
 
     def _applying(self, qualification: str, at: datetime) -> Plan | None:
@@ -120,16 +134,13 @@ class _Answering:
         self._counted: list[Counted] = []
         self._uncounted: list[Uncounted] = []
 
-    def answer(self, credentials: Sequence[Held], left: Budget) -> Answer:
+    def answer(self, credentials: Sequence[Held], budget: Budget) -> Answer:
         plan = self._plan
         waiting = [one for one in credentials if self._sort_in(one)]
         for leaf in plan.leaves:
             if len(candidates := self._candidates[leaf.index]) > 1:
                 candidates.sort(key=_preference if leaf.need is None or leaf.max_recognised_points else _by_size)
-        mine = Budget(min(QUALIFICATION_BUDGET, left.left))
-        given = mine.left
-        outcome, counted = assign(plan, self._candidates, mine)
-        left.left -= given - max(mine.left, 0)
+        outcome, counted = assign(plan, self._candidates, budget)
         self._count(plan.root, counted)
         self._explain(waiting, counted)
         complete = outcome is Outcome.COMPLETE

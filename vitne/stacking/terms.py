@@ -30,7 +30,7 @@ class Terms:
         conversions: Mapping[str, Mapping[str, Decimal]],
         levels: Mapping[Level, str],
         formal: Iterable[str],
-        non_formal: Iterable[str] = NON_FORMAL_KINDS,
+        non_formal: Iterable[str],
     ) -> None:
         self._conversions = conversions
         self._levels = levels
@@ -42,17 +42,20 @@ class Terms:
             self._lowest.setdefault((framework, eqf), level)
 
     @classmethod
-    def of(cls, frameworks: Frameworks, non_formal: Iterable[str] = NON_FORMAL_KINDS) -> Terms:
+    def of(cls, frameworks: Frameworks) -> Terms:
         """What all countries' rules say together."""
         conversions: dict[str, dict[str, Decimal]] = {}
         levels: dict[Level, str] = {}
         kinds: set[str] = set()
+        outside: set[str] = set()
         for framework in frameworks:
             levels.update(framework.levels)
-            kinds.update(framework.credential_kinds)
+            for kind in framework.credential_kinds.values():
+                # The national rules' own word goes before the list here.
+                (kinds if getattr(kind, "formal", kind.id not in NON_FORMAL_KINDS) else outside).add(kind.id)
             for unit in framework.units.values():
                 conversions.setdefault(unit.id, {}).update(unit.converts_to)
-        return cls(conversions, levels, kinds, non_formal)
+        return cls(conversions, levels, kinds, outside)
 
     def is_formal(self, kind: str) -> bool:
         """Whether a kind is known to belong to the formal education system."""

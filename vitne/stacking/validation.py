@@ -26,8 +26,6 @@ MAX_DEPTH: Final = 8
 MAX_NAMED: Final = 200
 #: Versions of one achievement that are tried for whether a rule can be met, the newest ones.
 MAX_VERSIONS: Final = 10
-#: Steps for finding out whether a rule can be met at all.
-MEETABLE_BUDGET: Final = 200_000
 
 _WHERE: Final = "qualification.requirement"
 
@@ -343,7 +341,7 @@ def _check_meetable(rule: Rule, terms: Terms, catalogue: Catalogue) -> None:
     at = datetime(2000, 1, 1, tzinfo=UTC)
     timeless = replace(rule, valid_from=-FOREVER, valid_until=FOREVER)
     holds = list(_everything(timeless, catalogue, at.date()))
-    answers = Stacking([timeless], terms).evaluate(holds, at, [rule.id], budget=MEETABLE_BUDGET).answers
+    answers = Stacking([timeless], terms).evaluate(holds, at, [rule.id]).answers
     answer = answers[0]
     if answer.outcome is Outcome.COMPLETE:
         return
