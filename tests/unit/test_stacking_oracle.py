@@ -168,7 +168,7 @@ def with_keys(node: Node, numbers: Iterator[int]) -> Node:
 def rules(draw: st.DrawFn) -> Rule:
     root = with_keys(draw(nodes_of), iter(range(100)))
     keys = [leaf.key for leaf in leaves(root)]
-    pairs = draw(st.lists(st.tuples(st.sampled_from(keys), st.sampled_from(keys)), min_size=1, max_size=3))
+    pairs = draw(st.lists(st.tuples(st.sampled_from(keys), st.sampled_from(keys)), max_size=3))
     return rule(root, *{pair for pair in pairs if pair[0] != pair[1]})
 
 
@@ -221,6 +221,40 @@ def test_the_engine_says_what_trying_everything_says(asked: Rule, held: list[Hel
     asked_for = {range_.achievement for leaf in leaves(asked.root) for range_ in
                  ((leaf.range,) if isinstance(leaf, One) else leaf.ranges)}  # fmt: skip
     assert sorted(told) == sorted(one.reference for one in held if one.achievement in asked_for)
+
+
+groups = st.lists(st.sampled_from("abcde"), min_size=1, max_size=4, unique=True).flatmap(
+    lambda names: st.integers(1, len(names)).map(
+        lambda count: Some("", count, tuple(One("", Range(name, 1, None)) for name in names))
+    )
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(groups, min_size=2, max_size=3), st.sets(st.sampled_from("abcde"), min_size=2))
+def test_groups_that_compete_are_filled_as_far_as_they_can_be(asked_for: list[Some], names: set[str]) -> None:
+    asked = rule(with_keys(Some("", len(asked_for), tuple(asked_for)), iter(range(100))))
+    held = [has(name) for name in sorted(names)]
+    found = answer(asked, *held)
+    assert found.outcome is (Outcome.COMPLETE if can_be_met(asked, held) else Outcome.INCOMPLETE)
+    assert allowed(asked, chosen_of(found, held))
+    # A maximum flow: nothing fits into what is missing, whatever is moved.
+    most = max(len(way) for way in fillings(asked, held))
+    assert len(found.counted) == most
+
+
+def fillings(asked: Rule, held: Sequence[Held]) -> Iterator[Chosen]:
+    """Every way to place credentials in which no group holds more than it asks for."""
+    ways = [[None, *(leaf.key for leaf in leaves(asked.root) if wants(leaf, one))] for one in held]
+    for way in product(*ways):
+        placed = [key for key in way if key is not None]
+        room = all(
+            sum(leaf.key in placed for leaf in leaves(part)) <= part.count
+            for part in nodes(asked.root)
+            if isinstance(part, Some) and part is not asked.root
+        )
+        if room and len(set(placed)) == len(placed):
+            yield {key: [one] for key, one in zip(way, held, strict=True) if key is not None}
 
 
 @settings(max_examples=150, deadline=None)

@@ -139,7 +139,9 @@ class _Answering:
         waiting = [one for one in credentials if self._sort_in(one)]
         for leaf in plan.leaves:
             if len(candidates := self._candidates[leaf.index]) > 1:
-                candidates.sort(key=_preference if leaf.need is None or leaf.max_recognised_points else _by_size)
+                candidates.sort(
+                    key=_preference if leaf.need is None or leaf.max_recognised_points is not None else _by_size
+                )
         outcome, counted = assign(plan, self._candidates, budget)
         self._count(plan.root, counted)
         self._explain(waiting, counted)
