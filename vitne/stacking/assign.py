@@ -230,14 +230,14 @@ def _likeliest_providers(plan: Plan, candidates: ByLeaf) -> list[str]:
 
 
 def _flow(plan: Plan, candidates: ByLeaf) -> tuple[ByLeaf, int]:
-    """A maximum flow from achievements through leaves into groups, by augmenting paths; and its value.
+    """A maximum flow from achievements into groups, each through a leaf of its own, by augmenting paths; and its value.
 
     Leaves of credits take all that is theirs: it is their own where the plan is flowing, and left out of account where
     the flow only bounds what the whole needs.
     """
     counted: ByLeaf = [[] if leaf.need is None else candidates[leaf.index] for leaf in plan.leaves]
     flow = _Flow(plan, candidates)
-    value = sum(flow.augment(achievement, set(), set()) for achievement in list(flow.wanted))
+    value = sum(flow.augment(achievement, set()) for achievement in list(flow.wanted))
     for index, achievement in flow.holder.items():
         counted[index] = [next(one for one in candidates[index] if one.held.achievement == achievement)]
     return counted, value
@@ -251,40 +251,28 @@ class _Flow:
         self._group_of = {leaf: number for number, group in enumerate(plan.groups) for leaf in group.leaves}
         self._filled = [0] * len(plan.groups)
         self.holder: dict[int, str] = {}
-        #: Leaves that can use each achievement.
+        #: Leaves that ask for each achievement, which nothing else can fill.
         self.wanted: dict[str, list[int]] = {}
         for leaf in self._group_of:
             for achievement in dict.fromkeys(one.held.achievement for one in candidates[leaf]):
                 self.wanted.setdefault(achievement, []).append(leaf)
 
-    def augment(self, achievement: str, leaves: set[int], groups: set[int]) -> bool:
-        """Find a leaf for an achievement, moving others where that makes room; ``leaves``, ``groups``: been there."""
+    def augment(self, achievement: str, been: set[int]) -> bool:
+        """Find a leaf for an achievement, moving others where that makes room; ``been``: full groups looked at."""
         for leaf in self.wanted[achievement]:
-            if leaf in leaves:
-                continue
-            leaves.add(leaf)
-            held = self.holder.get(leaf)
-            if held is not None:
-                if self.augment(held, leaves, groups):
-                    self.holder[leaf] = achievement
-                    return True
-                continue
             number = self._group_of[leaf]
+            if number in been:
+                continue
             group = self._groups[number]
             if self._filled[number] < group.count:
                 self._filled[number] += 1
                 self.holder[leaf] = achievement
                 return True
-            if number in groups:
-                continue
-            groups.add(number)
-            # The group is full: one of its leaves gives way, if what it holds finds a place elsewhere.
+            been.add(number)
+            # One of its leaves gives way, if what it holds finds a place in another group.
             for other in group.leaves:
                 moved = self.holder.get(other)
-                if moved is None or other in leaves:
-                    continue
-                leaves.add(other)
-                if self.augment(moved, leaves, groups):
+                if moved is not None and self.augment(moved, been):
                     del self.holder[other]
                     self.holder[leaf] = achievement
                     return True
