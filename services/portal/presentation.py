@@ -48,6 +48,8 @@ class Shown:
         awarded_on: day of achievement.
         expires_on: first day on which it no longer counts.
         grade: result as the provider writes it.
+        achievement: id of what was achieved.
+        achievement_version: its version.
         fetched_at: when it was fetched last.
     """
 
@@ -73,6 +75,8 @@ class Shown:
     awarded_on: str | None = None
     expires_on: str | None = None
     grade: str | None = None
+    achievement: str | None = None
+    achievement_version: int | None = None
     fetched_at: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -142,6 +146,8 @@ def _said(credential: Credential, texts: Mapping[str, Any], languages: Sequence[
         "awarded_on": credential.awarded_on.isoformat(),
         "expires_on": credential.expires_on.isoformat() if credential.expires_on else None,
         "grade": credential.grade,
+        "achievement": achievement.id,
+        "achievement_version": achievement.version,
     }
 
 

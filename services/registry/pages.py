@@ -105,6 +105,18 @@ def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: Tru
         found = list(islice(views.achievements(projection, provider=provider, after=beyond), limit))
         return _json(projection, {"achievements": found})
 
+    @app.get("/v1/qualifications")
+    async def get_qualifications(
+        provider: Annotated[str, Query(max_length=40)] = "",
+        after: Annotated[str, Query(max_length=36)] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    ) -> Response:
+        """The newest version of qualifications, by id; go on with ``after`` the last one's id."""
+        recorder.as_of()
+        beyond = parse_uuid(after, field="after") if after else None
+        found = list(islice(views.qualifications(projection, provider=provider, after=beyond), limit))
+        return _json(projection, {"qualifications": found})
+
     @app.get("/", response_class=HTMLResponse)
     async def get_page() -> Response:
         """Authorities, providers, accreditations and achievements, to read."""

@@ -34,6 +34,7 @@ ChangeResponse: TypeAlias = (
     | registry_pb2.ReinstateAccreditationResponse
     | registry_pb2.WithdrawAccreditationResponse
     | registry_pb2.PublishAchievementResponse
+    | registry_pb2.PublishQualificationResponse
 )
 
 R = TypeVar("R", bound=ChangeResponse)

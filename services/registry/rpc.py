@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from services.registry import accreditations, catalogue, keys, organisations, store
+from services.registry import accreditations, catalogue, keys, organisations, qualifications, store
 from services.registry.desk import Desk
-from services.registry.paging import PageToken
+from services.registry.paging import IdPageToken, PageToken
 from services.registry.recorder import R, Recorder
+from services.registry.stacking import StackingDesk
 from vitne.accreditation import decide, instant, record_of
 from vitne.accreditation.facts import has_unknown_fields
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument
+from vitne.errors import InvalidArgument, NotFound
 from vitne.runtime.idempotency import RequestKey, body_digest
 from vitne.runtime.identity import current_caller
-from vitne_api.registry.v1 import facts_pb2, registry_pb2, registry_pb2_grpc
+from vitne_api.registry.v1 import facts_pb2, registry_pb2, registry_pb2_grpc, stacking_pb2
 
 SERVICE: Final = "vitne.registry.v1.RegistryService"
 #: Facts on a page where the request does not say.
 DEFAULT_PAGE_SIZE: Final = 500
+#: Qualifications on a page where the request does not say.
+DEFAULT_QUALIFICATIONS: Final = 50
 #: Largest registry revision: what PostgreSQL's integer holds.
 _MAX_REVISION: Final = (1 << 31) - 1
 
@@ -39,6 +43,7 @@ Q = TypeVar(
     registry_pb2.ReinstateAccreditationRequest,
     registry_pb2.WithdrawAccreditationRequest,
     registry_pb2.PublishAchievementRequest,
+    registry_pb2.PublishQualificationRequest,
 )
 
 
@@ -55,6 +60,7 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
         self._recorder = recorder
         self._pool = pool
         self._clock = clock
+        self._stacking = StackingDesk(recorder.projection, recorder.frameworks)
 
     async def RegisterAuthority(  # noqa: N802 - the contract's name
         self, request: registry_pb2.RegisterAuthorityRequest, context: Any
@@ -147,6 +153,52 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
         return await self._change(
             "PublishAchievement", request, registry_pb2.PublishAchievementResponse, catalogue.publish
         )
+
+    async def PublishQualification(  # noqa: N802
+        self, request: registry_pb2.PublishQualificationRequest, context: Any
+    ) -> registry_pb2.PublishQualificationResponse:
+        """Publish a version of a qualification; see :func:`qualifications.publish`."""
+        return await self._change(
+            "PublishQualification", request, registry_pb2.PublishQualificationResponse, qualifications.publish
+        )
+
+    async def GetQualification(  # noqa: N802
+        self, request: registry_pb2.GetQualificationRequest, context: Any
+    ) -> registry_pb2.GetQualificationResponse:
+        """Answer a version of a qualification."""
+        self._recorder.as_of()
+        projection = self._recorder.projection
+        if request.version:
+            found = projection.qualification(request.id, request.version)
+        else:
+            found = projection.newest_qualification(request.id)
+        if found is None:
+            raise NotFound(
+                "QUALIFICATION_UNKNOWN",
+                "no such version of a qualification was published",
+                field="version" if request.version else "id",
+                rule="versions count from 1",
+                remedy="take the id and the version from ListQualifications",
+            )
+        return registry_pb2.GetQualificationResponse(qualification=found)
+
+    async def ListQualifications(  # noqa: N802
+        self, request: registry_pb2.ListQualificationsRequest, context: Any
+    ) -> registry_pb2.ListQualificationsResponse:
+        """List the newest versions, a page at a time."""
+        self._recorder.as_of()
+        size = request.page_size or DEFAULT_QUALIFICATIONS
+        token = IdPageToken.parse(request.page_token, request.provider)
+        found = list(islice(self._recorder.projection.qualifications(request.provider, token.after), size + 1))
+        after = IdPageToken(UUID(found[size - 1].id), request.provider).to_text() if len(found) > size else ""
+        return registry_pb2.ListQualificationsResponse(qualifications=found[:size], next_page_token=after)
+
+    async def EvaluateStacking(  # noqa: N802
+        self, request: stacking_pb2.EvaluateStackingRequest, context: Any
+    ) -> stacking_pb2.EvaluateStackingResponse:
+        """Answer what credentials add up to; see :class:`StackingDesk`."""
+        self._recorder.as_of()
+        return self._stacking.evaluate(request, self._clock.now())
 
     async def Decide(  # noqa: N802
         self, request: registry_pb2.DecideRequest, context: Any

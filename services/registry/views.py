@@ -79,6 +79,15 @@ def achievements(projection: Projection, *, provider: str = "", after: UUID | No
         }
 
 
+def qualifications(
+    projection: Projection, *, provider: str = "", after: UUID | None = None
+) -> Iterator[dict[str, Any]]:
+    """The newest version of every qualification, by id, with the title of what it awards."""
+    for qualification in projection.qualifications(provider, after):
+        awarded = projection.achievement(qualification.awards.id, qualification.awards.version)
+        yield {**_plain(qualification), "title": _by_language(awarded.title) if awarded is not None else {}}
+
+
 def _accreditation(held: Held, frameworks: Frameworks, country: str, now: datetime) -> dict[str, Any]:
     revision = held.at(milliseconds(now)) or held.newest
     said = revision.fact.accreditation

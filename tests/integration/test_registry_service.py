@@ -38,7 +38,7 @@ from vitne.runtime.identity import Caller
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
-from vitne_api.registry.v1 import facts_pb2, registry_pb2, registry_pb2_grpc
+from vitne_api.registry.v1 import facts_pb2, qualification_pb2, registry_pb2, registry_pb2_grpc, stacking_pb2
 
 OPERATOR = "0192:313000044"
 NOKUT = "0192:985042667"
@@ -46,7 +46,9 @@ DAI = "0184:99000007"
 UIO = "0192:971035854"
 UCL = "0184:30859480"
 ISSUER = "https://registry.vitne.example"
-SCOPES = frozenset(f"vitne:registry.{name}" for name in ("operate", "accredit", "keys", "achievements"))
+SCOPES = frozenset(
+    f"vitne:registry.{name}" for name in ("operate", "accredit", "keys", "achievements", "qualifications", "stacking")
+)
 
 
 class Tokens:
@@ -555,3 +557,113 @@ async def test_nothing_is_said_before_the_facts_are_read(schema: None, pool: asy
     with suppress(TimeoutError):
         await asyncio.wait_for(recorder.run(), 0.3)
     assert recorder.as_of() > clock.now() - timedelta(seconds=2)
+
+
+def module_of(
+    parts: list[registry_pb2.PublishAchievementRequest], whole: str
+) -> registry_pb2.PublishQualificationRequest:
+    asked = [qualification_pb2.AchievementRange(id=part.achievement.id) for part in parts]
+    return registry_pb2.PublishQualificationRequest(
+        request_id=rid(),
+        qualification=qualification_pb2.Qualification(
+            id=rid(),
+            version=1,
+            provider=UCL,
+            awards=qualification_pb2.AchievementVersion(id=whole, version=1),
+            requirement=qualification_pb2.Requirement(
+                key="ects", points_of=qualification_pb2.PointsOf(unit="ects", points="5", achievements=asked)
+            ),
+        ),
+    )
+
+
+def held(part: registry_pb2.PublishAchievementRequest, **changes: Any) -> stacking_pb2.StackedCredential:
+    fields: dict[str, Any] = {
+        "reference": f"my {part.achievement.id[-4:]}",
+        "achievement": qualification_pb2.AchievementVersion(id=part.achievement.id, version=1),
+        "awarded_on": "2026-06-01",
+        "status": credential_pb2.STATUS_VALID,
+        **changes,
+    }
+    return stacking_pb2.StackedCredential(**fields)
+
+
+async def test_five_parts_of_klimaregnskaber_add_up_to_the_module(
+    registry: Running, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    await set_up_ucl(registry)
+    parts = [klima(size) for size in ("1.25", "1.25", "1", "1", "0.5")]
+    whole = klima("5", kind="dk.module")
+    for request in (*parts, whole):
+        await registry.call(UCL, "PublishAchievement", request)
+    published = module_of(parts, whole.achievement.id)
+    first = await registry.call(UCL, "PublishQualification", published)
+    assert await registry.call(UCL, "PublishQualification", published) == first, "answered once"
+    said = first.fact.qualification
+
+    # It is a fact as all others: told, listed, shown, and without a leaf of the log.
+    told = await pool.fetchval("SELECT value FROM outbox WHERE topic = $1 ORDER BY id DESC", topics.REGISTRY_FACTS)
+    assert events_pb2.RegistryFactRecorded.FromString(told).fact == first.fact
+    assert await pool.fetchval("SELECT count(*) FROM outbox WHERE topic = $1", topics.REGISTRY_LEAVES) == 1
+    for version in (0, 1):
+        found = await registry.call(
+            None, "GetQualification", registry_pb2.GetQualificationRequest(id=said.id, version=version)
+        )
+        assert found.qualification == said
+    status, _, body = await registry.get(f"/v1/qualifications?provider={UCL}")
+    (shown,) = json.loads(body)["qualifications"]
+    assert (status, shown["id"], shown["title"]) == (200, said.id, {"da": "Klimaregnskaber"})
+
+    async def ask(*credentials: stacking_pb2.StackedCredential, caller: str = UIO) -> stacking_pb2.StackingAnswer:
+        question = stacking_pb2.EvaluateStackingRequest(credentials=credentials)
+        (answer,) = (await registry.call(caller, "EvaluateStacking", question)).answers
+        assert (answer.qualification_id, answer.rule_digest) == (said.id, said.rule_digest)
+        return answer  # type: ignore[no-any-return]
+
+    everything = [held(part) for part in parts]
+    assert (await ask(*everything)).outcome == stacking_pb2.STACKING_OUTCOME_COMPLETE
+    lost = await ask(*everything[:4], held(parts[4], status=credential_pb2.STATUS_REVOKED))
+    assert lost.outcome == stacking_pb2.STACKING_OUTCOME_INCOMPLETE
+    assert [(one.have, one.need, one.unit) for one in lost.missing] == [("4.50", "5", "ects")]
+    assert [one.reason for one in lost.uncounted] == ["REVOKED"]
+    # A replica that starts later reads the same from the table.
+    async with running(pool, tmp_path / "other") as other:
+        found = await other.call(None, "ListQualifications", registry_pb2.ListQualificationsRequest())
+        assert list(found.qualifications) == [said]
+
+
+async def test_qualifications_are_listed_a_page_at_a_time(registry: Running) -> None:
+    await set_up_ucl(registry)
+    part, whole = klima("5"), klima("5", kind="dk.module")
+    for offered in (part, whole):
+        await registry.call(UCL, "PublishAchievement", offered)
+    ids = set()
+    for _ in range(3):
+        answer = await registry.call(UCL, "PublishQualification", module_of([part], whole.achievement.id))
+        ids.add(answer.fact.qualification.id)
+    listed: list[str] = []
+    request = registry_pb2.ListQualificationsRequest(page_size=2, provider=UCL)
+    for count in (2, 1):
+        page = await registry.call(None, "ListQualifications", request)
+        assert len(page.qualifications) == count
+        listed += [one.id for one in page.qualifications]
+        last, request.page_token = request.page_token, page.next_page_token
+    assert listed == sorted(ids)
+    assert page.next_page_token == ""
+    for bad in (
+        registry_pb2.ListQualificationsRequest(page_token=last),
+        registry_pb2.ListQualificationsRequest(page_token="AAAA"),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            await registry.call(None, "ListQualifications", bad)
+        assert (caught.value.reason, caught.value.field) == ("BAD_PAGE_TOKEN", "page_token")
+
+
+async def test_who_publishes_and_who_asks_needs_the_scope(registry: Running) -> None:
+    for method, request in (
+        ("PublishQualification", module_of([klima()], rid())),
+        ("EvaluateStacking", stacking_pb2.EvaluateStackingRequest(credentials=[held(klima())])),
+    ):
+        with pytest.raises(PermissionDenied) as denied:
+            await registry.call(f"{UCL} vitne:registry.achievements", method, request)
+        assert denied.value.reason == "SCOPE_MISSING"

@@ -16,7 +16,7 @@ from vitne.accreditation import Projection, fact_digest, key_counts_at, timestam
 from vitne.accreditation import projection as projection_module
 from vitne.accreditation.facts import fact_bytes, fact_from_json, fact_json
 from vitne.errors import DataLoss, InvalidArgument
-from vitne_api.registry.v1 import facts_pb2
+from vitne_api.registry.v1 import facts_pb2, qualification_pb2
 
 CREDENTIAL = facts_pb2.KEY_USE_CREDENTIAL
 
@@ -52,6 +52,55 @@ def test_what_is_no_fact_is_refused(record: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument) as caught:
         fact_from_json(record)
     assert caught.value.reason == "BAD_FACT"
+
+
+def stacked(number: int, version: int, awards: str) -> qualification_pb2.Qualification:
+    asked = qualification_pb2.Requirement(key="a", achievement=qualification_pb2.AchievementRange(id=uuid(0xC001)))
+    awarded = qualification_pb2.AchievementVersion(id=awards, version=1)
+    return qualification_pb2.Qualification(
+        id=uuid(number), version=version, provider=UIO, awards=awarded, requirement=asked
+    )
+
+
+def test_qualifications_are_known_by_version_and_revision_and_by_what_they_award() -> None:
+    chronicle = story()
+    old, new = uuid(0xC010), uuid(0xC011)
+    for said in (stacked(0xE002, 1, old), stacked(0xE001, 1, old), stacked(0xE002, 2, new)):
+        chronicle.record(UIO, qualification=said)
+    projection = chronicle.projection()
+    assert [said.id for said in projection.qualifications()] == [uuid(0xE001), uuid(0xE002)]
+    assert [said.version for said in projection.qualifications(UIO, UUID(uuid(0xE001)))] == [2]
+    assert list(projection.qualifications(UCL)) == []
+    newest, before = projection.newest_qualification(uuid(0xE002)), projection.newest_qualification(uuid(0xE002), 8)
+    assert newest is not None
+    assert before is not None
+    assert (newest.version, before.version) == (2, 1)
+    assert projection.qualification(uuid(0xE002), 1) == before
+    assert projection.qualification(uuid(0xE002), 3) is None
+    assert projection.qualification("no id", 1) is None
+    # The newest version counts: what it awarded before, it no longer does.
+    assert [said.id for said in projection.qualifications_awarding(old)] == [uuid(0xE001)]
+    assert [said.id for said in projection.qualifications_awarding(new)] == [uuid(0xE002)]
+    assert [fact.registry_revision for fact in projection.qualification_facts(7)] == [8, 9]
+    # The list that is signed holds who may issue what, and no catalogue.
+    assert all(fact.registry_revision < 7 for fact in projection.trusted_facts())
+
+
+def test_qualifications_beyond_a_gap_are_not_known_yet() -> None:
+    chronicle = story()
+    first = chronicle.record(UIO, qualification=stacked(0xE001, 1, uuid(0xC010)))
+    missing = chronicle.provider(UCL)
+    later = chronicle.record(UIO, qualification=stacked(0xE001, 2, uuid(0xC010)))
+    projection = Projection()
+    for fact in chronicle.facts:
+        if fact is not missing:
+            projection.fold(fact)
+    assert [fact.registry_revision for fact in projection.qualification_facts()] == [first.registry_revision]
+    assert [said.version for said in projection.qualifications()] == [1]
+    projection.fold(missing)
+    assert [fact.registry_revision for fact in projection.qualification_facts(first.registry_revision)] == [
+        later.registry_revision
+    ]
 
 
 def test_a_fact_that_arrives_twice_counts_once() -> None:

@@ -21,7 +21,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 FOREVER: Final = 1 << 62
 
 #: What a fact can say.
-ContentKind: TypeAlias = Literal["authority", "provider", "key", "accreditation", "achievement"]
+ContentKind: TypeAlias = Literal["authority", "provider", "key", "accreditation", "achievement", "qualification"]
 
 
 def timestamp(moment: datetime) -> Timestamp:

@@ -24,7 +24,7 @@ from vitne.canonical import sha256
 from vitne.errors import DataLoss, VitneError
 from vitne.identifiers import parse_uuid
 from vitne_api.credential.v1 import credential_pb2
-from vitne_api.registry.v1 import facts_pb2
+from vitne_api.registry.v1 import facts_pb2, qualification_pb2
 
 _DIGEST: Final = 32
 _NOT_SEEN: Final = bytes(_DIGEST)
@@ -146,11 +146,16 @@ class Projection:
         self._accreditations_of: dict[str, set[str]] = {}
         # Keyed by the UUID's 16 bytes: there may be hundreds of thousands.
         self._achievements: dict[bytes, list[_Entry]] = {}
-        # What is paged through, in order: the keys of the tables above, and every entry but the achievements'.
+        self._qualifications: dict[bytes, list[_Entry]] = {}
+        # What is paged through, in order: the keys of the tables above, and entries by registry revision.
         self._provider_order: list[str] = []
         self._achievement_order: list[bytes] = []
         self._achievements_of: dict[str, list[bytes]] = {}
+        self._qualification_order: list[bytes] = []
+        self._qualifications_of: dict[str, list[bytes]] = {}
+        self._awarding: dict[str, set[bytes]] = {}
         self._trusted: list[_Entry] = []
+        self._stacks: list[_Entry] = []
         self._beats: deque[tuple[int, datetime]] = deque(maxlen=_MAX_WAITING_BEATS)
         self._fresh_at: datetime | None = None
         self._memos: dict[str, dict[Any, Any]] = {}
@@ -181,7 +186,7 @@ class Projection:
     def adopt(self, facts: Iterable[facts_pb2.Fact], revision: int, at: datetime, received_at: datetime) -> None:
         """Take in a signed list, whole up to ``revision``: facts of authorities, providers, keys and accreditations.
 
-        Achievements are not in it and stay unknown.
+        Achievements and qualifications are not in it and stay unknown.
 
         Args:
             facts: in any order; known ones are skipped.
@@ -302,15 +307,26 @@ class Projection:
 
     def achievement_fact(self, achievement_id: str, version: int, known_at: int | None = None) -> facts_pb2.Fact | None:
         """The fact of a version of an achievement: who published it, and when."""
-        for entry in self._versions(achievement_id, known_at):
-            if entry.revision == version:
-                return entry.fact()
-        return None
+        return _version(self._versions(self._achievements, achievement_id, known_at), version)
 
     def newest_achievement(self, achievement_id: str, known_at: int | None = None) -> credential_pb2.Achievement | None:
         """The newest version of an achievement."""
-        entries = self._versions(achievement_id, known_at)
-        return max(entries, key=lambda entry: entry.revision).fact().achievement if entries else None
+        fact = _newest_version(self._versions(self._achievements, achievement_id, known_at))
+        return fact.achievement if fact else None
+
+    def qualification(
+        self, qualification_id: str, version: int, known_at: int | None = None
+    ) -> qualification_pb2.Qualification | None:
+        """A version of a qualification; None for what was never published, or is no UUID."""
+        fact = _version(self._versions(self._qualifications, qualification_id, known_at), version)
+        return fact.qualification if fact else None
+
+    def newest_qualification(
+        self, qualification_id: str, known_at: int | None = None
+    ) -> qualification_pb2.Qualification | None:
+        """The newest version of a qualification."""
+        fact = _newest_version(self._versions(self._qualifications, qualification_id, known_at))
+        return fact.qualification if fact else None
 
     def provider_ids(self, after: str = "", limit: int | None = None) -> list[str]:
         """Ids of providers, in order.
@@ -334,10 +350,28 @@ class Projection:
             after: only those beyond this id.
         """
         order = self._achievements_of.get(provider, []) if provider else self._achievement_order
-        for key in islice(order, bisect_right(order, after.bytes) if after else 0, None):
-            entries = _known(self._achievements[key], self._revision)
-            if entries:
-                yield max(entries, key=lambda entry: entry.revision).fact().achievement
+        for fact in self._newest_of_each(self._achievements, order, after):
+            yield fact.achievement
+
+    def qualifications(
+        self, provider: str = "", after: UUID | None = None
+    ) -> Iterator[qualification_pb2.Qualification]:
+        """The newest version of every qualification, by id; as :meth:`achievements`."""
+        order = self._qualifications_of.get(provider, []) if provider else self._qualification_order
+        for fact in self._newest_of_each(self._qualifications, order, after):
+            yield fact.qualification
+
+    def qualifications_awarding(self, achievement_id: str) -> Iterator[qualification_pb2.Qualification]:
+        """The newest version of every qualification that awards an achievement in it, by id."""
+        for key in sorted(self._awarding.get(achievement_id, ())):
+            fact = _newest_version(_known(self._qualifications[key], self._revision))
+            if fact is not None and fact.qualification.awards.id == achievement_id:
+                yield fact.qualification
+
+    def qualification_facts(self, after: int = 0) -> list[facts_pb2.Fact]:
+        """Facts about qualifications beyond a registry revision, in its order."""
+        first = bisect_right(self._stacks, after, key=_number)
+        return [entry.fact() for entry in _known(self._stacks, self._revision)[first:]]
 
     def trusted_facts(self, after: int = 0, until: int | None = None, limit: int | None = None) -> list[facts_pb2.Fact]:
         """Facts about authorities, providers, keys and accreditations, by registry revision.
@@ -388,9 +422,15 @@ class Projection:
             elif kind == "achievement":
                 insort(self._achievement_order, key)
                 insort(self._achievements_of.setdefault(subject, []), key)
+            elif kind == "qualification":
+                insort(self._qualification_order, key)
+                insort(self._qualifications_of.setdefault(subject, []), key)
         entry = _Entry(number, revision, zlib.compress(plain, _COMPRESSION))
         insort(entries, entry)
-        if kind != "achievement":
+        if kind == "qualification":
+            insort(self._stacks, entry)
+            self._awarding.setdefault(fact.qualification.awards.id, set()).add(key)
+        elif kind != "achievement":
             insort(self._trusted, entry)
         if kind == "provider":
             self._issuers.setdefault(fact.provider.issuer_uri, subject)
@@ -419,11 +459,10 @@ class Projection:
                 return self._accreditations, said.id, said.provider, said.revision
             case "achievement":
                 offered = fact.achievement
-                try:
-                    key = parse_uuid(offered.id).bytes
-                except VitneError as error:
-                    raise _contradicts(fact, "its achievement has no UUID") from error
-                return self._achievements, key, offered.provider, offered.version
+                return self._achievements, _uuid_bytes(fact, offered.id), offered.provider, offered.version
+            case "qualification":
+                whole = fact.qualification
+                return self._qualifications, _uuid_bytes(fact, whole.id), whole.provider, whole.version
 
     def _digest(self, number: int) -> bytes | None:
         start = (number - 1) * _DIGEST
@@ -451,12 +490,20 @@ class Projection:
         known = _known(entries or [], self._until(known_at))
         return known[-1].fact() if known else None
 
-    def _versions(self, achievement_id: str, known_at: int | None) -> list[_Entry]:
+    def _versions(self, table: dict[bytes, list[_Entry]], id_text: str, known_at: int | None) -> list[_Entry]:
         try:
-            key = parse_uuid(achievement_id).bytes
+            key = parse_uuid(id_text).bytes
         except VitneError:
             return []
-        return _known(self._achievements.get(key, []), self._until(known_at))
+        return _known(table.get(key, []), self._until(known_at))
+
+    def _newest_of_each(
+        self, table: dict[bytes, list[_Entry]], order: list[bytes], after: UUID | None
+    ) -> Iterator[facts_pb2.Fact]:
+        for key in islice(order, bisect_right(order, after.bytes) if after else 0, None):
+            fact = _newest_version(_known(table[key], self._revision))
+            if fact is not None:
+                yield fact
 
 
 def _number(entry: _Entry) -> int:
@@ -465,6 +512,21 @@ def _number(entry: _Entry) -> int:
 
 def _known(entries: list[_Entry], known_at: int) -> list[_Entry]:
     return entries[: bisect_right(entries, known_at, key=_number)]
+
+
+def _version(entries: list[_Entry], version: int) -> facts_pb2.Fact | None:
+    return next((entry.fact() for entry in entries if entry.revision == version), None)
+
+
+def _newest_version(entries: list[_Entry]) -> facts_pb2.Fact | None:
+    return max(entries, key=lambda entry: entry.revision).fact() if entries else None
+
+
+def _uuid_bytes(fact: facts_pb2.Fact, text: str) -> bytes:
+    try:
+        return parse_uuid(text).bytes
+    except VitneError as error:
+        raise _contradicts(fact, "what it is about has no UUID") from error
 
 
 def _contradicts(fact: facts_pb2.Fact, problem: str) -> DataLoss:

@@ -209,7 +209,8 @@ def read_facts(statement: Statement, body: bytes, *, known: bytes = b"") -> tupl
         if not isinstance(record, dict):
             raise _bad("a fact is not an object", "ask the operator")
         fact = fact_from_json(record)
-        if content_kind(fact) == "achievement" or not after < fact.registry_revision <= statement.registry_revision:
+        left_out = content_kind(fact) in ("achievement", "qualification")
+        if left_out or not after < fact.registry_revision <= statement.registry_revision:
             raise _bad("a fact does not belong into it", "ask the operator")
         after = fact.registry_revision
         facts.append(fact)

@@ -92,11 +92,13 @@ _INSTITUTION: Final = (
     "vitne:credentials.status",
     "vitne:registry.achievements",
     "vitne:registry.keys",
+    "vitne:registry.qualifications",
+    "vitne:registry.stacking",
     "vitne:webhooks.manage",
 )
-_AUTHORITY: Final = ("vitne:registry.accredit",)
+_AUTHORITY: Final = ("vitne:registry.accredit", "vitne:registry.qualifications")
 _OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
-_HUB: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:webhooks.manage")
+_HUB: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:registry.stacking", "vitne:webhooks.manage")
 _ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
 #: Token of a published list for a status (Token Status List, section 7.1).
 _STATUS_OF: Final = {

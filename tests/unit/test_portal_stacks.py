@@ -1,0 +1,118 @@
+"""A learner's credentials by qualification: what the registry is asked, and what is shown of its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.json_format import ParseDict
+
+from services.portal.presentation import Shown
+from services.portal.stacks import MAX_CREDENTIALS, Part, question, stacks
+from tests.unit.accreditation_samples import uuid
+from vitne.runtime.rules import check_rules
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.registry.v1 import qualification_pb2, stacking_pb2
+
+M1, M2, V1, WHOLE = (uuid(number) for number in (1, 2, 3, 9))
+QUALIFICATION = ParseDict(
+    {
+        "id": uuid(50), "version": 2, "provider": "0192:313000001", "awards": {"id": WHOLE, "version": 1},
+        "requirement": {"key": "all", "all_of": {"requirements": [
+            {"key": "m1", "achievement": {"id": M1}},
+            {"key": "m2", "achievement": {"id": M2}},
+            {"key": "credits", "points_of": {"unit": "ects", "points": "5", "achievements": [{"id": V1}]}},
+        ]}},
+    },
+    qualification_pb2.Qualification(),
+)  # fmt: skip
+TITLES = {WHOLE: {"nb": "Eldrehelse", "en": "Elderly care"}, M1: {"nb": "Demens"}, M2: {"nb": "Ernæring"}}
+
+
+def shown(handle: str, achievement: str | None, **changes: Any) -> Shown:
+    fields: dict[str, Any] = {
+        "handle": handle,
+        "state": "fetched",
+        "status": "valid",
+        "formal": True,
+        "kind": "no.fagskole.module",
+        "kind_name": "Modul",
+        "provider": "0192:313000001",
+        "awarded_on": "2026-06-01",
+        "achievement": achievement,
+        "achievement_version": achievement and 1,
+        **changes,
+    }
+    return Shown(**fields)
+
+
+def answer(**changes: Any) -> stacking_pb2.StackingAnswer:
+    fields: dict[str, Any] = {
+        "qualification_id": uuid(50),
+        "version": 2,
+        "awards": qualification_pb2.AchievementVersion(id=WHOLE, version=1),
+        "outcome": stacking_pb2.STACKING_OUTCOME_INCOMPLETE,
+        "percent": 50,
+        "counted": [
+            stacking_pb2.CountedCredential(reference="1", requirement="m1"),
+            stacking_pb2.CountedCredential(reference="0", requirement="credits", by_recognition=True, points="2.5"),
+        ],
+        "uncounted": [stacking_pb2.UncountedCredential(reference="2", reason="SUSPENDED")],
+        "missing": [
+            stacking_pb2.MissingRequirement(requirement="m2", have="0", need="1"),
+            stacking_pb2.MissingRequirement(requirement="credits", have="2.5", need="5", unit="ects"),
+        ],
+        **changes,
+    }
+    return stacking_pb2.StackingAnswer(**fields)
+
+
+MINE = [shown("h0", V1), shown("h1", M1), shown("h2", M2, status="suspended")]
+KNOWN = {(uuid(50), 2): QUALIFICATION}
+
+
+def test_the_question_names_achievements_and_days_and_nobody() -> None:
+    asked = question([*MINE, shown("h3", V1, expires_on="2026-07-01", status="expired")])
+    check_rules(asked)
+    assert [one.reference for one in asked.credentials] == ["0", "1", "2", "3"]
+    assert asked.credentials[2].status == credential_pb2.STATUS_SUSPENDED
+    assert asked.credentials[3].expires_on == "2026-07-01"
+    assert not any(handle in str(asked) for handle in ("h0", "h1", "h2", "h3"))
+
+
+def test_what_is_not_here_yet_or_not_known_is_not_asked_about() -> None:
+    mine = [shown("a", None), shown("b", M1, state="fetching", status="unknown"), shown("c", M2, status="unknown"),
+            shown("d", V1)]  # fmt: skip
+    assert [one.reference for one in question(mine).credentials] == ["3"]
+    many = question([shown(str(number), V1) for number in range(MAX_CREDENTIALS + 1)])
+    assert len(many.credentials) == MAX_CREDENTIALS
+    check_rules(many)
+
+
+def test_a_qualification_with_its_parts_how_far_along_and_what_is_missing() -> None:
+    (found,) = stacks(MINE, [answer()], KNOWN, TITLES, ["en"])
+    assert (found.title, found.title_language, found.outcome, found.percent) == ("Elderly care", "en", "incomplete", 50)
+    assert found.parts == (
+        Part("m1", "Demens", "nb", ("h1",), False, None, None, ""),
+        Part("m2", "Ernæring", "nb", (), False, "0", "1", ""),
+        Part("credits", "", "", ("h0",), True, "2.5", "5", "ects"),
+    )
+    assert found.not_counted == (("h2", "SUSPENDED"),)
+    assert found.to_json()["parts"][0]["handles"] == ("h1",)
+
+
+def test_what_is_not_known_to_be_complete_is_never_shown_so() -> None:
+    outcomes = {
+        stacking_pb2.STACKING_OUTCOME_COMPLETE: "complete",
+        stacking_pb2.STACKING_OUTCOME_UNDETERMINED: "undetermined",
+        stacking_pb2.STACKING_OUTCOME_UNSPECIFIED: "undetermined",
+    }
+    for outcome, said in outcomes.items():
+        assert stacks(MINE, [answer(outcome=outcome)], KNOWN, TITLES, [])[0].outcome == said
+
+
+def test_the_furthest_along_first_and_nothing_without_a_part_of_hers() -> None:
+    near = answer(percent=90)
+    assert [one.percent for one in stacks(MINE, [answer(), near], KNOWN, TITLES, ["nb"])] == [90, 50]
+    assert stacks(MINE, [answer(counted=[])], KNOWN, TITLES, ["nb"]) == []
+    assert stacks(MINE, [answer(version=3)], KNOWN, TITLES, ["nb"]) == [], "a version that was not looked up"
+    assert stacks(MINE, [answer()], KNOWN, {}, ["nb"])[0].title == ""

@@ -1,0 +1,40 @@
+"""How smaller units add up to larger ones: a rule language, its checks, and the engine that answers for it.
+
+Everything here is a pure function of rules, credentials without their holders, and instants; see docs/stacking.md.
+"""
+
+from vitne.stacking.answer import Answer, Counted, Missing, Outcome, Uncounted, Why
+from vitne.stacking.evaluate import Evaluation, Stacking
+from vitne.stacking.held import Held, Standing, held
+from vitne.stacking.recognition import Method, Purpose, Recognition, recognised, recognised_by, responsible
+from vitne.stacking.rule import Rule, canonical_form, read
+from vitne.stacking.terms import NON_FORMAL_KINDS, Terms
+from vitne.stacking.validation import Catalogue, check, named
+
+__all__ = [
+    "NON_FORMAL_KINDS",
+    "Answer",
+    "Catalogue",
+    "Counted",
+    "Evaluation",
+    "Held",
+    "Method",
+    "Missing",
+    "Outcome",
+    "Purpose",
+    "Recognition",
+    "Rule",
+    "Stacking",
+    "Standing",
+    "Terms",
+    "Uncounted",
+    "Why",
+    "canonical_form",
+    "check",
+    "held",
+    "named",
+    "read",
+    "recognised",
+    "recognised_by",
+    "responsible",
+]
