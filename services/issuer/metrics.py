@@ -55,3 +55,6 @@ WEBHOOK_DELAY: Final = histogram(
     # Up to a day: endpoints are tried for that long.
     buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3_600.0, 86_400.0),
 )
+
+for _outcome in (ISSUED, REFUSED, FAILED):  # there from the start: a rate needs a value to begin from
+    ISSUE_CREDENTIALS.add(0, _outcome)

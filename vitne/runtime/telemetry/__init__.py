@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from vitne.runtime.telemetry.logs import JsonFormatter, start_logging
 from vitne.runtime.telemetry.redactor import WITHHELD, Redactor, redact
-from vitne.runtime.telemetry.spans import JsonLinesExporter, start_tracing
+from vitne.runtime.telemetry.spans import JsonLinesExporter
 from vitne.runtime.telemetry.traces import (
     DATABASE,
     context_from_traceparent,
@@ -41,7 +41,6 @@ __all__ = [
     "redact",
     "sampled_traceparent",
     "start_logging",
-    "start_tracing",
     "step",
     "without_steps",
 ]

@@ -23,7 +23,7 @@ from vitne.runtime.telemetry.redactor import redact
 from vitne.runtime.tls import TlsFiles, TlsWatch, channel_credentials
 
 #: Seconds that one export may take, with all its tries.
-TIMEOUT_SECONDS: Final = 10
+TIMEOUT_SECONDS: Final = 5
 
 _E = TypeVar("_E", bound=OTLPSpanExporter | OTLPMetricExporter)
 _SCOPE: Final = InstrumentationScope("vitne")

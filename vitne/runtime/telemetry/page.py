@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
 
 from vitne import metrics
 from vitne.runtime.telemetry.redactor import redact
@@ -77,7 +78,7 @@ def _family(instrument: metrics.Instrument) -> Family:
 def _buckets(
     about: metrics.Declaration, one: metrics.Distribution
 ) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
-    bounds = [*(f"{bound:g}" if bound < 1e6 else str(bound) for bound in about.buckets), "+Inf"]
+    bounds = [*map(floatToGoString, about.buckets), "+Inf"]
     return [
         (bound, total, _exemplar(one.exemplars[place])) if place in one.exemplars else (bound, total)
         for place, (bound, total) in enumerate(zip(bounds, accumulate(one.counts), strict=True))

@@ -10,12 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
+from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_NAMESPACE, Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from vitne.clock import Clock
 from vitne.runtime.settings import CommonSettings
-from vitne.runtime.telemetry.spans import JsonLinesExporter, start_tracing
+from vitne.runtime.telemetry.spans import JsonLinesExporter, tracer_provider
 
 if TYPE_CHECKING:
     from vitne.runtime.telemetry.otlp import OtlpMetrics
@@ -45,7 +46,9 @@ def start_traces(service: str, settings: CommonSettings) -> Callable[[], None]:
         from vitne.runtime.telemetry.otlp import OtlpSpans  # noqa: PLC0415 - only who needs it loads it
 
         exporters.append(OtlpSpans(settings.otlp_endpoint, settings.channel_tls))
-    return start_tracing(resource_of(service), exporters, settings.trace_sampling_ratio)
+    provider = tracer_provider(resource_of(service), exporters, settings.trace_sampling_ratio)
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
 
 
 class MetricsSender:

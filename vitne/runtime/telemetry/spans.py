@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from opentelemetry import trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -22,8 +21,8 @@ from vitne.runtime.telemetry.redactor import redact, redacted
 SPAN_FLUSH_MILLISECONDS: Final = 1000
 
 
-def start_tracing(resource: Resource, exporters: Sequence[SpanExporter], ratio: float) -> Callable[[], None]:
-    """Install the tracer provider of this process; what it answers flushes and ends it.
+def tracer_provider(resource: Resource, exporters: Sequence[SpanExporter], ratio: float) -> TracerProvider:
+    """What makes spans; its ``shutdown`` flushes and ends it.
 
     Args:
         resource: what every span is about, with ``service.name``.
@@ -35,8 +34,7 @@ def start_tracing(resource: Resource, exporters: Sequence[SpanExporter], ratio: 
         provider.add_span_processor(
             BatchSpanProcessor(RedactingExporter(exporter), schedule_delay_millis=SPAN_FLUSH_MILLISECONDS)
         )
-    trace.set_tracer_provider(provider)
-    return provider.shutdown
+    return provider
 
 
 def _sampler(ratio: float) -> Sampler:
