@@ -237,7 +237,7 @@ async def test_delays_are_measured_where_they_end(pages: dict[str, Any]) -> None
     def count(service: str, name: str, **labels: str) -> float:
         samples = pages[service][name].samples
         return sum(
-            sample.value
+            float(sample.value)
             for sample in samples
             if sample.name == f"{name}_count" and labels.items() <= sample.labels.items()
         )
