@@ -89,9 +89,14 @@ class MetricsSender:
         await asyncio.to_thread(self._otlp.close)
 
     async def _send(self) -> None:
-        data = self._otlp.take(_nanoseconds(self._clock.now()))  # here: gauges look at what belongs to this thread
-        if not await asyncio.to_thread(self._otlp.send, data):
-            _log.warning("the collector did not take the metrics")
+        try:
+            data = self._otlp.take(_nanoseconds(self._clock.now()))  # here: gauges look at what belongs to this thread
+            taken = await asyncio.to_thread(self._otlp.send, data)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end a service that does its work
+            _log.warning("metrics can't be sent: %s", type(error).__name__)
+        else:
+            if not taken:
+                _log.warning("the collector did not take the metrics")
 
 
 def _nanoseconds(moment: datetime) -> int:
