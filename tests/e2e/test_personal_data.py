@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
-import aiohttp
 import asyncpg
 import pytest
 
@@ -108,7 +107,7 @@ async def test_nowhere_in_metrics(stack: Stack, markers: list[str]) -> None:
     for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
         for service in SERVICES:
             url, headers = stack.metrics_url(service), {"Accept": accept}
-            async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
+            async with stack.session() as session, session.get(url, headers=headers) as response:
                 page = await response.read()
             assert b"vitne_" in page
             assert found(markers, page) == [], service

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import aiohttp
 import pytest
 from opentelemetry import trace
 from prometheus_client.parser import text_string_to_metric_families
@@ -206,7 +205,7 @@ async def pages(world: Demo, stack: Stack, issued: str) -> dict[str, Any]:
         await browser.log_in(world.learner.value)
 
     async def page(service: str) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as session, session.get(stack.metrics_url(service)) as response:
+        async with stack.session() as session, session.get(stack.metrics_url(service)) as response:
             assert response.status == 200
             return {family.name: family for family in text_string_to_metric_families(await response.text())}
 
@@ -257,7 +256,7 @@ async def test_delays_are_measured_where_they_end(pages: dict[str, Any]) -> None
 
 
 async def test_the_page_is_not_where_pages_are(stack: Stack, issued: str) -> None:
-    async with aiohttp.ClientSession() as session:
+    async with stack.session() as session:
         for service in SERVICES:
             async with session.get(f"{stack.http_url(service)}/metrics") as response:
                 assert response.status == 404
