@@ -11,23 +11,16 @@ from uuid import UUID
 
 from services.issuer.admission import Order, admit
 from services.issuer.issuance import Stored
+from services.issuer.measuring import FINAL, measured_issue, refused_at_once
+from services.issuer.metrics import BATCH
 from services.issuer.quota import Quota
 from vitne.clock import Clock
-from vitne.errors import (
-    Aborted,
-    AlreadyExists,
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    Unavailable,
-    VitneError,
-)
+from vitne.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable, VitneError
 from vitne.identifiers import OrganisationId
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.rules import check_rules
 from vitne.runtime.status import DeadlineExceeded, errors_to_status
+from vitne.runtime.telemetry import without_steps
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 
 #: Most items of a batch.
@@ -177,6 +170,7 @@ class Batch:
                     try:
                         self._take(request)
                     except _Refused as refusal:
+                        refused_at_once(refusal.error)
                         at_once.put_nowait(_refusal(refusal.item_id, refusal.error))
         except TimeoutError:
             raise _idle() from None
@@ -249,11 +243,14 @@ class Batch:
             for item_id, order in waiting:
                 outcome = outcomes[item_id]
                 try:
-                    outcome.set_result(await self._issue_patiently(order))
+                    with measured_issue(BATCH, self._clock):
+                        stored = await self._issue_patiently(order)
+                    outcome.set_result(stored)
                 except Exception as error:  # noqa: BLE001 - one bad item never fails its neighbours
                     outcome.set_result(as_vitne_error(error))
 
-        workers = [asyncio.create_task(work()) for _ in range(min(WINDOW, len(self._orders)))]
+        quiet = without_steps()
+        workers = [asyncio.create_task(work(), context=quiet.copy()) for _ in range(min(WINDOW, len(self._orders)))]
         try:
             for item_id, outcome in outcomes.items():
                 yield item_id, await outcome
@@ -294,14 +291,12 @@ class _Refused(Exception):
 
 #: What ends by itself, or with another's doing: the same item may be issued when it is sent again.
 _TEMPORARY: Final = (Aborted, ResourceExhausted, Unavailable)
-#: What is final: the item is at fault, or the rules say no.
-_FINAL: Final = (AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied)
 
 
 def _state(error: VitneError) -> issuer.ItemState.ValueType:
     if isinstance(error, _TEMPORARY):
         return issuer.ITEM_STATE_UNFINISHED
-    if isinstance(error, _FINAL):
+    if isinstance(error, FINAL):
         return issuer.ITEM_STATE_REFUSED
     return issuer.ITEM_STATE_NEEDS_HUMAN
 

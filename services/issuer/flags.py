@@ -18,8 +18,8 @@ from uuid import UUID
 
 import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
-from opentelemetry import metrics
 
+from services.issuer.metrics import FLAGGED
 from services.issuer.projection import RegistryView
 from vitne.accreditation import Projection, instant, timestamp
 from vitne.accreditation.facts import FOREVER, stamp_milliseconds
@@ -36,10 +36,6 @@ COUNT_SECONDS: Final = 60.0
 #: By how much the time in a credential's id may be off that of its decision, or an issuer's clock off the registry's.
 CLOCK_MARGIN: Final = timedelta(hours=1)
 
-_METER: Final = metrics.get_meter("vitne.issuer")
-_FLAGGED: Final = _METER.create_gauge(
-    "vitne.issuer.flagged_credentials", "{credential}", "credentials touched by facts that became known later, by cause"
-)
 _log = logging.getLogger(__name__)
 
 
@@ -133,7 +129,7 @@ class Flags:
                 _log.warning("flags can't be counted: %s", type(error).__name__)
             else:
                 for cause, flagged in counts.items():
-                    _FLAGGED.set(flagged, {"cause": issuer.FlagCause.Name(cause).removeprefix("FLAG_CAUSE_").lower()})
+                    FLAGGED.set(flagged, issuer.FlagCause.Name(cause).removeprefix("FLAG_CAUSE_").lower())
                 if sum(counts.values()) > before:
                     _log.warning("credentials are touched by facts that became known later", extra={"count": counts})
                 before = sum(counts.values())

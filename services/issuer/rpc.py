@@ -17,6 +17,8 @@ from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
 from services.issuer.issuance import MAX_WAITING, Road, erased
 from services.issuer.key_store import LearnerKeyStore
+from services.issuer.measuring import measured_issue
+from services.issuer.metrics import UNARY
 from services.issuer.quota import Quota
 from services.issuer.signing import SigningKeys
 from services.issuer.statuses import Statuses, unknown_credential
@@ -87,13 +89,14 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
 
     async def Issue(self, request: issuer.IssueRequest, context: Any) -> issuer.IssueResponse:  # noqa: N802
         """Issue one credential."""
-        order = admit(
-            request.issuance,
-            provider=_organisation(),
-            request_id=UUID(request.request_id),
-            now=self._clock.now(),
-        )
-        issued = await self._unary.issue(order)
+        with measured_issue(UNARY, self._clock):
+            order = admit(
+                request.issuance,
+                provider=_organisation(),
+                request_id=UUID(request.request_id),
+                now=self._clock.now(),
+            )
+            issued = await self._unary.issue(order)
         return issuer.IssueResponse(credential=issued.credential.message(issued.learner.key))
 
     async def IssueBatch(  # noqa: N802 - the contract's name

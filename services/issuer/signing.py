@@ -14,6 +14,7 @@ from vitne.credentials.jose import ES256, Signer
 from vitne.errors import FailedPrecondition, NotFound
 from vitne.identifiers import OrganisationId
 from vitne.runtime.custody import KeyCustody
+from vitne.runtime.signing import MeasuredSigner
 
 _LABEL: Final = "provider.{provider}.{request_id}"
 
@@ -87,4 +88,4 @@ class SigningKeys:
         Raises:
             NotFound: ``KEY_UNKNOWN``.
         """
-        return self._custody.signer(key_id)
+        return MeasuredSigner(self._custody.signer(key_id), "credential")

@@ -33,13 +33,14 @@ from vitne.messaging import outbox, topics
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.follower import TopicFollower
 from vitne.messaging.kafka import KafkaSettings
-from vitne.messaging.relay import Relay
+from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
+from vitne.runtime.metrics import watch_projection
 from vitne.runtime.operations import add_operations
 from vitne.runtime.secret_files import read_secret
 from vitne.runtime.settings import PREFIX, load
@@ -216,6 +217,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     """The issuer's process: RPCs, and what runs beside them."""
     plain_http = settings.environment == "development"
     projection = Projection()
+    watch_projection(projection, clock)
     issuer = Issuer.assemble(
         settings,
         clock,
@@ -248,6 +250,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("webhooks", issuer.webhooks.dispatcher.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)
+    application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
     application.add_task(
         "statuses",
         Consumer(

@@ -58,4 +58,4 @@ def read_leaf(message: Message) -> bytes:
 
 async def take_leaf(connection: Any, message: Message) -> None:
     """Queue the leaf of an event, in the transaction that moves the consumer's offset."""
-    await queue_leaves(connection, [read_leaf(message)])
+    await queue_leaves(connection, [read_leaf(message)], happened=message.time)

@@ -10,6 +10,7 @@ from vitne.canonical import from_b64url
 from vitne.credentials.jose import ED25519, ES256, Signer
 from vitne.merkle.notes import NoteKey, NoteSigner
 from vitne.runtime.custody import KeyCustody
+from vitne.runtime.signing import MeasuredSigner
 
 #: Labels in the key custody.
 STATUS_LIST_LABEL: Final = "status-list"
@@ -26,7 +27,10 @@ class LedgerKeys:
     @classmethod
     def ensure(cls, custody: KeyCustody) -> LedgerKeys:
         """The keys in custody; made now if there are none."""
-        return cls(custody.ensure(STATUS_LIST_LABEL, ES256), custody.ensure(CHECKPOINT_LABEL, ED25519))
+        return cls(
+            MeasuredSigner(custody.ensure(STATUS_LIST_LABEL, ES256), "status_list"),
+            MeasuredSigner(custody.ensure(CHECKPOINT_LABEL, ED25519), "checkpoint"),
+        )
 
     def note_signer(self, origin: str) -> NoteSigner:
         """What signs the checkpoints of a log."""

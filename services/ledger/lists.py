@@ -22,6 +22,7 @@ import msgspec
 
 from services.ledger.events import list_event, timestamp
 from services.ledger.log_store import queue_leaves
+from services.ledger.metrics import STATUS_PUBLICATION_DELAY
 from services.ledger.transitions import Status
 from services.ledger.vector import BITS, StatusVector
 from vitne.canonical import b64url, from_b64url, sha256
@@ -95,6 +96,8 @@ class _Draft:
     version: int
     changes: int
     tree_size: int
+    #: When the changes were recorded that no version showed yet.
+    recorded: tuple[datetime, ...]
 
 
 class ListPublisher:
@@ -308,6 +311,9 @@ class ListPublisher:
             )
             await append(connection, [list_event(told, time=published, new_id=self._new_id)])
         self._show(shelf, newest)
+        served = self._clock.now()
+        for recorded in draft.recorded:
+            STATUS_PUBLICATION_DELAY.record(max(0.0, (served - recorded).total_seconds()))
         return True
 
     async def _catch_up(self, shelf: _Shelf, beyond: int) -> _Draft:
@@ -318,7 +324,8 @@ class ListPublisher:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             rows = await connection.fetch(
-                "SELECT number, index, status FROM status_change WHERE list_id = $1 AND number > $2 ORDER BY number",
+                "SELECT number, index, status, recorded FROM status_change "
+                "WHERE list_id = $1 AND number > $2 ORDER BY number",
                 shelf.list_id,
                 shelf.changes,
             )
@@ -327,11 +334,16 @@ class ListPublisher:
                 shelf.list_id,
                 beyond,
             )
+            shown = await connection.fetchval(
+                "SELECT changes FROM list_version WHERE list_id = $1 ORDER BY version DESC LIMIT 1", shelf.list_id
+            )
             tree_size = await connection.fetchval("SELECT coalesce((SELECT size FROM log), 0)")
         for row in rows:
             shelf.vector[row["index"]] = Status(row["status"])
             shelf.changes = row["number"]
-        return _Draft(version, shelf.changes, tree_size)
+        # A list that is read anew after a start has changes that were published long ago.
+        fresh = tuple(row["recorded"] for row in rows if row["number"] > (shown or 0))
+        return _Draft(version, shelf.changes, tree_size, fresh)
 
     async def _log_version(self, connection: Any, shelf: _Shelf, version: int) -> None:
         """Queue the version's leaf unless the list had one less than a minute ago."""
@@ -348,7 +360,7 @@ class ListPublisher:
         )
         if row is not None:
             leaf = ListPublished(shelf.url, version, row["digest"], row["tree_size"])
-            await queue_leaves(connection, [leaf.to_bytes()])
+            await queue_leaves(connection, [leaf.to_bytes()], happened=now)
 
     async def _pause(self) -> None:
         """Wait for a call of :meth:`wake`, an interval at most."""

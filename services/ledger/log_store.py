@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -12,6 +13,7 @@ import asyncpg
 from vitne.errors import InvalidArgument, NotFound, Unavailable
 from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency, plan_inclusion
 from vitne.merkle.tiles import Tile, TileId, TileReader, tiles_of
+from vitne.runtime.telemetry import sampled_traceparent
 
 #: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 32 MiB.
 #: Enough for every tile above the leaves of a log of ten million, and many of the leaves'.
@@ -45,9 +47,29 @@ class ConsistencyProof:
     checkpoint: str
 
 
-async def queue_leaves(connection: Any, records: Iterable[bytes]) -> None:
-    """Queue leaves (canonical bytes) for the log, in the caller's transaction. Repeating one is harmless."""
-    await connection.execute("INSERT INTO queued_leaf (record) SELECT unnest($1::bytea[])", list(records))
+async def queue_leaves(
+    connection: Any,
+    records: Sequence[bytes],
+    *,
+    happened: datetime | None = None,
+    traceparents: Sequence[str | None] = (),
+) -> None:
+    """Queue leaves (canonical bytes) for the log, in the caller's transaction. Repeating one is harmless.
+
+    Args:
+        connection: with an open transaction.
+        records: the leaves.
+        happened: when what they say did; None: not measured.
+        traceparents: for each the trace that it belongs to, None where that is not sampled; empty: the active one.
+    """
+    causes = list(traceparents) or [sampled_traceparent()] * len(records)
+    await connection.execute(
+        "INSERT INTO queued_leaf (record, happened, traceparent) "
+        "SELECT record, $3, traceparent FROM unnest($1::bytea[], $2::text[]) AS leaf (record, traceparent)",
+        list(records),
+        causes,
+        happened,
+    )
 
 
 async def read_tiles(connection: Any, tile_ids: Sequence[TileId]) -> dict[TileId, Tile]:

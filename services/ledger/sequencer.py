@@ -19,12 +19,14 @@ from typing import Any, Final
 import asyncpg
 
 from services.ledger.log_store import read_tiles
+from services.ledger.metrics import LOG_INTEGRATION_DELAY, LOG_SIZE
 from vitne.clock import Clock
 from vitne.errors import Aborted, DataLoss, FailedPrecondition, Unavailable
 from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
 from vitne.merkle.tiles import TileWriter, tiles_at
 from vitne.outages import DATABASE_OUTAGES
+from vitne.runtime.telemetry import DATABASE, joined
 
 #: Most leaves in a batch: some tenths of a second of work, within the second that a leaf may take.
 MAX_BATCH: Final = 8192
@@ -109,6 +111,7 @@ class Sequencer:
             epoch = row["epoch"] + 1
             await connection.execute("UPDATE log SET epoch = $1, checkpoint = $2", epoch, note)
         self._epoch = epoch
+        LOG_SIZE.set(row["size"])
 
     async def _integrate_forever(self) -> None:
         while True:
@@ -136,13 +139,20 @@ class Sequencer:
                 )
             taken = await connection.fetch(
                 "DELETE FROM queued_leaf WHERE number IN (SELECT number FROM queued_leaf ORDER BY number LIMIT $1) "
-                "RETURNING number, record",
+                "RETURNING number, record, happened, traceparent",
                 self._max_batch,
             )
             taken.sort(key=lambda row: row["number"])
             leaves = await _without_known(connection, {leaf_hash(row["record"]): row["record"] for row in taken})
+            size: int = log["size"] + len(leaves)
             if leaves:
-                await self._append(connection, log, leaves)
+                with joined("integrate leaves", (row["traceparent"] for row in taken), DATABASE):
+                    await self._append(connection, log, leaves)
+        LOG_SIZE.set(size)
+        now = self._clock.now()
+        for row in taken:
+            if row["happened"] is not None:
+                LOG_INTEGRATION_DELAY.record(max(0.0, (now - row["happened"]).total_seconds()))
         return len(taken)
 
     async def _append(self, connection: Any, log: Any, leaves: dict[bytes, bytes]) -> None:

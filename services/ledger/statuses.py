@@ -198,7 +198,12 @@ class Statuses:
             "UPDATE status_list SET changes = $2 WHERE id = $1",
             [(list_id, changes[list_id]) for list_id in sorted(touched)],
         )
-        await queue_leaves(connection, [_leaf(change).to_bytes() for change in recorded])
+        await queue_leaves(
+            connection,
+            [_leaf(change).to_bytes() for change in recorded],
+            happened=recorded[0].standing.recorded,  # a group is recorded at one instant
+            traceparents=[change.request.traceparent or None for change in recorded],
+        )
         await append(connection, [self._event(change) for change in recorded])
 
     def _event(self, change: _Recorded) -> Event:

@@ -23,7 +23,7 @@ from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.kafka import KafkaSettings
-from vitne.messaging.relay import Relay
+from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
@@ -101,7 +101,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     store = LogStore(pool)
     publisher = list_publisher(settings, pool, clock, keys)
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
-        pool, Statuses(orders, clock, new_id).apply
+        pool, Statuses(orders, clock, new_id).apply, name="change statuses"
     )
     sequencer = Sequencer(
         pool, keys.note_signer(settings.log_origin), clock, interval=settings.sequence_interval_seconds
@@ -133,6 +133,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     application.add_task("retention", Retention(pool, clock).run)
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("relay", Relay(pool, kafka, clock).run)
+    application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
     application.add_task("leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaf, settings=kafka, clock=clock).run)
 
     async def lists_ready() -> str | None:

@@ -17,6 +17,7 @@ from vitne.clock import Clock
 from vitne.errors import VitneError
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.status import error_from_rpc
+from vitne.runtime.telemetry import DATABASE, joined, step
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 
@@ -88,6 +89,11 @@ class Fetcher:
         wanted = await self._store.claim(self._clock.now(), BATCH)
         if not wanted:
             return False
+        with joined("fetch credentials", (one.traceparent for one in wanted)):
+            await self._fetch(wanted)
+        return True
+
+    async def _fetch(self, wanted: Sequence[Wanted]) -> None:
         try:
             answer = await self._issuer.FetchCredentials(
                 issuer_pb2.FetchCredentialsRequest(handles=[one.handle for one in wanted])
@@ -96,24 +102,24 @@ class Fetcher:
             told = error_from_rpc(error) if isinstance(error, grpc.aio.AioRpcError) else error
             _log.warning("fetching failed, and is tried again", extra={"reason": told.reason, "count": len(wanted)})
             await self._postpone(wanted)
-            return True
+            return
         # What the issuer has and can't read for now is neither kept nor gone: as if it had not been answered.
         answers = {one.handle: one for one in answer.credentials if not one.unavailable_reason}
         for reason, count in Counter(one.unavailable_reason for one in answer.credentials).items():
             if reason:
                 _log.warning("the issuer can't read some, and is asked again", extra={"reason": reason, "count": count})
-        failed = await self._store.keep(
-            [
-                Fetched(one, credential.artefact, STATUS.get(credential.status, UNKNOWN))
-                for one in wanted
-                if (credential := _credential(answers.get(one.handle))) is not None
-            ],
-            [one for one in wanted if one.handle in answers and _credential(answers[one.handle]) is None],
-            self._clock.now(),
-        )
+        with step("keep credentials", DATABASE):
+            failed = await self._store.keep(
+                [
+                    Fetched(one, credential.artefact, STATUS.get(credential.status, UNKNOWN))
+                    for one in wanted
+                    if (credential := _credential(answers.get(one.handle))) is not None
+                ],
+                [one for one in wanted if one.handle in answers and _credential(answers[one.handle]) is None],
+                self._clock.now(),
+            )
         if failed := [*failed, *(one for one in wanted if one.handle not in answers)]:
             await self._postpone(failed)
-        return True
 
     async def _postpone(self, wanted: Sequence[Wanted]) -> None:
         now = self._clock.now()

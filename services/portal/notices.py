@@ -11,6 +11,7 @@ from vitne.clock import Clock
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
 from vitne.messaging.headers import Message
+from vitne.runtime.telemetry import sampled_traceparent
 from vitne_api.events.v1 import events_pb2
 
 #: ``ce_type`` of everything in a hub's topic.
@@ -61,6 +62,8 @@ class Notices:
             kind=notice.kind,
             provider=notice.provider,
             now=self._clock.now(),
+            happened=message.time,
+            traceparent=sampled_traceparent(),
         )
         if not known:
             raise _bad("handle", "another learner's")

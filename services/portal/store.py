@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from services.portal.metrics import VISIBLE_DELAY
 from services.portal.sealing import DataKey, PortalKeys
 from vitne.canonical import sha256
 from vitne.errors import DataLoss
@@ -31,12 +32,16 @@ class Wanted:
         pseudonym: whose it is.
         notices: number of the last notice that had told of it when it was claimed.
         attempts: how often fetching failed in a row.
+        happened: when what that notice told of did; None: not known.
+        traceparent: of that notice; None where its trace is not sampled.
     """
 
     handle: str
     pseudonym: str
     notices: int
     attempts: int
+    happened: datetime | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,30 @@ class Store:
 
     # -- Notices: in the transaction of the consumer ---------------------------------------------
 
-    async def want(self, conn: Any, *, handle: str, pseudonym: str, kind: str, provider: str, now: datetime) -> bool:
-        """Note that a credential is to be fetched; False when the handle is another learner's."""
+    async def want(
+        self,
+        conn: Any,
+        *,
+        handle: str,
+        pseudonym: str,
+        kind: str,
+        provider: str,
+        now: datetime,
+        happened: datetime | None = None,
+        traceparent: str | None = None,
+    ) -> bool:
+        """Note that a credential is to be fetched; False when the handle is another learner's.
+
+        Args:
+            conn: with the consumer's transaction.
+            handle: as told.
+            pseudonym: whose it is.
+            kind: of credential.
+            provider: who issued it.
+            now: from when on it is due.
+            happened: when what the notice tells of did; None: not measured.
+            traceparent: of the notice; None where its trace is not sampled.
+        """
         await conn.execute(
             "INSERT INTO subscriber (pseudonym, wrapped_key, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             pseudonym,
@@ -101,9 +128,11 @@ class Store:
         )
         changed = await conn.fetchval(
             """
-            INSERT INTO credential AS c (handle, pseudonym, kind, provider, fetch_at) VALUES ($1, $2, $3, $4, $5)
+            INSERT INTO credential AS c (handle, pseudonym, kind, provider, fetch_at, happened, traceparent)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT (handle) DO UPDATE
-                SET notices = excluded.notices, fetch_at = excluded.fetch_at, attempts = 0
+                SET notices = excluded.notices, fetch_at = excluded.fetch_at, attempts = 0,
+                    happened = excluded.happened, traceparent = excluded.traceparent
                 WHERE c.pseudonym = excluded.pseudonym
             RETURNING true
             """,
@@ -112,6 +141,8 @@ class Store:
             kind,
             provider,
             now,
+            happened,
+            traceparent,
         )
         return bool(changed)
 
@@ -140,7 +171,7 @@ class Store:
             UPDATE credential SET fetch_at = $2 WHERE handle IN (
                 SELECT handle FROM credential WHERE fetch_at <= $1 OR fetch_at > $4
                 ORDER BY fetch_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-            RETURNING handle, pseudonym, notices, attempts
+            RETURNING handle, pseudonym, notices, attempts, happened, traceparent
             """,
             now,
             now + timedelta(seconds=CLAIM_SECONDS),
@@ -194,6 +225,9 @@ class Store:
                     if one.wanted.handle in current
                 ],
             )
+        for one in readable:
+            if one.wanted.handle in current and one.wanted.happened is not None:
+                VISIBLE_DELAY.record(max(0.0, (now - one.wanted.happened).total_seconds()))
         if gone:
             async with self._pool.acquire() as conn, conn.transaction():
                 await self.forget(conn, sorted(await self._hold(conn, gone)))

@@ -20,7 +20,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.messaging import outbox
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.kafka import KafkaSettings
-from vitne.messaging.relay import Relay
+from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.messaging.topics import hub_topic
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.application import Application
@@ -146,6 +146,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     application.add_task("notices", parts.consumer.run)
     application.add_task("fetcher", parts.fetcher.run)
     application.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
+    application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 
     async def database() -> str | None:
         try:

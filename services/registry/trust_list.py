@@ -16,6 +16,7 @@ from vitne.canonical import b64url, digest_text
 from vitne.credentials.jose import ES256, Signer
 from vitne.errors import NotFound
 from vitne.runtime.custody import KeyCustody
+from vitne.runtime.signing import MeasuredSigner
 
 #: Name of the key in custody.
 LABEL: Final = "trust-list"
@@ -32,7 +33,7 @@ _GZIP: Final = 31
 
 def trust_list_signer(custody: KeyCustody) -> Signer:
     """The key of the list, made when there is none."""
-    return custody.ensure(LABEL, ES256)
+    return MeasuredSigner(custody.ensure(LABEL, ES256), "trust_list")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from vitne.frameworks import Frameworks
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox
 from vitne.messaging.kafka import KafkaSettings
-from vitne.messaging.relay import Relay
+from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
@@ -96,6 +96,7 @@ def build(
     application.add_task("facts", recorder.run)
     application.add_task("heartbeat", Heartbeat(pool, clock, new_id, settings.heartbeat_seconds).run)
     application.add_task("relay", Relay(pool, kafka, clock).run)
+    application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 
     async def facts_ready() -> str | None:
         try:

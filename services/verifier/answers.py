@@ -6,13 +6,13 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
+from services.verifier.verdict import name_of
 from services.verifier.verification import Verification
 from vitne.accreditation import timestamp
 from vitne.canonical import instant_text
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.verifier.v1 import verifier_pb2
 
-_VERDICT: Final = "VERDICT_"
 _OUTCOME: Final = "OUTCOME_"
 
 
@@ -39,7 +39,7 @@ class VerifyAnswer(BaseModel):
 
 def verdict_word(verification: Verification) -> str:
     """The verdict as clients branch on it."""
-    return verifier_pb2.Verdict.Name(verification.verdict).removeprefix(_VERDICT).lower()
+    return name_of(verification.verdict)
 
 
 def outcome_word(outcome: credential_pb2.Check.Outcome.ValueType) -> str:

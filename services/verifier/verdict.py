@@ -54,6 +54,11 @@ _WORDS: Final[dict[Verdict, str]] = {
 }
 
 
+def name_of(verdict: Verdict) -> str:
+    """How a verdict is written: ``valid_with_notes``."""
+    return verifier_pb2.Verdict.Name(verdict).removeprefix("VERDICT_").lower()
+
+
 def consequence(check: Check) -> Verdict:
     """What one check alone allows at best."""
     on_failure = ON_FAILURE.get(check.name)

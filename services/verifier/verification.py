@@ -24,7 +24,8 @@ from services.verifier.checks.structure import check_structure, summary
 from services.verifier.checks.validity import check_validity
 from services.verifier.evidence import LogSource, StatusSource
 from services.verifier.knowledge import Knowledge
-from services.verifier.verdict import ON_FAILURE, Verdict, headline, verdict_of
+from services.verifier.metrics import VERIFY_DURATION
+from services.verifier.verdict import ON_FAILURE, Verdict, headline, name_of, verdict_of
 from vitne.clock import Clock
 from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
@@ -71,7 +72,7 @@ class Verifier:
         Nor is a check that fails in a way that nobody foresaw: it is *not determinable* then, under the id of an
         incident that is logged.
         """
-        now = self._clock.now()
+        began, now = self._clock.monotonic(), self._clock.now()
         revision = self._knowledge.projection.revision
         look = _Look()
         about = ""
@@ -84,6 +85,7 @@ class Verifier:
                 about = look.at((), lambda: summary(presentation)) or ""
         checks = look.in_order()
         verdict = verdict_of(checks)
+        VERIFY_DURATION.record(self._clock.monotonic() - began, name_of(verdict))
         return Verification(verdict, headline(verdict, checks, about), checks, now, revision)
 
     async def _look_at(self, presentation: Presentation, look: _Look, now: datetime) -> None:

@@ -19,6 +19,7 @@ from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import Fetcher
 from vitne.runtime.identity import TokenVerifier
+from vitne.runtime.metrics import watch_projection
 from vitne.runtime.tls import client_context
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 from vitne_api.verifier.v1 import verifier_pb2_grpc
@@ -39,6 +40,7 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
         tokens = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=development)
     application = Application("verifier", settings, clock, verifier=tokens)
     projection = Projection()
+    watch_projection(projection, clock)
     knowledge = Knowledge(
         projection=projection,
         frameworks=Frameworks.load(settings.standings),

@@ -22,7 +22,7 @@ DATABASES = {
     "verifier": set(),
     "portal": {"portal-db"},
 }
-PORTS = {50051: "grpc", 8443: "https"}
+PORTS = {50051: "grpc", 8443: "https", 9464: "metrics"}
 
 #: Who connects to what, as read from each service's wiring: (from, to, port).
 CALLS = {
@@ -41,9 +41,13 @@ CALLS = {
     *((f"{service}-migrate", database, 5432) for service, databases in DATABASES.items() for database in databases),
     *((service, "kafka", 9093) for service in SERVICES),
     *((service, "world", 443) for service in SERVICES),
+    *(("prometheus", service, 9464) for service in SERVICES),
+    *((service, "collector", 4317) for service in SERVICES),
 }
 #: The kind overlay has no public address by which to fetch status lists.
 ONLY_KIND = {("verifier", "ledger", 8443)}
+
+MONITORING = {"kubernetes.io/metadata.name": "monitoring", "vitne.no/monitoring": "true"}
 
 Party = tuple[dict[str, str], dict[str, str]]  # labels of the namespace, labels of the pod
 
@@ -56,6 +60,8 @@ def _parties() -> dict[str, Party]:
             {"kubernetes.io/metadata.name": "kafka"},
             {"strimzi.io/cluster": "kafka", "strimzi.io/kind": "Kafka"},
         ),
+        "prometheus": (MONITORING, {"app.kubernetes.io/name": "prometheus"}),
+        "collector": (MONITORING, {"app.kubernetes.io/name": "opentelemetry-collector"}),
         "stranger": ({"kubernetes.io/metadata.name": "default"}, {"app.kubernetes.io/name": "issuer"}),
         "neighbour": (ours, {"app.kubernetes.io/name": "shell"}),
     }
@@ -115,13 +121,16 @@ def test_exactly_what_the_wiring_says_is_allowed(installation: Installation) -> 
     for source, party in parties.items():
         for target in (*parties, "world"):
             to = parties.get(target)
-            for port in (50051, 8443, 5432, 9093, 443, 80):
+            for port in (50051, 8443, 9464, 4317, 5432, 9093, 443, 80):
                 name = PORTS.get(port)
                 out = _allows(installation, "Egress", party, to, port, name)
                 into = to is None or _allows(installation, "Ingress", to, party, port, name)
                 if out and into and source != target:
                     allowed.add((source, target, port))
-    outside = {"gateway", "stranger", "kafka"}  # what these do among themselves is not ours
+    # The collector is told by all in its namespaces, as Prometheus asks from there.
+    allowed -= {(service, "prometheus", 4317) for service in SERVICES}
+    allowed -= {("collector", service, 9464) for service in SERVICES}
+    outside = {"gateway", "stranger", "kafka", "prometheus", "collector"}  # what these do among themselves is not ours
     allowed = {call for call in allowed if not (call[0] in outside and call[1] in outside | {"world"})}
     expected = CALLS | (ONLY_KIND if installation.name == "kind" else set())
     assert allowed == expected

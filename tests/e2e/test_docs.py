@@ -15,13 +15,14 @@ from vitne.dev.stack import Stack
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: In the order in which a reader would follow them: what one makes, the next uses.
-PAGES = ["integrate.md", "verify.md", "subscribe.md", "operate.md"]
+PAGES = ["integrate.md", "verify.md", "subscribe.md", "operate.md", "operating/metrics.md"]
 #: What a block's output must contain, by page, in order.
-SHOWS = {
+SHOWS: dict[str, list[list[str]]] = {
     "integrate.md": [["published", "issued", "suspended", "valid"]],
     "verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"]],
     "subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],
-    "operate.md": [["migrate", "VITNE_"], []],
+    "operate.md": [["migrate", "VITNE_"], [], ['outcome="issued"']],
+    "operating/metrics.md": [[]],
 }
 
 

@@ -1,4 +1,4 @@
-"""What names a learner is nowhere in clear: not in Kafka, the log, traces, logs, or any database."""
+"""What names a learner is nowhere in clear: not in Kafka, the log, traces, logs, metrics, or any database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.demo import Demo, new_id, until
 from vitne.dev.learner import LearnerBrowser
-from vitne.dev.stack import DATABASES, LEARNERS, Stack
+from vitne.dev.stack import DATABASES, LEARNERS, SERVICES, Stack
 from vitne.messaging.topics import dead_topic, fixed_topics
 from vitne_api.issuer.v1 import issuer_pb2
 
@@ -100,6 +100,17 @@ async def test_nowhere_in_kafka(stack: Stack, markers: list[str]) -> None:
             whole = record.key.encode() + record.value + repr(record.headers).encode()
             assert found(markers, whole) == [], topic
     assert total > 500
+
+
+async def test_nowhere_in_metrics(stack: Stack, markers: list[str]) -> None:
+    # Both forms of the page: OpenMetrics has exemplars, too.
+    for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
+        for service in SERVICES:
+            url, headers = stack.metrics_url(service), {"Accept": accept}
+            async with stack.session() as session, session.get(url, headers=headers) as response:
+                page = await response.read()
+            assert b"vitne_" in page
+            assert found(markers, page) == [], service
 
 
 async def test_nowhere_in_logs_and_traces(stack: Stack, markers: list[str]) -> None:

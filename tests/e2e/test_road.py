@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from services.issuer.tracing import NOTIFY_HUB
-from vitne.dev.demo import Demo
+from vitne.dev.demo import Demo, until
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.stack import Stack
 from vitne.messaging import topics
@@ -19,6 +19,11 @@ async def test_every_expectation_of_the_demonstration_holds(world: Demo) -> None
 async def test_the_portals_page_shows_what_its_json_says(world: Demo, stack: Stack) -> None:
     async with LearnerBrowser(stack.portal_url) as browser:
         await browser.log_in(world.learner.value)
+
+        async def fetched() -> bool:
+            return all(entry["state"] == "fetched" for entry in await browser.credentials())
+
+        await until(fetched, "all credentials in the portal", world.narrator)
         page, shown = await browser.page(), await browser.credentials()
     assert {credential.id for credential in world.issued.values()} <= {entry["id"] for entry in shown}
     for entry in shown:

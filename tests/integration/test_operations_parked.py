@@ -10,8 +10,6 @@ from uuid import uuid4
 import asyncpg
 import grpc
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 
 from tests.integration.portal_world import AUDIENCE, CLOCK, MARKER, World, new_world, until
 from vitne.canonical import b64url, sha256
@@ -19,6 +17,8 @@ from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VitneError
 from vitne.messaging.lag import ParkedWatch
+from vitne.messaging.metrics import CONSUMER_PARKED_AGE, CONSUMER_PARKED_KEYS
+from vitne.metrics import Gauge
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.status import error_from_rpc
@@ -226,22 +226,18 @@ async def test_other_keys_go_on_and_metrics_tell_parked_keys_from_backlog(world:
     await world.issue(other)
     await reaches(world, world.issuer.pseudonym(other), 1)
     pool = await asyncpg.create_pool(world.dsn, min_size=1, max_size=1)
-    reader = InMemoryMetricReader()
-    provider = MeterProvider(metric_readers=[reader])
     try:
-        watch = ParkedWatch(pool, CLOCK, provider.get_meter("test"))
+        watch = ParkedWatch(pool, CLOCK)
         await watch.look()
-        (attributes,) = gauge(reader, "vitne.consumer.parked_keys")
-        assert dict(attributes) == {"consumer": "portal", "topic": world.topic, "state": "failed"}
-        assert gauge(reader, "vitne.consumer.parked_keys")[attributes] == 1
-        assert 0 <= gauge(reader, "vitne.consumer.parked_age")[attributes] < 60
+        failed = ("portal", world.topic, "failed")
+        assert shown(CONSUMER_PARKED_KEYS)[failed] == 1
+        assert 0 <= shown(CONSUMER_PARKED_AGE)[failed] < 60
         request = operations.DropParkedRequest(request_id=str(uuid4()), place=one.failed, ground="sent by mistake")
         await operator.DropParked(request)
         await reaches(world, one.key, 4)
         await watch.look()
-        assert set(gauge(reader, "vitne.consumer.parked_keys").values()) == {0}
+        assert shown(CONSUMER_PARKED_KEYS)[failed] == 0
     finally:
-        provider.shutdown()
         await pool.close()
 
 
@@ -278,16 +274,6 @@ def where(place: operations.Place) -> str:
     return f"{place.topic}[{place.partition}]@{place.offset}"
 
 
-def gauge(reader: InMemoryMetricReader, name: str) -> dict[Any, float]:
-    """A gauge's points by attributes."""
-    data = reader.get_metrics_data()
-    assert data is not None
-    return {
-        frozenset((point.attributes or {}).items()): point.value
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-        if metric.name == name
-        for point in metric.data.data_points
-        if isinstance(point, NumberDataPoint)
-    }
+def shown(gauge: Gauge) -> dict[tuple[str, ...], float]:
+    """What a gauge shows, by its attributes."""
+    return {point.attributes: point.value for point in gauge.points()}

@@ -33,6 +33,7 @@ from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import Caller, current_caller
 from vitne.runtime.interceptors.deadline import DeadlineInterceptor, remaining_seconds
 from vitne.runtime.interceptors.telemetry import TelemetryInterceptor
+from vitne.runtime.metrics import HTTP_SERVER_DURATION, RPC_SERVER_DURATION
 from vitne.runtime.rules import check_rules
 from vitne.runtime.settings import CommonSettings
 from vitne.runtime.status import DeadlineExceeded, RuleViolations, error_from_rpc, errors_to_status
@@ -764,3 +765,62 @@ async def test_the_command_line(arguments: list[str], environment: dict[str, str
     out, err = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == code
     assert told in (out + err).decode()
+
+
+# --- what is measured ----------------------------------------------------------------------------------------
+
+
+def calls(method: str) -> dict[str, int]:
+    """How many calls of a method were measured, by status."""
+    found = [one for one in RPC_SERVER_DURATION.distributions() if one.attributes[1].endswith(method)]
+    return {one.attributes[2]: one.count for one in found}
+
+
+async def test_calls_are_measured_by_method_and_status_and_unknown_ones_not_at_all() -> None:
+    before, series = calls("/Open"), len(RPC_SERVER_DURATION.distributions())
+    async with serving(Open=echo) as channel:
+        await call(channel, "Open")(Part(name="a"))
+        await refusal(call(channel, "Open")(Part(name="too long")))
+        await refusal(call(channel, "Scoped")(Part()))
+        unknown = channel.unary_unary("/vitne.probe.v1.ProbeService/NoSuchMethod")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await unknown(b"")
+    after = calls("/Open")
+    assert after["OK"] == before.get("OK", 0) + 1
+    assert after["INVALID_ARGUMENT"] == before.get("INVALID_ARGUMENT", 0) + 1
+    assert calls("/Scoped")["UNAUTHENTICATED"] >= 1
+    assert calls("/NoSuchMethod") == {}
+    assert len(RPC_SERVER_DURATION.distributions()) <= series + 3
+
+
+async def test_requests_are_measured_by_route_never_by_path() -> None:
+    app = FastAPI(openapi_url=None)
+
+    @app.get("/things/{name}")
+    async def thing(name: str) -> str:
+        return name
+
+    async with running(build(app)) as application, aiohttp.ClientSession() as session:
+        for method, path in (("GET", "/things/secret"), ("GET", "/nowhere/secret"), ("BREW", "/things/secret")):
+            async with session.request(method, f"http://{application.http_address}{path}"):
+                pass
+    found = {one.attributes for one in HTTP_SERVER_DURATION.distributions()}
+    assert {("GET", "/things/{name}", "200"), ("GET", "", "404"), ("_OTHER", "/things/{name}", "405")} <= found
+    assert not any("secret" in value or value == "BREW" for attributes in found for value in attributes)
+
+
+async def test_the_page_is_served_on_a_listener_of_its_own_and_nothing_else_there() -> None:
+    application = Application("probe", settings(metrics_listen="127.0.0.1:0"), SystemClock(), verifier=Verifier())
+    async with running(application), aiohttp.ClientSession() as session:
+        assert application.metrics_address != application.http_address
+        for address, path, status in (
+            (application.metrics_address, "/metrics", 200),
+            (application.metrics_address, "/livez", 404),
+            (application.metrics_address, "/readyz", 404),
+            (application.http_address, "/metrics", 404),
+        ):
+            async with session.get(f"http://{address}{path}") as response:
+                assert response.status == status, (address, path)
+                assert ("process_cpu_seconds_total" in await response.text()) == (status == 200)
+    async with running(build()) as without:
+        assert without.metrics_address == ""

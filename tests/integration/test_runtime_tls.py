@@ -462,6 +462,20 @@ def certificate_of(files: TlsFiles) -> bytes:
     return files.certificate.read_bytes()
 
 
+async def test_metrics_are_served_over_https_where_pages_are(world: World) -> None:
+    certificate = {"http_certificate_file": world.server.certificate, "http_key_file": world.server.key}
+    context = client_context(TlsFiles(authority=world.trusted))
+    assert context is not None
+    async with (
+        serving(world.settings(metrics_listen="127.0.0.1:0", **certificate)) as application,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+    ):
+        async with session.get(f"https://{application.metrics_address}/metrics") as response:
+            assert "process_cpu_seconds_total" in await response.text()
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(f"http://{application.metrics_address}/metrics")
+
+
 async def test_other_clients_show_the_newest_certificate_too(world: World) -> None:
     """What the Kafka client is given."""
     seen: list[int] = []

@@ -17,6 +17,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext, format_span_id
 
 from vitne.runtime.telemetry import (
     WITHHELD,
@@ -25,8 +27,14 @@ from vitne.runtime.telemetry import (
     Redactor,
     context_from_traceparent,
     current_traceparent,
+    joined,
     redact,
+    sampled_traceparent,
+    step,
+    traces,
+    without_steps,
 )
+from vitne.runtime.telemetry.spans import RedactingExporter, tracer_provider
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2V4YW1wbGUifQ.c2lnbmF0dXJl"
@@ -140,3 +148,90 @@ def test_spans_are_lines_of_json(tmp_path: Path) -> None:
     assert (outer["name"], outer["service"], outer["parent_id"]) == ("outer", "issuer", "b7ad6b7169203331")
     assert inner["parent_id"] == outer["span_id"]
     assert file.stat().st_mode & 0o077 == 0
+
+
+# --- sampling and redaction of spans -----------------------------------------------------------------------
+
+
+def recorded(ratio: float, traceparent: str | None) -> bool:
+    provider = tracer_provider(Resource.create({}), [InMemorySpanExporter()], ratio)
+    with provider.get_tracer("test").start_as_current_span("x", context=context_from_traceparent(traceparent)) as span:
+        told = span.is_recording()
+        assert bool(int(current_traceparent()[-1], 16) & 1) == told
+    provider.shutdown()
+    return told
+
+
+def test_a_parent_and_our_own_ratio_decide() -> None:
+    low, high = ("00-0af7651916cd43dd" + half * 8 + "-b7ad6b7169203331-0" for half in ("00", "ff"))
+    assert [recorded(0.5, parent + "1") for parent in (low, high)] == [True, False]  # a caller can't make us spend more
+    assert [recorded(1.0, parent + "0") for parent in (low, high)] == [False, False]
+    assert [recorded(1.0, parent) for parent in (low + "1", high + "1", None)] == [True, True, True]
+    assert not recorded(0.0, None)
+
+
+def test_without_an_exporter_nothing_is_recorded_but_traces_go_on() -> None:
+    tracer = tracer_provider(Resource.create({}), [], 1.0).get_tracer("test")
+    with tracer.start_as_current_span("x", context=context_from_traceparent(TRACEPARENT)) as span:
+        assert not span.is_recording()
+        assert current_traceparent().split("-")[1] == TRACEPARENT.split("-")[1]
+
+
+def test_spans_pass_the_redactor_with_events_exceptions_and_status() -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(exporter)))
+    number = "41819012345"
+    tracer = provider.get_tracer("test")
+
+    def fail() -> None:
+        with tracer.start_as_current_span(f"learner {number}", attributes={"a": [number], "n": 3}) as span:
+            span.add_event(f"saw {number}", {"number": int(number)})
+            raise ValueError(f"no {number}")
+
+    with pytest.raises(ValueError, match=number):
+        fail()
+    (told,) = exporter.get_finished_spans()
+    assert number not in told.to_json()
+    assert told.attributes == {"a": [WITHHELD], "n": 3}
+    assert [event.name for event in told.events] == [f"saw {WITHHELD}", "exception"]
+    assert told.status.description == f"ValueError: no {WITHHELD}"
+
+
+# --- steps, and work for several callers ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(traces, "_TRACER", provider.get_tracer("test"))
+    return exporter
+
+
+def test_a_step_is_a_span_only_within_one_that_is_recorded(spans: InMemorySpanExporter) -> None:
+    with step("outside"):
+        pass
+    with trace.use_span(trace.get_current_span(context_from_traceparent(TRACEPARENT))), step("of a caller elsewhere"):
+        pass
+    assert spans.get_finished_spans() == ()
+    with traces._TRACER.start_as_current_span("call"):
+        with pytest.raises(KeyError), step("inside", {"number": 3}):
+            raise KeyError("secret")
+        without_steps().run(lambda: step("an item").__enter__())
+    inside, call = spans.get_finished_spans()
+    assert inside.parent == call.context
+    assert dict(inside.attributes or {}) == {"number": 3, "error.type": "KeyError"}
+    assert "secret" not in inside.to_json()
+
+
+def test_work_for_several_is_within_the_first_sampled_and_linked_to_the_others(spans: InMemorySpanExporter) -> None:
+    causes = [f"00-{digit * 32}-{digit * 16}-0{flag}" for digit, flag in (("a", 0), ("b", 1), ("c", 1), ("b", 1))]
+    with joined("work", [None, *causes]):
+        assert sampled_traceparent() is not None
+    (work,) = spans.get_finished_spans()
+    assert isinstance(work.parent, SpanContext)
+    assert format_span_id(work.parent.span_id) == "b" * 16
+    assert [format_span_id(link.context.span_id) for link in work.links] == ["c" * 16]
+    with joined("work", causes[:1]):
+        assert sampled_traceparent() is None
+    assert len(spans.get_finished_spans()) == 1

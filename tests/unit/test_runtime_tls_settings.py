@@ -112,12 +112,30 @@ def test_what_is_protected_starts(name: str) -> None:
         ({"database_dsn": f"{DSN}?sslmode=verify-full&sslmode=prefer"}, "VITNE_DATABASE_DSN"),
         ({"database_dsn": f"{DSN}?application_name=sslmode=verify-full"}, "VITNE_DATABASE_DSN"),
         ({"identity_issuer": "http://127.0.0.1:7100"}, "VITNE_IDENTITY_ISSUER"),
+        ({"otlp_endpoint": "http://collector.monitoring.svc:4317"}, "VITNE_OTLP_ENDPOINT"),
+        ({"otlp_endpoint": "http://10.0.0.7:4317"}, "VITNE_OTLP_ENDPOINT"),
+        ({"metrics_listen": "0.0.0.0:9464", "metrics": False}, "VITNE_METRICS"),
     ],
 )
 def test_one_gap_is_enough(values: Mapping[str, Any], variable: str) -> None:
     faults = of("ledger", **(PROTECTED | dict(values))).protection_faults()
     assert variables(faults) == {variable}
     assert "hunter2" not in "".join(faults)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://collector:4317", "http://127.0.0.1:4317", "http://[::1]:4317/", "http://localhost:4317", ""]
+)
+def test_a_collector_is_reached_over_tls_or_on_this_machine(endpoint: str) -> None:
+    assert of("ledger", **(PROTECTED | {"otlp_endpoint": endpoint})).protection_faults() == []
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4317", "https://collector", "grpc://c:4317", "https://c:4317/v1/traces"]
+)
+def test_an_endpoint_is_scheme_host_and_port(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="https://host:port"):
+        of("ledger", otlp_endpoint=endpoint)
 
 
 def test_a_service_that_outsiders_call_says_so() -> None:

@@ -101,7 +101,7 @@ async def _filled(options: Options, exits: AsyncExitStack) -> None:
     for service in SERVICES:
         # The issuer has nothing to show to people.
         page = f"{stack.http_url(service)}/" if service != "issuer" else ""
-        print(f"  {service:<9} {page:<24} gRPC {stack.grpc_address(service)}")
+        print(f"  {service:<9} {page:<24} gRPC {stack.grpc_address(service)}  metrics {stack.metrics_url(service)}")
     print(f"  {'identity':<9} {stack.identity_url:<24} the development token issuer")
     print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
     print(f"  {'transport':<9} {stack.transport}")

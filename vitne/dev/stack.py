@@ -100,6 +100,7 @@ _AUTHORITY: Final = ("vitne:registry.accredit", "vitne:registry.qualifications")
 _OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
 _HUB: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:registry.stacking", "vitne:webhooks.manage")
 _ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
+_PORTS: Final = ("grpc", "http", "metrics")
 #: Token of a published list for a status (Token Status List, section 7.1).
 _STATUS_OF: Final = {
     0: credential_pb2.STATUS_VALID,
@@ -196,6 +197,11 @@ class Stack:
     def _http_address(self, service: str) -> str:
         return f"{LOOPBACK}:{self._ports[f'{service}.http']}"
 
+    def metrics_url(self, service: str) -> str:
+        """Where Prometheus would ask a service what it measured."""
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{LOOPBACK}:{self._ports[f'{service}.metrics']}/metrics"
+
     @property
     def identity_url(self) -> str:
         """The token issuer and OpenID provider."""
@@ -280,7 +286,7 @@ class Stack:
             Unavailable: a process did not start; the message holds the end of its log.
         """
         self._prepare_folder()
-        names = ["identity.http", *(f"{service}.{kind}" for service in SERVICES for kind in ("grpc", "http"))]
+        names = ["identity.http", *(f"{service}.{kind}" for service in SERVICES for kind in _PORTS)]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         if self._tls:
             self.protection = Protection(self.folder / "tls", SERVICES)
@@ -444,6 +450,7 @@ class Stack:
         if service in SERVICES:
             environment["VITNE_GRPC_LISTEN"] = self.grpc_address(service)
             environment["VITNE_HTTP_LISTEN"] = self._http_address(service)
+            environment["VITNE_METRICS_LISTEN"] = f"{LOOPBACK}:{self._ports[f'{service}.metrics']}"
             if self.protection is not None:
                 environment |= self.protection.environment(service)
         if service in DECIDING:
@@ -504,6 +511,7 @@ class Stack:
         provider, authority = self.cases.providers["uio"].message.id, self.cases.authorities[0].id
         values = {f"VITNE_{service.upper()}": self.grpc_address(service) for service in SERVICES if service != "portal"}
         values |= {f"VITNE_{service.upper()}_URL": self.http_url(service) for service in SERVICES}
+        values |= {f"VITNE_{service.upper()}_METRICS_URL": self.metrics_url(service) for service in SERVICES}
         values |= {
             "VITNE_IDENTITY_URL": self.identity_url,
             "VITNE_AUDIENCE": AUDIENCE,

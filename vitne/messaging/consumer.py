@@ -13,7 +13,6 @@ from typing import Final
 import asyncpg
 from aiokafka.errors import IllegalStateError, KafkaError
 from google.protobuf.message import DecodeError
-from opentelemetry import metrics
 
 from vitne.clock import Clock
 from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, VitneError
@@ -23,6 +22,7 @@ from vitne.messaging.backoff import Backoff
 from vitne.messaging.headers import Message, Record, key_text, parse
 from vitne.messaging.kafka import AIOKAFKA, ConsumerClient, Kafka, KafkaSettings, Partition
 from vitne.messaging.lag import Progress
+from vitne.messaging.metrics import CONSUMER_MESSAGES
 from vitne.messaging.outbox import Event
 from vitne.messaging.parked import Parked, Shelf
 from vitne.messaging.sequence import Place, place
@@ -32,10 +32,6 @@ from vitne.outages import DATABASE_OUTAGES
 from vitne_api.events.v1 import events_pb2
 
 _LOG: Final = logging.getLogger(__name__)
-_METER: Final = metrics.get_meter("vitne.messaging")
-_MESSAGES: Final = _METER.create_counter(
-    "vitne.consumer.messages", "{message}", "messages by what became of them: handled, repeated, waiting, failed"
-)
 
 #: Applies an event in the transaction that is open on the connection. It may be called again for a message whose
 #: transaction did not commit, so what it does elsewhere must bear repetition.
@@ -410,7 +406,7 @@ class Consumer:
                 )
             ],
         )
-        _MESSAGES.add(1, {"consumer": self.name, "topic": record.topic, "outcome": "failed"})
+        CONSUMER_MESSAGES.add(1, self.name, record.topic, "failed")
         _LOG.error(
             "consumer %s can't handle %s[%d]@%d (%s): it is parked, and its key waits for an operator",
             self.name,
@@ -521,7 +517,7 @@ class Consumer:
             )
 
     def _count(self, message: Message, outcome: str) -> None:
-        _MESSAGES.add(1, {"consumer": self.name, "topic": message.topic, "outcome": outcome})
+        CONSUMER_MESSAGES.add(1, self.name, message.topic, outcome)
 
     def _complain(self, message: Message, error: Exception) -> None:
         """Say where a handler failed. The text of a foreign error may hold content, so only its place is told."""

@@ -14,13 +14,13 @@ from typing import Final
 from weakref import WeakSet
 
 import asyncpg
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from vitne.clock import Clock
 from vitne.errors import DataLoss
 from vitne.messaging.headers import Record, time_of
 from vitne.messaging.kafka import Partition
+from vitne.messaging.metrics import CONSUMER_LAG, CONSUMER_PARKED_AGE, CONSUMER_PARKED_KEYS
+from vitne.metrics import Observation
 from vitne.outages import DATABASE_OUTAGES
 
 _LOG: Final = logging.getLogger(__name__)
@@ -96,15 +96,11 @@ class ParkedWatch:
     Args:
         pool: the database.
         clock: for ages and pauses.
-        meter: makes the gauges; the process's own by default.
     """
 
-    def __init__(self, pool: asyncpg.Pool, clock: Clock, meter: Meter | None = None) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
-        meter = meter or _METER
-        self._keys = meter.create_gauge("vitne.consumer.parked_keys", "{key}", "keys of which messages are parked")
-        self._age = meter.create_gauge("vitne.consumer.parked_age", "s", "age of the oldest parked message")
         self._told: set[tuple[str, str, str]] = set()
 
     async def run(self) -> None:
@@ -130,9 +126,8 @@ class ParkedWatch:
         found = {(row["consumer"], row["topic"], row["state"]): (row["keys"], row["oldest"]) for row in rows}
         for consumer, topic, state in found.keys() | self._told:
             keys, oldest = found.get((consumer, topic, state), (0, now))
-            attributes = {"consumer": consumer, "topic": topic, "state": state}
-            self._keys.set(keys, attributes)
-            self._age.set(max(0.0, (now - oldest).total_seconds()), attributes)
+            CONSUMER_PARKED_KEYS.set(keys, consumer, topic, state)
+            CONSUMER_PARKED_AGE.set(max(0.0, (now - oldest).total_seconds()), consumer, topic, state)
         self._told = set(found)
 
 
@@ -140,15 +135,8 @@ def observe(progresses: Iterable[Progress]) -> Iterator[Observation]:
     """The lags of some consumers, as a gauge takes them."""
     for progress in progresses:
         for topic, seconds in progress.lags().items():
-            yield Observation(seconds, {"consumer": progress.consumer, "topic": topic})
-
-
-def _observe_all(_options: CallbackOptions) -> Iterator[Observation]:
-    return observe(list(_ALL))
+            yield seconds, (progress.consumer, topic)
 
 
 _ALL: Final[WeakSet[Progress]] = WeakSet()
-_METER: Final = metrics.get_meter("vitne.messaging")
-_METER.create_observable_gauge(
-    "vitne.consumer.lag", [_observe_all], "s", "age of the oldest message that a consumer has not dealt with"
-)
+CONSUMER_LAG.observe(lambda: observe(list(_ALL)))

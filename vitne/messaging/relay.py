@@ -12,24 +12,17 @@ from typing import Final
 
 import asyncpg
 from aiokafka.errors import KafkaError
-from opentelemetry import metrics
 
 from vitne.clock import Clock
 from vitne.messaging.backoff import Backoff
 from vitne.messaging.headers import build
 from vitne.messaging.kafka import AIOKAFKA, Kafka, KafkaSettings, Producer
+from vitne.messaging.lag import WATCH_SECONDS
+from vitne.messaging.metrics import OUTBOX_DELAY, OUTBOX_FAILED, OUTBOX_OLDEST, OUTBOX_PUBLISHED
+from vitne.messaging.tracing import publishing
 from vitne.outages import DATABASE_OUTAGES
 
 _LOG: Final = logging.getLogger(__name__)
-_METER: Final = metrics.get_meter("vitne.messaging")
-_PUBLISHED: Final = _METER.create_counter("vitne.outbox.published", "{event}", "events that Kafka acknowledged")
-_FAILED: Final = _METER.create_counter("vitne.outbox.failed", "{event}", "attempts that Kafka did not acknowledge")
-_DELAY: Final = _METER.create_histogram(
-    "vitne.outbox.delay",
-    "s",
-    "from when it happened to when Kafka had it",
-    explicit_bucket_boundaries_advisory=[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600],
-)
 
 #: PostgreSQL advisory lock of the relay; one database is one service's, so one number does.
 LOCK_KEY: Final = 0x76_69_74_6E_65_01  # "vitne", 1
@@ -156,7 +149,7 @@ class Relay:
         published = [row for part in parts for row in part]
         now = self._clock.now()
         for row in published:
-            _DELAY.record(max(0.0, (now - row["time"]).total_seconds()), {"topic": row["topic"]})
+            OUTBOX_DELAY.record(max(0.0, (now - row["time"]).total_seconds()), row["topic"])
         return published
 
     async def _publish_topic(
@@ -164,6 +157,10 @@ class Relay:
     ) -> list[asyncpg.Record]:
         if not await self._is_known(producer, topic):
             return []
+        with publishing(topic, [row["traceparent"] for row in rows]):
+            return await self._send_all(producer, topic, rows)
+
+    async def _send_all(self, producer: Producer, topic: str, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
         acknowledgements: list[tuple[asyncpg.Record, Awaitable[object]]] = []
         failure: BaseException | None = None
         try:
@@ -185,9 +182,9 @@ class Relay:
             # It won't mend itself in a moment (no access, a record that the cluster does not take). Its rows may be
             # all that a batch has room for, and other topics must not wait behind them.
             self._rest(topic)
-        _PUBLISHED.add(len(published), {"topic": topic})
+        OUTBOX_PUBLISHED.add(len(published), topic)
         if failure is not None:
-            _FAILED.add(len(rows) - len(published), {"topic": topic})
+            OUTBOX_FAILED.add(len(rows) - len(published), topic)
             _LOG.warning(
                 "%d of %d events for %s were not acknowledged and will be sent again: %s",
                 len(rows) - len(published),
@@ -252,3 +249,31 @@ class Relay:
         )
         if int(status.rpartition(" ")[2]) < self._options.prune_rows:  # else there may be more: go on at the next turn
             self._next_prune = self._clock.monotonic() + self._options.prune_seconds
+
+
+class OutboxWatch:
+    """Tells how old the oldest unpublished event of a database is, whether a relay runs or not.
+
+    Args:
+        pool: the database.
+        clock: for its age, and for pauses.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Look until cancelled; a database that is away is waited out."""
+        while True:
+            try:
+                await self.look()
+            except DATABASE_OUTAGES as error:
+                _LOG.warning("the age of the outbox can't be told: %s", type(error).__name__)
+            await self._clock.sleep(WATCH_SECONDS)
+
+    async def look(self) -> None:
+        """Look once."""
+        oldest = await self._pool.fetchval("SELECT time FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT 1")
+        age = (self._clock.now() - oldest).total_seconds() if oldest is not None else 0.0
+        OUTBOX_OLDEST.set(max(0.0, age))

@@ -20,9 +20,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from vitne.clock import Clock
 from vitne.runtime import http
@@ -34,6 +36,7 @@ from vitne.runtime.interceptors.rules import RulesInterceptor
 from vitne.runtime.interceptors.telemetry import TelemetryInterceptor
 from vitne.runtime.rules import compile_rules
 from vitne.runtime.settings import CommonSettings
+from vitne.runtime.telemetry.process import MetricsSender
 from vitne.runtime.tls import TlsWatch, server_context, server_credentials
 
 #: Largest request message that is received at all: gRPC itself refuses beyond it, and can give no reason. What
@@ -47,8 +50,9 @@ MAX_HTTP_CONNECTIONS: Final = 4096
 #: Milliseconds after which a TLS connection is made anew, without harm to its calls: certificates are looked at when
 #: a connection is made, so what was withdrawn from a peer is closed to it within the hour.
 MAX_CONNECTION_AGE_MS: Final = 3_600_000
-#: Name of the task that serves HTTP.
+#: Names of the tasks that serve HTTP.
 HTTP_TASK: Final = "http"
+METRICS_TASK: Final = "metrics-page"
 #: Seconds that one readiness check may take before it counts as failed.
 READINESS_TIMEOUT_SECONDS: Final = 2.0
 #: Seconds between two looks at readiness for gRPC's health service.
@@ -94,6 +98,7 @@ class Application:
         started: set when everything listens.
         grpc_address: where gRPC listens, ``host:port``, once started.
         http_address: where HTTP listens, once started.
+        metrics_address: where ``/metrics`` is served, once started; empty where it is not.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Application:
         self.started = asyncio.Event()
         self.grpc_address = ""
         self.http_address = ""
+        self.metrics_address = ""
         self._verifier = verifier
         self._grpc_tls = TlsWatch(settings.grpc_tls) if settings.grpc_tls is not None else None
         self._http_tls = TlsWatch(settings.http_tls) if settings.http_tls is not None else None
@@ -199,15 +205,24 @@ class Application:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         server, health_servicer = self._grpc_server()
-        web = _WebServer(self._web_config())
+        web, pages = _WebServer(self._web_config()), None
+        sender = MetricsSender.of(self.name, self.settings, self.clock)
         background: list[asyncio.Task[None]] = []
         try:
             self.grpc_address = _bind(server, self.settings.grpc_listen, self._grpc_tls)
             await server.start()
             listener = _listen(self.settings.http_listen)
             self.http_address = "{}:{}".format(*listener.getsockname()[:2])
-            background.append(self._spawn(HTTP_TASK, lambda: web.serve_on(listener)))
+            background.append(self._spawn(HTTP_TASK, _serving(web, listener)))
             await web.listening(self._stopping)
+            if self.settings.metrics_listen:
+                pages = _WebServer(self._metrics_config())
+                listener = _listen(self.settings.metrics_listen)
+                self.metrics_address = "{}:{}".format(*listener.getsockname()[:2])
+                background.append(self._spawn(METRICS_TASK, _serving(pages, listener)))
+                await pages.listening(self._stopping)
+            if sender is not None:
+                background.append(self._spawn("metrics-sender", sender.run))
             if not self._stopping.is_set():
                 background += [self._spawn(name, run) for name, run in self._tasks]
                 background.append(self._spawn("health", lambda: self._watch_health(health_servicer)))
@@ -217,7 +232,9 @@ class Application:
         finally:
             self._stopping.set()
             _log.info("stopping", extra={"service": self.name})
-            await self._end(server, health_servicer, web, background)
+            await self._end(server, health_servicer, [web, *([pages] if pages else [])], background)
+            if sender is not None:
+                await sender.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
         if self._failure is not None:
@@ -252,6 +269,21 @@ class Application:
         served = http.install(app, max_body=self._max_body)
         # First, so that no catch-all of the service's own hides them.
         app.router.routes[:0] = [Route(http.LIVE_PATH, self._livez), Route(http.READY_PATH, self._readyz)]
+        return self._uvicorn(served)
+
+    def _metrics_config(self) -> uvicorn.Config:
+        # Loaded where it is served: it is of no use to anybody else.
+        from vitne.runtime.telemetry.page import MetricsPage  # noqa: PLC0415
+
+        page = MetricsPage()
+
+        async def metrics(request: Request) -> Response:
+            body, media_type = page.render(request.headers.get("accept", ""))
+            return Response(body, headers={"Content-Type": media_type})
+
+        return self._uvicorn(Starlette(routes=[Route(http.METRICS_PATH, metrics)]))
+
+    def _uvicorn(self, served: ASGIApp) -> uvicorn.Config:
         tls = self._http_tls
         return uvicorn.Config(
             served,
@@ -299,13 +331,19 @@ class Application:
             await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
 
     async def _end(
-        self, server: Any, health_servicer: health.HealthServicer, web: _WebServer, background: list[asyncio.Task[None]]
+        self,
+        server: Any,
+        health_servicer: health.HealthServicer,
+        webs: list[_WebServer],
+        background: list[asyncio.Task[None]],
     ) -> None:
         grace = self.settings.shutdown_grace_seconds
         await health_servicer.enter_graceful_shutdown()
-        web.end()
-        # Both at once: the grace is one, and Kubernetes waits only so long.
-        await asyncio.gather(server.stop(grace), *(task for task in background if task.get_name() == HTTP_TASK))
+        for web in webs:
+            web.end()
+        # All at once: the grace is one, and Kubernetes waits only so long.
+        serving = [task for task in background if task.get_name() in (HTTP_TASK, METRICS_TASK)]
+        await asyncio.gather(server.stop(grace), *serving)
         for task in background:
             task.cancel()
         if background:
@@ -344,6 +382,10 @@ class _WebServer(uvicorn.Server):
         await self.serve(sockets=[listener])
         if not self._ended_by_us:
             raise RuntimeError("the HTTP server ended by itself")
+
+
+def _serving(server: _WebServer, listener: socket.socket) -> Callable[[], Awaitable[None]]:
+    return lambda: server.serve_on(listener)
 
 
 async def _outcome(check: ReadinessCheck) -> str | None:

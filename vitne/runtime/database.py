@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 import socket
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
@@ -19,6 +20,8 @@ import asyncpg
 from vitne.clock import Clock, SystemClock
 from vitne.errors import Aborted, FailedPrecondition, ResourceExhausted, Unavailable, VitneError
 from vitne.outages import DATABASE_OUTAGES
+from vitne.runtime.metrics import POOL_WAIT, watch_pool
+from vitne.runtime.telemetry import DATABASE, step
 
 #: Seconds that one statement may take before its connection is given up.
 COMMAND_TIMEOUT_SECONDS: Final = 30.0
@@ -54,6 +57,45 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class MeasuredPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
+    """A pool that measures how long its users wait for a connection, and how many there are.
+
+    Args:
+        dsn: ``postgresql://…``.
+        name: of the database, as it is told.
+        max_size: most connections.
+        connect: what ``asyncpg.connect`` takes.
+    """
+
+    def __init__(self, dsn: str, *, name: str, max_size: int, **connect: Any) -> None:
+        # What create_pool would pass, but for the size.
+        super().__init__(
+            dsn,
+            min_size=1,
+            max_size=max_size,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300.0,
+            connect=None,
+            setup=None,
+            init=None,
+            reset=None,
+            loop=None,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
+            **connect,
+        )
+        self._name = name
+        watch_pool(self, name)
+
+    async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
+        """What every way to a connection goes through."""
+        began = time.monotonic()
+        try:
+            return await super()._acquire(timeout)
+        finally:
+            POOL_WAIT.record(time.monotonic() - began, self._name)
+
+
 async def open_pool(dsn: str, *, max_size: int = 10, name: str = "vitne") -> Any:
     """An ``asyncpg.Pool`` whose sessions are in UTC.
 
@@ -66,9 +108,9 @@ async def open_pool(dsn: str, *, max_size: int = 10, name: str = "vitne") -> Any
         Unavailable: ``DATABASE_UNAVAILABLE``.
     """
     try:
-        return await asyncpg.create_pool(
+        return await MeasuredPool(
             dsn,
-            min_size=1,
+            name=name,
             max_size=max_size,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             timeout=CONNECT_TIMEOUT_SECONDS,
@@ -236,6 +278,7 @@ class GroupCommitter(Generic[T, R]):
             raised to that submitter alone; ``apply`` wrote nothing for it.
         max_group: most items in one transaction.
         max_waiting: most items that wait before ``submit`` refuses.
+        name: of the transaction, for the submitters' traces: there it lasts from ``submit`` to the commit.
     """
 
     def __init__(
@@ -245,7 +288,9 @@ class GroupCommitter(Generic[T, R]):
         max_group: int = DEFAULT_MAX_GROUP,
         *,
         max_waiting: int = DEFAULT_MAX_WAITING,
+        name: str = "transaction",
     ) -> None:
+        self._name = name
         self._pool = pool
         self._apply = apply
         self._max_group = max_group
@@ -277,7 +322,8 @@ class GroupCommitter(Generic[T, R]):
             # A task per busy period rather than one for ever: nothing to start, nothing to leak.
             # In a context of its own, since it outlives the call that started it and serves others too.
             self._flusher = asyncio.create_task(self._flush(), name="group-commit", context=Context())
-        return await future
+        with step(self._name, DATABASE):
+            return await future
 
     async def close(self) -> None:
         """Take no more items, and return when those that wait are done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitne.errors import ResourceExhausted, VitneError
 from vitne.runtime.interceptors.errors import as_vitne_error
+from vitne.runtime.metrics import HTTP_SERVER_DURATION
 from vitne.runtime.status import RuleViolations
 from vitne.runtime.telemetry import context_from_traceparent
 
@@ -23,6 +25,11 @@ DEFAULT_MAX_BODY: Final = 1024 * 1024
 #: What probes ask.
 LIVE_PATH: Final = "/livez"
 READY_PATH: Final = "/readyz"
+#: What Prometheus asks, at a listener of its own.
+METRICS_PATH: Final = "/metrics"
+#: Methods as they are told (RFC 9110, section 9; RFC 5789): a client may send any word.
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
+OTHER_METHOD: Final = "_OTHER"
 #: Media type of problem details.
 PROBLEM_JSON: Final = "application/problem+json"
 #: Prefix of problem types; the reason follows.
@@ -168,12 +175,14 @@ class EdgeMiddleware:
                 started, status = True, message["status"]
             await send(message)
 
+        began = time.monotonic()
+        method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
         parent = headers.get(b"traceparent", b"").decode("latin-1")
         with self._tracer.start_as_current_span(
-            scope["method"],
+            method,
             context=context_from_traceparent(parent),
             kind=SpanKind.SERVER,
-            attributes={"http.request.method": scope["method"]},
+            attributes={"http.request.method": method},
             record_exception=False,
         ) as span:
             try:
@@ -192,7 +201,8 @@ class EdgeMiddleware:
             finally:
                 # The route's template, not the path: a path may name a learner.
                 route = getattr(scope.get("route"), "path", "")
-                span.update_name(f"{scope['method']} {route}".rstrip())
+                HTTP_SERVER_DURATION.record(time.monotonic() - began, method, route, str(status))
+                span.update_name(f"{method} {route}".rstrip())
                 span.set_attribute("http.route", route)
                 span.set_attribute("http.response.status_code", status)
                 if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

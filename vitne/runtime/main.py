@@ -20,7 +20,8 @@ from vitne.errors import VitneError
 from vitne.runtime.application import TaskFailed
 from vitne.runtime.database import Migrations, migrate
 from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load
-from vitne.runtime.telemetry import start_logging, start_tracing
+from vitne.runtime.telemetry import start_logging
+from vitne.runtime.telemetry.process import start_traces
 
 #: Exit code of a process that failed.
 EXIT_FAILED: Final = 1
@@ -71,7 +72,11 @@ def cli(
     start_logging(loaded.log_level)
     if command == "migrate":
         return _migrate(loaded, migrations)
-    end_tracing = start_tracing(name, loaded.trace_file)
+    try:
+        end_traces = start_traces(name, loaded)
+    except VitneError as error:
+        _log.critical("ended: %s", error)
+        return EXIT_FAILED
     try:
         uvloop.run(_awaited(serve, loaded))
     except (TaskFailed, VitneError, OSError) as error:
@@ -81,7 +86,7 @@ def cli(
         _log.critical("ended by an unexpected fault", exc_info=error)
         return EXIT_FAILED
     finally:
-        end_tracing()
+        end_traces()
     return 0
 
 

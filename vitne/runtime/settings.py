@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -41,6 +42,18 @@ def _check_address(text: str) -> str:
     return text
 
 
+def _check_address_or_none(text: str) -> str:
+    return _check_address(text) if text else text
+
+
+def _check_endpoint(text: str) -> str:
+    parts = urlsplit(text)
+    # Asked for the port: urlsplit checks it only then.
+    if text and (parts.scheme not in ("http", "https") or not parts.port or parts.path.strip("/") or parts.query):
+        raise ValueError("write it as https://host:port, or http://host:port for plain text")
+    return text.rstrip("/")
+
+
 def _check_organisation(text: str) -> str:
     try:
         return str(OrganisationId.parse(text))
@@ -50,6 +63,10 @@ def _check_organisation(text: str) -> str:
 
 #: ``host:port``; port 0 takes any free one.
 Address = Annotated[str, AfterValidator(_check_address)]
+#: The same, or empty.
+OptionalAddress = Annotated[str, AfterValidator(_check_address_or_none)]
+#: ``https://host:port``, ``http://host:port``, or empty.
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 #: ``scheme:value``, as in :class:`~vitne.identifiers.OrganisationId`.
 OrganisationText = Annotated[str, AfterValidator(_check_organisation)]
 
@@ -68,6 +85,7 @@ _TOGETHER: Final = (
     ("kafka_certificate_file", "kafka_key_file"),
     ("kafka_key_file", "kafka_certificate_file"),
     ("kafka_certificate_file", "kafka_authority_file"),
+    ("metrics_listen", "metrics"),
 )
 
 
@@ -88,7 +106,13 @@ class CommonSettings(BaseSettings):
         identity_issuer: issuer URL of access tokens; keys are found by its metadata (RFC 8414).
         audience: what access tokens for this service name as ``aud``.
         state_dir: folder of this service's own files (signing keys).
-        trace_file: where spans are appended; none are recorded without it.
+        trace_file: where spans are appended; none are recorded without it and without ``otlp_endpoint``.
+        trace_sampling_ratio: share of the traces that is recorded, 0 to 1.
+        otlp_endpoint: collector that spans and metrics are sent to by OTLP over gRPC, ``https://host:4317``; with the
+            channel's authority and certificate where these are set. Production takes ``http://`` for this machine only.
+        metrics: whether what is measured leaves this process.
+        metrics_listen: where ``/metrics`` is served for Prometheus, with the HTTP server's TLS, and nothing else;
+            empty: nowhere.
         log_level: least level that is logged.
         operator: organisation that operates this installation.
         client_id: this service's client at the token issuer; empty when it calls nobody.
@@ -138,6 +162,10 @@ class CommonSettings(BaseSettings):
     audience: str = ""
     state_dir: Path = Path("state")
     trace_file: Path | None = None
+    trace_sampling_ratio: float = Field(default=1.0, ge=0, le=1)
+    otlp_endpoint: Endpoint = ""
+    metrics: bool = True
+    metrics_listen: OptionalAddress = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operator: OrganisationText | None = None
     client_id: str = ""
@@ -248,10 +276,22 @@ class CommonSettings(BaseSettings):
             for name in self.identity_issuers
             if self._is_set(name) and urlsplit(getattr(self, name)).scheme != "https"
         ]
+        collector = urlsplit(self.otlp_endpoint)
+        if collector.scheme == "http" and not _is_this_machine(collector.hostname or ""):
+            faults.append(_line("otlp_endpoint", "must be https in production, but for a collector on this machine"))
         return faults
 
     def _is_set(self, name: str) -> bool:
         return bool(getattr(self, name))
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name: whatever it leads to now, it may lead elsewhere tomorrow
+        return False
 
 
 def _is_verified(dsn: str) -> bool:

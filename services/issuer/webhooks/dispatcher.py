@@ -17,8 +17,8 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
-from opentelemetry import metrics
 
+from services.issuer.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_DELAY, WEBHOOK_DISABLED, WEBHOOK_GIVEN_UP
 from services.issuer.webhooks import store
 from services.issuer.webhooks.endpoints import MAX_SECRETS, Seals
 from services.issuer.webhooks.payload import body
@@ -33,16 +33,6 @@ from vitne.outages import DATABASE_OUTAGES
 from vitne_api.issuer.v1 import webhooks_pb2 as webhooks
 
 _log = logging.getLogger(__name__)
-_METER: Final = metrics.get_meter("vitne.webhooks")
-_ATTEMPTS: Final = _METER.create_counter("vitne.webhooks.attempts", "{attempt}", "attempts, by how they came out")
-_GIVEN_UP: Final = _METER.create_counter("vitne.webhooks.given_up", "{event}", "events that an endpoint refused")
-_DISABLED: Final = _METER.create_counter("vitne.webhooks.disabled", "{endpoint}", "endpoints disabled, by reason")
-_DELAY: Final = _METER.create_histogram(
-    "vitne.webhooks.delay",
-    "s",
-    "from when it happened to when the endpoint had it",
-    explicit_bucket_boundaries_advisory=[0.1, 0.25, 0.5, 1, 2.5, 10, 60, 600, 3_600, 86_400],
-)
 
 #: How long a lane is claimed for: an attempt, the storing of it, and clocks that differ between replicas.
 LEASE: Final = timedelta(seconds=TIMEOUT_SECONDS + 45)
@@ -204,7 +194,7 @@ class Dispatcher:
 
     async def _store(self, item: Claim, answer: Answer) -> None:
         now = self._clock.now()
-        _ATTEMPTS.add(1, {"outcome": webhooks.WebhookOutcome.Name(answer.outcome)})
+        WEBHOOK_ATTEMPTS.add(1, webhooks.WebhookOutcome.Name(answer.outcome))
         async with self._storing, self._pool.acquire() as connection, connection.transaction():
             if answer.acknowledged:
                 await store.acknowledged(connection, item, answer, now)
@@ -214,13 +204,13 @@ class Dispatcher:
         about = {"endpoint": str(item.endpoint), "event": str(item.event)}
         match verdict:
             case None if answer.acknowledged:
-                _DELAY.record(max(0.0, (now - item.time).total_seconds()))
+                WEBHOOK_DELAY.record(max(0.0, (now - item.time).total_seconds()))
             case GiveUp():
-                _GIVEN_UP.add(1)
+                WEBHOOK_GIVEN_UP.add(1)
                 _log.warning("an endpoint refused an event until the end", extra=about)
             case Disable(reason=reason):
                 name = webhooks.WebhookDisabledReason.Name(reason)
-                _DISABLED.add(1, {"reason": name})
+                WEBHOOK_DISABLED.add(1, name)
                 _log.warning("a webhook's endpoint was disabled: %s", name, extra=about)
 
     async def _prune(self) -> None:

@@ -1,7 +1,9 @@
-"""A span for every call, continuing the caller's trace. Attributes are ids and names, never content."""
+"""A span and a duration for every call; the span continues the caller's trace. Attributes are ids and names only."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,14 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
 from vitne.runtime.identity import caller_context
 from vitne.runtime.interceptors.chain import Method, Stream, Unary
+from vitne.runtime.interceptors.deadline import remaining_seconds
+from vitne.runtime.metrics import RPC_SERVER_DURATION
 from vitne.runtime.telemetry import context_from_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 _FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
 
 
@@ -62,13 +67,17 @@ class TelemetryInterceptor:
         # Attached, never detached: a call has a task and a context of its own, which end with it,
         # and a generator that is closed from elsewhere could not detach.
         otel_context.attach(trace.set_span_in_context(span))
+        began = time.monotonic()
+        cancelled = False
         try:
             yield
+        except (asyncio.CancelledError, GeneratorExit):
+            cancelled = True
+            raise
         finally:
+            code = _cancelled() if cancelled else _code(context)
+            RPC_SERVER_DURATION.record(time.monotonic() - began, "grpc", method.path[1:], code.name)
             if span.is_recording():
-                code = context.code() or grpc.StatusCode.OK
-                if not isinstance(code, grpc.StatusCode):  # set by a handler as a number
-                    code = next(known for known in grpc.StatusCode if known.value[0] == code)
                 span.set_attribute("rpc.grpc.status_code", code.value[0])
                 caller = caller_context.get(None)
                 if caller is not None:
@@ -76,3 +85,15 @@ class TelemetryInterceptor:
                 if code in _FAULTS:
                     span.set_status(StatusCode.ERROR)
             span.end()
+
+
+def _cancelled() -> grpc.StatusCode:
+    """gRPC cancels a handler when its client goes away, and when its deadline passes."""
+    return grpc.StatusCode.DEADLINE_EXCEEDED if remaining_seconds() == 0 else grpc.StatusCode.CANCELLED
+
+
+def _code(context: Any) -> grpc.StatusCode:
+    code = context.code() or grpc.StatusCode.OK
+    if isinstance(code, grpc.StatusCode):
+        return code
+    return _BY_NUMBER.get(code, grpc.StatusCode.UNKNOWN)  # set by a handler as a number
