@@ -13,9 +13,12 @@ from vitne.canonical import instant_text
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
+from vitne.frameworks import Frameworks, Standing
 
-#: Kinds outside the education system; all other kinds that the texts name are formal.
-NON_FORMAL: Final = frozenset({"no.kompetanseattest"})
+#: Kinds of credential as the national rules have them: in each country's own words, and whether they are formal.
+_KINDS: Final = {
+    kind.id: kind for framework in Frameworks.load(Standing) for kind in framework.credential_kinds.values()
+}
 
 FETCHED: Final = "fetched"
 FETCHING: Final = "fetching"
@@ -100,15 +103,15 @@ def show(kept: Sequence[Kept], languages: Sequence[str], today: date) -> list[Sh
 
 def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
     texts = page_texts(languages)
-    known_kind = kept.kind in texts["kinds"]
+    kind = _KINDS.get(kept.kind)
     common: dict[str, Any] = {
         "handle": kept.handle,
         "state": FETCHING if kept.pending else FETCHED,
         # What is known to be out of date is not shown as if it held.
         "status": "unknown" if kept.pending else kept.status or "unknown",
-        "formal": kept.kind not in NON_FORMAL if known_kind else None,
+        "formal": None if kind is None else kind.formal,
         "kind": kept.kind,
-        "kind_name": texts["kinds"].get(kept.kind, kept.kind),
+        "kind_name": texts["kinds"].get(kept.kind) or (best_text(kind.name, languages)[1] if kind else kept.kind),
         "provider": kept.provider,
         "fetched_at": instant_text(kept.fetched_at) if kept.fetched_at else None,
     }

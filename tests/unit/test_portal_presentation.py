@@ -98,10 +98,17 @@ def test_a_credential_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "formal"), [("no.kompetanseattest", False), ("no.vitnemal", True), ("se.something_new", None)]
+    ("kind", "formal", "name"),
+    [
+        ("no.kompetanseattest", False, "Kompetanseattest"),
+        ("no.vitnemal", True, "Vitnemål"),
+        ("se.mikromerit", False, "Mikromerit"),  # in its country's own word, where the page has none
+        ("se.something_new", None, "se.something_new"),
+    ],
 )
-def test_only_known_kinds_are_called_formal_or_not(kind: str, formal: bool | None) -> None:
-    assert show([kept(kind=kind)], ["nb"], TODAY)[0].formal is formal
+def test_a_kind_is_called_what_the_national_rules_call_it(kind: str, formal: bool | None, name: str) -> None:
+    (shown,) = show([kept(kind=kind)], ["nb"], TODAY)
+    assert (shown.formal, shown.kind_name) == (formal, name)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ from vitne.stacking.evaluate import Evaluation, Stacking
 from vitne.stacking.held import Held, Standing, held
 from vitne.stacking.recognition import Method, Purpose, Recognition, recognised, recognised_by, responsible
 from vitne.stacking.rule import Rule, canonical_form, read
-from vitne.stacking.terms import NON_FORMAL_KINDS, Terms
+from vitne.stacking.terms import Terms
 from vitne.stacking.validation import Catalogue, check, named
 
 __all__ = [
-    "NON_FORMAL_KINDS",
     "Answer",
     "Catalogue",
     "Counted",

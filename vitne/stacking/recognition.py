@@ -14,6 +14,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
+from vitne.accreditation import offer_of
 from vitne.canonical import from_b64url
 from vitne.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from vitne.frameworks import Frameworks
@@ -129,9 +130,10 @@ def check(
 def responsible(
     body: facts_pb2.Provider, against: credential_pb2.Achievement, frameworks: Frameworks, day: date
 ) -> bool:
-    """Whether a body answered for an achievement on a day: its own, or one of a kind that its kind may award.
+    """Whether a body answered for an achievement on a day: its own, or one that its kind of body may award.
 
-    Only rules count that this installation applies, and that were in force.
+    A rule covers the achievement with its level, unit and size, not by its kind alone: a county awards diplomas, and
+    none of a university's. Only rules count that this installation applies, and that were in force.
     """
     if body.id == against.provider:
         return True
@@ -142,6 +144,7 @@ def responsible(
         and rule.standing in frameworks.standings
         and (rule.valid_from is None or rule.valid_from <= day)
         and (rule.valid_until is None or day < rule.valid_until)
+        and not any(finding.reason for finding in rule.examine(offer_of(against)))
         for rule in framework.rules
     )
 

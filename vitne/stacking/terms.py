@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Final
 
 from vitne.frameworks import Frameworks
 
 #: A level: (framework, level), as the framework writes it.
 Level = tuple[str, str]
-
-#: Kinds of credential outside the formal education system; every other kind that the national rules know is formal.
-NON_FORMAL_KINDS: Final = frozenset({"no.kompetanseattest"})
 
 
 class Terms:
@@ -51,8 +47,7 @@ class Terms:
         for framework in frameworks:
             levels.update(framework.levels)
             for kind in framework.credential_kinds.values():
-                # The national rules' own word goes before the list here.
-                (kinds if getattr(kind, "formal", kind.id not in NON_FORMAL_KINDS) else outside).add(kind.id)
+                (kinds if kind.formal else outside).add(kind.id)
             for unit in framework.units.values():
                 conversions.setdefault(unit.id, {}).update(unit.converts_to)
         return cls(conversions, levels, kinds, outside)
