@@ -1,9 +1,10 @@
-"""``python -m services.registry serve|migrate|keys``."""
+"""``python -m services.registry serve|migrate|keys|due``."""
 
 from __future__ import annotations
 
 import sys
 
+from services.registry import due
 from services.registry.settings import RegistrySettings
 from services.registry.wiring import MIGRATIONS, serve, service_keys
 from vitne.errors import VitneError
@@ -12,7 +13,8 @@ from vitne.runtime.settings import load
 
 DESCRIPTION = (
     "Decides who may issue what. A further command, 'keys', prints the public key of the trust list, which the "
-    "operator registers and verifiers pin, as JSON [{use, public_jwk}], and makes it when there is none."
+    "operator registers and verifiers pin, as JSON [{use, public_jwk}], and makes it when there is none. 'due' lists "
+    "accreditations that end soon, see 'due --help'."
 )
 
 
@@ -25,6 +27,8 @@ def main(arguments: list[str]) -> int:
             sys.stderr.write(f"{error}\n")
             return EXIT_FAILED
         return 0
+    if arguments[:1] == ["due"]:
+        return due.command(arguments[1:])
     return cli(
         "registry", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=RegistrySettings, arguments=arguments
     )

@@ -115,6 +115,11 @@ class Recorder:
         self.projection.fold(answer.fact)
         return answer
 
+    @property
+    def read(self) -> bool:
+        """Whether the table of facts was read to its end since the start."""
+        return self._as_of is not None
+
     def as_of(self) -> datetime:
         """Up to when everything that was committed is known here.
 

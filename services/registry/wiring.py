@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from services.registry.due import DueWatch
 from services.registry.heartbeat import Heartbeat
 from services.registry.pages import build_pages
 from services.registry.recorder import Recorder
@@ -97,6 +98,8 @@ def build(
     application.add_task("heartbeat", Heartbeat(pool, clock, new_id, settings.heartbeat_seconds).run)
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
+
+    application.add_task("due", DueWatch(recorder.projection, lambda: recorder.read, clock).run)
 
     async def facts_ready() -> str | None:
         try:

@@ -18,7 +18,6 @@ from services.verifier.settings import (
     DEFAULT_REGISTRY_STALENESS_SECONDS,
     DEFAULT_REGISTRY_URI,
 )
-from services.verifier.sources import TrustListSource, trust_list_fetcher
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection
@@ -29,6 +28,7 @@ from vitne.frameworks import Frameworks, Standing
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.tls import TlsFiles
+from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 
 #: Exit codes.

@@ -18,7 +18,7 @@ from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusLi
 from vitne.errors import InvalidArgument, VitneError
 from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_checkpoint
 from vitne.merkle.proofs import verify_inclusion
-from vitne.runtime.fetch import Fetched
+from vitne.runtime.fetch import Fetches
 from vitne.runtime.status import error_from_rpc
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -34,14 +34,6 @@ PROOF_TIMEOUT_SECONDS: Final = 5.0
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
-
-
-class Fetches(Protocol):
-    """What fetches by allow-rules: :class:`~vitne.runtime.fetch.Fetcher`."""
-
-    async def fetch(self, url: str, *, accept: str = ..., max_bytes: int | None = ...) -> Fetched:
-        """What a URL names."""
-        ...
 
 
 class StatusSource(Protocol):

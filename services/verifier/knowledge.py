@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vitne.accreditation import DecisionOutcome, Projection, decide, judge, key_counts_at
+from vitne.accreditation import DecisionOutcome, Projection, decide, judge, public_keys
 from vitne.accreditation.decide import offer_of
-from vitne.credentials.jose import PublicKey, parse_public_jwk
+from vitne.credentials.jose import PublicKey
 from vitne.credentials.model import Credential
-from vitne.errors import VitneError
 from vitne.frameworks import Frameworks
 from vitne_api.registry.v1 import facts_pb2
 
@@ -70,12 +69,4 @@ class Knowledge:
         operator = self.operator
         if not operator and (own := self.projection.key(self.registry_key)) is not None:
             operator = own.owner
-        keys: dict[str, PublicKey] = {}
-        for key in self.projection.keys_of(operator, use):
-            if key_counts_at(key, at):
-                try:
-                    parsed = parse_public_jwk(key.public_jwk)
-                except VitneError:
-                    continue  # a key that can't be read verifies nothing
-                keys[parsed.key_id] = parsed
-        return keys
+        return public_keys(self.projection, operator, use, at)

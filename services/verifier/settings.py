@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from vitne.errors import InvalidArgument
 from vitne.frameworks import LAW, Standing
 from vitne.runtime.fetch import AllowRule, Fetcher
-from vitne.runtime.settings import Address, CommonSettings
+from vitne.runtime.settings import Address, AllowRuleText, CommonSettings
 
 #: How old the registry's word may be (DESIGN: ten minutes): past it nothing is called valid.
 DEFAULT_REGISTRY_STALENESS_SECONDS: Final = 600
@@ -20,14 +20,6 @@ DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
 DEFAULT_LOG_ORIGIN: Final = "log.vitne.example/2026"
 #: How often the trust list is fetched: a withdrawal is seen within it.
 DEFAULT_TRUST_LIST_REFRESH_SECONDS: Final = 5.0
-
-
-def _check_rule(text: str) -> str:
-    try:
-        AllowRule.parse(text)
-    except InvalidArgument as error:
-        raise ValueError(str(error)) from error
-    return text
 
 
 class VerifierSettings(CommonSettings):
@@ -57,7 +49,7 @@ class VerifierSettings(CommonSettings):
     trust_list_refresh_seconds: float = Field(default=DEFAULT_TRUST_LIST_REFRESH_SECONDS, ge=0.1, le=300)
     ledger_address: Address
     log_origin: str = Field(default=DEFAULT_LOG_ORIGIN, min_length=1)
-    allow: tuple[Annotated[str, AfterValidator(_check_rule)], ...] = ()
+    allow: tuple[AllowRuleText, ...] = ()
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
     standings: tuple[Standing, ...] = LAW
 

@@ -9,7 +9,7 @@ from services.verifier.knowledge import Knowledge
 from services.verifier.pages import MAX_BODY, build_pages
 from services.verifier.rpc import VerifierRpc
 from services.verifier.settings import VerifierSettings
-from services.verifier.sources import TrustListSource, follow_registry, trust_list_fetcher
+from services.verifier.sources import follow_registry
 from services.verifier.verification import Verifier
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
@@ -21,6 +21,7 @@ from vitne.runtime.fetch import Fetcher
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.metrics import watch_projection
 from vitne.runtime.tls import client_context
+from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 from vitne_api.verifier.v1 import verifier_pb2_grpc
 

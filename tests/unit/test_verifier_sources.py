@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from services.ledger.settings import DEFAULT_LOG_ORIGIN
 from services.verifier.settings import VerifierSettings
-from services.verifier.sources import FOLDED_AT_ONCE, TrustListSource, trust_list_fetcher
 from tests.unit.accreditation_samples import UCL, achievement
 from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY, NOW, OPERATOR, REGISTRY, TRUST_KEY, World
 from vitne.accreditation import FactsReference, Projection, render, sign_statement
 from vitne.clock import ManualClock
 from vitne.errors import InvalidArgument, PermissionDenied, Unavailable, VitneError
 from vitne.runtime.fetch import Fetched
+from vitne.runtime.trust_list import FOLDED_AT_ONCE, TrustListSource, trust_list_fetcher
 from vitne_api.registry.v1 import facts_pb2
 
 URL = "https://r.example/v1/trust-list"

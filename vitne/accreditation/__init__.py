@@ -6,6 +6,7 @@ Everything here is a pure function of facts, rules and instants.
 from vitne.accreditation.decide import DecisionOutcome, decide, judge, offer_of
 from vitne.accreditation.decision import DecisionRecord, record_of
 from vitne.accreditation.facts import fact_digest, instant, key_counts_at, timestamp
+from vitne.accreditation.keys import public_keys
 from vitne.accreditation.projection import Held, Projection
 from vitne.accreditation.trust_list import (
     FactsReference,
@@ -29,6 +30,7 @@ __all__ = [
     "judge",
     "key_counts_at",
     "offer_of",
+    "public_keys",
     "read_facts",
     "read_statement",
     "record_of",

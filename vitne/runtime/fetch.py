@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -109,6 +109,14 @@ class Fetched:
     #: Media type without parameters, in lower case.
     content_type: str
     etag: str
+
+
+class Fetches(Protocol):
+    """What fetches by allow-rules: :class:`Fetcher`."""
+
+    async def fetch(self, url: str, *, accept: str = ..., max_bytes: int | None = ...) -> Fetched:
+        """What a URL names."""
+        ...
 
 
 class Fetcher:

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
+from vitne.runtime.fetch import AllowRule
 from vitne.runtime.tls import TlsFiles
 
 #: Prefix of every variable.
@@ -61,6 +62,14 @@ def _check_organisation(text: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def _check_rule(text: str) -> str:
+    try:
+        AllowRule.parse(text)
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 #: ``host:port``; port 0 takes any free one.
 Address = Annotated[str, AfterValidator(_check_address)]
 #: The same, or empty.
@@ -69,6 +78,8 @@ OptionalAddress = Annotated[str, AfterValidator(_check_address_or_none)]
 Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 #: ``scheme:value``, as in :class:`~vitne.identifiers.OrganisationId`.
 OrganisationText = Annotated[str, AfterValidator(_check_organisation)]
+#: ``PREFIX=BASE``, as in :class:`~vitne.runtime.fetch.AllowRule`.
+AllowRuleText = Annotated[str, AfterValidator(_check_rule)]
 
 
 #: Settings that mean nothing, or less than they seem to, without another one.

@@ -1,0 +1,1 @@
+"""Makes what Prometheus and Grafana read from what is written once: objectives and dashboards."""
