@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from services.prober.metrics import tell_failure, tell_step, tell_success
+from services.prober.metrics import LAST_SUCCESS, STEP_DURATION, SUCCESS
 from services.prober.road import Road, Round
 from vitne.clock import Clock
 
@@ -30,14 +30,15 @@ class Rounds:
         """One round, told in metrics and in the log."""
         done = await self._road.run()
         for step, seconds in done.seconds.items():
-            tell_step(step, seconds)
+            STEP_DURATION.record(seconds, step)
         taken = {step: round(seconds, 3) for step, seconds in done.seconds.items()}
         if done.error is not None:
-            tell_failure()
+            SUCCESS.set(0)
             detail = {"step": done.failed, "reason": done.error.reason, "error": str(done.error), "seconds": taken}
             _LOG.error("probe failed", extra=detail)
         else:
-            tell_success(self._clock.now())
+            SUCCESS.set(1)
+            LAST_SUCCESS.set(self._clock.now().timestamp())
             _LOG.info("probe came through", extra={"seconds": taken})
         return done
 

@@ -63,7 +63,7 @@ class ProberSettings(CommonSettings):
 
     issuer_address: Address
     ledger_address: Address
-    verifier_url: str = Field(pattern=r"\Ahttps?://[^/?#]+\Z")
+    verifier_url: str = Field(pattern=r"^https?://[^/?#]+$")
     trust_list_url: str
     registry_key: str = Field(min_length=1)
     registry_uri: str = DEFAULT_REGISTRY_URI

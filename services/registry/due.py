@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.registry import store
-from services.registry.metrics import tell_due
+from services.registry.metrics import ACCREDITATIONS_DUE
 from services.registry.settings import RegistrySettings
 from vitne.accreditation import Projection, instant
 from vitne.accreditation.facts import FOREVER, milliseconds
@@ -105,7 +105,7 @@ class DueWatch:
         now = self._clock.now()
         found = [each.days for each in due(self._projection, now, timedelta(days=max(WATCHED_DAYS)))]
         for within in WATCHED_DAYS:
-            tell_due(within, sum(1 for days in found if days < within))
+            ACCREDITATIONS_DUE.set(sum(1 for days in found if days < within), str(within))
 
     async def run(self) -> None:
         """Look until cancelled."""
