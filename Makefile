@@ -15,7 +15,7 @@ export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
 STACK = $(if $(TLS),--tls) $(if $(KAFKA),--kafka $(KAFKA))
 
-.PHONY: help setup demo up test unit test-kills soak record lint format proto-check test-kafka test-deploy-crds interop sbom lock clean distclean
+.PHONY: help setup demo up test unit test-kills soak record lint format proto-check test-kafka test-deploy-crds monitoring interop sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ test-kafka: setup ## Pass the tests of a real Apache Kafka (Java 17, Maven; ARGS
 
 test-deploy-crds: setup ## Check custom resources against their makers' schemas, too (needs Go; promtool tries the alerts)
 	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy $(ARGS)
+
+monitoring: setup ## Make alerts on objectives and dashboards anew, from what tools/monitoring has
+	@$(RUN) -m tools.monitoring
 
 interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund

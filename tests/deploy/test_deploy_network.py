@@ -44,6 +44,11 @@ CALLS = {
     *(("prometheus", service, 9464) for service in SERVICES),
     *((service, "collector", 4317) for service in SERVICES),
 }
+#: The auditor reads every database but that of learners' keys; what is due is looked for in the registry's.
+CALLS |= {("auditor", database, 5432) for found in DATABASES.values() for database in found - {"learner-keys-db"}}
+CALLS |= {("auditor", "kafka", 9093), ("auditor", "world", 443), ("due", "registry-db", 5432)}
+#: The prober comes from outside, as callers do.
+ONLY_PRODUCTION = {("prober", "world", 443), ("prometheus", "prober", 9464)}
 #: The kind overlay has no public address by which to fetch status lists.
 ONLY_KIND = {("verifier", "ledger", 8443)}
 
@@ -65,6 +70,12 @@ def _parties() -> dict[str, Party]:
         "stranger": ({"kubernetes.io/metadata.name": "default"}, {"app.kubernetes.io/name": "issuer"}),
         "neighbour": (ours, {"app.kubernetes.io/name": "shell"}),
     }
+    for name, labels in {
+        "auditor": ("auditor", "auditor"),
+        "due": ("registry", "due"),
+        "prober": ("prober",) * 2,
+    }.items():
+        parties[name] = (ours, {"app.kubernetes.io/name": labels[0], "app.kubernetes.io/component": labels[1]})
     for service in SERVICES:
         parties[service] = (ours, {"app.kubernetes.io/name": service, "app.kubernetes.io/component": "service"})
         if DATABASES[service]:
@@ -78,7 +89,11 @@ def _parties() -> dict[str, Party]:
 def _matches(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
     if selector is None:
         return False
-    assert set(selector) <= {"matchLabels"}, "this evaluator knows no expressions"
+    assert set(selector) <= {"matchLabels", "matchExpressions"}
+    for expression in selector.get("matchExpressions", ()):
+        assert expression["operator"] == "In", "this evaluator knows no other"
+        if labels.get(expression["key"]) not in expression["values"]:
+            return False
     wanted: dict[str, str] = selector.get("matchLabels", {})
     return wanted.items() <= labels.items()
 
@@ -129,10 +144,10 @@ def test_exactly_what_the_wiring_says_is_allowed(installation: Installation) -> 
                     allowed.add((source, target, port))
     # The collector is told by all in its namespaces, as Prometheus asks from there.
     allowed -= {(service, "prometheus", 4317) for service in SERVICES}
-    allowed -= {("collector", service, 9464) for service in SERVICES}
+    allowed -= {("collector", service, 9464) for service in (*SERVICES, "prober")}
     outside = {"gateway", "stranger", "kafka", "prometheus", "collector"}  # what these do among themselves is not ours
     allowed = {call for call in allowed if not (call[0] in outside and call[1] in outside | {"world"})}
-    expected = CALLS | (ONLY_KIND if installation.name == "kind" else set())
+    expected = CALLS | (ONLY_KIND if installation.name == "kind" else ONLY_PRODUCTION)
     assert allowed == expected
 
 
@@ -160,7 +175,8 @@ def test_private_addresses_are_not_the_world(installation: Installation) -> None
         for peer in rule.get("to", ())
         if "ipBlock" in peer
     ]
-    assert len(blocks) == 2 * len(SERVICES)
+    parties = len(SERVICES) + (2 if installation.name == "production" else 1)  # the auditor, the prober
+    assert len(blocks) == 2 * parties
     for block in blocks:
         private = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
         assert private <= set(block["except"]) or block["cidr"] == "::/0"

@@ -66,7 +66,9 @@ def test_nothing_is_there_twice(installation: Installation) -> None:
 def test_everything_belongs_to_a_stage_of_the_roll_out(installation: Installation) -> None:
     for manifest in installation.manifests:
         stage = manifest["metadata"].get("labels", {}).get("vitne.no/stage")
-        expected = {"Job": {"migrate"}, "Deployment": {"serve"}}.get(manifest["kind"], {"platform", "serve"})
+        expected = {"Job": {"migrate"}, "Deployment": {"serve"}, "CronJob": {"serve"}}.get(
+            manifest["kind"], {"platform", "serve"}
+        )
         assert stage in expected, _name(manifest)
 
 

@@ -17,6 +17,7 @@ from services.ledger.settings import LedgerSettings
 from services.ledger.wiring import prepare as ledger_keys
 from services.portal.sealing import INDEX_KEY_FILE, WRAPPING_KEY_FILE
 from services.portal.settings import PortalSettings
+from services.prober.settings import ProberSettings
 from services.registry.settings import RegistrySettings
 from services.registry.wiring import service_keys as registry_keys
 from services.verifier.settings import VerifierSettings
@@ -157,6 +158,34 @@ def test_one_issuer_is_behind_several_replicas_keys(production: Installation) ->
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
+def test_the_prober_would_start(production: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    (container,) = production.one("Deployment", "prober")["spec"]["template"]["spec"]["containers"]
+    environment = production.environment(container)
+    assert set(environment) <= {f"{PREFIX}{name.upper()}" for name in ProberSettings.model_fields} | OTHERS
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = ProberSettings()
+    assert settings.protection_faults() == []
+    # It goes through the gateway, to hosts that lead somewhere.
+    hosts = {
+        host
+        for kind in ("HTTPRoute", "GRPCRoute")
+        for each in production.all(kind)
+        for host in each["spec"]["hostnames"]
+    }
+    assert {address.partition(":")[0] for address in (settings.issuer_address, settings.ledger_address)} <= hosts
+    assert {urlsplit(url).hostname for url in (settings.verifier_url, settings.trust_list_url)} <= hosts
+
+
+def test_the_look_for_what_is_due_would_start(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = installation.one("CronJob", "accreditations-due")["spec"]["jobTemplate"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    for name, value in installation.environment(container).items():
+        monkeypatch.setenv(name, value)
+    assert RegistrySettings().database_faults() == []
+    assert container["command"][:4] == ["python", "-m", "services.registry", "due"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_addresses_lead_to_services(installation: Installation, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _load(monkeypatch, installation, service)
@@ -219,7 +248,11 @@ def test_databases_have_room_for_all_connections(production: Installation, monke
     for service in ("registry", "issuer", "ledger", "portal"):
         with monkeypatch.context() as patch:
             settings = _load(patch, production, service)
-        replicas = production.one("HorizontalPodAutoscaler", service)["spec"]["maxReplicas"] + 1
+        by_lag = [each for each in production.all("ScaledObject") if each["metadata"]["name"] == service]
+        if by_lag:
+            replicas = by_lag[0]["spec"]["maxReplicaCount"] + 1
+        else:
+            replicas = production.one("HorizontalPodAutoscaler", service)["spec"]["maxReplicas"] + 1
         limit = int(production.one("Cluster", f"{service}-db")["spec"]["postgresql"]["parameters"]["max_connections"])
         assert replicas * settings.database_connections + 20 <= limit
 

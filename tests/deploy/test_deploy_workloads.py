@@ -15,7 +15,35 @@ EXACT = re.compile(r"[^:]+(:[0-9]+\.[0-9]+\.[0-9]+|@sha256:[0-9a-f]{64})\Z")
 
 
 def test_there_is_a_deployment_for_each_service(installation: Installation) -> None:
-    assert sorted(manifest["metadata"]["name"] for manifest in installation.all("Deployment")) == sorted(SERVICES)
+    found = {manifest["metadata"]["name"] for manifest in installation.all("Deployment")}
+    assert found == {*SERVICES, *(["prober"] if installation.name == "production" else [])}
+
+
+def test_there_is_one_prober_and_never_two(production: Installation) -> None:
+    deployment = production.one("Deployment", "prober")["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {"type": "Recreate"}
+    (container,) = deployment["template"]["spec"]["containers"]
+    for probe, path in PROBES.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": "https", "scheme": "HTTPS"}
+    grace = float(production.environment(container)["VITNE_SHUTDOWN_GRACE_SECONDS"])
+    assert deployment["template"]["spec"]["terminationGracePeriodSeconds"] >= 2 * grace + 5
+
+
+def test_what_is_due_daily_runs_once_at_a_time_and_ends(installation: Installation) -> None:
+    jobs = {manifest["metadata"]["name"]: manifest["spec"] for manifest in installation.all("CronJob")}
+    assert set(jobs) == {"auditor", "accreditations-due"}
+    for name, spec in jobs.items():
+        assert spec["concurrencyPolicy"] == "Forbid", name
+        assert spec["timeZone"], name
+        assert spec["startingDeadlineSeconds"] >= 600, name
+        job = spec["jobTemplate"]["spec"]
+        assert job["activeDeadlineSeconds"] < 86_400, name
+        assert job["template"]["spec"]["restartPolicy"] == "Never", name
+        (container,) = job["template"]["spec"]["containers"]
+        rule = job["podFailurePolicy"]["rules"][0]
+        assert rule["action"] == "FailJob", name
+        assert rule["onExitCodes"]["containerName"] == container["name"], name
 
 
 def test_each_service_with_a_database_migrates_it_first(installation: Installation) -> None:
@@ -118,12 +146,19 @@ def test_replicas_are_spread_budgeted_and_scaled(installation: Installation, ser
     budget = installation.one("PodDisruptionBudget", service)["spec"]
     assert budget["selector"] == selector
     assert budget["maxUnavailable"] == 1
-    scaling = installation.one("HorizontalPodAutoscaler", service)["spec"]
-    assert scaling["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": service}
-    assert [metric["resource"]["name"] for metric in scaling["metrics"]] == ["cpu"]
-    assert scaling["minReplicas"] <= scaling["maxReplicas"]
+    # Production scales consumers by lag, too; KEDA makes their autoscalers.
+    by_lag = {each["metadata"]["name"]: each["spec"] for each in installation.all("ScaledObject")}
+    if service in by_lag:
+        least, most = by_lag[service]["minReplicaCount"], by_lag[service]["maxReplicaCount"]
+        assert [trigger["type"] for trigger in by_lag[service]["triggers"]] == ["cpu", "prometheus"]
+    else:
+        scaling = installation.one("HorizontalPodAutoscaler", service)["spec"]
+        assert scaling["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": service}
+        assert [metric["resource"]["name"] for metric in scaling["metrics"]] == ["cpu"]
+        least, most = scaling["minReplicas"], scaling["maxReplicas"]
+    assert least <= most
     if installation.name == "production":
-        assert scaling["minReplicas"] >= 3
+        assert least >= 3
         assert spread["topology.kubernetes.io/zone"]["whenUnsatisfiable"] == "DoNotSchedule"
 
 
@@ -153,7 +188,8 @@ def test_the_authority_key_of_a_database_is_not_mounted(installation: Installati
             if volume.get("secret", {}).get("secretName", "").endswith("-db-ca"):
                 assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}], name
                 found += 1
-    assert found == 10  # five databases, in services and migrations
+    # Five databases, in services and migrations; four in the auditor; one where what is due is looked for.
+    assert found == 15
 
 
 def test_secrets_come_from_somewhere(production: Installation) -> None:
@@ -174,6 +210,8 @@ def test_secrets_come_from_somewhere(production: Installation) -> None:
         for entry in container.get("env", ())
         if "valueFrom" in entry
     }
+    for cluster in production.all("Cluster"):
+        used |= {role["passwordSecret"]["name"] for role in cluster["spec"].get("managed", {}).get("roles", ())}
     for store in production.all("ObjectStore"):
         used |= {key["name"] for key in store["spec"]["configuration"]["s3Credentials"].values()}
     assert used <= made
@@ -181,7 +219,17 @@ def test_secrets_come_from_somewhere(production: Installation) -> None:
 
 
 def test_a_changed_setting_rolls_out(installation: Installation) -> None:
-    names = [manifest["metadata"]["name"] for manifest in installation.all("ConfigMap")]
-    assert len(names) == 1 + len(SERVICES)
+    names = {
+        manifest["metadata"]["name"]
+        for manifest in installation.all("ConfigMap")
+        if "grafana_dashboard" not in manifest["metadata"]["labels"]
+    }
     for name in names:
-        assert re.fullmatch(r"(common|registry|issuer|ledger|verifier|portal)-[a-z0-9]{10}", name)
+        assert re.fullmatch(r"(common|registry|issuer|ledger|verifier|portal|prober|auditor)-[a-z0-9]{10}", name)
+    read = {
+        source["configMapRef"]["name"]
+        for _, pod in installation.workloads()
+        for container in containers(pod)
+        for source in container.get("envFrom", ())
+    }
+    assert read == names

@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: In the order in which a reader would follow them: what one makes, the next uses.
 PAGES = ["integrate.md", "verify.md", "subscribe.md", "operate.md", "operating/metrics.md"]
+#: Pages that stand alone.
+RUNBOOKS = ["README", "publishing", "events", "registry", "kubernetes"]
+PAGES += [f"operating/{name}.md" for name in RUNBOOKS]
 #: What a block's output must contain, by page, in order.
 SHOWS: dict[str, list[list[str]]] = {
     "integrate.md": [["published", "issued", "suspended", "valid"]],
@@ -23,6 +26,11 @@ SHOWS: dict[str, list[list[str]]] = {
     "subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],
     "operate.md": [["migrate", "VITNE_"], [], ['outcome="issued"']],
     "operating/metrics.md": [[]],
+    "operating/README.md": [["vitne_log_size", "vitne_outbox_oldest_seconds", "vitne_consumer_lag_seconds"]],
+    "operating/publishing.md": [["log.vitne.example/2026"]],
+    "operating/events.md": [['consumer="portal"']],
+    "operating/registry.md": [['"ready": true', "vitne_projection_staleness_seconds"]],
+    "operating/kubernetes.md": [['"ready": true']],
 }
 
 

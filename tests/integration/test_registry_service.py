@@ -18,6 +18,8 @@ import asyncpg
 import grpc
 import pytest
 
+from services.registry.due import EXIT_DUE
+from services.registry.due import command as due_command
 from services.registry.heartbeat import Heartbeat
 from services.registry.recorder import Recorder
 from services.registry.settings import RegistrySettings
@@ -667,3 +669,27 @@ async def test_who_publishes_and_who_asks_needs_the_scope(registry: Running) -> 
         with pytest.raises(PermissionDenied) as denied:
             await registry.call(f"{UCL} vitne:registry.achievements", method, request)
         assert denied.value.reason == "SCOPE_MISSING"
+
+
+async def test_what_ends_soon_is_listed_by_a_command(
+    registry: Running, database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By an operator's CronJob, which has the database and nothing else."""
+    await registry.call(OPERATOR, "RegisterAuthority", authority(DAI, "DK"))
+    await registry.call(DAI, "RegisterProvider", provider(UCL, "DK", "dk.business_academy"))
+    request = grant()
+    request.valid_until.CopyFrom(timestamp(datetime.now(UTC) + timedelta(days=20, hours=1)))
+    granted = (await registry.call(DAI, "GrantAccreditation", request)).fact.accreditation
+    settings = settings_in(tmp_path).model_copy(update={"database_dsn": database_dsn})
+
+    async def listed(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+        code = await asyncio.to_thread(due_command, arguments, lambda: settings)
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    code, (line,) = await listed("--within", "21")
+    assert code == 0
+    assert (line["accreditation"], line["provider"], line["days"]) == (granted.id, UCL, 20)
+    assert await listed("--within", "20") == (0, [])
+    assert (await listed("--within", "21", "--exit-code"))[0] == EXIT_DUE
+    unreachable = settings.model_copy(update={"database_dsn": "postgresql://127.0.0.1:1/registry"})
+    assert await asyncio.to_thread(due_command, [], lambda: unreachable) == 1
