@@ -68,7 +68,8 @@ record: setup ## 10,000 simulated faults and 1,000 kills; what came of it into d
 test-kafka: setup ## Pass the tests of a real Apache Kafka (Java 17, Maven; ARGS="-m kafka": all that touches messaging)
 	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest $(or $(ARGS),tests/kafka)
 
-test-deploy-crds: setup ## Check custom resources against their makers' schemas, too (needs Go; promtool tries the alerts)
+test-deploy-crds: setup ## Check custom resources against their makers' schemas, and try every alert (needs Go and promtool)
+	@command -v promtool > /dev/null || { echo "promtool is missing: apt-get install prometheus (as root)" >&2; exit 1; }
 	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy $(ARGS)
 
 monitoring: setup ## Make alerts on objectives and dashboards anew, from what tools/monitoring has

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from pathlib import Path
@@ -15,18 +14,13 @@ from services.issuer.statuses import CONSUMER as ISSUER
 from services.ledger.intake import CONSUMER as LEDGER
 from services.portal.wiring import CONSUMER as PORTAL
 from tests.deploy.manifests import K8S, ROOT, SERVICES, Installation, read
+from tests.unit.declared_metrics import DECLARED
 from tools.monitoring.__main__ import FOLDER, made
 from tools.monitoring.slos import RUNBOOKS
 from tools.monitoring.slos import read as read_slos
-from vitne import metrics
+from vitne.metrics import Declaration
 from vitne.runtime.telemetry.page import prometheus_name
 
-#: Modules that declare what is measured.
-DECLARING = (
-    "vitne.runtime.metrics",
-    "vitne.messaging.metrics",
-    *(f"services.{path.parent.name}.metrics" for path in sorted((ROOT / "services").glob("*/metrics.py"))),
-)
 #: What others measure: Prometheus' own client, Prometheus, kube-state-metrics, cert-manager, CloudNativePG.
 OTHERS = re.compile(r"(process_|kube_|certmanager_|cnpg_|barman_cloud_)\w+|up|ALERTS")
 #: Words of PromQL that look like metrics.
@@ -63,17 +57,10 @@ def _names(expression: str) -> set[str]:
     }
 
 
-def _measured() -> dict[str, metrics.Declaration]:
+def _measured() -> dict[str, Declaration]:
     """What services measure, by the names that Prometheus sees."""
-    for module in DECLARING:
-        importlib.import_module(module)
-    found: dict[str, metrics.Declaration] = {}
-    for instrument in metrics.declared():
-        about = instrument.declaration
-        name = prometheus_name(about)
-        suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}[about.kind]
-        found |= {name + suffix: about for suffix in suffixes}
-    return found
+    suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+    return {prometheus_name(about) + suffix: about for about in DECLARED.values() for suffix in suffixes[about.kind]}
 
 
 def test_what_is_made_is_what_lies_there() -> None:
@@ -205,6 +192,7 @@ def test_dashboards_are_delivered(production: Installation) -> None:
 
 def test_every_service_is_scraped_over_tls_by_its_own_name(production: Installation) -> None:
     monitors = {monitor["metadata"]["name"]: monitor["spec"] for monitor in production.all("PodMonitor")}
+    assert monitors.pop("databases")["selector"] == {"matchLabels": {"cnpg.io/podRole": "instance"}}
     assert set(monitors) == {*SERVICES, "prober"}
     for name, monitor in monitors.items():
         pod = production.one("Deployment", name)["spec"]["template"]
