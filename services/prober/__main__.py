@@ -11,7 +11,7 @@ import uvloop
 from services.prober.settings import ProberSettings
 from services.prober.wiring import once, serve
 from vitne.runtime.main import EXIT_FAILED, cli
-from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load
+from vitne.runtime.settings import load_protected
 from vitne.runtime.telemetry import start_logging
 
 DESCRIPTION = (
@@ -28,10 +28,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _once() -> int:
-    settings = load(ProberSettings)
-    if faults := settings.protection_faults():
-        sys.stderr.writelines(f"{fault}\n" for fault in faults)
-        return EXIT_WRONG_SETTINGS
+    settings = load_protected(ProberSettings)
     start_logging(settings.log_level)
     done = uvloop.run(once(settings))
     told = {

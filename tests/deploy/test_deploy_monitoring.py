@@ -168,7 +168,7 @@ def test_dashboards_can_be_read(role: str) -> None:
         assert dashboard["panels"][place + 1]["type"] != "row", "an empty row"
     assert dashboard["panels"][-1]["type"] != "row"
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:
         at = panel["gridPos"]
         assert at["x"] + at["w"] <= 24
@@ -218,7 +218,8 @@ def test_scaling_by_lag_asks_for_what_is_measured(production: Installation) -> N
         assert _names(query) <= set(known)
         assert f'consumer="{consumers[name]}"' in query
         assert spec["scaleTargetRef"]["name"] == name
-        assert spec["minReplicaCount"] <= spec["maxReplicaCount"]
+        behaviour = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        assert behaviour == production.one("HorizontalPodAutoscaler", "registry")["spec"]["behavior"]
 
 
 def test_what_production_wants_monitoring_has(production: Installation) -> None:

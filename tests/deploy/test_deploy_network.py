@@ -70,12 +70,8 @@ def _parties() -> dict[str, Party]:
         "stranger": ({"kubernetes.io/metadata.name": "default"}, {"app.kubernetes.io/name": "issuer"}),
         "neighbour": (ours, {"app.kubernetes.io/name": "shell"}),
     }
-    for name, labels in {
-        "auditor": ("auditor", "auditor"),
-        "due": ("registry", "due"),
-        "prober": ("prober",) * 2,
-    }.items():
-        parties[name] = (ours, {"app.kubernetes.io/name": labels[0], "app.kubernetes.io/component": labels[1]})
+    for component, name in {"auditor": "auditor", "due": "registry", "prober": "prober"}.items():
+        parties[component] = (ours, {"app.kubernetes.io/name": name, "app.kubernetes.io/component": component})
     for service in SERVICES:
         parties[service] = (ours, {"app.kubernetes.io/name": service, "app.kubernetes.io/component": "service"})
         if DATABASES[service]:

@@ -23,7 +23,7 @@ from services.registry.wiring import service_keys as registry_keys
 from services.verifier.settings import VerifierSettings
 from tests.deploy.manifests import SERVICES, Installation, Manifest
 from vitne.runtime.secret_files import is_exposed
-from vitne.runtime.settings import PREFIX, CommonSettings
+from vitne.runtime.settings import PREFIX, CommonSettings, load
 
 SETTINGS: dict[str, type[CommonSettings]] = {
     "registry": RegistrySettings,
@@ -164,7 +164,7 @@ def test_the_prober_would_start(production: Installation, monkeypatch: pytest.Mo
     assert set(environment) <= {f"{PREFIX}{name.upper()}" for name in ProberSettings.model_fields} | OTHERS
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    settings = ProberSettings()
+    settings = load(ProberSettings)
     assert settings.protection_faults() == []
     # It goes through the gateway, to hosts that lead somewhere.
     hosts = {
