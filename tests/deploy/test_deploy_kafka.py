@@ -29,7 +29,6 @@ READS = {
     "verifier": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT},
     "portal": {HUB},
     "operators": DEAD,
-    "auditor": {*(topic.name for topic in fixed_topics()), HUB, *DEAD},
     "subscriber": {topics.REGISTRY_FACTS, topics.LEDGER_STATUS},
 }
 GROUPS = {
@@ -72,7 +71,7 @@ def test_what_is_acknowledged_is_on_two_machines(production: Installation) -> No
 
 def test_principals_may_do_what_their_wiring_does(installation: Installation) -> None:
     users = {user["metadata"]["name"]: user for user in installation.all("KafkaUser")}
-    assert set(users) == {*SERVICES, "operators", "auditor", "subscriber"}
+    assert set(users) == {*SERVICES, "operators", "subscriber"}
     for name, user in users.items():
         assert _granted(user, "topic", "Write") == WRITES.get(name, set()), name
         assert _granted(user, "topic", "Read") == READS.get(name, set()), name
