@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import sys
 from collections import Counter
@@ -13,12 +14,15 @@ from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.processes import ManagedProcess
 from vitne.dev.protection import provide_key_files
 from vitne.dev.stack import READY_SECONDS, SERVICES, Stack
+from vitne.errors import Unavailable
 
 #: Replicas, where two at a time matter: both take from one stock of indexes, one log and one outbox.
 REPLICAS = {"issuer": 2, "ledger": 2}
 #: Seconds between a replica's leaving the gateway and SIGTERM, at most: what preStop waits. Here it ends as soon as no
 #: HTTP connection to the replica is left, since this gateway can't move one that is open, as one of HTTP's does.
 PRE_STOP = 10.0
+#: How often a replica is started.
+ATTEMPTS = 5
 #: What a replica gets to finish what it took.
 GRACE = 30.0
 
@@ -166,20 +170,26 @@ class RollingStack(Stack):
                 self.replicas[service].remove(old)
 
     async def _start_replica(self, service: str) -> Replica:
+        for attempt in range(1, ATTEMPTS + 1):
+            replica = self._replica(service)
+            replica.process.start()
+            ready = f"http://{LOOPBACK}:{replica.http}/readyz"
+            try:
+                await replica.process.wait_ready(functools.partial(self._ready, ready), READY_SECONDS)
+                break
+            except Unavailable as error:  # A port may be taken between finding and using it.
+                await replica.process.stop()
+                if attempt == ATTEMPTS or "Address already in use" not in error.message:
+                    raise
+        self.gateways[service, "grpc"].add(replica.grpc)
+        self.gateways[service, "http"].add(replica.http)
+        return replica
+
+    def _replica(self, service: str) -> Replica:
         grpc, http = free_ports(2)
         environment = self.environment(service)
         environment |= {"VITNE_GRPC_LISTEN": f"{LOOPBACK}:{grpc}", "VITNE_HTTP_LISTEN": f"{LOOPBACK}:{http}"}
-        name = f"{service}-{next(self._names)}"
-        module = f"services.{service}"
-        process = ManagedProcess(
-            name,
-            [sys.executable, "-m", module, "serve"],
-            environment,
-            self.log_folder / f"{name}.log",
-            cwd=self.sources(module),
-        )
-        process.start()
-        await process.wait_ready(lambda: self._ready(f"http://{LOOPBACK}:{http}/readyz"), READY_SECONDS)
-        self.gateways[service, "grpc"].add(grpc)
-        self.gateways[service, "http"].add(http)
-        return Replica(process, grpc, http)
+        name, module = f"{service}-{next(self._names)}", f"services.{service}"
+        argv = [sys.executable, "-m", module, "serve"]
+        log = self.log_folder / f"{name}.log"
+        return Replica(ManagedProcess(name, argv, environment, log, cwd=self.sources(module)), grpc, http)
