@@ -15,7 +15,7 @@ export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
 STACK = $(if $(TLS),--tls) $(if $(KAFKA),--kafka $(KAFKA))
 
-.PHONY: help setup demo up test unit test-kills soak record lint format proto-check test-kafka test-deploy-crds monitoring interop sbom lock clean distclean
+.PHONY: help setup demo up test unit test-kills test-operate soak record lint format proto-check test-kafka test-deploy-crds monitoring interop sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,10 @@ up: setup ## Start the embedded stack with the demo's data, print its pages, run
 	@$(RUN) -m vitne.dev up $(STACK)
 
 test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest)
-	@$(RUN) -m pytest --ignore tests/faults/test_kills.py $(ARGS)
+	@$(RUN) -m pytest --ignore tests/faults/test_kills.py --ignore tests/operate $(ARGS)
+
+test-operate: setup ## Lose and restore databases; upgrade from the release before, and back, under load
+	@$(RUN) -m pytest tests/operate $(ARGS)
 
 unit: setup ## Only the tests that need no stack
 	@$(RUN) -m pytest -m "not stack" $(ARGS)

@@ -29,13 +29,13 @@ _OWN_IMPORT = re.compile(r"^(from|import) vitne\.", re.MULTILINE)
 _OWN_NAME = re.compile(r"(?<![\w.\"'/])vitne\.(?=\w+\.v\d+[. ])")
 
 
-def generate(target: Path = TARGET) -> int:
+def generate(target: Path = TARGET, source: Path = SOURCE) -> int:
     """Run protoc with the Python, type-stub and gRPC plugins; answer the number of proto files."""
     well_known = Path(str(files("grpc_tools"))) / "_proto"
     google_rpc = Path(status_pb2.__file__).parents[2]
-    protos = sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.proto"))
-    with tempfile.TemporaryDirectory(dir=ROOT) as scratch:
-        arguments = ["protoc", f"-I{SOURCE}", f"-I{well_known}", f"-I{google_rpc}"]
+    protos = sorted(str(path.relative_to(source)) for path in source.rglob("*.proto"))
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        arguments = ["protoc", f"-I{source}", f"-I{well_known}", f"-I{google_rpc}"]
         arguments += [f"--{kind}={scratch}" for kind in ("python_out", "grpc_python_out")]
         arguments += [f"--{kind}=quiet:{scratch}" for kind in ("mypy_out", "mypy_grpc_out")]
         # protoc finds its plugins, which were installed beside this interpreter, on the PATH.

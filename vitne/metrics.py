@@ -1,7 +1,7 @@
 """What is measured: counters, gauges and histograms, after OpenTelemetry's data model.
 
 They are our own, since OpenTelemetry's take five microseconds for each record in Python, several times for each
-credential (docs/decisions/0010); these take less than one. What a process has measured is read by whoever exports it
+credential (docs/decisions/0014); these take less than one. What a process has measured is read by whoever exports it
 (:mod:`vitne.runtime.telemetry`). Each layer declares its own in one file named ``metrics.py``.
 
 Attributes are few, bounded and no names of people or things that people have: values are given in the order in which

@@ -34,10 +34,10 @@ class Events:
         self._clock = clock
         self._new_id = new_id
 
-    def leaf(self, digest: bytes) -> Event:
-        """An artefact's digest (32 bytes), for the log."""
+    def leaf(self, digest: bytes, origin: bytes) -> Event:
+        """An artefact's digest (32 bytes), for the log; and where it comes from, sealed."""
         key = b64url(digest)
-        message = events_pb2.LeafSubmitted(leaf=leaves.Issued(digest).to_bytes())
+        message = events_pb2.LeafSubmitted(leaf=leaves.Issued(digest).to_bytes(), origin=origin)
         return self._event(topics.ISSUER_LEAVES, key, f"leaf:{key}", LEAF, message.SerializeToString())
 
     def notice(

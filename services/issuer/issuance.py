@@ -33,6 +33,7 @@ from services.issuer.hubs import Issued, Notices
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
 from services.issuer.metrics import ALLOWED, DECIDE_DURATION, FAILED, REFUSED
+from services.issuer.origins import Origins
 from services.issuer.projection import Permission, RegistryView
 from services.issuer.signing import SigningKeys
 from services.issuer.store import Credential, RequestKey
@@ -133,6 +134,7 @@ class Road:
         self._events = events
         self._notices = notices
         self._index = index
+        self._origins = Origins(index)
         self._clock = clock
         self._new_id = new_id
         self._first = GroupCommitter[Asked, Stored](
@@ -426,7 +428,13 @@ class Road:
         new = {item.stored.credential.id: item for item in signed if present[item.stored.credential.id][0] is None}
         if new:
             await store.finish(connection, {id_: (item.signature, item.digest) for id_, item in new.items()})
-            leaves = [replace(self._events.leaf(item.digest), traceparent=item.traceparent) for item in new.values()]
+            leaves = [
+                replace(
+                    self._events.leaf(item.digest, self._origins.seal(item.digest, item.stored.credential)),
+                    traceparent=item.traceparent,
+                )
+                for item in new.values()
+            ]
             notices = await self._notices.issued(
                 connection,
                 [

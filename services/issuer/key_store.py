@@ -2,7 +2,7 @@
 
 Destroying a key erases its learner, so keys live apart from what they open: here
 in a second database, wrapped by a key-encryption key that is in neither. Another
-store (an HSM, a cloud KMS) has to offer the same five methods.
+store (an HSM, a cloud KMS) has to offer the same methods.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ class LearnerKeyStore(Protocol):
         ...
 
     async def destroy(self, learners: Collection[UUID]) -> None:
-        """Forget keys for ever; unknown learners are passed over."""
+        """Forget keys for ever, and remember that they were destroyed; unknown learners are only remembered."""
+        ...
+
+    async def destroyed(self) -> set[UUID]:
+        """Whose keys were destroyed."""
         ...
 
     async def ready(self) -> None:
@@ -109,7 +113,24 @@ class PostgresKeyStore:
     async def destroy(self, learners: Collection[UUID]) -> None:
         """See :class:`LearnerKeyStore`."""
         if learners:
-            await self._execute("DELETE FROM learner_key WHERE learner = ANY($1::uuid[])", list(learners))
+            await self._execute(
+                "WITH gone AS (DELETE FROM learner_key WHERE learner = ANY($1::uuid[])) "
+                "INSERT INTO erased_learner (learner, erased_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING",
+                list(learners),
+                self._clock.now(),
+            )
+
+    async def destroyed(self) -> set[UUID]:
+        """See :class:`LearnerKeyStore`.
+
+        Raises:
+            Unavailable: ``KEY_STORE_UNAVAILABLE``.
+        """
+        try:
+            rows = await self._pool.fetch("SELECT learner FROM erased_learner")
+        except DATABASE_OUTAGES as error:
+            raise _unavailable() from error
+        return {row["learner"] for row in rows}
 
     async def ready(self) -> None:
         """See :class:`LearnerKeyStore`."""

@@ -75,7 +75,7 @@ class Statuses:
             VitneError: what the ledger refuses the change with.
             grpc.aio.AioRpcError: any other failure at the ledger, which is not the institution's: the edge tells it.
         """
-        row = await store.issued_by(self._pool, str(provider), parse_uuid(request.credential_id))
+        row = await store.place_of(self._pool, str(provider), parse_uuid(request.credential_id))
         if row is None:
             raise unknown_credential()
         if request.HasField("effective"):

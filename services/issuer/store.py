@@ -277,6 +277,29 @@ async def issued_by(connection: Any, provider: str, id_: UUID) -> Credential | N
     return _credential(row) if row else None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a credential's status is kept, and since when there is one."""
+
+    status_list: str
+    status_index: int
+    issued_at: datetime
+
+
+async def place_of(connection: Any, provider: str, id_: UUID) -> Place | None:
+    """The place of one of a provider's issued credentials, also of one that a restore lost."""
+    row = await connection.fetchrow(
+        """
+        SELECT status_list, status_index, issued_at FROM credential
+        WHERE id = $1 AND provider = $2 AND signature IS NOT NULL
+        UNION ALL SELECT status_list, status_index, issued_at FROM lost_credential WHERE id = $1 AND provider = $2
+        """,
+        id_,
+        provider,
+    )
+    return Place(**row) if row else None
+
+
 async def page(connection: Any, provider: str, before: UUID | None, limit: int) -> list[Credential]:
     """A provider's issued credentials, newest first, from below ``before``."""
     rows = await connection.fetch(

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
+
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
-from services.issuer.events import Events
+from services.issuer.events import SOURCE, Events
 from services.issuer.flags import Flags
-from services.issuer.hubs import Hubs
+from services.issuer.hubs import Hubs, Notices
 from services.issuer.issuance import Road
 from services.issuer.key_store import LearnerKeyStore, PostgresKeyStore
 from services.issuer.learners import Learners
 from services.issuer.leases import LeaseKeeper
+from services.issuer.origins import Origins
 from services.issuer.projection import RegistryView, folder
 from services.issuer.quota import Quota
+from services.issuer.reconcile import Reconciled, Reconciliation
 from services.issuer.rpc import SERVICE, IssuerRpc
 from services.issuer.settings import IssuerSettings
 from services.issuer.signing import SigningKeys
@@ -26,13 +30,14 @@ from services.issuer.webhooks.notices import InstitutionNotices
 from services.issuer.webhooks.settings import WebhookSettings
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
-from vitne.errors import FailedPrecondition, VitneError
+from vitne.errors import FailedPrecondition, Unavailable, VitneError
 from vitne.frameworks import Frameworks
-from vitne.identifiers import UuidFactory
+from vitne.identifiers import OrganisationId, UuidFactory
 from vitne.messaging import outbox, topics
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.follower import TopicFollower
 from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
@@ -213,6 +218,57 @@ async def serve(settings: IssuerSettings) -> None:
         await pool.close()
 
 
+async def reconcile(settings: IssuerSettings) -> Reconciled:
+    """Put a database that was restored to an earlier instant in step; no issuer may run meanwhile.
+
+    Raises:
+        FailedPrecondition: ``SERVICE_RUNNING``, or a key file is missing, exposed or malformed.
+        Unavailable: a database or the cluster is out of reach.
+    """
+    clock = SystemClock()
+    new_id = UuidFactory(clock)
+    kafka = _kafka(settings)
+    try:
+        leaves = await read_messages(kafka, topics.ISSUER_LEAVES, SOURCE)
+        hubs = {
+            hub: await read_messages(kafka, topics.hub_topic(OrganisationId.parse(hub)), SOURCE)
+            for hub in settings.hubs
+        }
+    except KafkaError as error:
+        raise Unavailable("KAFKA_UNAVAILABLE", f"the topics can't be read: {type(error).__name__}") from error
+    pool = await open_pool(settings.database_dsn, max_size=2, name="issuer-reconcile")
+    try:
+        keys_pool = await open_pool(settings.learner_keys_dsn, max_size=2, name="issuer-reconcile-keys")
+        try:
+            index = IndexKey(read_secret(settings.state_dir, INDEX_KEY, create=False))
+            keys = PostgresKeyStore(keys_pool, read_secret(settings.state_dir, WRAPPING_KEY, create=False), clock)
+            learners = Learners(keys, index, clock, new_id)
+            work = Reconciliation(
+                pool,
+                keys=keys,
+                learners=learners,
+                notices=Notices(learners, Events(clock, new_id)),
+                origins=Origins(index),
+                clock=clock,
+                new_id=new_id,
+            )
+            return await work.run(leaves, hubs)
+        finally:
+            await keys_pool.close()
+    finally:
+        await pool.close()
+
+
+def _kafka(settings: IssuerSettings) -> KafkaSettings:
+    return KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="issuer",
+        idempotence=settings.kafka_idempotence,
+        groups=settings.kafka_groups,
+        tls=client_context(settings.kafka_tls),
+    )
+
+
 def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, channel: Any) -> Application:
     """The issuer's process: RPCs, and what runs beside them."""
     plain_http = settings.environment == "development"
@@ -227,13 +283,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
         projection=projection,
         verifier=IdTokenVerifier(settings.learner_issuer or settings.identity_issuer, clock, allow_http=plain_http),
     )
-    kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        client_id="issuer",
-        idempotence=settings.kafka_idempotence,
-        groups=settings.kafka_groups,
-        tls=client_context(settings.kafka_tls),
-    )
+    kafka = _kafka(settings)
     follower = TopicFollower(
         (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka, folder(projection, clock), clock, name="issuer"
     )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 
-from vitne.errors import InvalidArgument, NotFound, Unavailable
+from vitne.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency, plan_inclusion
-from vitne.merkle.tiles import Tile, TileId, TileReader, tiles_of
+from vitne.merkle.tiles import Tile, TileId, TileReader, TileWriter, tiles_at, tiles_of
+from vitne.merkle.tree import CompactTree
 from vitne.runtime.telemetry import sampled_traceparent
 
 #: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 32 MiB.
@@ -87,6 +88,39 @@ async def read_tiles(connection: Any, tile_ids: Sequence[TileId]) -> dict[TileId
         tile_id = TileId(row["level"], row["number"])
         tiles[tile_id] = Tile(tile_id, row["hashes"])
     return tiles
+
+
+async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[bytes, bytes]) -> CompactTree:
+    """Append leaves (canonical bytes by hash), in the caller's transaction; the log's row is the caller's.
+
+    Args:
+        connection: in a transaction that holds the log's row.
+        size: of the tree so far.
+        root: of the tree so far, 32 bytes.
+        leaves: in their order.
+
+    Raises:
+        DataLoss: ``LOG_CORRUPT`` when the tiles do not lead to ``root``.
+    """
+    writer = TileWriter(size, await read_tiles(connection, tiles_at(size)))
+    if writer.tree.root() != root:
+        raise DataLoss(
+            "LOG_CORRUPT",
+            f"the tiles of {size} leaves do not lead to the root that was signed",
+            rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
+            remedy="stop writing; restore the log's storage from a copy that agrees with the checkpoint",
+        )
+    await connection.copy_records_to_table(
+        "leaf",
+        columns=("leaf_index", "hash", "record"),
+        records=[(writer.append(value), value, record) for value, record in leaves.items()],
+    )
+    await connection.executemany(
+        "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3) "
+        "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
+        [(tile_id.level, tile_id.number, tile.hashes) for tile_id, tile in writer.changed().items()],
+    )
+    return writer.tree
 
 
 class LogStore:

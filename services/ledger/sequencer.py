@@ -14,17 +14,19 @@ size with different roots are ever seen.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 
-from services.ledger.log_store import read_tiles
+from services.ledger.journal import write_journal
+from services.ledger.log_store import extend_log
 from services.ledger.metrics import LOG_INTEGRATION_DELAY, LOG_SIZE
 from vitne.clock import Clock
 from vitne.errors import Aborted, DataLoss, FailedPrecondition, Unavailable
 from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
-from vitne.merkle.tiles import TileWriter, tiles_at
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.telemetry import DATABASE, joined
 
@@ -49,16 +51,25 @@ class Sequencer:
         pool: the ledger's database.
         signer: signs checkpoints; its key's name is the log's origin.
         clock: waits between batches.
+        new_id: makes the UUIDv7 of events.
         interval: seconds between looks at an empty queue.
         max_batch: most leaves in one transaction.
     """
 
     def __init__(
-        self, pool: asyncpg.Pool, signer: NoteSigner, clock: Clock, *, interval: float, max_batch: int = MAX_BATCH
+        self,
+        pool: asyncpg.Pool,
+        signer: NoteSigner,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+        *,
+        interval: float,
+        max_batch: int = MAX_BATCH,
     ) -> None:
         self._pool = pool
         self._signer = signer
         self._clock = clock
+        self._new_id = new_id
         self._interval = interval
         self._max_batch = max_batch
         self._epoch = 0
@@ -129,7 +140,7 @@ class Sequencer:
         if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM queued_leaf)"):
             return 0
         async with self._pool.acquire() as connection, connection.transaction():
-            log = await connection.fetchrow("SELECT epoch, size, root FROM log FOR UPDATE")
+            log = await connection.fetchrow("SELECT epoch, size, root, journaled FROM log FOR UPDATE")
             if log is None or log["epoch"] != self._epoch:
                 raise Aborted(
                     "SEQUENCER_FENCED",
@@ -156,30 +167,20 @@ class Sequencer:
         return len(taken)
 
     async def _append(self, connection: Any, log: Any, leaves: dict[bytes, bytes]) -> None:
-        size: int = log["size"]
-        edge = await read_tiles(connection, tiles_at(size))
-        writer = TileWriter(size, edge)
-        if writer.tree.root() != log["root"]:
-            raise DataLoss(
-                "LOG_CORRUPT",
-                f"the tiles of {size} leaves do not lead to the root that was signed",
-                rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
-                remedy="stop writing; restore the log's storage from a copy that agrees with the checkpoint",
-            )
-        await connection.copy_records_to_table(
-            "leaf",
-            columns=("leaf_index", "hash", "record"),
-            records=[(writer.append(value), value, record) for value, record in leaves.items()],
+        tree = await extend_log(connection, log["size"], log["root"], leaves)
+        origin, root = self._signer.key.name, tree.root()
+        note = sign_checkpoint(Checkpoint(origin, tree.size, root), self._signer)
+        told = await write_journal(
+            connection,
+            origin=origin,
+            first=log["journaled"],
+            size=tree.size,
+            root=root,
+            now=self._clock.now(),
+            new_id=self._new_id,
         )
-        await connection.executemany(
-            "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3) "
-            "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
-            [(tile_id.level, tile_id.number, tile.hashes) for tile_id, tile in writer.changed().items()],
-        )
-        checkpoint = Checkpoint(self._signer.key.name, writer.tree.size, writer.tree.root())
-        note = sign_checkpoint(checkpoint, self._signer)
         await connection.execute(
-            "UPDATE log SET size = $1, root = $2, checkpoint = $3", checkpoint.size, checkpoint.root, note
+            "UPDATE log SET size = $1, root = $2, checkpoint = $3, journaled = $4", tree.size, root, note, told
         )
 
 

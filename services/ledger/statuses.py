@@ -26,7 +26,8 @@ from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
-_STATUS_MESSAGE: Final = {
+#: Statuses as messages name them.
+STATUS_MESSAGE: Final = {
     Status.VALID: credential_pb2.STATUS_VALID,
     Status.SUSPENDED: credential_pb2.STATUS_SUSPENDED,
     Status.REVOKED: credential_pb2.STATUS_REVOKED,
@@ -210,7 +211,7 @@ class Statuses:
         told = events_pb2.StatusChanged(
             list=change.request.list_url,
             index=change.request.index,
-            status=_STATUS_MESSAGE[change.standing.status],
+            status=STATUS_MESSAGE[change.standing.status],
             effective=timestamp(change.standing.effective),
             recorded=timestamp(change.standing.recorded),
         )
@@ -255,7 +256,7 @@ def _leaf(change: _Recorded) -> leaves.StatusChanged:
 
 def _response(standing: Standing) -> ledger_pb2.SetStatusResponse:
     return ledger_pb2.SetStatusResponse(
-        status=_STATUS_MESSAGE[standing.status],
+        status=STATUS_MESSAGE[standing.status],
         effective=timestamp(standing.effective),
         recorded=timestamp(standing.recorded),
     )

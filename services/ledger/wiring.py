@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
+
+from services.ledger.events import SOURCE
 from services.ledger.intake import ALLOWED, CONSUMER, take_leaf
 from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
@@ -12,17 +15,19 @@ from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.pages import build_pages
 from services.ledger.rebuild import Rebuilt, rebuild_lists
+from services.ledger.reconcile import Reconciled, Reconciliation
 from services.ledger.retention import Retention
 from services.ledger.rpc import LedgerRpc
 from services.ledger.sequencer import Sequencer
 from services.ledger.settings import LedgerSettings
 from services.ledger.statuses import Statuses, StatusRequest
 from vitne.clock import Clock, SystemClock
-from vitne.errors import VitneError
+from vitne.errors import Unavailable, VitneError
 from vitne.identifiers import UuidFactory
-from vitne.messaging import outbox
+from vitne.messaging import outbox, topics
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
@@ -80,6 +85,48 @@ async def rebuild(settings: LedgerSettings) -> list[Rebuilt]:
         await pool.close()
 
 
+async def reconcile(settings: LedgerSettings) -> Reconciled:
+    """Put a database that was restored to an earlier instant in step; no ledger may run meanwhile.
+
+    Raises:
+        FailedPrecondition: ``SERVICE_RUNNING``, ``SECRET_MISSING``.
+        DataLoss: ``LOG_CONTRADICTED``, ``INDEX_ORDER_LOST``.
+        Unavailable: database or cluster is out of reach.
+    """
+    clock = SystemClock()
+    kafka = _kafka(settings)
+    try:
+        status = await read_messages(kafka, topics.LEDGER_STATUS, SOURCE)
+        log = await read_messages(kafka, topics.LEDGER_LOG, SOURCE)
+    except KafkaError as error:
+        raise Unavailable("KAFKA_UNAVAILABLE", f"the topics can't be read: {type(error).__name__}") from error
+    pool = await open_pool(settings.database_dsn, max_size=2, name="ledger-reconcile")
+    try:
+        work = Reconciliation(
+            pool,
+            signer=LedgerKeys.ensure(FileKeyCustody(settings.state_dir)).note_signer(settings.log_origin),
+            orders=Orders(load_secret(settings.state_dir, create=False)),
+            clock=clock,
+            new_id=UuidFactory(clock),
+            base_url=settings.status_base_url,
+            list_size=settings.list_size,
+            lifetime=settings.list_lifetime,
+        )
+        return await work.run(status, log)
+    finally:
+        await pool.close()
+
+
+def _kafka(settings: LedgerSettings) -> KafkaSettings:
+    return KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="ledger",
+        idempotence=settings.kafka_idempotence,
+        groups=settings.kafka_groups,
+        tls=client_context(settings.kafka_tls),
+    )
+
+
 async def serve(settings: LedgerSettings) -> None:
     """Run the ledger until it is told to stop."""
     clock = SystemClock()
@@ -104,15 +151,9 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         pool, Statuses(orders, clock, new_id).apply, name="change statuses"
     )
     sequencer = Sequencer(
-        pool, keys.note_signer(settings.log_origin), clock, interval=settings.sequence_interval_seconds
+        pool, keys.note_signer(settings.log_origin), clock, new_id, interval=settings.sequence_interval_seconds
     )
-    kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        client_id="ledger",
-        idempotence=settings.kafka_idempotence,
-        groups=settings.kafka_groups,
-        tls=client_context(settings.kafka_tls),
-    )
+    kafka = _kafka(settings)
 
     application = Application("ledger", settings, clock, verifier=verifier)
     application.add_servicer(

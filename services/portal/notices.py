@@ -16,6 +16,8 @@ from vitne_api.events.v1 import events_pb2
 
 #: ``ce_type`` of everything in a hub's topic.
 NOTICE_TYPE: Final = "vitne.hub.notice.v1"
+#: ``ce_source`` of everything in a hub's topic.
+ISSUER_SOURCE: Final = "/vitne/issuer"
 #: Bytes of a pseudonym or handle.
 DIGEST_BYTES: Final = 32
 

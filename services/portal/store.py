@@ -12,6 +12,7 @@ from services.portal.metrics import VISIBLE_DELAY
 from services.portal.sealing import DataKey, PortalKeys
 from vitne.canonical import sha256
 from vitne.errors import DataLoss
+from vitne.runtime.database import ATTEMPTS, CONFLICT
 
 #: Seconds for which a fetcher has what it claimed: longer than a call may take. Whoever
 #: dies with a claim delays it by so much.
@@ -287,8 +288,17 @@ class Store:
         return found
 
     async def erase(self, lookup: bytes) -> None:
-        """Delete all that is held of a learner, her key included."""
-        await self._pool.execute("DELETE FROM subscriber WHERE lookup = $1", lookup)
+        """Delete all that is held of a learner, her key included.
+
+        The consumer takes her credentials and her own row in the order of the topic, so the two may meet crosswise.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self._pool.execute("DELETE FROM subscriber WHERE lookup = $1", lookup)
+                return
+            except CONFLICT:
+                if attempt == ATTEMPTS:
+                    raise
 
     async def credentials(self, lookup: bytes) -> list[Kept]:
         """A learner's credentials.

@@ -7,19 +7,24 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
+
 from services.portal.fetcher import Fetcher
-from services.portal.notices import Notices
+from services.portal.notices import ISSUER_SOURCE, Notices
 from services.portal.openid import OpenIdClient
 from services.portal.rebuild import Rebuilt
 from services.portal.rebuild import rebuild as gather_again
+from services.portal.reconcile import Reconciled, end_registrations
 from services.portal.sealing import PortalKeys
 from services.portal.settings import PortalSettings
 from services.portal.store import Store
 from services.portal.web import MAX_BODY, Pages
 from vitne.clock import Clock, SystemClock
+from vitne.errors import Unavailable
 from vitne.messaging import outbox
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.messaging.topics import hub_topic
 from vitne.outages import DATABASE_OUTAGES
@@ -78,13 +83,7 @@ def gathering(settings: PortalSettings, pool: Any, store: Store, clock: Clock) -
     channel = open_channel(settings.issuer_address, tokens, tls=settings.channel_tls)
     issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
     fetcher = Fetcher(store, issuer, clock)
-    kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        client_id="portal",
-        idempotence=settings.kafka_idempotence,
-        groups=settings.kafka_groups,
-        tls=client_context(settings.kafka_tls),
-    )
+    kafka = _kafka(settings)
     consumer = Consumer(
         CONSUMER,
         (hub_topic(settings.hub_id),),
@@ -115,6 +114,35 @@ async def rebuild(settings: PortalSettings) -> Rebuilt:
             await parts.channel.close()
     finally:
         await pool.close()
+
+
+async def reconcile(settings: PortalSettings) -> Reconciled:
+    """End registrations that the hub's topic says have ended; whether the portal runs or not.
+
+    Raises:
+        Unavailable: database or cluster is out of reach.
+    """
+    clock = SystemClock()
+    now = clock.now()
+    try:
+        notices = await read_messages(_kafka(settings), hub_topic(settings.hub_id), ISSUER_SOURCE)
+    except KafkaError as error:
+        raise Unavailable("KAFKA_UNAVAILABLE", f"the topic can't be read: {type(error).__name__}") from error
+    pool = await open_pool(settings.database_dsn, max_size=1, name="portal-reconcile")
+    try:
+        return await end_registrations(pool, notices, now)
+    finally:
+        await pool.close()
+
+
+def _kafka(settings: PortalSettings) -> KafkaSettings:
+    return KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="portal",
+        idempotence=settings.kafka_idempotence,
+        groups=settings.kafka_groups,
+        tls=client_context(settings.kafka_tls),
+    )
 
 
 def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:

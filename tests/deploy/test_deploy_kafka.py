@@ -20,16 +20,18 @@ DEAD = {dead_topic(name) for name in (*(topic.name for topic in fixed_topics()),
 WRITES = {
     "registry": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.REGISTRY_LEAVES},
     "issuer": {topics.ISSUER_LEAVES, HUB, dead_topic(topics.LEDGER_STATUS)},
-    "ledger": {topics.LEDGER_STATUS, *(dead_topic(name) for name in ALLOWED)},
+    "ledger": {topics.LEDGER_STATUS, topics.LEDGER_LOG, *(dead_topic(name) for name in ALLOWED)},
     "portal": {dead_topic(HUB)},
 }
 READS = {
-    "issuer": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.LEDGER_STATUS},
-    "ledger": set(ALLOWED),
+    # Their own, too: after a restore.
+    "issuer": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.LEDGER_STATUS, topics.ISSUER_LEAVES, HUB},
+    "ledger": {*ALLOWED, topics.LEDGER_STATUS, topics.LEDGER_LOG},
+    "auditor": {*(topic.name for topic in fixed_topics()), HUB} | DEAD,
     "verifier": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT},
     "portal": {HUB},
     "operators": DEAD,
-    "subscriber": {topics.REGISTRY_FACTS, topics.LEDGER_STATUS},
+    "subscriber": {topics.REGISTRY_FACTS, topics.LEDGER_STATUS, topics.LEDGER_LOG},
 }
 GROUPS = {
     "issuer": {(ISSUER_GROUP, "literal")},
@@ -71,7 +73,7 @@ def test_what_is_acknowledged_is_on_two_machines(production: Installation) -> No
 
 def test_principals_may_do_what_their_wiring_does(installation: Installation) -> None:
     users = {user["metadata"]["name"]: user for user in installation.all("KafkaUser")}
-    assert set(users) == {*SERVICES, "operators", "subscriber"}
+    assert set(users) == {*SERVICES, "auditor", "operators", "subscriber"}
     for name, user in users.items():
         assert _granted(user, "topic", "Write") == WRITES.get(name, set()), name
         assert _granted(user, "topic", "Read") == READS.get(name, set()), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -12,7 +13,7 @@ from tests.faults.sim.grounds import Grounds
 from tests.faults.sim.plan import Operation, Scenario
 from tests.faults.sim.runner import run
 from vitne.audit.agreement import compare
-from vitne.audit.snapshots import Block, ParkedMessage, WorldSnapshot
+from vitne.audit.snapshots import Block, Lost, ParkedMessage, WorldSnapshot
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -144,3 +145,59 @@ def test_an_open_lease_is_no_excuse_for_what_the_ledger_has_given(world: WorldSn
     opened = [replace(block, list_url=None, indexes=(), size=len(block.indexes)) for block in world.issuer.blocks]
     assert opened
     assert {found.kind for found in compare(issuer(world, blocks=opened))} == {"index.lost"}
+
+
+#: Later than everything in the world, and before all of it.
+LATER, EARLIER = datetime(2100, 1, 1, tzinfo=UTC), datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def restored(world: WorldSnapshot, at: datetime = LATER, **record: Any) -> WorldSnapshot:
+    """A credential that no hub was told of is lost in a restore, and recorded so."""
+    told = {handle.credential for handle in world.issuer.handles}
+    gone = next(each for each in world.issuer.credentials if each.id not in told)
+    lost = Lost(gone.digest or b"", gone.id, gone.provider, gone.list_url, gone.index)
+    return issuer(
+        world,
+        credentials=[each for each in world.issuer.credentials if each != gone],
+        blocks=[],
+        lost=[replace(lost, **record)],
+        restores=[at],
+    )
+
+
+def found(world: WorldSnapshot) -> set[str]:
+    return {each.kind for each in compare(world)}
+
+
+def test_what_a_restore_lost_and_recorded_is_explained(world: WorldSnapshot) -> None:
+    assert found(restored(world)) == set()
+
+
+def test_a_loss_without_a_record_is_none(world: WorldSnapshot) -> None:
+    silent = restored(world)
+    assert found(replace(silent, issuer=replace(silent.issuer, lost=()))) >= {"leaf.unexplained", "answer.lost"}
+
+
+def test_the_place_of_what_was_lost_is_taken(world: WorldSnapshot) -> None:
+    taken = world.issuer.credentials[-1]
+    assert "index.twice" in found(restored(world, list_url=taken.list_url, index=taken.index))
+
+
+def test_places_that_were_leased_since_the_restore_are_not_forgiven(world: WorldSnapshot) -> None:
+    assert "index.lost" in found(restored(world, EARLIER))
+
+
+def test_places_that_a_restored_ledger_closed_are_nobodys(world: WorldSnapshot) -> None:
+    def close(each: Any) -> Any:
+        rest = replace(each.leases[0], first=each.leased, count=each.size - each.leased, closed=True)
+        return replace(each, leased=each.size, leases=[*each.leases, rest])
+
+    assert found(lists(world, close)) == set()
+    unclosed = lists(
+        world,
+        lambda each: (
+            (changed := close(each))
+            and replace(changed, leases=[replace(lease, closed=False) for lease in changed.leases])
+        ),
+    )
+    assert "index.lost" in found(unclosed)

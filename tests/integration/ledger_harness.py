@@ -72,7 +72,7 @@ class Ledger:
         return self.keys.note_signer(ORIGIN)
 
     def sequencer(self, max_batch: int = 1000) -> Sequencer:
-        return Sequencer(self.pool, self.note_signer, self.clock, interval=0.01, max_batch=max_batch)
+        return Sequencer(self.pool, self.note_signer, self.clock, uuid4, interval=0.01, max_batch=max_batch)
 
     async def lease(self, count: int = 10, country: str = "NO") -> ledger_pb2.LeaseIndexesResponse:
         request = ledger_pb2.LeaseIndexesRequest(request_id=str(uuid4()), country=country, count=count)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -201,7 +202,7 @@ async def test_two_at_once_lose_and_double_nothing(ledger: Ledger) -> None:
     await check_log(ledger, leaves)
 
 
-@pytest.mark.parametrize("step", ["read_tiles", "sign_checkpoint", "_without_known"])
+@pytest.mark.parametrize("step", ["extend_log", "sign_checkpoint", "write_journal", "_without_known"])
 async def test_a_batch_that_dies_at_any_step_did_not_happen(
     ledger: Ledger, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +215,7 @@ async def test_a_batch_that_dies_at_any_step_did_not_happen(
     class Killed(BaseException):
         pass
 
-    def die(*_: Any) -> Any:
+    def die(*_: Any, **_named: Any) -> Any:
         raise Killed
 
     with monkeypatch.context() as patched:
@@ -273,10 +274,12 @@ async def test_a_new_key_signs_the_checkpoint_at_once_and_another_origin_is_refu
     before = await ledger.checkpoint()
     rotated = LedgerKeys.ensure(FileKeyCustody(tmp_path / "rotated"))
     signer = rotated.note_signer(before.origin)
-    await Sequencer(ledger.pool, signer, ledger.clock, interval=0.01).claim()
+    await Sequencer(ledger.pool, signer, ledger.clock, uuid4, interval=0.01).claim()
     assert open_checkpoint((await ledger.store.checkpoint()).note, signer.key) == before
     with pytest.raises(FailedPrecondition, match="LOG_ORIGIN_CHANGED"):
-        await Sequencer(ledger.pool, rotated.note_signer("log.vitne.example/2027"), ledger.clock, interval=0.01).claim()
+        await Sequencer(
+            ledger.pool, rotated.note_signer("log.vitne.example/2027"), ledger.clock, uuid4, interval=0.01
+        ).claim()
 
 
 async def test_running_sequencers_take_turns_and_integrate_within_a_second(

@@ -19,9 +19,9 @@ def test_a_hub_reads_its_own_topic_and_no_other() -> None:
     accesses = {access.principal: access for access in access_list({"one": HUB, "two": OTHER})}
     assert accesses["one"].reads == (hub_topic(HUB),)
     assert accesses["two"].reads == (hub_topic(OTHER),)
-    # Besides the hub only those who look at dead letters see anything of it.
+    # Besides the hub: the issuer, who wrote it; who compares everything; and of dead letters, who looks at these.
     readers = {name for name, access in accesses.items() if any(hub_topic(HUB) in topic for topic in access.reads)}
-    assert readers == {"one", "operators"}
+    assert readers == {"one", "issuer", "auditor", "operators"}
 
 
 def test_every_topic_has_one_writer() -> None:

@@ -111,33 +111,41 @@ def _unsettled(messaging: Messaging, topics: Mapping[str, TopicSnapshot]) -> Ite
 
 
 def check_credentials(world: WorldSnapshot) -> Iterator[Disagreement]:
-    """A request has one credential, a credential its own index and artefact; what was answered is true."""
+    """A request has one credential, a credential its own index and artefact; what was answered is true.
+
+    What a restore lost is true, too, where that is on record; its request, repeated, has a new credential.
+    """
     credentials = world.issuer.credentials
     yield from _twice("request.twice", (" ".join(each.request) for each in credentials), "it has several credentials")
     yield from _twice(
         "digest.twice", (b64url(each.digest) for each in credentials if each.digest), "several credentials have it"
     )
-    by_id = {credential.id: credential for credential in credentials}
+    by_id = {credential.id: credential.digest for credential in credentials}
+    lost = {each.credential: each.digest for each in world.issuer.lost if each.credential is not None}
+    lost_digests = {each.digest for each in world.issuer.lost}
     given: dict[str, UUID] = {}
     for answer in world.issued:
-        credential = by_id.get(answer.credential)
-        if credential is None:
+        if answer.digest in lost_digests and lost.get(answer.credential, answer.digest) == answer.digest:
+            continue
+        if answer.credential not in by_id:
             yield Disagreement(
                 "answer.lost", answer.request, f"credential {answer.credential} was answered, and is gone"
             )
-        elif credential.digest != answer.digest:
+        elif by_id[answer.credential] != answer.digest:
             yield Disagreement("answer.changed", answer.request, "another artefact was answered than is stored")
         if given.setdefault(answer.request, answer.credential) != answer.credential:
             yield Disagreement("answer.twice", answer.request, "repeated, it was answered with another credential")
 
 
 def check_indexes(world: WorldSnapshot) -> Iterator[Disagreement]:
-    """An index is leased once, given once, and none that was leased is lost."""
+    """An index is leased once, given once, and none that was leased is lost, but what a restore gave up."""
     lists = {each.url: each for each in world.ledger.lists}
     places = [(each.list_url, each.index) for each in world.issuer.credentials]
+    places += [(each.list_url, each.index) for each in world.issuer.lost if each.list_url and each.index is not None]
     places += [(block.list_url, index) for block in world.issuer.blocks if block.list_url for index in block.indexes]
     yield from _twice("index.twice", (f"{url}#{index}" for url, index in places), "several have this place")
     held = Counter(url for url, _ in places)
+    restored = max(world.issuer.restores, default=None)
     for url in held.keys() - lists.keys():
         yield Disagreement("list.unknown", url, "the issuer uses a list that the ledger does not keep")
     for each in lists.values():
@@ -150,6 +158,13 @@ def check_indexes(world: WorldSnapshot) -> Iterator[Disagreement]:
         if reached != each.leased:
             yield Disagreement("lease.count", each.url, f"leases reach {reached}, the list says {each.leased}")
         missing = each.leased - held[each.url]
+        # A restored issuer can't know what of earlier leases was given out, nor a restored ledger what it leased.
+        given_up = sum(
+            lease.count
+            for lease in leases
+            if lease.closed or (restored is not None and lease.recorded is not None and lease.recorded <= restored)
+        )
+        missing = max(0, missing - given_up) if missing > 0 else missing
         if missing:
             what = "lost" if missing > 0 else "invented"
             yield Disagreement(f"index.{what}", each.url, f"{each.leased} were leased, the issuer has {held[each.url]}")
@@ -208,17 +223,20 @@ def _compare_list(each: StatusListSnapshot, expected: Mapping[int, str]) -> Iter
 
 
 def _check_status_answers(world: WorldSnapshot) -> Iterator[Disagreement]:
-    by_id = {credential.id: credential for credential in world.issuer.credentials}
-    changes = {
+    places: dict[UUID | None, tuple[str | None, int | None]] = {
+        each.credential: (each.list_url, each.index) for each in world.issuer.lost
+    }
+    places |= {credential.id: (credential.list_url, credential.index) for credential in world.issuer.credentials}
+    changes: set[tuple[object, ...]] = {
         (each.url, change.index, change.status, change.effective, change.recorded)
         for each in world.ledger.lists
         for change in each.changes
     }
     given: dict[str, tuple[object, ...]] = {}
     for answer in world.changed:
-        credential = by_id.get(answer.credential)
+        place = places.get(answer.credential)
         said = (answer.status, answer.effective, answer.recorded)
-        if credential is None or (credential.list_url, credential.index, *said) not in changes:
+        if place is None or (*place, *said) not in changes:
             yield Disagreement("answer.lost", answer.request, f"{answer.status} was answered, and is not recorded")
         if given.setdefault(answer.request, said) != said:
             yield Disagreement("answer.twice", answer.request, "repeated, it was answered something else")
@@ -258,6 +276,8 @@ def check_leaves(world: WorldSnapshot) -> Iterator[Disagreement]:
         elif not isinstance(leaf, StatusChanged):
             yield Disagreement("leaf.unexplained", leaf.type_name, "nothing puts such a leaf into this log")
     names = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
+    # Its content is lost, its leaf is not.
+    names |= {each.digest: str(each.credential or b64url(each.digest)) for each in world.issuer.lost}
     yield from _both(
         issued, names.keys(), lambda digest: names.get(digest, b64url(digest)), "an issuance", "of no credential"
     )
@@ -343,7 +363,8 @@ def check_hubs(world: WorldSnapshot) -> Iterator[Disagreement]:
 
 
 def _check_repeated(hub: str, topic: TopicSnapshot, world: WorldSnapshot) -> Iterator[Disagreement]:
-    """A hub is told of a change of a status at most once."""
+    """A hub is told of a change of a status at most once, and once more after each restore of the issuer."""
+    times = 1 + len(world.issuer.restores)
     places = Counter((each.url, change.index) for each in world.ledger.lists for change in each.changes)
     by_id = {credential.id: (credential.list_url, credential.index) for credential in world.issuer.credentials}
     handles = {each.handle: by_id.get(each.credential) for each in world.issuer.handles if each.hub == hub}
@@ -355,7 +376,7 @@ def _check_repeated(hub: str, topic: TopicSnapshot, world: WorldSnapshot) -> Ite
     )
     for handle, count in told.items():
         place = handles.get(handle)
-        if place is not None and count > places[place]:
+        if place is not None and count > places[place] * times:
             yield Disagreement("notice.repeated", handle, f"hub {hub} was told of {count} changes of {places[place]}")
 
 

@@ -130,22 +130,52 @@ class Messaging:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A credential whose content a restore did not bring back, as that restore recorded it.
+
+    Attributes:
+        digest: of the artefact, 32 bytes.
+        credential: its id; None, like the others, where the event of its leaf does not say.
+        provider: who issued it.
+        list_url: its status list.
+        index: its place there.
+    """
+
+    digest: bytes
+    credential: UUID | None = None
+    provider: str | None = None
+    list_url: str | None = None
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IssuerSnapshot:
-    """The issuer."""
+    """The issuer. ``restores``: when it was reconciled after its database had been restored to an earlier instant."""
 
     credentials: Sequence[Credential]
     registrations: Sequence[Registration]
     handles: Sequence[Handle]
     blocks: Sequence[Block]
     messaging: Messaging
+    lost: Sequence[Lost] = ()
+    restores: Sequence[datetime] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Positions of a list that were leased: ``first`` to before ``first + count``."""
+    """Positions of a list that were leased: ``first`` to before ``first + count``.
+
+    Attributes:
+        first: position.
+        count: how many.
+        recorded: when.
+        closed: given to nobody: a restore closed the list, since it can't know what was leased.
+    """
 
     first: int
     count: int
+    recorded: datetime | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +245,12 @@ class LogSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSnapshot:
-    """The ledger: log, lists, and what it tells."""
+    """The ledger: log, lists, and what it tells. ``restores`` as at the issuer."""
 
     log: LogSnapshot
     lists: Sequence[StatusListSnapshot]
     messaging: Messaging
+    restores: Sequence[datetime] = ()
 
 
 @dataclass(frozen=True, slots=True)

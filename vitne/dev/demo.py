@@ -23,9 +23,11 @@ from vitne.dev.actors import Actors, Organisation
 from vitne.dev.cases import AchievementCase, Cases, load_cases, synthetic_learners
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.narrator import Narrator
+from vitne.dev.observation import observe
 from vitne.dev.stack import Stack
 from vitne.errors import VitneError
 from vitne.identifiers import UuidFactory
+from vitne.inspection.installation import settle
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
@@ -90,6 +92,7 @@ class Demo:
         await self.verify()
         await self.revoke_and_suspend()
         await self.withdraw_accreditation()
+        await self.audit()
 
     async def fill(self) -> None:
         """What the pages of a running stack should show."""
@@ -449,6 +452,19 @@ class Demo:
         self.narrator.expect(
             answer.verdict == verifier_pb2.VERDICT_VALID_WITH_NOTES and bool(noted),
             f"what it issued before verifies with a note: {answer.headline}",
+        )
+
+    # -- 9 ----------------------------------------------------------------------------
+
+    async def audit(self) -> None:
+        """The checker of the fault harness, over all that happened."""
+        found = await settle(lambda: observe(self.stack), PATIENCE, SystemClock())
+        if found.world is None or found.disagreements:
+            self.narrator.fail(f"checker: {found.disagreements[0]} ({len(found.disagreements)} disagreements)")
+        credentials, leaves = len(found.world.issuer.credentials), len(found.world.ledger.log.leaves)
+        self.narrator.expect(
+            True,
+            f"checker: issuer, log, lists, topics and portal agree ({credentials} credentials, {leaves} leaves)",
         )
 
 

@@ -114,17 +114,20 @@ class Load:
         stack: what they call.
         actors: who they are.
         seed: of everything that is left to chance.
+        visitors: how many learners visit the portal, of the :data:`LEARNERS` who can; the others of these are left
+            alone.
     """
 
-    def __init__(self, stack: Stack, actors: Actors, seed: int = 1) -> None:
+    def __init__(self, stack: Stack, actors: Actors, seed: int = 1, visitors: int = LEARNERS) -> None:
         self.journal = Journal()
         self.holdings: list[Holding] = []
         self.registered: dict[str, bool] = {}
         self._stack = stack
         self._actors = actors
         self._random = random.Random(seed)
-        self._learners = synthetic_learners(POPULATION)
-        self._visitors = [learner.value for learner in self._learners[:LEARNERS]]
+        everybody = synthetic_learners(POPULATION)
+        self._learners = everybody[:visitors] + everybody[LEARNERS:]
+        self._visitors = [learner.value for learner in everybody[:visitors]]
         self._idle: list[Holding] = []
         self._ending = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

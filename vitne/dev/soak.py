@@ -18,18 +18,17 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
-from aiokafka.errors import KafkaError
-
-from vitne.audit.agreement import Disagreement, compare
+from vitne.audit.agreement import Disagreement
+from vitne.audit.snapshots import WorldSnapshot
+from vitne.clock import SystemClock
 from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
 from vitne.dev.load import Journal, Load
 from vitne.dev.narrator import Narrator
 from vitne.dev.observation import observe
 from vitne.dev.stack import KAFKA, POSTGRES, SERVICES, Stack
-from vitne.errors import FailedPrecondition, Unavailable, VitneError
-from vitne.outages import DATABASE_OUTAGES
+from vitne.errors import FailedPrecondition, Unavailable
+from vitne.inspection.installation import settle
 
 #: Seconds that each runs between two crashes, on average: long enough to work, short enough to be hit at work; on a
 #: machine on which a start takes longer than a second, so many times that. The verifier keeps nothing, and what all
@@ -61,9 +60,6 @@ LOOK: Final = 0.5
 PROGRESS: Final = 10.0
 #: How many disagreements are told.
 SHOWN: Final = 20
-
-#: What looking meets while a service comes back.
-_OUTAGES: Final = (*DATABASE_OUTAGES, aiohttp.ClientError, KafkaError, VitneError)
 
 
 @dataclass(slots=True)
@@ -149,7 +145,7 @@ async def soak(
         report.seconds = time.monotonic() - started
         progress(f"{report.kills.total()} kills are done; clients get their last answers")
         await load.finish()
-        await settle(stack, report)
+        await compare_until_settled(stack, report)
         if report.settled is not None:
             await load.check_pages()
         report.findings += load.journal.findings
@@ -161,23 +157,18 @@ async def soak(
         return report
 
 
-async def settle(stack: Stack, report: Report) -> None:
+async def compare_until_settled(stack: Stack, report: Report) -> None:
     """Look until everything agrees; what is left at the end of the time does not."""
-    started = time.monotonic()
-    while True:
-        try:
-            world = await observe(stack, report.journal.issued, report.journal.changed)
-            report.disagreements = await asyncio.to_thread(compare, world)
-            report.compared = len(world.issuer.credentials), len(world.ledger.log.leaves)
-        except _OUTAGES as error:
-            report.disagreements = [Disagreement("out.of_reach", "stack", f"{type(error).__name__}: {error}")]
-        passed = time.monotonic() - started
-        if not report.disagreements:
-            report.settled = passed
-            return
-        if passed > SETTLE_SECONDS:
-            return
-        await asyncio.sleep(LOOK)
+
+    async def look() -> WorldSnapshot:
+        return await observe(stack, report.journal.issued, report.journal.changed)
+
+    found = await settle(look, SETTLE_SECONDS, SystemClock())
+    report.disagreements = list(found.disagreements)
+    if found.world is not None:
+        report.compared = len(found.world.issuer.credentials), len(found.world.ledger.log.leaves)
+    if not found.disagreements:
+        report.settled = found.seconds
 
 
 class _Killer:

@@ -27,7 +27,6 @@ from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer
 
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.credentials.status_list import verify_token
@@ -46,7 +45,9 @@ from vitne.errors import FailedPrecondition
 from vitne.frameworks import Standing
 from vitne.identifiers import OrganisationId
 from vitne.messaging.access import access_list
-from vitne.messaging.kafka import FETCH_MAX_WAIT_MS, KafkaSettings, create_topics
+from vitne.messaging.headers import Record
+from vitne.messaging.kafka import KafkaSettings, create_topics
+from vitne.messaging.reading import read_topic
 from vitne.messaging.topics import dead_topic, describe, fixed_topics, hub_topic
 from vitne.runtime.channel import TokenSourceProtocol, open_channel
 from vitne.runtime.tls import TlsFiles, TlsWatch, server_context
@@ -76,8 +77,6 @@ APACHE: Final = "apache"
 APACHE_TLS: Final = "apache-tls"
 #: Seconds that a service gets to become ready: a slow machine's first start compiles all of Python's libraries.
 READY_SECONDS: Final = 60.0
-#: Seconds in which a whole topic must have been read.
-READ_SECONDS: Final = 60.0
 #: Seconds that a readiness page gets before it is asked again.
 READY_PAGE_SECONDS: Final = 5.0
 #: Seconds that a page of the stack's gets where nothing else is said.
@@ -136,6 +135,7 @@ class Stack:
         tls: TLS everywhere: between services (mTLS), to their pages, the token issuer and PostgreSQL, and to
             an Apache Kafka that is started here. With that Kafka, services run as in production.
         renew_topics: delete the topics that a cluster has of an earlier run.
+        postgres: settings of PostgreSQL beside its usual ones.
         progress: is told what is being started.
     """
 
@@ -146,13 +146,18 @@ class Stack:
         kafka: str = "",
         tls: bool = False,
         renew_topics: bool = False,
+        postgres: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.folder = folder.resolve()
         self.cases: Cases = load_cases()
         self.clients: dict[str, ClientCredentials] = {}
         self.processes: dict[str, ManagedProcess] = {}
-        self.postgres = EmbeddedPostgres(self.folder / "postgres")
+        self.postgres = EmbeddedPostgres(self.folder / "postgres", settings=postgres)
+        #: Sources of another release, which the services are run from; None: these.
+        self.release: Path | None = None
+        #: DSNs of databases that were restored beside the lost ones, by name; a service takes them at its next start.
+        self.restored: dict[str, str] = {}
         self.protection: Protection | None = None
         self._tls = tls
         self._front: DatabaseFront | None = None
@@ -257,7 +262,9 @@ class Stack:
         return LearnerBrowser(self.portal_url, self.trust)
 
     def dsn(self, database: str) -> str:
-        """Where a database is reached as the services reach it."""
+        """Where a database is reached as the services reach it; one that was restored, where it was restored to."""
+        if database in self.restored:
+            return self.restored[database]
         dsn = self.postgres.dsn(database)
         if self._front is None or self.protection is None:
             return dsn
@@ -271,6 +278,11 @@ class Stack:
         if isinstance(self._broker, EmbeddedKafka):
             return self._broker.client_options(principal)
         return {"bootstrap_servers": self.kafka}
+
+    def kafka_settings(self, principal: str = ADMIN_PRINCIPAL) -> KafkaSettings:
+        """The stack's broker, as the services' own parts take it; without groups."""
+        options = self.kafka_options(principal)
+        return KafkaSettings(self.kafka, idempotence=self.apache, groups=False, tls=options.get("ssl_context"))
 
     def hub_topic(self) -> str:
         """Name of the hub's own topic."""
@@ -308,7 +320,7 @@ class Stack:
     async def start_service(self, service: str) -> None:
         """Start one service (again) at its address, and wait until it is ready."""
         process = self.processes.get(service)
-        if process is None:
+        if process is None or not process.running:  # Anew each time: a database may have moved.
             provide_key_files(service, self._state_of(service))
             process = self.processes[service] = self._process(service, f"services.{service}", "serve")
         process.start()
@@ -447,6 +459,8 @@ class Stack:
             "VITNE_STATE_DIR": str(self._state_of(service)),
             "VITNE_TRACE_FILE": str(self.trace_file),
         }
+        if service in SERVICES and self.release is not None:
+            environment["PYTHONPATH"] = str(self.release)
         if service in SERVICES:
             environment["VITNE_GRPC_LISTEN"] = self.grpc_address(service)
             environment["VITNE_HTTP_LISTEN"] = self._http_address(service)
@@ -499,6 +513,12 @@ class Stack:
                     "VITNE_CLIENT_ID": client.client_id,
                     "VITNE_CLIENT_KEY_FILE": str(client.key_file),
                 }
+            case "auditor":
+                return {
+                    **{f"VITNE_{name.upper()}_DSN": self.dsn(name) for name in ("issuer", "ledger", "registry")},
+                    "VITNE_PORTALS": json.dumps({self.cases.hub: self.dsn("portal")}),
+                    "VITNE_LISTS_SERVED_AT": json.dumps({STATUS_BASE: f"{self.http_url('ledger')}/"}),
+                }
             case _:
                 return {}
 
@@ -532,7 +552,12 @@ class Stack:
 
     def _process(self, name: str, module: str, *arguments: str) -> ManagedProcess:
         argv = [sys.executable, "-m", module, *arguments]
-        return ManagedProcess(name, argv, self.environment(name), self.log_folder / f"{name}.log")
+        log = self.log_folder / f"{name}.log"
+        return ManagedProcess(name, argv, self.environment(name), log, cwd=self.sources(module))
+
+    def sources(self, module: str) -> Path | None:
+        """The folder that a module is run from; None: the present one."""
+        return self.release if module.startswith("services.") else None
 
     async def _run(self, service: str, module: str, *arguments: str, stdin: bytes = b"") -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
@@ -541,6 +566,7 @@ class Stack:
             module,
             *arguments,
             env=self.environment(service),
+            cwd=self.sources(module),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -550,6 +576,15 @@ class Stack:
         if process.returncode and arguments[0] != "check":
             raise FailedPrecondition("COMMAND_FAILED", f"{module} {arguments[0]} failed\n{errors.decode()}")
         return process.returncode, (output + (errors if process.returncode else b"")).decode().strip()
+
+    async def command(self, service: str, *arguments: str) -> str:
+        """Run one of a service's commands where it runs; what it printed.
+
+        Raises:
+            FailedPrecondition: ``COMMAND_FAILED``, with what it said.
+        """
+        _code, output = await self._run(service, f"services.{service}", *arguments)
+        return output
 
     async def _ready(self, url: str) -> bool:
         try:
@@ -610,31 +645,11 @@ class Stack:
             for record in records
         ]
 
-    async def read_records(self, name: str) -> tuple[list[Any], dict[int, int]]:
-        """Every record of a topic as aiokafka has it, and the offset at which each of its partitions ends.
+    async def read_records(self, name: str) -> tuple[list[Record], dict[int, int]]:
+        """Every record of a topic, and the offset at which each of its partitions ends.
 
         Raises:
             aiokafka.errors.UnknownTopicOrPartitionError: there is no such topic.
-            TimeoutError: it was not read after :data:`READ_SECONDS`.
+            Unavailable: ``TOPIC_NOT_READ``.
         """
-        consumer = AIOKafkaConsumer(
-            name,
-            **self.kafka_options(),
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
-        )
-        await consumer.start()
-        try:
-            partitions = consumer.assignment()
-            records: list[Any] = []
-            async with asyncio.timeout(READ_SECONDS):
-                while True:
-                    for batch in (await consumer.getmany(timeout_ms=FETCH_MAX_WAIT_MS)).values():
-                        records += batch
-                    # The end as the last fetch said: the embedded broker's answer to who asks for it is wrong.
-                    ends = {each.partition: consumer.highwater(each) for each in partitions}
-                    positions = {each.partition: await consumer.position(each) for each in partitions}
-                    if ends == positions:
-                        return records, positions
-        finally:
-            await consumer.stop()
+        return await read_topic(self.kafka_settings(), name)

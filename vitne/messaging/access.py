@@ -13,6 +13,7 @@ from typing import Final
 from vitne.identifiers import OrganisationId
 from vitne.messaging.topics import (
     ISSUER_LEAVES,
+    LEDGER_LOG,
     LEDGER_STATUS,
     REGISTRY_FACTS,
     REGISTRY_HEARTBEAT,
@@ -22,8 +23,10 @@ from vitne.messaging.topics import (
     hub_topic,
 )
 
-#: Principals that are no service: who looks at dead letters, and anyone who follows what is public.
+#: Principals that are no service: who looks at dead letters, who compares everything, and anyone who
+#: follows what is public.
 OPERATORS: Final = "operators"
+AUDITOR: Final = "auditor"
 SUBSCRIBER: Final = "subscriber"
 
 
@@ -61,13 +64,15 @@ def access_list(hubs: Mapping[str, OrganisationId]) -> tuple[Access, ...]:
         Access(
             "issuer",
             writes=(ISSUER_LEAVES, *hub_topics.values(), dead_topic(LEDGER_STATUS)),
-            reads=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, LEDGER_STATUS),
+            # Its own, too: after a restore they tell what its database has forgotten.
+            reads=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, LEDGER_STATUS, ISSUER_LEAVES, *hub_topics.values()),
             groups=("issuer",),
         ),
         Access(
             "ledger",
-            writes=(LEDGER_STATUS, dead_topic(ISSUER_LEAVES), dead_topic(REGISTRY_LEAVES)),
-            reads=(ISSUER_LEAVES, REGISTRY_LEAVES),
+            writes=(LEDGER_STATUS, LEDGER_LOG, dead_topic(ISSUER_LEAVES), dead_topic(REGISTRY_LEAVES)),
+            # Its own, too: after a restore they tell what its database has forgotten.
+            reads=(ISSUER_LEAVES, REGISTRY_LEAVES, LEDGER_STATUS, LEDGER_LOG),
             groups=("ledger.leaves",),
         ),
         Access("verifier", reads=(REGISTRY_FACTS, REGISTRY_HEARTBEAT)),
@@ -75,6 +80,7 @@ def access_list(hubs: Mapping[str, OrganisationId]) -> tuple[Access, ...]:
             Access(principal, writes=(dead_topic(topic),), reads=(topic,), groups=(principal,))
             for principal, topic in hub_topics.items()
         ),
+        Access(AUDITOR, reads=(*(topic.name for topic in fixed_topics()), *hub_topics.values(), *dead)),
         Access(OPERATORS, reads=tuple(dead), group_prefix=f"{OPERATORS}."),
-        Access(SUBSCRIBER, reads=(REGISTRY_FACTS, LEDGER_STATUS), group_prefix=f"{SUBSCRIBER}."),
+        Access(SUBSCRIBER, reads=(REGISTRY_FACTS, LEDGER_STATUS, LEDGER_LOG), group_prefix=f"{SUBSCRIBER}."),
     )

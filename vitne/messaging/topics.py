@@ -20,6 +20,8 @@ ISSUER_LEAVES: Final = "vitne.issuer.leaves.v1"
 REGISTRY_LEAVES: Final = "vitne.registry.leaves.v1"
 #: Changes of (list, index), and published versions of lists.
 LEDGER_STATUS: Final = "vitne.ledger.status.v1"
+#: The log's leaves in their order.
+LEDGER_LOG: Final = "vitne.ledger.log.v1"
 
 #: Key of the only aggregate in :data:`REGISTRY_HEARTBEAT`.
 HEARTBEAT_KEY: Final = "registry"
@@ -59,6 +61,7 @@ _FIXED: Final = {
         Topic(ISSUER_LEAVES, "the artefact's digest", "a leaf for the log"),
         Topic(REGISTRY_LEAVES, "the fact's id", "a leaf for the log"),
         Topic(LEDGER_STATUS, "URI of the status list", "a status change, or a published version of the list"),
+        Topic(LEDGER_LOG, "the log's origin", "leaves in their order", partitions=1),
     )
 }
 

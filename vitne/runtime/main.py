@@ -58,7 +58,7 @@ def cli(
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{name}",
         description=textwrap.fill(description, 100),
-        epilog=_explained(settings),
+        epilog=explained(settings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -94,7 +94,7 @@ async def _awaited(serve: Callable[[S], Awaitable[None]], settings: S) -> None:
     await serve(settings)
 
 
-def _explained(settings: type[CommonSettings]) -> str:
+def explained(settings: type[CommonSettings]) -> str:
     """All settings, one a line, with their defaults."""
     lines = ["settings, as environment variables (docs of each: the service's settings.py):"]
     for name, field in settings.model_fields.items():

@@ -252,7 +252,7 @@ class CommonSettings(BaseSettings):
         return [
             _line(name, "must say sslmode=verify-full in production")
             for name in self.databases
-            if self._is_set(name) and not _is_verified(getattr(self, name))
+            if self._is_set(name) and not is_verified(getattr(self, name))
         ]
 
     def _server_faults(self) -> list[str]:
@@ -305,7 +305,7 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _is_verified(dsn: str) -> bool:
+def is_verified(dsn: str) -> bool:
     """Whether PostgreSQL's certificate, and the name in it, are checked (libpq, section 32.19.1)."""
     return parse_qs(urlsplit(dsn).query).get("sslmode", [""])[-1] == "verify-full"
 

@@ -25,8 +25,8 @@ from vitne.audit.snapshots import (
 )
 from vitne.credentials.jose import parse_public_jwk
 from vitne.credentials.status_list import verify_token
-from vitne.dev import snapshots
 from vitne.errors import VitneError
+from vitne.inspection import snapshots
 from vitne.messaging import topics
 from vitne.runtime.custody import FileKeyCustody
 

@@ -22,6 +22,7 @@ from vitne.audit.snapshots import (
     Lease,
     LedgerSnapshot,
     LogSnapshot,
+    Lost,
     Messaging,
     ParkedMessage,
     PortalSnapshot,
@@ -41,6 +42,8 @@ _STATUS: Final = {
     credential_pb2.STATUS_SUSPENDED: "suspended",
     credential_pb2.STATUS_REVOKED: "revoked",
 }
+#: Who "leased" what the ledger closed after a restore.
+CLOSED: Final = "closed by reconcile"
 #: Status types of a Token Status List (draft-20, section 7.1).
 STATUS_TYPES: Final = {0: "valid", 1: "revoked", 2: "suspended"}
 
@@ -79,6 +82,8 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
         )
         handles = await connection.fetch("SELECT hub, handle, credential, learner FROM hub_credential")
         blocks = await connection.fetch("SELECT request_id, list, indexes[taken + 1 :] AS rest, size FROM index_lease")
+        lost = await connection.fetch("SELECT digest, id, provider, status_list, status_index FROM lost_credential")
+        restores = await connection.fetch("SELECT reconciled_at FROM restore ORDER BY reconciled_at")
         messaging = await read_messaging(connection, "issuer")
     return IssuerSnapshot(
         credentials=[
@@ -99,6 +104,8 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
         handles=[Handle(*row) for row in handles],
         blocks=[Block(row["request_id"], row["list"], row["rest"] or (), row["size"]) for row in blocks],
         messaging=messaging,
+        lost=[Lost(*row) for row in lost],
+        restores=[row["reconciled_at"] for row in restores],
     )
 
 
@@ -109,13 +116,14 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
         leaves = await connection.fetch("SELECT leaf_index, record FROM leaf")
         queued = await connection.fetchval("SELECT count(*) FROM queued_leaf")
         lists = await connection.fetch("SELECT id, url, size, leased FROM status_list ORDER BY id")
-        leases = await connection.fetch("SELECT list_id, first, count FROM lease")
+        leases = await connection.fetch("SELECT list_id, first, count, recorded, caller FROM lease")
         changes = await connection.fetch(
             "SELECT list_id, number, index, status, effective, recorded FROM status_change ORDER BY list_id, number"
         )
         versions = await connection.fetch(
             "SELECT list_id, version, changes, tree_size, digest, logged IS NOT NULL AS logged FROM list_version"
         )
+        restores = await connection.fetch("SELECT reconciled_at FROM restore ORDER BY reconciled_at")
         messaging = await read_messaging(connection, "ledger")
     snapshots = []
     for row in lists:
@@ -125,7 +133,11 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
                 url=row["url"],
                 size=row["size"],
                 leased=row["leased"],
-                leases=[Lease(each["first"], each["count"]) for each in leases if each["list_id"] == row["id"]],
+                leases=[
+                    Lease(each["first"], each["count"], each["recorded"], closed=each["caller"] == CLOSED)
+                    for each in leases
+                    if each["list_id"] == row["id"]
+                ],
                 changes=[
                     Change(
                         each["number"],
@@ -155,6 +167,7 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
         ),
         lists=snapshots,
         messaging=messaging,
+        restores=[row["reconciled_at"] for row in restores],
     )
 
 

@@ -1,0 +1,104 @@
+"""``python -m services.auditor``: one look at everything, an exit code, the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import Final
+
+import uvloop
+
+from services.auditor.report import as_json, as_text
+from services.auditor.settings import AuditorSettings
+from vitne.audit.snapshots import WorldSnapshot
+from vitne.clock import SystemClock
+from vitne.errors import VitneError
+from vitne.inspection.installation import Findings, Installation, observe, settle
+from vitne.messaging.kafka import KafkaSettings
+from vitne.runtime.main import explained
+from vitne.runtime.settings import load
+from vitne.runtime.telemetry import start_logging
+from vitne.runtime.tls import client_context
+
+DESCRIPTION: Final = (
+    "Reads the databases of issuer, ledger, registry and portals, all topics and the published status lists, and says "
+    "whether they agree: nothing lost, nothing twice, nothing without a reason. Changes nothing. While things are "
+    "under way it looks again, for --settle seconds. Exit code: 0 all agrees, 1 it does not, 2 it could not look."
+)
+AGREES: Final = 0
+DISAGREES: Final = 1
+NOT_LOOKED: Final = 2
+#: Seconds in which what is under way must have arrived.
+DEFAULT_SETTLE_SECONDS: Final = 60.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; answers the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.auditor",
+        description=textwrap.fill(DESCRIPTION, 100),
+        epilog=explained(AuditorSettings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=DEFAULT_SETTLE_SECONDS,
+        metavar="SECONDS",
+        help="how long to look again while something does not agree (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="the report as one JSON object")
+    options = parser.parse_args(arguments)
+    settings = load(AuditorSettings)
+    if faults := settings.faults():
+        sys.stderr.writelines(f"{fault}\n" for fault in faults)
+        return NOT_LOOKED
+    start_logging(settings.log_level)
+    try:
+        findings = uvloop.run(audit(settings, options.settle, _tell))
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_LOOKED
+    if options.json:
+        sys.stdout.write(json.dumps(as_json(findings)) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in as_text(findings))
+    if findings.world is None:
+        return NOT_LOOKED
+    return DISAGREES if findings.disagreements else AGREES
+
+
+async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[str], None]) -> Findings:
+    """Look, and look again for ``seconds`` while something does not agree.
+
+    Raises:
+        FailedPrecondition: the files of TLS can't be used.
+    """
+    installation = Installation(
+        issuer=settings.issuer_dsn,
+        ledger=settings.ledger_dsn,
+        registry=settings.registry_dsn,
+        portals=settings.portals,
+        hubs=settings.hubs,
+        lists_served_at=settings.lists_served_at,
+        lists_trust=client_context(settings.channel_tls),
+        kafka=KafkaSettings(
+            settings.kafka_bootstrap_servers, "auditor", groups=False, tls=client_context(settings.kafka_tls)
+        ),
+    )
+
+    async def look() -> WorldSnapshot:
+        return await observe(installation)
+
+    return await settle(look, seconds, SystemClock(), progress)
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""The log's order, told in ``vitne.ledger.log.v1`` as the log grows.
+
+Written in the transaction of the batch: whatever is in the log is in the topic or on its way there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from services.ledger.events import SOURCE
+from vitne.messaging import topics
+from vitne.messaging.outbox import Event, append
+from vitne_api.events.v1 import events_pb2
+
+#: ``ce_type`` of what is told.
+LOG_EXTENDED: Final = "vitne.ledger.log_extended.v1"
+#: Bytes of leaves in one event, at most: half of what an event may hold.
+EVENT_BYTES: Final = 256 * 1024
+#: Leaves that are read at once.
+PAGE: Final = 2_000
+#: Leaves that a batch tells of, at most: a log that was never told of is caught up with batch by batch.
+MOST: Final = 16_384
+
+
+def log_aggregate(origin: str) -> str:
+    """Name of the log's aggregate in the ledger's database."""
+    return f"log:{origin}"
+
+
+async def write_journal(
+    connection: Any, *, origin: str, first: int, size: int, root: bytes, now: datetime, new_id: Callable[[], UUID]
+) -> int:
+    """Tell of the leaves from ``first`` to before ``size``, in the transaction that appended the last of them.
+
+    Args:
+        connection: in that transaction.
+        origin: of the log.
+        first: index of the first leaf that was not told of yet.
+        size: of the tree.
+        root: of the tree, 32 bytes.
+        now: when it is.
+        new_id: makes the UUIDv7 of events.
+
+    Returns:
+        how many leaves have been told of.
+    """
+    end = min(size, first + MOST)
+    while first < end:
+        rows = await connection.fetch(
+            "SELECT record FROM leaf WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index",
+            first,
+            min(end, first + PAGE),
+        )
+        for records in _parts(row["record"] for row in rows):
+            told = events_pb2.LogExtended(first=first, leaves=records)
+            first += len(records)
+            if first == size:
+                told.root = root
+            await append(
+                connection,
+                [
+                    Event(
+                        topic=topics.LEDGER_LOG,
+                        key=origin,
+                        aggregate=log_aggregate(origin),
+                        type=LOG_EXTENDED,
+                        source=SOURCE,
+                        value=told.SerializeToString(),
+                        time=now,
+                        id=new_id(),
+                    )
+                ],
+            )
+    return first
+
+
+def _parts(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    part: list[bytes] = []
+    size = 0
+    for record in records:
+        if part and size + len(record) > EVENT_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += len(record)
+    if part:
+        yield part

@@ -1,0 +1,67 @@
+"""The auditor's command over a running stack: what it says, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import asyncpg
+
+from vitne.dev.demo import Demo
+from vitne.dev.stack import Stack
+
+
+async def audit(stack: Stack, *arguments: str, **settings: str) -> tuple[int | None, str, str]:
+    """Exit code, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.auditor", *arguments),
+        env=stack.environment("auditor") | settings,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_it_ends_with_0_when_all_agrees_and_says_what_it_compared(stack: Stack, world: Demo) -> None:
+    code, out, err = await audit(stack, "--settle", "90", "--json")
+    report = json.loads(out)
+    assert (code, report["agrees"], report["disagreements"]) == (0, True, []), err
+    assert report["compared"]["credentials"] >= 500
+    assert report["compared"]["leaves"] > report["compared"]["credentials"]
+    assert report["compared"]["portals"] == 1
+    # Identifiers and numbers, and nobody's name or number.
+    assert world.learner.value not in out + err
+    assert world.learner.family_name not in out + err
+
+
+async def test_it_ends_with_1_and_names_what_does_not(stack: Stack, world: Demo) -> None:
+    assert world.issued
+    connection = await asyncpg.connect(stack.dsn("portal"))
+    try:
+        handle, status = await connection.fetchrow("SELECT handle, status FROM credential ORDER BY handle LIMIT 1")
+        change = "UPDATE credential SET status = $2 WHERE handle = $1"
+        await connection.execute(change, handle, "revoked" if status == "valid" else "valid")
+        try:
+            code, out, _err = await audit(stack, "--settle", "0")
+        finally:
+            await connection.execute(change, handle, status)
+    finally:
+        await connection.close()
+    assert code == 1
+    assert f"portal.status {handle}" in out
+
+
+async def test_it_ends_with_2_when_it_can_not_look(stack: Stack) -> None:
+    dsn = "postgresql://nobody:sesame@127.0.0.1:1/issuer"
+    code, out, err = await audit(stack, "--settle", "0", VITNE_ISSUER_DSN=dsn)
+    assert code == 2
+    assert "out.of_reach" in out
+    assert "sesame" not in out + err
+    code, _out, err = await audit(stack, VITNE_ENVIRONMENT="production")
+    assert code == 2
+    assert "VITNE_ISSUER_DSN: must say sslmode=verify-full" in err
+    code, _out, err = await audit(stack, VITNE_LEDGER_DSN="")
+    assert (code, "VITNE_LEDGER_DSN" in err) == (2, True)

@@ -1,0 +1,121 @@
+"""From the release before to this one and back, replica by replica, under load: no call fails, and all agrees.
+
+The release before is run from its sources (``tests/data/releases``, made by ``python -m tools.release``); what it wrote
+is what this release goes on from, rows and events, and the schema that this release leaves is what it goes back to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.operate.rolling import RollingStack
+from tools.release import unpack
+from vitne.audit.snapshots import WorldSnapshot
+from vitne.clock import SystemClock
+from vitne.dev.actors import Actors
+from vitne.dev.demo import Demo
+from vitne.dev.load import Journal, Load
+from vitne.dev.narrator import Narrator
+from vitne.dev.observation import observe
+from vitne.dev.stack import DATABASES
+from vitne.inspection.installation import settle
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+BEFORE = "0.1.0"
+#: What the release before answers now and then, rolled over or not: its portal gives up a deadlock with its consumer.
+MENDED = {("withdraw from the hub", "PAGE_FAILED")}
+#: What a call ends with on a machine that has too much to do. What a replica breaks off that goes ends otherwise.
+OVERLOADED = "DEADLINE_EXCEEDED"
+#: Seconds in which everything must agree, once all clients were answered.
+SETTLE = 120.0
+#: Seconds of load before and after the replicas are rolled over.
+LOAD = 1.0
+
+
+async def test_no_call_fails_on_the_way_up_and_back(stack_folder: Path) -> None:
+    before = await asyncio.to_thread(unpack, BEFORE, stack_folder / f"release-{BEFORE}")
+    async with AsyncExitStack() as exits:
+        stack = RollingStack(stack_folder / "upgrade")
+        stack.release = before
+        await exits.enter_async_context(stack)
+        actors = await exits.enter_async_context(Actors(stack))
+        demo = Demo(stack, actors, Narrator(quiet=True), exits)
+        await demo.accredit()
+        await demo.publish()
+
+        first = Load(stack, actors, seed=3)
+        exits.callback(first.abandon)
+        await first.start(demo)
+        await asyncio.sleep(LOAD)
+        applied = await migrations(stack)
+        stack.release = None
+        await stack.migrate()
+        # What runs now is the release before, on the schema of this one.
+        assert await migrations(stack) > applied, "this release changes no schema: nothing of that is tried here"
+        await asyncio.sleep(LOAD)
+        await stack.roll()
+        await asyncio.sleep(LOAD)
+        await first.finish()
+        all_answered(first.journal)
+        await agrees(stack, first.journal)
+        await first.check_pages()
+        assert not first.journal.findings
+
+        second = Load(stack, actors, seed=4)
+        exits.callback(second.abandon)
+        second.registered |= first.registered
+        await second.start(demo)
+        stack.release = before
+        await stack.roll()
+        await asyncio.sleep(LOAD)
+        await second.finish()
+        all_answered(second.journal)
+        await agrees(stack, first.journal, second.journal)
+
+
+def all_answered(journal: Journal) -> None:
+    """Every call had its answer at once; only who streams a batch repeats it himself, as the contract says."""
+    assert not journal.findings
+    assert {outcome for _kind, outcome in journal.outcomes} == {"answered"}
+    kinds = {kind for kind, _outcome in journal.outcomes}
+    assert {"issue", "batch item", "suspend", "publish", "register with the hub"} <= kinds
+    failed = {
+        (kind, reason): count
+        for (kind, reason), count in journal.tries.items()
+        if kind not in {"batch", "batch again"} and (kind, reason) not in MENDED and reason != OVERLOADED
+    }
+    assert not failed, journal.tries
+    # A machine on which ten seconds are not enough for a call says nothing about upgrades.
+    slow = sum(count for (_kind, reason), count in journal.tries.items() if reason == OVERLOADED)
+    assert slow <= journal.outcomes.total() / 20, journal.tries
+
+
+async def agrees(stack: RollingStack, *journals: Journal) -> None:
+    async def look() -> WorldSnapshot:
+        return await observe(
+            stack,
+            [each for journal in journals for each in journal.issued],
+            [each for journal in journals for each in journal.changed],
+        )
+
+    found = await settle(look, SETTLE, SystemClock())
+    assert not found.disagreements, "\n".join(str(each) for each in found.disagreements[:20])
+
+
+async def migrations(stack: RollingStack) -> int:
+    """How many migrations all databases have had."""
+    count = 0
+    for names in DATABASES.values():
+        for name in names:
+            connection = await asyncpg.connect(stack.dsn(name))
+            try:
+                count += await connection.fetchval("SELECT count(*) FROM schema_migration")
+            finally:
+                await connection.close()
+    return count

@@ -1,0 +1,86 @@
+"""Published status lists as anybody can fetch them, their signatures checked."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import aiohttp
+
+from vitne.canonical import sha256
+from vitne.credentials.jose import PublicKey, parse_public_jwk
+from vitne.credentials.status_list import StatusList, verify_token
+from vitne.errors import VitneError
+from vitne.inspection.snapshots import STATUS_TYPES
+from vitne_api.events.v1 import events_pb2
+from vitne_api.registry.v1 import facts_pb2
+
+#: Seconds that one list may take.
+LIST_SECONDS: Final = 10.0
+
+
+def status_list_keys(facts: Iterable[bytes]) -> dict[str, PublicKey]:
+    """The keys for status lists that the registry names, by thumbprint; ``facts``: values of its topic."""
+    keys = {}
+    for value in facts:
+        fact = events_pb2.RegistryFactRecorded.FromString(value).fact
+        if fact.HasField("key") and fact.key.use == facts_pb2.KEY_USE_STATUS_LIST:
+            key = parse_public_jwk(fact.key.public_jwk)
+            keys[key.key_id] = key
+    return keys
+
+
+async def fetch_lists(
+    urls: Iterable[str],
+    find_key: Callable[[str], PublicKey | None],
+    served_at: Mapping[str, str],
+    trust: ssl.SSLContext | None = None,
+) -> dict[str, tuple[Mapping[int, str], bytes]]:
+    """Each list's places that are not valid, by index, and the SHA-256 of its bytes.
+
+    One that is not served, or does not verify, is left out: whoever compares says that it is missing.
+
+    Args:
+        urls: as credentials carry them.
+        find_key: a key by its id.
+        served_at: where addresses that begin so are really fetched.
+        trust: whom to trust there; None: the system's authorities.
+
+    Raises:
+        aiohttp.ClientError: nobody answers there.
+    """
+    found: dict[str, tuple[Mapping[int, str], bytes]] = {}
+    timeout = aiohttp.ClientTimeout(total=LIST_SECONDS)
+    connector = aiohttp.TCPConnector(ssl=trust or True)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        for url in urls:
+            async with session.get(_address(url, served_at)) as response:
+                token = await response.read()
+                if response.status != 200:
+                    continue
+            try:
+                statuses = verify_token(token.decode(), uri=url, find_key=find_key, now=datetime.now(UTC))
+            except (VitneError, UnicodeDecodeError):
+                continue
+            found[url] = await asyncio.to_thread(_set_places, statuses), sha256(token)
+    return found
+
+
+def _address(url: str, served_at: Mapping[str, str]) -> str:
+    prefix = max((each for each in served_at if url.startswith(each)), key=len, default="")
+    return served_at[prefix] + url.removeprefix(prefix) if prefix else url
+
+
+def _set_places(statuses: StatusList) -> dict[int, str]:
+    """The places that are not valid, by index. Most bytes of a list are zero."""
+    places = 8 // statuses.bits
+    return {
+        index: STATUS_TYPES.get(status, f"unknown {status}")
+        for number, byte in enumerate(statuses.packed)
+        if byte
+        for index in range(number * places, (number + 1) * places)
+        if (status := statuses.status_at(index))
+    }
