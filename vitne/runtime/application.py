@@ -413,7 +413,8 @@ def _bind(server: Any, address: str, tls: TlsWatch | None) -> str:
 def _listen(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
+    # Several processes may share a port, as they may gRPC's: one a core.
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024, reuse_port=True)
 
 
 def _service_descriptor(service: str) -> ServiceDescriptor:
