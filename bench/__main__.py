@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,8 +55,8 @@ async def run(session: Session, kafka: str) -> None:
             await session.measure(alone, parts)
 
 
-def main() -> int:
-    """The command line; 0 when every benchmark ran, whatever its figures; 1 when one failed."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line, the process's own by default; 0 when every benchmark ran, whatever its figures; 1 when one failed."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="What Vitne costs on this machine. Figures gate nothing. A whole run takes some six minutes, on "
@@ -82,11 +83,11 @@ def main() -> int:
         default=Path(os.environ.get("VITNE_HOME") or DEFAULT_HOME) / "bench",
         help="folder for all state (default: %(default)s)",
     )
-    arguments = parser.parse_args()
-    if not any(row.exists and row.name.startswith(arguments.only) for row in ROWS):
-        parser.error(f"no benchmark's name begins with {arguments.only}")
+    options = parser.parse_args(arguments)
+    if not any(row.exists and row.name.startswith(options.only) for row in ROWS):
+        parser.error(f"no benchmark's name begins with {options.only}")
     try:
-        return _run(arguments)
+        return _run(options)
     except VitneError as error:
         print(f"\nFAILED: {error}", file=sys.stderr)
         return 1
@@ -95,15 +96,15 @@ def main() -> int:
         return 130
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    home: Path = arguments.home.resolve()
-    session = Session(home, commit_of(ROOT), only=arguments.only, quick=arguments.quick)
+    home: Path = options.home.resolve()
+    session = Session(home, commit_of(ROOT), only=options.only, quick=options.quick)
     machine = Machine.look(home).text()
     print(machine, flush=True)
-    if arguments.profile:
+    if options.profile:
         session.profiler = Profiler(home / "profiles")
-    uvloop.run(run(session, arguments.kafka))
+    uvloop.run(run(session, options.kafka))
     results = session.results
     print(f"\n{report.text(results)}\n")
     print(report.baseline(results))
@@ -113,16 +114,16 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"{machine}; commit {session.commit}; {time.monotonic() - started:.0f} s")
     for line in report.missed(results):
         print(f"below its first target: {line}")
-    _keep(arguments, session, machine)
+    _keep(options, session, machine)
     for name, reason in session.failures.items():
         print(f"FAILED: {name} {reason}", file=sys.stderr)
     return 1 if session.failures else 0
 
 
-def _keep(arguments: argparse.Namespace, session: Session, machine: str) -> None:
+def _keep(options: argparse.Namespace, session: Session, machine: str) -> None:
     """Write what is worth keeping: of a quick run, or one that a profiler slowed, only where that is asked for."""
     comparable = not (session.quick or session.profiler)
-    output = arguments.output or (RESULTS if comparable else None)
+    output = options.output or (RESULTS if comparable else None)
     if output is not None:
         append_lines(output, session.results)
     if comparable and not session.only and not session.failures:

@@ -82,7 +82,7 @@ async def paced(operation: Operation, rate: float, seconds: float) -> Measured:
 async def until(look: Callable[[], Awaitable[bool]], seconds: float, every: float = LOOK_SECONDS) -> None:
     """Return when ``look`` answers true; ``TimeoutError`` after so many seconds."""
     async with asyncio.timeout(seconds):
-        while not await look():
+        while not await look():  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(every)
 
 

@@ -1,7 +1,8 @@
 """CPU profiles of running services by py-spy: in which functions their time goes.
 
-A sampler slows what it samples, so a run with profiles keeps no results; shares
-are what it tells. It needs the right to look into other processes: root's, or
+Counted is who holds the interpreter's lock: who waits, for a socket or the kernel,
+does not. A sampler slows what it samples, so a run with profiles keeps no results;
+shares are what it tells. It needs the right to look into other processes: root's, or
 ``kernel.yama.ptrace_scope`` 0.
 """
 
@@ -47,7 +48,7 @@ class Profiler:
             name: await asyncio.create_subprocess_exec(
                 self._program,
                 *("record", "--pid", str(pid), "--duration", str(max(1, round(seconds))), "--rate", str(RATE)),
-                *("--format", "raw", "--nonblocking", "--output", str(files[name])),
+                *("--format", "raw", "--gil", "--nonblocking", "--output", str(files[name])),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,

@@ -153,12 +153,18 @@ class World:
         await self.settled()
         seconds = self.session.seconds(seconds)
         services = self.service_pids() | dict(beside)
-        counted = [*services.values(), self.stack.postgres.pid]
-        before = cpu_seconds(counted)
+        counted = services | {"PostgreSQL": self.stack.postgres.pid}
+        before = {process: cpu_seconds([pid]) for process, pid in counted.items()}
         async with self.session.profiled(name, services, seconds):
             measured = await load(seconds)
         await self.settled()
-        return measured, (cpu_seconds(counted) - before) * 1000 / measured.operations
+        used = {
+            process: (cpu_seconds([pid]) - before[process]) * 1000 / measured.operations
+            for process, pid in counted.items()
+        }
+        shares = ", ".join(f"{process} {cost:.2f}" for process, cost in used.items())
+        self.session.say(f"CPU-ms each: {shares}")
+        return measured, sum(used.values())
 
     async def settled(self) -> None:
         """Return when everything that was begun is done."""

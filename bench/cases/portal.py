@@ -98,7 +98,7 @@ async def page(world: World) -> None:
 
         async def all_there() -> bool:
             shown = await browser.credentials()
-            return sum(one["state"] == "fetched" for one in shown) >= _PAGE
+            return len([one for one in shown if one["state"] == "fetched"]) >= _PAGE
 
         await until(all_there, _PATIENCE)
         await world.settled()
