@@ -56,7 +56,7 @@ async def run(session: Session, kafka: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line, the process's own by default; 0 when every benchmark ran, whatever its figures; 1 when one failed."""
+    """The command line, the process's own by default; 0 when every benchmark ran, whatever it found; 1 else."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="What Vitne costs on this machine. Figures gate nothing. A whole run takes some six minutes, on "
