@@ -38,6 +38,8 @@ _MOST_WAITING: Final = 10_000
 _SECONDS: Final = 6.0
 _MILLION: Final = 1_000_000
 _COPIED: Final = 100_000
+#: Proofs that are made at a time.
+_AT_A_TIME: Final = 64
 #: Leaves that are asked for.
 _ASKED: Final = 20_000
 #: What a leaf may take to be in the log.
@@ -126,8 +128,10 @@ async def million(parts: Parts) -> None:
         async def operation(number: int) -> None:
             await store.prove_inclusion(asked[number % len(asked)])
 
-        await closed(operation, 64, parts.session.seconds(3))
-        measured = await closed(operation, 64, parts.session.seconds(5))
+        parts.session.say("proving each of them once: most tiles are in memory then")
+        for start in range(0, len(asked), _AT_A_TIME):
+            await asyncio.gather(*(operation(number) for number in range(start, start + _AT_A_TIME)))
+        measured = await closed(operation, _AT_A_TIME, parts.session.seconds(5))
         parts.session.record(Finding.rate("log.proof.1e6", measured, rss_mib=rss_mib(os.getpid())))
         dsn = log.dsn
     await _restart(parts, dsn)

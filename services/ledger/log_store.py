@@ -17,9 +17,9 @@ from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency, plan_inc
 from vitne.merkle.tiles import Tile, TileId, TileReader, tiles_of
 from vitne.runtime.telemetry import sampled_traceparent
 
-#: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 32 MiB.
-#: Enough for every tile above the leaves of a log of ten million, and many of the leaves'.
-CACHED_TILES: Final = 2000
+#: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 64 MiB. All of a log of a million
+#: leaves; of a larger one every tile above the leaves', and many of those.
+CACHED_TILES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,9 @@ class LogStore:
         self._pool = pool
         self._cache: OrderedDict[TileId, Tile] = OrderedDict()
         self._places = _Places(pool)
+        #: Tiles that still grow, as far as the tree of that size needs them.
+        self._edge: dict[TileId, Tile] = {}
+        self._edge_size = 0
 
     async def checkpoint(self) -> StoredCheckpoint:
         """The newest checkpoint.
@@ -140,7 +143,7 @@ class LogStore:
                 remedy="wait a second or two and ask again; if it stays so, it was never logged",
             )
         size = _existing_size(tree_size, newest.size, "tree_size")
-        path = await self._prove(plan_inclusion(index, size))
+        path = await self._prove(plan_inclusion(index, size), size)
         return InclusionProof(index, size, path, "" if tree_size else newest.note)
 
     async def prove_consistency(self, from_size: int, to_size: int = 0) -> ConsistencyProof:
@@ -152,22 +155,29 @@ class LogStore:
         newest = await self.checkpoint()
         size = _existing_size(to_size, newest.size, "to_size")
         _existing_size(from_size, newest.size, "from_size")
-        path = await self._prove(plan_consistency(from_size, size))
+        path = await self._prove(plan_consistency(from_size, size), size)
         return ConsistencyProof(size, path, "" if to_size else newest.note)
 
-    async def _prove(self, plan: list[tuple[int, int]]) -> list[bytes]:
-        tiles = {}
+    async def _prove(self, plan: list[tuple[int, int]], size: int) -> list[bytes]:
+        """The hashes that a plan names; ``size`` is that of the larger tree in it, which is stored by now."""
+        if size > self._edge_size:
+            self._edge, self._edge_size = {}, size
+        edge, tiles = self._edge, {}
         missing = []
         for tile_id in tiles_of(nodes_of(plan)):
             if tile_id in self._cache:
                 self._cache.move_to_end(tile_id)
                 tiles[tile_id] = self._cache[tile_id]
+            elif tile_id in edge:
+                tiles[tile_id] = edge[tile_id]
             else:
                 missing.append(tile_id)
         for tile_id, tile in (await read_tiles(self._pool, missing)).items():
             tiles[tile_id] = tile
-            if tile.full:  # a partial one still grows
+            if tile.full:
                 self._cache[tile_id] = tile
+            else:  # A larger tree's edge is another one by now, and this tile may lack what that needs.
+                edge[tile_id] = tile
         proof = make_proof(plan, TileReader(tiles))
         while len(self._cache) > CACHED_TILES:
             self._cache.popitem(last=False)
