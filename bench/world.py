@@ -54,9 +54,11 @@ class BenchStack(Stack):
     """The embedded stack as benchmarks want it: spans are made and handed on, not written to a file."""
 
     def environment(self, service: str) -> dict[str, str]:
-        """As the demonstration's, without the file of traces."""
+        """As the demonstration's, without the file of traces; verifiers share their port."""
         environment = super().environment(service)
         environment.pop("VITNE_TRACE_FILE", None)
+        if service == "verifier":
+            environment["VITNE_HTTP_PORT_SHARED"] = "true"
         return environment
 
 
