@@ -21,7 +21,7 @@ from vitne.dev.actors import Actors, Organisation
 from vitne.dev.cases import AchievementCase
 from vitne.dev.demo import Demo, new_id
 from vitne.dev.narrator import Narrator
-from vitne.dev.ports import LOOPBACK, free_port
+from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.processes import ManagedProcess
 from vitne.dev.stack import DATABASES, READY_SECONDS, SERVICES, Stack
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, synthetic_national_id
@@ -202,10 +202,11 @@ class World:
         async with AsyncExitStack() as exits:
             workers = []
             for number in range(2, count + 2):
-                port = free_port()
+                own = dict(zip(("GRPC", "METRICS"), free_ports(2), strict=True))
                 worker = service_process(
                     "verifier",
-                    self.stack.environment("verifier") | {"VITNE_GRPC_LISTEN": f"{LOOPBACK}:{port}"},
+                    self.stack.environment("verifier")
+                    | {f"VITNE_{kind}_LISTEN": f"{LOOPBACK}:{port}" for kind, port in own.items()},
                     self.stack.log_folder / f"verifier-{number}.log",
                 )
                 worker.start()

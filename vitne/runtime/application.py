@@ -410,7 +410,7 @@ def _bind(server: Any, address: str, tls: TlsWatch | None) -> str:
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _listen(address: str, *, shared: bool) -> socket.socket:
+def _listen(address: str, *, shared: bool = False) -> socket.socket:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024, reuse_port=shared)
