@@ -15,7 +15,7 @@ export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
 STACK = $(if $(TLS),--tls) $(if $(KAFKA),--kafka $(KAFKA))
 
-.PHONY: help setup demo up test unit test-kills test-operate soak record lint format proto-check test-kafka test-deploy-crds monitoring interop sbom lock clean distclean
+.PHONY: help setup demo up test unit test-kills test-operate soak record lint format proto-check test-kafka test-deploy-crds monitoring interop bench sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ interop: setup ## A Node program reads the hub's topic and fetches by handle (ne
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
 	@$(RUN) -m vitne.dev interop
 
+bench: setup ## What it costs: ONLY=issue (names that begin so), PROFILE=1, QUICK=1, KAFKA=apache
+	@$(PYTHON) tools/bootstrap.py bench
+	@$(RUN) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(PROFILE),--profile) $(if $(QUICK),--quick) $(if $(KAFKA),--kafka $(KAFKA))
+
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
 	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -o requirements/run.txt
@@ -89,6 +93,8 @@ lock: setup ## Renew the hash-pinned locks from pyproject.toml
 		--no-emit-index-url --no-header --no-annotate -c requirements/run.txt -o requirements/dev.txt
 	@uv pip compile -q --upgrade pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/build.txt
+	@uv pip compile -q --upgrade --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/bench.txt
 
 sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 	@cyclonedx-py requirements requirements/run.txt --of JSON --sv 1.6 --output-reproducible -o build/sbom.cdx.json

@@ -3,7 +3,7 @@
 Safe to call from several makes at once: a lock file lets one of them work while
 the others wait. Nothing is done when what is there fits the locks and protos.
 
-Usage: ``python3 tools/bootstrap.py``
+Usage: ``python3 tools/bootstrap.py [LOCK]``, LOCK the name of one more in ``requirements/`` to install, ``bench``
 """
 
 from __future__ import annotations
@@ -57,24 +57,28 @@ def build_venv() -> None:
     wanted = digest([LOCK], sys.version, str(VENV))
     if is_current(stamp, wanted):
         return
-    started = time.monotonic()
-    say(f"installing what requirements/dev.txt pins into .venv (Python {sys.version.split()[0]}) …")
     shutil.rmtree(VENV, ignore_errors=True)
     # Started from inside the very .venv that was just removed, the interpreter below it still exists.
     run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", VENV)
-    run(
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--require-hashes",
-        "-r",
-        LOCK,
-    )
+    install(LOCK)
     stamp.write_text(wanted)
+
+
+def add_to_venv(lock: Path) -> None:
+    """Install what one more lock pins, unless it is there; it goes when ``.venv`` is built anew."""
+    stamp = VENV / f".vitne-lock-{lock.stem}"
+    wanted = digest([lock])
+    if not is_current(stamp, wanted):
+        install(lock)
+        stamp.write_text(wanted)
+
+
+def install(lock: Path) -> None:
+    """Install a hash-pinned lock into ``.venv``."""
+    started = time.monotonic()
+    say(f"installing what {lock.relative_to(ROOT)} pins into .venv (Python {sys.version.split()[0]}) …")
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*pip, "--no-deps", "--require-hashes", "-r", lock)
     say(f"installed in {time.monotonic() - started:.0f} s")
 
 
@@ -107,6 +111,8 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         build_venv()
         build_stubs()
+        for name in sys.argv[1:]:
+            add_to_venv(ROOT / "requirements" / f"{name}.txt")
 
 
 if __name__ == "__main__":

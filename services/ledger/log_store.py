@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,9 +18,9 @@ from vitne.merkle.tiles import Tile, TileId, TileReader, TileWriter, tiles_at, t
 from vitne.merkle.tree import CompactTree
 from vitne.runtime.telemetry import sampled_traceparent
 
-#: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 32 MiB.
-#: Enough for every tile above the leaves of a log of ten million, and many of the leaves'.
-CACHED_TILES: Final = 2000
+#: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 64 MiB. All of a log of a million
+#: leaves; of a larger one every tile above the leaves', and many of those.
+CACHED_TILES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,10 @@ class LogStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._cache: OrderedDict[TileId, Tile] = OrderedDict()
+        self._places = _Places(pool)
+        #: Tiles that still grow, as far as the tree of that size needs them.
+        self._edge: dict[TileId, Tile] = {}
+        self._edge_size = 0
 
     async def checkpoint(self) -> StoredCheckpoint:
         """The newest checkpoint.
@@ -142,12 +148,7 @@ class LogStore:
         """
         row = await self._pool.fetchrow("SELECT size, checkpoint FROM log")
         if row is None:
-            raise Unavailable(
-                "LOG_NOT_STARTED",
-                "the log has no checkpoint yet",
-                rule="the first sequencer signs the empty log's checkpoint",
-                remedy="try again in a second or two",
-            )
+            raise _not_started()
         return StoredCheckpoint(row["size"], row["checkpoint"])
 
     async def prove_inclusion(self, leaf_hash: bytes, tree_size: int = 0) -> InclusionProof:
@@ -156,6 +157,7 @@ class LogStore:
         Raises:
             InvalidArgument: ``BAD_LEAF_HASH``, ``TREE_SIZE_UNKNOWN``, ``LEAF_OUTSIDE_TREE``.
             NotFound: ``LEAF_NOT_INTEGRATED``.
+            Unavailable: ``LOG_NOT_STARTED``.
         """
         if len(leaf_hash) != 32:
             raise InvalidArgument(
@@ -165,8 +167,7 @@ class LogStore:
                 rule="RFC 6962, section 2.1: SHA-256 of 0x00 and the leaf's canonical bytes",
                 remedy="send the hash itself, not its text form",
             )
-        # The leaf first: a checkpoint that is read later has it.
-        index = await self._pool.fetchval("SELECT leaf_index FROM leaf WHERE hash = $1", leaf_hash)
+        index, newest = await self._places.find(leaf_hash)
         if index is None:
             raise NotFound(
                 "LEAF_NOT_INTEGRATED",
@@ -175,9 +176,8 @@ class LogStore:
                 rule="a leaf is integrated within a second or two of its event",
                 remedy="wait a second or two and ask again; if it stays so, it was never logged",
             )
-        newest = await self.checkpoint()
         size = _existing_size(tree_size, newest.size, "tree_size")
-        path = await self._prove(plan_inclusion(index, size))
+        path = await self._prove(plan_inclusion(index, size), size)
         return InclusionProof(index, size, path, "" if tree_size else newest.note)
 
     async def prove_consistency(self, from_size: int, to_size: int = 0) -> ConsistencyProof:
@@ -189,26 +189,95 @@ class LogStore:
         newest = await self.checkpoint()
         size = _existing_size(to_size, newest.size, "to_size")
         _existing_size(from_size, newest.size, "from_size")
-        path = await self._prove(plan_consistency(from_size, size))
+        path = await self._prove(plan_consistency(from_size, size), size)
         return ConsistencyProof(size, path, "" if to_size else newest.note)
 
-    async def _prove(self, plan: list[tuple[int, int]]) -> list[bytes]:
-        tiles = {}
+    async def _prove(self, plan: list[tuple[int, int]], size: int) -> list[bytes]:
+        """The hashes that a plan names; ``size`` is that of the larger tree in it, which is stored by now."""
+        if size > self._edge_size:
+            self._edge, self._edge_size = {}, size
+        edge, tiles = self._edge, {}
         missing = []
         for tile_id in tiles_of(nodes_of(plan)):
             if tile_id in self._cache:
                 self._cache.move_to_end(tile_id)
                 tiles[tile_id] = self._cache[tile_id]
+            elif tile_id in edge:
+                tiles[tile_id] = edge[tile_id]
             else:
                 missing.append(tile_id)
         for tile_id, tile in (await read_tiles(self._pool, missing)).items():
             tiles[tile_id] = tile
-            if tile.full:  # a partial one still grows
+            if tile.full:
                 self._cache[tile_id] = tile
+            else:  # A larger tree's edge is another one by now, and this tile may lack what that needs.
+                edge[tile_id] = tile
         proof = make_proof(plan, TileReader(tiles))
         while len(self._cache) > CACHED_TILES:
             self._cache.popitem(last=False)
         return proof
+
+
+class _Places:
+    """Finds leaves: those that are asked for while a query is under way share the next one.
+
+    Args:
+        pool: the ledger's database.
+    """
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._waiting: dict[bytes, asyncio.Future[tuple[int | None, StoredCheckpoint]]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def find(self, leaf_hash: bytes) -> tuple[int | None, StoredCheckpoint]:
+        """A leaf's index, None where it is in no tree yet; and the newest checkpoint, which has the leaf.
+
+        Raises:
+            Unavailable: ``LOG_NOT_STARTED``.
+        """
+        found = self._waiting.get(leaf_hash)
+        if found is None:
+            found = self._waiting[leaf_hash] = asyncio.get_running_loop().create_future()
+        if self._asking is None:
+            # In a context of its own, since it outlives the call that started it and serves others too.
+            self._asking = asyncio.create_task(self._ask(), name="leaf-places", context=Context())
+        return await asyncio.shield(found)
+
+    async def _ask(self) -> None:
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting, {}
+                try:
+                    places, checkpoint = await self._look(list(asked))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
+                    for found in asked.values():
+                        found.set_exception(error)
+                        found.exception()  # Whoever asked may have gone; then nobody else looks at it.
+                else:
+                    for leaf_hash, found in asked.items():
+                        found.set_result((places.get(leaf_hash), checkpoint))
+        finally:
+            self._asking = None
+
+    async def _look(self, hashes: list[bytes]) -> tuple[dict[bytes, int], StoredCheckpoint]:
+        # One statement, one snapshot: the checkpoint covers the leaves.
+        rows = await self._pool.fetch(
+            "SELECT size, checkpoint, hash, leaf_index FROM log LEFT JOIN leaf ON hash = ANY($1::bytea[])", hashes
+        )
+        if not rows:
+            raise _not_started()
+        places = {row["hash"]: row["leaf_index"] for row in rows if row["hash"] is not None}
+        return places, StoredCheckpoint(rows[0]["size"], rows[0]["checkpoint"])
+
+
+def _not_started() -> Unavailable:
+    return Unavailable(
+        "LOG_NOT_STARTED",
+        "the log has no checkpoint yet",
+        rule="the first sequencer signs the empty log's checkpoint",
+        remedy="try again in a second or two",
+    )
 
 
 def _existing_size(asked: int, newest: int, field: str) -> int:

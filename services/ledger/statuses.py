@@ -175,29 +175,27 @@ class Statuses:
 
     async def _write(self, connection: Any, recorded: Sequence[_Recorded], changes: dict[int, int]) -> None:
         """The changes, their numbers, their leaves and their events."""
-        await connection.executemany(
+        await connection.execute(
             "INSERT INTO status_change "
             "(list_id, number, index, status, effective, recorded, reason, on_behalf_of, caller) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            [
-                (
-                    change.list_id,
-                    change.number,
-                    change.request.index,
-                    change.standing.status.value,
-                    change.standing.effective,
-                    change.standing.recorded,
-                    change.request.reason,
-                    change.request.on_behalf_of,
-                    change.request.key.caller,
-                )
-                for change in recorded
-            ],
+            "SELECT * FROM unnest($1::integer[], $2::bigint[], $3::integer[], $4::smallint[], $5::timestamptz[], "
+            "$6::timestamptz[], $7::text[], $8::text[], $9::text[])",
+            [change.list_id for change in recorded],
+            [change.number for change in recorded],
+            [change.request.index for change in recorded],
+            [change.standing.status.value for change in recorded],
+            [change.standing.effective for change in recorded],
+            [change.standing.recorded for change in recorded],
+            [change.request.reason for change in recorded],
+            [change.request.on_behalf_of for change in recorded],
+            [change.request.key.caller for change in recorded],
         )
-        touched = {change.list_id for change in recorded}
-        await connection.executemany(
-            "UPDATE status_list SET changes = $2 WHERE id = $1",
-            [(list_id, changes[list_id]) for list_id in sorted(touched)],
+        touched = sorted({change.list_id for change in recorded})
+        await connection.execute(
+            "UPDATE status_list SET changes = new.changes "
+            "FROM unnest($1::integer[], $2::bigint[]) AS new (id, changes) WHERE status_list.id = new.id",
+            touched,
+            [changes[list_id] for list_id in touched],
         )
         await queue_leaves(
             connection,

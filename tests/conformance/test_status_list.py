@@ -52,7 +52,7 @@ def test_short_examples(vectors: Path, name: str, bits: int, packed: str, compre
     published = example(vectors, name)
     assert published == {"bits": bits, "lst": b64url(bytes.fromhex(compressed))}
     assert decode(published["lst"]) == bytes.fromhex(packed)
-    assert encode(bytes.fromhex(packed)) == published["lst"]
+    assert encode(bytes.fromhex(packed), level=9) == published["lst"]
 
 
 def test_the_statuses_of_the_short_examples() -> None:

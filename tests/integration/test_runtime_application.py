@@ -680,6 +680,16 @@ async def test_a_port_that_is_taken_ends_the_start() -> None:
             await asyncio.wait_for(other.run(), 10)
 
 
+async def test_processes_that_say_so_share_a_port() -> None:
+    def sharing(**changes: Any) -> Application:
+        return Application("probe", settings(http_port_shared=True, **changes), SystemClock())
+
+    async with running(sharing()) as first, running(sharing(http_listen=first.http_address)) as second:
+        assert second.http_address == first.http_address
+        async with aiohttp.ClientSession() as session, session.get(f"http://{first.http_address}/livez") as answer:
+            assert answer.status == 200
+
+
 _PROGRAM = """
 import asyncio, sys
 from vitne.clock import SystemClock

@@ -128,7 +128,11 @@ class _Writer:
         return written
 
     def _value(self, value: Any) -> Any:
-        if isinstance(value, Mapping):
+        if isinstance(
+            value, str
+        ):  # Most values are: looking for an abstract base class takes longer than all the rest.
+            return value
+        if isinstance(value, dict | Mapping):
             return self.members(value)
         if isinstance(value, list | tuple):
             return [

@@ -211,7 +211,7 @@ class Application:
         try:
             self.grpc_address = _bind(server, self.settings.grpc_listen, self._grpc_tls)
             await server.start()
-            listener = _listen(self.settings.http_listen)
+            listener = _listen(self.settings.http_listen, shared=self.settings.http_port_shared)
             self.http_address = "{}:{}".format(*listener.getsockname()[:2])
             background.append(self._spawn(HTTP_TASK, _serving(web, listener)))
             await web.listening(self._stopping)
@@ -410,10 +410,10 @@ def _bind(server: Any, address: str, tls: TlsWatch | None) -> str:
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str, *, shared: bool = False) -> socket.socket:
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024, reuse_port=shared)
 
 
 def _service_descriptor(service: str) -> ServiceDescriptor:

@@ -107,6 +107,8 @@ class CommonSettings(BaseSettings):
         environment: ``production`` refuses what is only fit for development.
         grpc_listen: where gRPC is served.
         http_listen: where HTTP (``/livez``, ``/readyz``, the service's own pages) is served.
+        http_port_shared: several processes of the service serve HTTP at the same port: one a core. Else a port that is
+            taken ends the start.
         database_dsn: ``postgresql://…``; empty for a service without a database.
         database_connections: most connections to the database.
         kafka_bootstrap_servers: ``host:port``, comma-separated.
@@ -164,6 +166,7 @@ class CommonSettings(BaseSettings):
     environment: Literal["development", "production"] = "production"
     grpc_listen: Address = DEFAULT_LISTEN
     http_listen: Address = DEFAULT_LISTEN
+    http_port_shared: bool = False
     database_dsn: str = ""
     database_connections: int = Field(default=DEFAULT_DATABASE_CONNECTIONS, ge=1, le=200)
     kafka_bootstrap_servers: str = ""

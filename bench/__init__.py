@@ -1,0 +1,1 @@
+"""What Vitne costs: ``make bench``. Loads go through the real contracts; nothing here gates a test."""

@@ -1,0 +1,1 @@
+"""The benchmarks, by what they need: nothing, a database and a broker, the whole stack."""

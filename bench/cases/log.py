@@ -1,0 +1,169 @@
+"""The log by itself: leaves in, proofs out, a restart. Its database is a real one that waits for its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.load import closed, percentile
+from bench.parts import Parts
+from bench.resources import rss_mib
+from bench.results import Finding
+from bench.session import Case
+from services.ledger.keys import LedgerKeys
+from services.ledger.log_store import LogStore, queue_leaves
+from services.ledger.sequencer import Sequencer
+from services.ledger.settings import DEFAULT_LOG_ORIGIN, DEFAULT_SEQUENCE_INTERVAL_SECONDS
+from services.ledger.wiring import MIGRATIONS
+from vitne.clock import SystemClock
+from vitne.dev.ports import LOOPBACK
+from vitne.merkle.hashing import leaf_hash
+from vitne.merkle.leaves import Issued
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.database import migrate, open_pool
+
+_DATABASE: Final = "bench_log"
+#: Leaves that are queued in one transaction, as a consumer does with its events; and who queues at a time.
+_GROUP: Final = 500
+_QUEUING: Final = 4
+#: Leaves that may wait: beyond it one of them would wait for longer than a second.
+_MOST_WAITING: Final = 10_000
+_SECONDS: Final = 6.0
+_MILLION: Final = 1_000_000
+_COPIED: Final = 100_000
+#: Proofs that are made at a time.
+_AT_A_TIME: Final = 64
+#: Leaves that are asked for.
+_ASKED: Final = 20_000
+#: What a leaf may take to be in the log.
+_WITHIN: Final = 1.0
+_READY_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    dsn: str
+    pool: Any
+    sequencer: Sequencer
+
+
+@asynccontextmanager
+async def _open(parts: Parts) -> AsyncIterator[_Log]:
+    """The ledger's database, empty, with its one writer."""
+    dsn = await parts.empty_database(_DATABASE)
+    await migrate(dsn, MIGRATIONS)
+    pool = await open_pool(dsn)
+    try:
+        keys = LedgerKeys.ensure(FileKeyCustody(parts.state / "ledger"))
+        sequencer = Sequencer(
+            pool, keys.note_signer(DEFAULT_LOG_ORIGIN), SystemClock(), interval=DEFAULT_SEQUENCE_INTERVAL_SECONDS
+        )
+        await sequencer.claim()
+        yield _Log(dsn, pool, sequencer)
+    finally:
+        await pool.close()
+
+
+async def append(parts: Parts) -> None:
+    """Groups are committed to the queue while the sequencer takes them off; latencies are a group's, to its place."""
+    async with _open(parts) as log:
+        waiting: deque[float] = deque()
+        room = asyncio.Semaphore(_MOST_WAITING // _GROUP)
+        waits: list[float] = []
+        ending = False
+
+        async def queue() -> None:
+            while not ending:
+                await room.acquire()
+                leaves = [Issued(secrets.token_bytes(32)).to_bytes() for _ in range(_GROUP)]
+                async with log.pool.acquire() as connection, connection.transaction():
+                    await queue_leaves(connection, leaves)
+                waiting.append(time.perf_counter())
+
+        async def integrate() -> None:
+            taken = 0
+            while not (ending and not waiting):
+                taken += await log.sequencer.integrate()
+                now = time.perf_counter()
+                while taken >= _GROUP and waiting:
+                    taken -= _GROUP
+                    waits.append(now - waiting.popleft())
+                    room.release()
+                await asyncio.sleep(0)
+
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            queuing = [tasks.create_task(queue()) for _ in range(_QUEUING)]
+            integrating = tasks.create_task(integrate())
+            await asyncio.sleep(parts.session.seconds(_SECONDS))
+            ending = True
+            await asyncio.wait(queuing)
+            await integrating
+        rate = len(waits) * _GROUP / (time.perf_counter() - started)
+        if percentile(waits, 0.99) > _WITHIN and not parts.session.quick:
+            raise AssertionError(f"leaves took {percentile(waits, 0.99):.2f} s to be in the log")
+        parts.session.record(Finding("log.append", rate, waits, rss_mib=rss_mib(os.getpid())))
+
+
+async def million(parts: Parts) -> None:
+    """A million leaves: integrated; then proved, at random; then the ledger that holds them is started."""
+    leaves = parts.session.amount(_MILLION)
+    async with _open(parts) as log:
+        asked = await _fill(parts, log, leaves)
+        started = time.perf_counter()
+        while await log.sequencer.integrate():
+            pass
+        rate = leaves / (time.perf_counter() - started)
+        parts.session.record(Finding("log.append.bulk", rate, rss_mib=rss_mib(os.getpid())))
+        await log.pool.execute("VACUUM ANALYZE leaf, tile, queued_leaf")
+        store = LogStore(log.pool)
+
+        async def operation(number: int) -> None:
+            await store.prove_inclusion(asked[number % len(asked)])
+
+        parts.session.say("proving each of them once: most tiles are in memory then")
+        for start in range(0, len(asked), _AT_A_TIME):
+            await asyncio.gather(*(operation(number) for number in range(start, start + _AT_A_TIME)))
+        measured = await closed(operation, _AT_A_TIME, parts.session.seconds(5))
+        parts.session.record(Finding.rate("log.proof.1e6", measured, rss_mib=rss_mib(os.getpid())))
+        dsn = log.dsn
+    await _restart(parts, dsn)
+
+
+async def _fill(parts: Parts, log: _Log, leaves: int) -> list[bytes]:
+    """Queue leaves; the hashes of some of them, taken at random."""
+    parts.session.say(f"queueing {leaves:,} leaves")
+    asked: list[bytes] = []
+    for start in range(0, leaves, _COPIED):
+        records = [Issued(secrets.token_bytes(32)).to_bytes() for _ in range(min(_COPIED, leaves - start))]
+        await log.pool.copy_records_to_table(
+            "queued_leaf", columns=("record",), records=[(record,) for record in records]
+        )
+        asked += [leaf_hash(record) for record in records[:: max(1, leaves // _ASKED)]]
+    secrets.SystemRandom().shuffle(asked)
+    return asked
+
+
+async def _restart(parts: Parts, dsn: str) -> None:
+    """The ledger's process with that database, until it says that it is ready."""
+    settings = {
+        "database_dsn": dsn,
+        "audience": "bench",
+        "identity_issuer": f"http://{LOOPBACK}:9",  # nobody asks for a token
+        "operator": "0192:919477822",
+    }
+    async with parts.service("ledger", _READY_SECONDS, **settings) as started:
+        parts.session.record(Finding("log.restart.1e6", started.seconds, rss_mib=rss_mib(started.process.pid)))
+
+
+CASES: Final = (
+    Case(("log.append",), append),
+    Case(("log.append.bulk", "log.proof.1e6", "log.restart.1e6"), million),
+)

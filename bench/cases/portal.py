@@ -1,0 +1,174 @@
+"""What the reference portal does with a hub's topic: how soon, how fast, and what a learner waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import Final
+
+from bench.load import LOOK_SECONDS, closed, paced, percentile, until
+from bench.results import Finding
+from bench.session import Case
+from bench.world import World
+from services.portal.wiring import CONSUMER, MIGRATIONS
+from vitne.dev.cases import synthetic_learners
+from vitne.dev.learner import LearnerBrowser
+from vitne.dev.stack import DATABASES, LEARNERS
+from vitne.runtime.database import migrate
+from vitne_api.issuer.v1 import issuer_pb2
+
+#: Issuances a second while it is measured how soon they are in the portal.
+RATE: Final = 200.0
+#: Seconds of that.
+_SECONDS: Final = 10.0
+#: How far back each look at the portal's rows goes.
+_LOOK_BACK: Final = "3 seconds"
+#: Credentials of the learner whose page is asked for, and how often it is.
+_PAGE: Final = 60
+_PAGES: Final = 200
+#: Events that a portal must catch up with, at least.
+_EVENTS: Final = 10_000
+_BATCH: Final = 500
+_PATIENCE: Final = 60.0
+
+
+async def to_portal(world: World) -> None:
+    """On the embedded broker."""
+    await _to_portal(world, "issue.to_portal.p99.embedded")
+
+
+async def to_portal_apache(world: World) -> None:
+    """On Apache Kafka."""
+    await _to_portal(world, "issue.to_portal.p99")
+
+
+async def _to_portal(world: World, name: str) -> None:
+    """From the answer to ``Issue`` until the credential itself is in the portal's database, seen from outside."""
+    learners = await _registered(world)
+    answered: dict[str, float] = {}
+    seen: dict[str, float] = {}
+
+    async def operation(number: int) -> None:
+        credential = await world.issue(learners[number % len(learners)])
+        answered[credential.id] = time.perf_counter()
+
+    async def watch() -> None:
+        while True:
+            rows = await world.database("portal").fetch(
+                f"SELECT handle FROM credential WHERE fetched_at > now() - interval '{_LOOK_BACK}'"  # noqa: S608 - a constant
+            )
+            now = time.perf_counter()
+            for row in rows:
+                seen.setdefault(row["handle"], now)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    await paced(operation, RATE, world.session.seconds(2))
+    await world.settled()
+    answered.clear()
+    watching = asyncio.create_task(watch())
+    try:
+        async with world.session.profiled(name, world.service_pids(), world.session.seconds(_SECONDS)):
+            await paced(operation, RATE, world.session.seconds(_SECONDS))
+        handles = dict(await world.database("issuer").fetch("SELECT credential::text, handle FROM hub_credential"))
+
+        async def all_seen() -> bool:
+            if watching.done():
+                watching.result()
+            return all(handles[id_] in seen for id_ in answered)
+
+        await until(all_seen, _PATIENCE)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    waits = [max(0.0, seen[handles[id_]] - at) for id_, at in answered.items()]
+    world.session.record(Finding(name, percentile(waits, 0.99), waits, rss_mib=world.rss_mib("portal")))
+
+
+async def page(world: World) -> None:
+    """One learner, one page after the other, as HTML."""
+    learner = synthetic_learners(LEARNERS)[-1]
+    async with LearnerBrowser(world.stack.portal_url) as browser:
+        await browser.log_in(learner.value)
+        if not await browser.registered():
+            await browser.register()
+        missing = _PAGE - len(await browser.credentials())
+        if missing > 0:
+            await world.issue_batch([learner] * missing)
+
+        async def all_there() -> bool:
+            shown = await browser.credentials()
+            return len([one for one in shown if one["state"] == "fetched"]) >= _PAGE
+
+        await until(all_there, _PATIENCE)
+        await world.settled()
+
+        async def operation(_number: int) -> None:
+            await browser.page()
+
+        measured = await closed(operation, 1, world.session.seconds(4))
+    p50 = percentile(measured.latencies, 0.5) * 1000
+    world.session.record(Finding("portal.page", p50, measured.latencies, rss_mib=world.rss_mib("portal")))
+
+
+async def catch_up(world: World) -> None:
+    """A portal with an empty database reads the hub's topic from its beginning, and fetches what it names."""
+    learners = await _registered(world)
+    database = DATABASES["portal"][0]
+    while await _told(world) < world.session.amount(_EVENTS):
+        await world.issue_batch([learners[number % len(learners)] for number in range(_BATCH)])
+    await world.settled()
+    events = await _told(world)
+    await world.stack.processes["portal"].stop()
+    world.database("portal").terminate()
+    await world.stack.postgres.drop_database(database)
+    await migrate(await world.stack.postgres.create_database(database), MIGRATIONS)
+    await world.reconnect("portal")
+    await world.stack.start_service("portal")
+    began, first = await _applied(world, 1)
+    ended, last = await _applied(world, events)
+    rate = (last - first) / (ended - began) if last > first else last / LOOK_SECONDS
+    world.session.record(Finding("portal.catchup", rate, rss_mib=world.rss_mib("portal")))
+    await world.settled()
+    world.session.say(f"and {events:,} credentials fetched {time.perf_counter() - began:.1f} s after the first event")
+
+
+async def _told(world: World) -> int:
+    """Events in the hub's topic."""
+    count: int = await world.database("issuer").fetchval(
+        "SELECT count(*) FROM outbox WHERE topic = $1 AND published_at IS NOT NULL", world.stack.hub_topic()
+    )
+    return count
+
+
+async def _applied(world: World, events: int) -> tuple[float, int]:
+    """When the portal had applied so many events, and how many it had by then."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            applied: int = await world.database("portal").fetchval(
+                "SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offset WHERE consumer = $1", CONSUMER
+            )
+            if applied >= events:
+                return time.perf_counter(), applied
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _registered(world: World) -> list[issuer_pb2.Learner]:
+    """Learners who are registered with the portal: all who can log in, but the last, who has her page to herself."""
+    learners = synthetic_learners(LEARNERS)[:-1]
+    async with AsyncExitStack() as exits:
+        for learner in learners:
+            browser = await exits.enter_async_context(LearnerBrowser(world.stack.portal_url))
+            await browser.log_in(learner.value)
+            if not await browser.registered():
+                await browser.register()
+    return learners
+
+
+#: On the embedded broker, and on Apache Kafka.
+EMBEDDED: Final = Case(("issue.to_portal.p99.embedded",), to_portal)
+APACHE: Final = Case(("issue.to_portal.p99",), to_portal_apache)
+CASES: Final = (
+    Case(("portal.page",), page),
+    Case(("portal.catchup",), catch_up),
+)

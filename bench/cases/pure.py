@@ -1,0 +1,146 @@
+"""What needs no server: decisions, formats, status lists. One core, in this process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bench.facts import FactMaker, later
+from bench.load import repeated
+from bench.results import Finding
+from bench.session import Case, Session
+from services.ledger.transitions import Status
+from services.ledger.vector import BITS, StatusVector
+from vitne.accreditation import Projection, decide, record_of
+from vitne.clock import SystemClock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.jose import LocalSigner
+from vitne.credentials.model import AwardingBody, Credential, DecisionReference, Learner, StatusReference
+from vitne.credentials.status_list import sign_token
+from vitne.dev.stack import STATUS_BASE
+from vitne.frameworks import Frameworks, Standing
+from vitne.identifiers import LearnerId, UuidFactory
+from vitne_api.credential.v1 import credential_pb2
+
+_SECONDS: Final = 3.0
+#: Providers and achievements among which decisions are made.
+_PROVIDERS: Final = 100
+_ACHIEVEMENTS: Final = 1000
+#: Places of a list that are not valid any more: one of a hundred.
+_REVOKED_SHARE: Final = 0.01
+_LIFETIME: Final = timedelta(minutes=15)
+_TTL: Final = timedelta(seconds=10)
+
+
+async def decisions(session: Session) -> None:
+    """Each at another instant, of a thousand achievements in turns; all are allowed, with their checks."""
+    facts = list(FactMaker().country(_PROVIDERS, 2 * _PROVIDERS, _ACHIEVEMENTS))
+    projection = Projection()
+    for fact in facts:
+        projection.fold(fact)
+    asked = [(fact.subject, fact.achievement.id) for fact in facts if fact.HasField("achievement")]
+    frameworks = Frameworks.load(tuple(Standing))
+
+    def operation(number: int) -> None:
+        provider, achievement = asked[number % len(asked)]
+        if not decide(projection, frameworks, provider, achievement, 1, later(number)).allowed:
+            raise AssertionError("what is accredited is allowed")
+
+    session.record(Finding.rate("decide.inprocess", repeated(operation, session.seconds(_SECONDS))))
+
+
+def _sample() -> tuple[Credential, LocalSigner]:
+    maker = FactMaker()
+    entered, accredited, published = maker.country(1, 2, 1)
+    projection = Projection()
+    for fact in (entered, accredited, published):
+        projection.fold(fact)
+    achievement = published.achievement
+    frameworks = Frameworks.load(tuple(Standing))
+    outcome = decide(projection, frameworks, achievement.provider, achievement.id, 1, later(0))
+    credential = Credential(
+        id=UuidFactory(SystemClock())(),
+        achievement=achievement,
+        awarding_body=AwardingBody.of(entered.provider),
+        learner=Learner(LearnerId("no.national_id", "01825500042"), "Kari", "Prøvesen", date(1955, 2, 1)),
+        awarded_on=date(2026, 11, 20),
+        grade="Bestått",
+        expires_on=None,
+        retention=credential_pb2.RETENTION_CLASS_ERASABLE,
+        decision=DecisionReference.parse(record_of(outcome).record),
+        status=StatusReference(f"{STATUS_BASE}2026/no-1", 70_931),
+        holder=None,
+    )
+    return credential, LocalSigner(ec.generate_private_key(ec.SECP256R1()))
+
+
+def _issue(credential: Credential, signer: LocalSigner) -> str:
+    prepared = sd_jwt_vc.prepare(credential, key_id=signer.key_id, entropy=secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES))
+    return prepared.complete(signer.sign(prepared.signing_input))
+
+
+async def sd_jwt_issue(session: Session) -> None:
+    """Claims, salts, disclosures, one ES256 signature."""
+    credential, signer = _sample()
+    measured = repeated(lambda _number: _issue(credential, signer), session.seconds(_SECONDS))
+    session.record(Finding.rate("format.sdjwt.issue", measured))
+
+
+async def sd_jwt_verify(session: Session) -> None:
+    """Parse strictly, hold the disclosures against their digests, verify the signature."""
+    credential, signer = _sample()
+    compact = _issue(credential, signer)
+    key = signer.public_key
+
+    def operation(_number: int) -> None:
+        if not sd_jwt_vc.parse(compact).sd_jwt.jws.verified_by(key):
+            raise AssertionError("what was signed holds")
+
+    session.record(Finding.rate("format.sdjwt.verify", repeated(operation, session.seconds(_SECONDS))))
+
+
+def _build_list(session: Session, name: str, size: int) -> None:
+    """Every time one more place is set, and the whole list compressed and signed."""
+    vector = StatusVector(size)
+    for _ in range(int(size * _REVOKED_SHARE)):
+        vector[secrets.randbelow(size)] = Status.REVOKED
+    signer = LocalSigner(ec.generate_private_key(ec.SECP256R1()))
+    now = datetime.now(UTC)
+
+    def operation(number: int) -> None:
+        vector[int.from_bytes(os.urandom(4), "big") % size] = Status.REVOKED
+        sign_token(
+            uri=f"{STATUS_BASE}2026/no-{number}",
+            packed=vector.packed(),
+            bits=BITS,
+            issued_at=now,
+            expires_at=now + _LIFETIME,
+            ttl=_TTL,
+            signer=signer,
+        )
+
+    measured = repeated(operation, session.seconds(_SECONDS))
+    session.record(Finding(name, 1000 / measured.rate, measured.latencies))
+
+
+async def small_list(session: Session) -> None:
+    """The smallest list that there may be."""
+    _build_list(session, "list.build.131072", 131_072)
+
+
+async def large_list(session: Session) -> None:
+    """A list of a million places."""
+    _build_list(session, "list.build.1e6", 1_000_000)
+
+
+CASES: Final = (
+    Case(("decide.inprocess",), decisions),
+    Case(("format.sdjwt.issue",), sd_jwt_issue),
+    Case(("format.sdjwt.verify",), sd_jwt_verify),
+    Case(("list.build.131072",), small_list),
+    Case(("list.build.1e6",), large_list),
+)

@@ -1,0 +1,270 @@
+"""What goes through the whole stack: issuing, revoking, verifying."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from bench import http
+from bench.load import LOOK_SECONDS, Measured, closed, paced, percentile, until
+from bench.results import Finding
+from bench.session import Case
+from bench.world import World
+from vitne.credentials.jose import PublicKey, parse_public_jwk
+from vitne.credentials.status_list import verify_token
+from vitne.dev.demo import new_id
+from vitne.dev.stack import STATUS_BASE, ServiceKey
+from vitne.errors import Unavailable
+from vitne_api.ledger.v1 import ledger_pb2
+
+#: Seconds of a load.
+_SECONDS: Final = 8.0
+#: Items of a batch, and batches of one institution at a time: as many as the issuer takes of one.
+BATCH: Final = 500
+STREAMS: Final = 4
+#: Different credentials that are verified in turns.
+_VERIFIED: Final = 200
+#: Connections of an HTTP load.
+_CONNECTIONS: Final = 32
+#: Revocations a second while it is measured how soon they are published.
+_REVOCATIONS: Final = 50.0
+#: Whose lists are leased from, and indexes at once.
+_COUNTRY: Final = "NO"
+_LEASE: Final = 5000
+#: Seconds until a status or a leaf must be there.
+_PATIENCE: Final = 30.0
+_REVOKED: Final = 1
+#: What the verifier's answer begins with.
+_VALID: Final = b'{"verdict":"valid"'
+
+
+async def issue_16(world: World) -> None:
+    """Sixteen at a time."""
+    await _issue(world, "issue.unary.c16", 16)
+
+
+async def issue_64(world: World) -> None:
+    """Sixty-four at a time."""
+    await _issue(world, "issue.unary.c64", 64)
+
+
+async def _issue(world: World, name: str, at_a_time: int) -> None:
+    """Each to a learner who is new."""
+
+    async def operation(_number: int) -> None:
+        await world.issue(world.stranger())
+
+    measured, cpu = await world.measured(name, lambda seconds: closed(operation, at_a_time, seconds), _SECONDS)
+    world.session.record(Finding.rate(name, measured, rss_mib=world.rss_mib("issuer"), cpu_ms_per_op=cpu))
+
+
+async def issue_batch(world: World) -> None:
+    """Four streams of five hundred items at a time; latencies are those of whole batches."""
+    items = world.session.amount(BATCH)
+
+    async def operation(_number: int) -> None:
+        await world.issue_batch([world.stranger() for _ in range(items)])
+
+    async def load(seconds: float) -> Measured:
+        batches = await closed(operation, STREAMS, seconds)
+        return Measured(batches.operations * items, batches.seconds, batches.latencies)
+
+    measured, cpu = await world.measured("issue.batch", load, _SECONDS)
+    world.session.record(Finding.rate("issue.batch", measured, rss_mib=world.rss_mib("issuer"), cpu_ms_per_op=cpu))
+
+
+# -- revoking -------------------------------------------------------------------------------------
+
+
+class _Revoker:
+    """Revokes at leased places, as the issuer does: the ledger takes it from services only."""
+
+    def __init__(self, world: World) -> None:
+        self._ledger = world.actors.organisation("issuer").ledger
+        self._provider = world.provider.id
+        self._free: list[tuple[str, int]] = []
+        self._leasing = asyncio.Lock()
+
+    async def place(self) -> tuple[str, int]:
+        """A place that nobody has revoked."""
+        async with self._leasing:
+            if not self._free:
+                lease = await self._ledger.LeaseIndexes(
+                    ledger_pb2.LeaseIndexesRequest(request_id=new_id(), country=_COUNTRY, count=_LEASE)
+                )
+                self._free = [(lease.list, index) for index in lease.indexes]
+        return self._free.pop()
+
+    async def revoke(self, status_list: str, index: int) -> None:
+        """One call of ``SetStatus``."""
+        await self._ledger.SetStatus(
+            ledger_pb2.SetStatusRequest(
+                request_id=new_id(),
+                list=status_list,
+                index=index,
+                change=ledger_pb2.STATUS_CHANGE_REVOKE,
+                reason=ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR,
+                on_behalf_of=self._provider,
+            )
+        )
+
+
+async def revoke(world: World) -> None:
+    """Sixteen at a time."""
+    revoker = _Revoker(world)
+
+    async def operation(_number: int) -> None:
+        await revoker.revoke(*await revoker.place())
+
+    measured, cpu = await world.measured("revoke.c16", lambda seconds: closed(operation, 16, seconds), _SECONDS)
+    world.session.record(Finding.rate("revoke.c16", measured, rss_mib=world.rss_mib("ledger"), cpu_ms_per_op=cpu))
+
+
+async def revoke_to_published(world: World) -> None:
+    """From the answer to ``SetStatus`` until the list that anybody can fetch says so, its signature checked."""
+    revoker = _Revoker(world)
+    watch = _ListWatch(world)
+    committed: list[tuple[float, str, int]] = []
+
+    async def operation(_number: int) -> None:
+        status_list, index = await revoker.place()
+        await revoker.revoke(status_list, index)
+        committed.append((time.perf_counter(), status_list, index))
+        watch.expect(status_list, index)
+
+    async with watch.watching(await world.stack.service_keys()):
+        await paced(operation, _REVOCATIONS, world.session.seconds(10))
+        await watch.all_seen()
+    waits = [max(0.0, watch.seen[status_list, index] - at) for at, status_list, index in committed]
+    world.session.record(
+        Finding("revoke.to_published.p99", percentile(waits, 0.99), waits, rss_mib=world.rss_mib("ledger"))
+    )
+
+
+class _ListWatch:
+    """Fetches lists again and again, and notes when each expected place is revoked in them."""
+
+    def __init__(self, world: World) -> None:
+        self._base = f"{world.stack.http_url('ledger')}/"
+        self._connections = http.Connections(self._base)
+        self._expected: dict[str, set[int]] = {}
+        self._tokens: dict[str, bytes] = {}
+        self.seen: dict[tuple[str, int], float] = {}
+
+    def expect(self, status_list: str, index: int) -> None:
+        """Watch for a place."""
+        self._expected.setdefault(status_list, set()).add(index)
+
+    async def all_seen(self) -> None:
+        """Return when all that was expected was seen."""
+
+        async def nothing_left() -> bool:
+            return not any(self._expected.values())
+
+        await until(nothing_left, _PATIENCE)
+
+    @asynccontextmanager
+    async def watching(self, keys: Iterable[ServiceKey]) -> AsyncIterator[None]:
+        """Watch meanwhile; ``keys`` are the services', of which the ledger's sign the lists."""
+        parsed = [parse_public_jwk(each.public_jwk) for each in keys]
+        task = asyncio.create_task(self._watch({key.key_id: key for key in parsed}))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await self._connections.close()
+            if not task.cancelled():
+                task.result()
+
+    async def _watch(self, keys: Mapping[str, PublicKey]) -> None:
+        while True:
+            for uri, places in list(self._expected.items()):
+                if places:
+                    await self._look(uri, places, keys)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self, uri: str, places: set[int], keys: Mapping[str, PublicKey]) -> None:
+        status, token = await self._connections.send(http.request("GET", uri.replace(STATUS_BASE, self._base, 1)))
+        now = time.perf_counter()
+        if status != 200:
+            raise Unavailable("LIST_NOT_SERVED", f"{uri} was answered with {status}")
+        if token == self._tokens.get(uri):
+            return
+        self._tokens[uri] = token
+        statuses = verify_token(token.decode(), uri=uri, find_key=keys.get, now=datetime.now(UTC))
+        for index in [index for index in places if statuses.status_at(index) == _REVOKED]:
+            places.remove(index)
+            self.seen[uri, index] = now
+
+
+# -- HTTP -----------------------------------------------------------------------------------------
+
+
+async def verify(world: World) -> None:
+    """Two verifiers, thirty-two connections; two hundred credentials in turns, all of them valid."""
+    credentials = [await world.issue(world.stranger()) for _ in range(world.session.amount(_VERIFIED))]
+    await world.settled()
+    url = f"{world.stack.http_url('verifier')}/v1/verify"
+    headers = {"content-type": "application/json"}
+    wires = [
+        http.request("POST", url, headers, json.dumps({"credential": credential.artefact}).encode())
+        for credential in credentials
+    ]
+    connections = http.Connections(url)
+
+    async def operation(number: int) -> None:
+        status, body = await connections.send(wires[number % len(wires)])
+        if status != 200 or not body.startswith(_VALID):
+            raise AssertionError(f"{status}: {body[:200]!r}")
+
+    async def all_are_valid() -> bool:
+        answers = [await connections.send(wire) for wire in wires]
+        return all(body.startswith(_VALID) for _, body in answers)
+
+    async with world.more_verifiers() as workers:
+        await until(all_are_valid, _PATIENCE)
+        measured, cpu = await world.measured(
+            "verify.http",
+            lambda seconds: closed(operation, _CONNECTIONS, seconds),
+            _SECONDS,
+            beside={worker.log_path.stem: worker.pid for worker in workers},
+        )
+        await connections.close()
+    world.session.record(Finding.rate("verify.http", measured, rss_mib=world.rss_mib("verifier"), cpu_ms_per_op=cpu))
+
+
+async def list_get(world: World) -> None:
+    """A whole list each time, over connections that are kept."""
+    revoker = _Revoker(world)
+    status_list, _ = await revoker.place()
+    url = status_list.replace(STATUS_BASE, f"{world.stack.http_url('ledger')}/", 1)
+    wire = http.request("GET", url)
+    connections = http.Connections(url)
+
+    async def operation(_number: int) -> None:
+        status, _body = await connections.send(wire)
+        if status != 200:
+            raise AssertionError(f"the list was answered with {status}")
+
+    measured, cpu = await world.measured(
+        "list.get", lambda seconds: closed(operation, _CONNECTIONS, seconds), _SECONDS / 2
+    )
+    await connections.close()
+    world.session.record(Finding.rate("list.get", measured, rss_mib=world.rss_mib("ledger"), cpu_ms_per_op=cpu))
+
+
+CASES: Final = (
+    Case(("issue.unary.c16",), issue_16),
+    Case(("issue.unary.c64",), issue_64),
+    Case(("issue.batch",), issue_batch),
+    Case(("verify.http",), verify),
+    Case(("revoke.c16",), revoke),
+    Case(("revoke.to_published.p99",), revoke_to_published),
+    Case(("list.get",), list_get),
+)
