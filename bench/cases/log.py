@@ -24,6 +24,7 @@ from services.ledger.settings import DEFAULT_LOG_ORIGIN, DEFAULT_SEQUENCE_INTERV
 from services.ledger.wiring import MIGRATIONS
 from vitne.clock import SystemClock
 from vitne.dev.ports import LOOPBACK
+from vitne.identifiers import UuidFactory
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued
 from vitne.runtime.custody import FileKeyCustody
@@ -63,7 +64,11 @@ async def _open(parts: Parts) -> AsyncIterator[_Log]:
     try:
         keys = LedgerKeys.ensure(FileKeyCustody(parts.state / "ledger"))
         sequencer = Sequencer(
-            pool, keys.note_signer(DEFAULT_LOG_ORIGIN), SystemClock(), interval=DEFAULT_SEQUENCE_INTERVAL_SECONDS
+            pool,
+            keys.note_signer(DEFAULT_LOG_ORIGIN),
+            SystemClock(),
+            UuidFactory(SystemClock()),
+            interval=DEFAULT_SEQUENCE_INTERVAL_SECONDS,
         )
         await sequencer.claim()
         yield _Log(dsn, pool, sequencer)
