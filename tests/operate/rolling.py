@@ -186,9 +186,10 @@ class RollingStack(Stack):
         return replica
 
     def _replica(self, service: str) -> Replica:
-        grpc, http = free_ports(2)
+        grpc, http, metrics = free_ports(3)
         environment = self.environment(service)
-        environment |= {"VITNE_GRPC_LISTEN": f"{LOOPBACK}:{grpc}", "VITNE_HTTP_LISTEN": f"{LOOPBACK}:{http}"}
+        ports = {"GRPC": grpc, "HTTP": http, "METRICS": metrics}
+        environment |= {f"VITNE_{kind}_LISTEN": f"{LOOPBACK}:{port}" for kind, port in ports.items()}
         name, module = f"{service}-{next(self._names)}", f"services.{service}"
         argv = [sys.executable, "-m", module, "serve"]
         log = self.log_folder / f"{name}.log"
