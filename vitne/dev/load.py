@@ -274,8 +274,9 @@ class Load:
         authority = self._actors.organisation(case.authority)
         beside = facts_pb2.Scope()
         beside.CopyFrom(case.scope)
-        # Accreditations that overlap are refused.
-        beside.credential_kinds[:] = ["no.minikvalifikasjon"]
+        # Accreditations that overlap are refused; this level the other does not have.
+        del beside.levels[:]
+        beside.levels.add(framework="no.nkr", level="8")
         grant = registry_pb2.GrantAccreditationRequest(
             request_id=new_id(),
             provider=self._demo.cases.providers[case.provider].message.id,
