@@ -19,7 +19,6 @@ from tools.monitoring.__main__ import FOLDER, made
 from tools.monitoring.slos import RUNBOOKS
 from tools.monitoring.slos import read as read_slos
 from vitne.metrics import Declaration
-from vitne.runtime.telemetry.page import prometheus_name
 
 #: What others measure: Prometheus' own client, Prometheus, kube-state-metrics, cert-manager, CloudNativePG.
 OTHERS = re.compile(r"(process_|kube_|certmanager_|cnpg_|barman_cloud_)\w+|up|ALERTS")
@@ -60,7 +59,7 @@ def _names(expression: str) -> set[str]:
 def _measured() -> dict[str, Declaration]:
     """What services measure, by the names that Prometheus sees."""
     suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-    return {prometheus_name(about) + suffix: about for about in DECLARED.values() for suffix in suffixes[about.kind]}
+    return {about.prometheus_name + suffix: about for about in DECLARED.values() for suffix in suffixes[about.kind]}
 
 
 def test_what_is_made_is_what_lies_there() -> None:

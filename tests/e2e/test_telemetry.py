@@ -21,7 +21,6 @@ from vitne.dev.learner import LearnerBrowser
 from vitne.dev.stack import SERVICES, Stack
 from vitne.messaging import topics
 from vitne.runtime.telemetry import context_from_traceparent
-from vitne.runtime.telemetry.page import prometheus_name
 from vitne_api.issuer.v1 import issuer_pb2
 
 #: Seconds in which all services have written their spans, on a machine that has other things to do.
@@ -213,7 +212,7 @@ async def pages(world: Demo, stack: Stack, issued: str) -> dict[str, Any]:
 
 
 async def test_what_is_on_the_pages_is_what_was_declared(pages: dict[str, Any]) -> None:
-    declared = {prometheus_name(about): about for about in DECLARED.values()}
+    declared = {about.prometheus_name: about for about in DECLARED.values()}
     seen = defaultdict(set)
     for service, families in pages.items():
         for name, family in families.items():

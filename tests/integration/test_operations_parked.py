@@ -12,13 +12,12 @@ import grpc
 import pytest
 
 from tests.integration.portal_world import AUDIENCE, CLOCK, MARKER, World, new_world, until
+from tests.unit.declared_metrics import samples
 from vitne.canonical import b64url, sha256
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VitneError
 from vitne.messaging.lag import ParkedWatch
-from vitne.messaging.metrics import CONSUMER_PARKED_AGE, CONSUMER_PARKED_KEYS
-from vitne.metrics import Gauge
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.status import error_from_rpc
@@ -230,13 +229,13 @@ async def test_other_keys_go_on_and_metrics_tell_parked_keys_from_backlog(world:
         watch = ParkedWatch(pool, CLOCK)
         await watch.look()
         failed = ("portal", world.topic, "failed")
-        assert shown(CONSUMER_PARKED_KEYS)[failed] == 1
-        assert 0 <= shown(CONSUMER_PARKED_AGE)[failed] < 60
+        assert samples("vitne_consumer_parked_keys")[failed] == 1
+        assert 0 <= samples("vitne_consumer_parked_age_seconds")[failed] < 60
         request = operations.DropParkedRequest(request_id=str(uuid4()), place=one.failed, ground="sent by mistake")
         await operator.DropParked(request)
         await reaches(world, one.key, 4)
         await watch.look()
-        assert shown(CONSUMER_PARKED_KEYS)[failed] == 0
+        assert samples("vitne_consumer_parked_keys")[failed] == 0
     finally:
         await pool.close()
 
@@ -272,8 +271,3 @@ async def test_a_command_says_what_is_not_there(world: World) -> None:
 def where(place: operations.Place) -> str:
     """A place as log lines write it."""
     return f"{place.topic}[{place.partition}]@{place.offset}"
-
-
-def shown(gauge: Gauge) -> dict[tuple[str, ...], float]:
-    """What a gauge shows, by its attributes."""
-    return {point.attributes: point.value for point in gauge.points()}

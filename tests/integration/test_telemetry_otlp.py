@@ -1,4 +1,4 @@
-"""A process that is told of a collector: its spans, its metrics and its exemplars arrive there, over TLS too."""
+"""A process that is told of a collector: its spans arrive there, and its page's exemplars lead to them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any, Final
 import aiohttp
 import grpc
 from opentelemetry import trace
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1 import common_pb2
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.unit.runtime_probe import Part, call
 from vitne.clock import SystemClock
@@ -54,7 +54,7 @@ async def serve(settings):
     servicer = Servicer(Open=careless)
     application.add_servicer(add_probe, servicer, SERVICE, checks_own_streams=["Up", "Both"])
     async def announce():
-        print(application.grpc_address, application.http_address, application.metrics_address or "-", flush=True)
+        print(application.grpc_address, application.http_address, application.metrics_address, flush=True)
     application.add_task("announce", announce)
     await application.run()
 
@@ -67,7 +67,6 @@ class Collector:
     """Takes what comes."""
 
     traces: list[Any] = field(default_factory=list)
-    metrics: list[Any] = field(default_factory=list)
 
     @property
     def spans(self) -> list[Any]:
@@ -79,18 +78,6 @@ class Collector:
             for span in scope.spans
         ]
 
-    def metric(self, name: str) -> Any:
-        """The newest of a metric."""
-        found = [
-            metric
-            for request in self.metrics
-            for resource in request.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-        ]
-        return found[-1]
-
 
 class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self, collector: Collector) -> None:
@@ -101,23 +88,12 @@ class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
-class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
-
-    async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
-        self._collector.metrics.append(request)
-        return metrics_service_pb2.ExportMetricsServiceResponse()
-
-
 @asynccontextmanager
 async def collecting(credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[tuple[Collector, int]]:
     """A collector on loopback, and its port."""
     collector, server = Collector(), grpc.aio.server()
     add_traces: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
     add_traces(_Traces(collector), server)
-    add_metrics: Any = metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server
-    add_metrics(_Metrics(collector), server)
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:
@@ -134,6 +110,7 @@ async def process(**settings: str) -> AsyncIterator[list[str]]:
     """The program, told to end and ended at the end; where it serves gRPC, HTTP and metrics."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VITNE_", "OTEL_"))}
     environment |= {"VITNE_ENVIRONMENT": "development", "PYTHONPATH": str(ROOT)}
+    environment["VITNE_METRICS_LISTEN"] = "127.0.0.1:0"
     environment |= {f"VITNE_{name.upper()}": value for name, value in settings.items()}
     running = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _PROGRAM, "serve", env=environment, stdout=asyncio.subprocess.PIPE
@@ -164,29 +141,37 @@ def attributes(entries: Any) -> dict[str, str]:
     return {entry.key: entry.value.string_value for entry in entries}
 
 
+async def durations(page: str) -> list[Any]:
+    """What the page tells of the probe's calls: samples of the histogram, for a reader of OpenMetrics."""
+    parse: Any = text_string_to_metric_families
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    async with aiohttp.ClientSession() as session, session.get(f"http://{page}/metrics", headers=accept) as response:
+        families = {family.name: family for family in parse(await response.text())}
+    found = families["rpc_server_call_duration_seconds"].samples
+    assert {(sample.labels["rpc_method"], sample.labels["rpc_response_status_code"]) for sample in found} == {
+        (METHOD, "OK")
+    }
+    return list(found)
+
+
+def exemplars(found: list[Any]) -> list[dict[str, str]]:
+    return [sample.exemplar.labels for sample in found if sample.exemplar]
+
+
 async def test_the_exemplar_of_a_duration_is_the_sampled_call() -> None:
     async with collecting() as (collector, port):
-        async with process(otlp_endpoint=f"http://127.0.0.1:{port}") as (address, _, _):
+        async with process(otlp_endpoint=f"http://127.0.0.1:{port}") as (address, _, page):
             unsampled = [await ask(address, sampled=False) for _ in range(3)]
             sampled = await ask(address, sampled=True)
-        duration = collector.metric("rpc.server.call.duration")
-        assert duration.unit == "s"
-        (point,) = duration.histogram.data_points
-        assert attributes(point.attributes) == {
-            "rpc.system": "grpc",
-            "rpc.method": METHOD,
-            "rpc.response.status_code": "OK",
-        }
-        assert point.count == sum(point.bucket_counts) == 4
-        assert {int.from_bytes(exemplar.trace_id) for exemplar in point.exemplars} == {sampled}
-        (exemplar,) = point.exemplars
+            found = await durations(page)
+        assert [sample.value for sample in found if sample.name.endswith("_count")] == [4]
+        (exemplar,) = exemplars(found)
         (span,) = [span for span in collector.spans if span.name == METHOD]
-        assert (exemplar.span_id, int.from_bytes(span.trace_id)) == (span.span_id, sampled)
+        assert exemplar == {"trace_id": f"{sampled:032x}", "span_id": span.span_id.hex()}
+        assert int.from_bytes(span.trace_id) == sampled
         assert not {int.from_bytes(span.trace_id) for span in collector.spans} & set(unsampled)
-        (resource,) = {request.resource_metrics[0].resource.SerializeToString() for request in collector.metrics}
-        about = attributes(collector.metrics[0].resource_metrics[0].resource.attributes)
+        about = attributes(collector.traces[0].resource_spans[0].resource.attributes)
         assert (about["service.name"], about["service.namespace"]) == ("probe", "vitne")
-        assert resource == collector.traces[0].resource_spans[0].resource.SerializeToString()
 
 
 async def test_what_a_careless_span_says_of_a_person_is_withheld() -> None:
@@ -218,39 +203,24 @@ async def test_the_collector_is_reached_over_tls_with_the_channels_certificate(t
         async with process(otlp_endpoint=f"https://localhost:{port}", **files) as (address, _, _):
             sampled = await ask(address, sampled=True)
         assert sampled in {int.from_bytes(span.trace_id) for span in collector.spans}
-        assert collector.metric("rpc.server.call.duration")
 
 
 async def test_a_ratio_of_nothing_records_nothing_whatever_callers_say() -> None:
     async with collecting() as (collector, port):
         settings = {"otlp_endpoint": f"http://127.0.0.1:{port}", "trace_sampling_ratio": "0"}
-        async with process(**settings) as (address, _, _):
+        async with process(**settings) as (address, _, page):
             await ask(address, sampled=True)
+            assert exemplars(await durations(page)) == []
         assert collector.spans == []
-        (point,) = collector.metric("rpc.server.call.duration").histogram.data_points
-        assert not point.exemplars
-
-
-async def test_without_metrics_nothing_is_sent_or_served() -> None:
-    async with collecting() as (collector, port):
-        settings = {"otlp_endpoint": f"http://127.0.0.1:{port}", "metrics": "false"}
-        async with process(**settings) as (address, _, metrics_address):
-            assert metrics_address == "-"
-            await ask(address, sampled=True)
-        assert collector.spans
-        assert collector.metrics == []
 
 
 async def test_a_collector_that_is_away_costs_no_call() -> None:
-    async with process(otlp_endpoint="http://127.0.0.1:9", metrics_listen="127.0.0.1:0") as (address, _, page):
+    async with process(otlp_endpoint="http://127.0.0.1:9") as (address, _, page):
         await ask(address, sampled=True)
-        async with aiohttp.ClientSession() as session, session.get(f"http://{page}/metrics") as response:
-            assert 'rpc_response_status_code="OK"' in await response.text()
+        assert await durations(page)
 
 
-def test_exporters_are_loaded_only_where_they_are_used() -> None:
-    program = (
-        "import sys, services.issuer.wiring; print({'opentelemetry.exporter', 'prometheus_client'} & {*sys.modules})"
-    )
+def test_the_exporter_is_loaded_only_where_it_is_used() -> None:
+    program = "import sys, services.issuer.wiring; print('opentelemetry.exporter' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Counters, gauges and histograms: what they hold, what bounds them, and how they look on the page."""
+"""Counters, gauges and histograms: what we add to Prometheus' client, what bounds them, how the page names them."""
 
 from __future__ import annotations
 
@@ -8,145 +8,154 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from opentelemetry import trace
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from tests.unit.declared_metrics import DECLARED, MODULES
+from tests.unit.declared_metrics import DECLARED, MODULES, samples
 from vitne import metrics
-from vitne.metrics import MAX_SERIES, OVERFLOW, Counter, Declaration, Gauge, Histogram, Point
+from vitne.metrics import MAX_SERIES, OVERFLOW, Counter, Declaration, Gauge, Histogram
 from vitne.runtime.telemetry import WITHHELD, context_from_traceparent
-from vitne.runtime.telemetry.page import MetricsPage, prometheus_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": ""}
-BOUNDS = (0.1, 1.0, 10.0)
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
-def histogram(*attributes: str) -> Histogram:
-    return Histogram(Declaration("test.duration", "histogram", "s", "for tests", attributes, BOUNDS))
+class Process:
+    """What one process declares."""
 
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
 
-def counter(*attributes: str) -> Counter:
-    return Counter(Declaration("test.things", "counter", "{thing}", "for tests", attributes))
+    def histogram(self, *attributes: str) -> Histogram:
+        buckets = (0.1, 1.0, 10.0)
+        return metrics.histogram(
+            "test.duration", "s", "for tests", *attributes, buckets=buckets, registry=self.registry
+        )
 
+    def counter(self, *attributes: str) -> Counter:
+        return metrics.counter("test.things", "{thing}", "for tests", *attributes, registry=self.registry)
 
-@given(st.lists(st.floats(0, 20), min_size=1))
-def test_a_value_belongs_to_the_first_bucket_whose_bound_is_not_below_it(values: list[float]) -> None:
-    measured = histogram()
-    for value in values:
-        measured.record(value)
-    (found,) = measured.distributions()
-    bounds = (*BOUNDS, float("inf"))
-    below = [sum(value <= bound for value in values) for bound in bounds]
-    assert [sum(found.counts[: place + 1]) for place in range(len(bounds))] == below
-    assert (found.count, found.least, found.most) == (len(values), min(values), max(values))
-    assert found.sum == pytest.approx(sum(values))
+    def gauge(self, *attributes: str) -> Gauge:
+        return metrics.gauge("test.age", "s", "for tests", *attributes, registry=self.registry)
 
+    def samples(self, name: str) -> dict[tuple[str, ...], float]:
+        return samples(name, self.registry)
 
-def test_only_a_sampled_span_leaves_an_exemplar() -> None:
-    measured = histogram()
-    measured.record(0.5)
-    with trace.use_span(trace.get_current_span(context_from_traceparent(SAMPLED[:-1] + "0"))):
-        measured.record(0.5)
-    assert measured.distributions()[0].exemplars == {}
-    with trace.use_span(trace.get_current_span(context_from_traceparent(SAMPLED))):
-        measured.record(0.05)
-        measured.record(5.0)
-        measured.record(6.0)
-    exemplars = measured.distributions()[0].exemplars
-    assert {place: one.value for place, one in exemplars.items()} == {0: 0.05, 2: 6.0}
-    assert {(f"{one.trace_id:032x}", f"{one.span_id:016x}") for one in exemplars.values()} == {
-        ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
-    }
-
-
-def test_attributes_are_those_that_were_declared() -> None:
-    with pytest.raises(ValueError, match="attributes"):
-        histogram("outcome").record(1.0)
-    with pytest.raises(ValueError, match="attributes"):
-        counter().add(1, "undeclared")
-
-
-def test_a_metric_does_not_grow_without_end() -> None:
-    measured, counted = histogram("path"), counter("path")
-    for number in range(MAX_SERIES + 100):
-        measured.record(1.0, str(number))
-        counted.add(1, str(number))
-    assert len(measured.distributions()) == len(counted.points()) == MAX_SERIES + 1
-    assert measured.distributions()[-1].attributes == (OVERFLOW,)
-    assert counted.points()[-1] == Point((OVERFLOW,), 100)
-    long = counter("text")
-    long.add(1, "x" * 10_000)
-    assert len(long.points()[0].attributes[0]) < 200
-
-
-def test_a_gauge_asks_when_it_is_read_and_takes_the_largest() -> None:
-    gauge = Gauge(Declaration("test.age", "gauge", "s", "for tests", ("topic",)))
-    gauge.set(1.0, "a")
-
-    def ages() -> Iterator[metrics.Observation]:
-        yield 5.0, ("b",)
-        yield 3.0, ("b",)
-
-    gauge.observe(ages)
-    assert {point.attributes: point.value for point in gauge.points()} == {("a",): 1.0, ("b",): 5.0}
-
-
-def test_names_are_declared_once_and_bounds_rise() -> None:
-    with pytest.raises(ValueError, match="twice"):
-        metrics.counter("vitne.outbox.published", "{event}", "again")
-    with pytest.raises(ValueError, match="rising"):
-        Histogram(Declaration("test.duration", "histogram", "s", "for tests", (), (1.0, 0.5)))
-
-
-# --- the page -----------------------------------------------------------------------------------------
+    def page(self, accept: str) -> str:
+        encode, _ = choose_encoder(accept)
+        return encode(self.registry).decode()
 
 
 @pytest.fixture
-def declared(monkeypatch: pytest.MonkeyPatch) -> tuple[Histogram, Counter]:
-    """The page of a process that declares these."""
-    found = histogram("rpc.method"), counter("outcome")
-    monkeypatch.setattr(metrics, "declared", lambda: list(found))
-    return found
+def process() -> Process:
+    return Process()
 
 
-def test_the_page_says_seconds_and_totals_in_both_forms(declared: tuple[Histogram, Counter]) -> None:
-    measured, counted = declared
-    with trace.use_span(trace.get_current_span(context_from_traceparent(SAMPLED))):
-        measured.record(0.5, "A/B")
+def in_span(traceparent: str) -> Any:
+    return trace.use_span(trace.get_current_span(context_from_traceparent(traceparent)))
+
+
+def test_only_a_sampled_span_leaves_an_exemplar(process: Process) -> None:
+    measured = process.histogram()
+
+    def exemplars() -> dict[str, Any]:
+        parse: Any = open_metrics
+        (family,) = parse(process.page(OPEN_METRICS))
+        return {sample.labels["le"]: sample.exemplar for sample in family.samples if sample.exemplar}
+
+    measured.record(0.5)
+    with in_span(SAMPLED[:-1] + "0"):
+        measured.record(0.5)
+    assert exemplars() == {}
+    with in_span(SAMPLED):
+        for value in (0.05, 5.0, 6.0):
+            measured.record(value)
+    found = exemplars()
+    assert {bound: one.value for bound, one in found.items()} == {"0.1": 0.05, "10.0": 6.0}
+    ids = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+    assert all(one.labels == ids for one in found.values())
+
+
+def test_attributes_are_those_that_were_declared(process: Process) -> None:
+    measured, counted = process.histogram("outcome"), process.counter()
+    with pytest.raises(ValueError, match="attributes"):
+        measured.record(1.0)
+    with pytest.raises(ValueError, match="attributes"):
+        counted.add(1, "undeclared")
+
+
+def test_a_metric_does_not_grow_without_end(process: Process) -> None:
+    measured, counted = process.histogram("path"), process.counter("path")
+    for number in range(MAX_SERIES + 100):
+        measured.record(1.0, str(number))
+        counted.add(1, str(number))
+    durations, sums = process.samples("test_duration_seconds_count"), process.samples("test_things_total")
+    assert len(durations) == len(sums) == MAX_SERIES + 1
+    assert durations[(OVERFLOW,)] == sums[(OVERFLOW,)] == 100
+
+
+def test_a_long_value_is_cut_and_one_that_looks_like_a_persons_is_withheld(process: Process) -> None:
+    counted = process.counter("text")
+    counted.add(1, "x" * 10_000)
+    counted.add(1, "learner 41819012345")
+    (long,), (redacted,) = process.samples("test_things_total")
+    assert len(long) < 200
+    assert redacted == f"learner {WITHHELD}"
+
+
+def test_a_gauge_is_missing_until_it_is_told(process: Process) -> None:
+    gauge = process.gauge()
+    assert process.samples("test_age_seconds") == {}
+    gauge.set(0.0)
+    assert process.samples("test_age_seconds") == {(): 0.0}
+
+
+def test_a_gauge_asks_when_it_is_read_and_takes_the_largest(process: Process) -> None:
+    gauge = process.gauge("topic")
+    told: list[metrics.Observation] = [(5.0, ("b",)), (3.0, ("b",)), (1.0, ("a",))]
+
+    def ages() -> Iterator[metrics.Observation]:
+        yield from told
+
+    gauge.observe(ages)
+    assert process.samples("test_age_seconds") == {("a",): 1.0, ("b",): 5.0}
+    del told[:2]
+    assert process.samples("test_age_seconds") == {("a",): 1.0}
+
+
+def test_names_are_declared_once_and_bounds_rise(process: Process) -> None:
+    for declare in (process.counter, process.gauge, process.histogram):
+        declare()
+        with pytest.raises(ValueError, match="Duplicated"):
+            declare()
+    with pytest.raises(ValueError, match="sorted"):
+        metrics.histogram("test.other", "s", "for tests", buckets=(1.0, 0.5), registry=process.registry)
+
+
+def test_the_page_says_seconds_and_totals_in_both_forms(process: Process) -> None:
+    measured, counted = process.histogram("rpc.method"), process.counter("outcome")
+    measured.record(0.5, "A/B")
     counted.add(3, "issued")
-    forms: list[tuple[str, Any]] = [
-        ("text/plain;version=0.0.4", plain_text),
-        ("application/openmetrics-text; version=1.0.0", open_metrics),
-    ]
+    forms: list[tuple[str, Any]] = [("text/plain;version=0.0.4", plain_text), (OPEN_METRICS, open_metrics)]
     for accept, parse in forms:
-        body, media_type = MetricsPage().render(accept)
-        assert media_type.split(";")[0] == accept.split(";")[0]
-        families = {family.name: family for family in parse(body.decode())}
-        samples = {
-            (sample.name, sample.labels.get("le", "")): sample for sample in families["test_duration_seconds"].samples
+        families = {family.name: family for family in parse(process.page(accept))}
+        found = families["test_duration_seconds"].samples
+        assert {(sample.name, sample.labels.get("le")): sample.value for sample in found} == {
+            ("test_duration_seconds_bucket", "0.1"): 0,
+            ("test_duration_seconds_bucket", "1.0"): 1,
+            ("test_duration_seconds_bucket", "10.0"): 1,
+            ("test_duration_seconds_bucket", "+Inf"): 1,
+            ("test_duration_seconds_count", None): 1,
+            ("test_duration_seconds_sum", None): 0.5,
         }
-        assert samples["test_duration_seconds_count", ""].labels == {"rpc_method": "A/B"}
-        buckets = [samples["test_duration_seconds_bucket", le].value for le in ("0.1", "1.0", "10.0", "+Inf")]
-        assert buckets == [0, 1, 1, 1]
+        assert {sample.labels["rpc_method"] for sample in found} == {"A/B"}
         (total,) = families["test_things"].samples
         assert (total.name, total.labels, total.value) == ("test_things_total", {"outcome": "issued"}, 3)
-        exemplar = samples["test_duration_seconds_bucket", "1.0"].exemplar
-        assert (exemplar is not None) == (parse is open_metrics)
-        if exemplar is not None:
-            assert exemplar.labels["trace_id"] == SAMPLED.split("-")[1]
-        assert "process_cpu_seconds" in families
-
-
-def test_the_page_has_passed_the_redactor(declared: tuple[Histogram, Counter]) -> None:
-    declared[1].add(1, "learner 41819012345")
-    body, _ = MetricsPage().render("")
-    assert b"41819012345" not in body
-    assert WITHHELD.encode() in body
 
 
 # --- docs/operating/metrics.md --------------------------------------------------------------------------
@@ -160,7 +169,7 @@ def test_the_documentation_lists_exactly_what_is_declared() -> None:
         assert name not in listed
         listed[name] = (cells[0].strip("`"), cells[1], cells[2], tuple(re.findall(r"`([^`]+)`", cells[3])), cells[4])
     assert listed == {
-        name: (prometheus_name(about) + SUFFIX[about.kind], about.kind, about.unit, about.attributes, about.meaning)
+        name: (about.prometheus_name + SUFFIX[about.kind], about.kind, about.unit, about.attributes, about.meaning)
         for name, about in DECLARED.items()
     }
     assert len(MODULES) == 8

@@ -114,7 +114,6 @@ def test_what_is_protected_starts(name: str) -> None:
         ({"identity_issuer": "http://127.0.0.1:7100"}, "VITNE_IDENTITY_ISSUER"),
         ({"otlp_endpoint": "http://collector.monitoring.svc:4317"}, "VITNE_OTLP_ENDPOINT"),
         ({"otlp_endpoint": "http://10.0.0.7:4317"}, "VITNE_OTLP_ENDPOINT"),
-        ({"metrics_listen": "0.0.0.0:9464", "metrics": False}, "VITNE_METRICS"),
     ],
 )
 def test_one_gap_is_enough(values: Mapping[str, Any], variable: str) -> None:

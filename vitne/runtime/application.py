@@ -20,6 +20,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vitne.clock import Clock
+from vitne.metrics import REGISTRY
 from vitne.runtime import http
 from vitne.runtime.interceptors.access import AccessInterceptor, TokenVerifierProtocol
 from vitne.runtime.interceptors.chain import MAX_MESSAGE_BYTES, Chain
@@ -36,7 +38,6 @@ from vitne.runtime.interceptors.rules import RulesInterceptor
 from vitne.runtime.interceptors.telemetry import TelemetryInterceptor
 from vitne.runtime.rules import compile_rules
 from vitne.runtime.settings import CommonSettings
-from vitne.runtime.telemetry.process import MetricsSender
 from vitne.runtime.tls import TlsWatch, server_context, server_credentials
 
 #: Largest request message that is received at all: gRPC itself refuses beyond it, and can give no reason. What
@@ -206,7 +207,6 @@ class Application:
             loop.add_signal_handler(number, self.stop)
         server, health_servicer = self._grpc_server()
         web, pages = _WebServer(self._web_config()), None
-        sender = MetricsSender.of(self.name, self.settings, self.clock)
         background: list[asyncio.Task[None]] = []
         try:
             self.grpc_address = _bind(server, self.settings.grpc_listen, self._grpc_tls)
@@ -221,8 +221,6 @@ class Application:
                 self.metrics_address = "{}:{}".format(*listener.getsockname()[:2])
                 background.append(self._spawn(METRICS_TASK, _serving(pages, listener)))
                 await pages.listening(self._stopping)
-            if sender is not None:
-                background.append(self._spawn("metrics-sender", sender.run))
             if not self._stopping.is_set():
                 background += [self._spawn(name, run) for name, run in self._tasks]
                 background.append(self._spawn("health", lambda: self._watch_health(health_servicer)))
@@ -233,8 +231,6 @@ class Application:
             self._stopping.set()
             _log.info("stopping", extra={"service": self.name})
             await self._end(server, health_servicer, [web, *([pages] if pages else [])], background)
-            if sender is not None:
-                await sender.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
         if self._failure is not None:
@@ -272,14 +268,9 @@ class Application:
         return self._uvicorn(served)
 
     def _metrics_config(self) -> uvicorn.Config:
-        # Loaded where it is served: it is of no use to anybody else.
-        from vitne.runtime.telemetry.page import MetricsPage  # noqa: PLC0415
-
-        page = MetricsPage()
-
         async def metrics(request: Request) -> Response:
-            body, media_type = page.render(request.headers.get("accept", ""))
-            return Response(body, headers={"Content-Type": media_type})
+            encode, media_type = choose_encoder(request.headers.get("accept", ""))
+            return Response(encode(REGISTRY), headers={"Content-Type": media_type})
 
         return self._uvicorn(Starlette(routes=[Route(http.METRICS_PATH, metrics)]))
 

@@ -96,7 +96,6 @@ _TOGETHER: Final = (
     ("kafka_certificate_file", "kafka_key_file"),
     ("kafka_key_file", "kafka_certificate_file"),
     ("kafka_certificate_file", "kafka_authority_file"),
-    ("metrics_listen", "metrics"),
 )
 
 
@@ -121,9 +120,8 @@ class CommonSettings(BaseSettings):
         state_dir: folder of this service's own files (signing keys).
         trace_file: where spans are appended; none are recorded without it and without ``otlp_endpoint``.
         trace_sampling_ratio: share of the traces that is recorded, 0 to 1.
-        otlp_endpoint: collector that spans and metrics are sent to by OTLP over gRPC, ``https://host:4317``; with the
+        otlp_endpoint: collector that spans are sent to by OTLP over gRPC, ``https://host:4317``; with the
             channel's authority and certificate where these are set. Production takes ``http://`` for this machine only.
-        metrics: whether what is measured leaves this process.
         metrics_listen: where ``/metrics`` is served for Prometheus, with the HTTP server's TLS, and nothing else;
             empty: nowhere.
         log_level: least level that is logged.
@@ -178,7 +176,6 @@ class CommonSettings(BaseSettings):
     trace_file: Path | None = None
     trace_sampling_ratio: float = Field(default=1.0, ge=0, le=1)
     otlp_endpoint: Endpoint = ""
-    metrics: bool = True
     metrics_listen: OptionalAddress = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operator: OrganisationText | None = None

@@ -1,12 +1,10 @@
-"""What a process tells of itself: traces, metrics and logs, each in a file of its own, all past one redactor.
+"""What a process tells of itself: traces, metrics and logs, all past one redactor (:mod:`vitne.redactor`).
 
 =============== ====================================================================
 :mod:`.traces`   spans of what a call does, and how they go on in other processes
 :mod:`.spans`    how they leave: sampled, to a file or by OTLP
-:mod:`.page`     metrics as Prometheus reads them (loaded where a listener is set)
-:mod:`.otlp`     spans and metrics to a collector (loaded where an endpoint is set)
+:mod:`.otlp`     spans to a collector (loaded where an endpoint is set)
 :mod:`.logs`     records as lines of JSON
-:mod:`.redactor` what is withheld from all of them
 =============== ====================================================================
 
 What is measured is declared by each layer in its ``metrics.py``; see :mod:`vitne.metrics`.
@@ -14,8 +12,8 @@ What is measured is declared by each layer in its ``metrics.py``; see :mod:`vitn
 
 from __future__ import annotations
 
+from vitne.redactor import WITHHELD, Redactor, redact
 from vitne.runtime.telemetry.logs import JsonFormatter, start_logging
-from vitne.runtime.telemetry.redactor import WITHHELD, Redactor, redact
 from vitne.runtime.telemetry.spans import JsonLinesExporter
 from vitne.runtime.telemetry.traces import (
     DATABASE,

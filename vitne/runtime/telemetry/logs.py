@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from opentelemetry import trace
 
-from vitne.runtime.telemetry.redactor import STANDARD_FIELDS, Redactor
+from vitne.redactor import STANDARD_FIELDS, Redactor
 
 
 class JsonFormatter(logging.Formatter):

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import Status
 
-from vitne.runtime.telemetry.redactor import redact, redacted
+from vitne.redactor import redact, redacted
 
 #: Milliseconds between two writes of finished spans.
 SPAN_FLUSH_MILLISECONDS: Final = 1000
