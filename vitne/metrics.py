@@ -60,6 +60,7 @@ class Declaration:
         unit: UCUM: ``s``, or what is counted, ``{credential}``.
         meaning: one line, for people.
         attributes: names of its attributes.
+        buckets: rising upper bounds of a histogram's buckets, each belonging to its bucket.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Declaration:
     unit: str
     meaning: str
     attributes: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
 
     @property
     def prometheus_name(self) -> str:
@@ -159,9 +161,9 @@ class Gauge(Collector):
 class Histogram:
     """How values are distributed over buckets, with exemplars from sampled traces."""
 
-    def __init__(self, declaration: Declaration, registry: CollectorRegistry, buckets: tuple[float, ...]) -> None:
+    def __init__(self, declaration: Declaration, registry: CollectorRegistry) -> None:
         self.declaration: Final = declaration
-        self._series = _Series(client.Histogram, declaration, registry, buckets=buckets)
+        self._series = _Series(client.Histogram, declaration, registry, buckets=declaration.buckets)
 
     def record(self, value: float, *attributes: str) -> None:
         """Take down a value; within a sampled span it becomes its bucket's exemplar."""
@@ -190,5 +192,5 @@ def histogram(
     buckets: tuple[float, ...],
     registry: CollectorRegistry = REGISTRY,
 ) -> Histogram:
-    """Declare a histogram; ``attributes`` are their names, ``buckets`` the rising upper bounds in ``unit``."""
-    return Histogram(Declaration(name, "histogram", unit, meaning, attributes), registry, buckets)
+    """Declare a histogram; ``attributes`` are their names, ``buckets`` the upper bounds in ``unit``."""
+    return Histogram(Declaration(name, "histogram", unit, meaning, attributes, buckets), registry)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from services.registry.due import DueWatch, due
-from services.registry.metrics import ACCREDITATIONS_DUE
 from tests.unit.accreditation_samples import FAGSKOLE, NOW, PRIVATE, UCL, UIO, WITHDRAWN, Chronicle, scope, uuid
+from tests.unit.declared_metrics import samples
 from vitne.accreditation import timestamp
 from vitne.clock import ManualClock
 
 COVERED = scope("no.micro_credential")
+DUE = "vitne_registry_accreditations_due"
 
 
 def _chronicle() -> Chronicle:
@@ -52,9 +53,9 @@ def test_the_last_day_counts() -> None:
 def test_the_number_is_told_once_everything_is_known() -> None:
     read = False
     watch = DueWatch(_chronicle().projection(), lambda: read, ManualClock(NOW))
-    before = {point.attributes: point.value for point in ACCREDITATIONS_DUE.points()}
+    before = samples(DUE)
     watch.look()
-    assert {point.attributes: point.value for point in ACCREDITATIONS_DUE.points()} == before
+    assert samples(DUE) == before
     read = True
     watch.look()
-    assert {point.attributes: point.value for point in ACCREDITATIONS_DUE.points()} == {("30",): 1, ("90",): 2}
+    assert samples(DUE) == {("30",): 1, ("90",): 2}
