@@ -27,7 +27,7 @@ from vitne_api.issuer.v1 import issuer_pb2
 WRITTEN_SECONDS: Final = 90.0
 ISSUE: Final = "vitne.issuer.v1.IssuerService/Issue"
 FETCH: Final = "vitne.issuer.v1.IssuerService/FetchCredentials"
-#: What only happens when something goes wrong, waits for an operator, or is told by the hour.
+#: What only happens when something goes wrong, waits for an operator, or is told by the minute.
 RARE: Final = {
     "vitne.registry.accreditations_due",
     "vitne.outbox.failed",
