@@ -13,6 +13,7 @@ from typing import Any, Final
 import asyncpg
 
 from vitne.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from vitne.merkle.hashing import EMPTY_ROOT
 from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency, plan_inclusion
 from vitne.merkle.tiles import Tile, TileId, TileReader, TileWriter, tiles_at, tiles_of
 from vitne.merkle.tree import CompactTree
@@ -90,6 +91,15 @@ async def read_tiles(connection: Any, tile_ids: Sequence[TileId]) -> dict[TileId
         tile_id = TileId(row["level"], row["number"])
         tiles[tile_id] = Tile(tile_id, row["hashes"])
     return tiles
+
+
+async def start_log(connection: Any, origin: str) -> None:
+    """Have a log, the empty one where there is none yet, in the caller's transaction."""
+    await connection.execute(
+        "INSERT INTO log (origin, epoch, size, root, checkpoint) VALUES ($1, 0, 0, $2, '') ON CONFLICT DO NOTHING",
+        origin,
+        EMPTY_ROOT,
+    )
 
 
 async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[bytes, bytes]) -> CompactTree:

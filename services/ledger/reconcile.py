@@ -23,7 +23,7 @@ import msgspec
 from services.ledger.events import list_aggregate, list_event
 from services.ledger.journal import LOG_EXTENDED, log_aggregate
 from services.ledger.leases import Orders
-from services.ledger.log_store import extend_log, queue_leaves
+from services.ledger.log_store import extend_log, queue_leaves, start_log
 from services.ledger.statuses import STATUS_MESSAGE, STATUS_NAME
 from services.ledger.transitions import Status
 from vitne.accreditation import instant, timestamp
@@ -119,7 +119,7 @@ class Reconciliation:
 
         Raises:
             FailedPrecondition: ``SERVICE_RUNNING``: a ledger uses the database.
-            DataLoss: ``LOG_CONTRADICTED``: database and topic are not of one log; ``INDEX_ORDER_LOST``.
+            DataLoss: ``LOG_CONTRADICTED``: database and topic are not of one log; ``LOG_INCOMPLETE``: they don't meet.
         """
         now = self._clock.now()
         async with self._pool.acquire() as connection, connection.transaction():
@@ -147,9 +147,8 @@ class Reconciliation:
 
     async def _take_up_log(self, connection: Any, log: Sequence[Message]) -> int:
         """Append what the topic has beyond the database, and check every root on the way."""
+        await start_log(connection, self._signer.key.name)
         row = await connection.fetchrow("SELECT origin, size, root, journaled FROM log FOR UPDATE")
-        if row is None:
-            return 0
         size, root, journaled = row["size"], row["root"], row["journaled"]
         taken = 0
         for message in log:
@@ -157,8 +156,10 @@ class Reconciliation:
                 continue
             told = events_pb2.LogExtended.FromString(message.value)
             end = told.first + len(told.leaves)
+            if told.first > size:
+                raise _incomplete(size, told.first)
             await _require_same(connection, told, size)
-            if told.first <= size < end:
+            if size < end:
                 records = told.leaves[size - told.first :]
                 tree = await extend_log(connection, size, root, {leaf_hash(record): record for record in records})
                 taken += len(records)
@@ -381,4 +382,13 @@ def _contradicted(size: int) -> DataLoss:
         f"database and topic have different logs from leaf {size} or before",
         rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
         remedy="find out which of them is the log that was witnessed; do not serve from either until then",
+    )
+
+
+def _incomplete(size: int, first: int) -> DataLoss:
+    return DataLoss(
+        "LOG_INCOMPLETE",
+        f"the database has the log to leaf {size}, the topic from leaf {first}",
+        rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
+        remedy="restore to a later instant, or the topic; what is between them can't be made up",
     )

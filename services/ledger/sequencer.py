@@ -21,11 +21,11 @@ from uuid import UUID
 import asyncpg
 
 from services.ledger.journal import write_journal
-from services.ledger.log_store import extend_log
+from services.ledger.log_store import extend_log, start_log
 from services.ledger.metrics import LOG_INTEGRATION_DELAY, LOG_SIZE
 from vitne.clock import Clock
 from vitne.errors import Aborted, DataLoss, FailedPrecondition, Unavailable
-from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash
+from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.telemetry import DATABASE, joined
@@ -103,12 +103,7 @@ class Sequencer:
         """
         origin = self._signer.key.name
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                "INSERT INTO log (origin, epoch, size, root, checkpoint) VALUES ($1, 0, 0, $2, '') "
-                "ON CONFLICT DO NOTHING",
-                origin,
-                EMPTY_ROOT,
-            )
+            await start_log(connection, origin)
             row = await connection.fetchrow("SELECT origin, epoch, size, root FROM log FOR UPDATE")
             if row["origin"] != origin:
                 raise FailedPrecondition(

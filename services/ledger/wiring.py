@@ -90,7 +90,7 @@ async def reconcile(settings: LedgerSettings) -> Reconciled:
 
     Raises:
         FailedPrecondition: ``SERVICE_RUNNING``, ``SECRET_MISSING``.
-        DataLoss: ``LOG_CONTRADICTED``, ``INDEX_ORDER_LOST``.
+        DataLoss: ``LOG_CONTRADICTED``, ``LOG_INCOMPLETE``.
         Unavailable: database or cluster is out of reach.
     """
     clock = SystemClock()

@@ -160,6 +160,28 @@ async def test_another_log_than_the_topic_s_is_refused(ledger: Ledger, restored:
     assert await restored.pool.fetchval("SELECT count(*) FROM restore") == 0
 
 
+async def test_a_log_that_the_topic_does_not_reach_is_refused(
+    ledger: Ledger, restored: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came between is nowhere: going on would sign another log of the same name."""
+    monkeypatch.setattr(journal, "EVENT_BYTES", 500)
+    await worked(ledger)
+    await claimed(restored)
+    first, *rest = await told(ledger, topics.LEDGER_LOG)
+    assert events_pb2.LogExtended.FromString(first.value).first == 0
+    with pytest.raises(DataLoss, match="LOG_INCOMPLETE"):
+        await reconciliation(restored).run([], rest)
+    assert await restored.pool.fetchval("SELECT count(*) FROM restore") == 0
+
+
+async def test_a_database_from_before_the_log_gets_it_too(ledger: Ledger, restored: Ledger) -> None:
+    await worked(ledger)
+    assert await restored.pool.fetchval("SELECT count(*) FROM log") == 0
+    await reconciliation(restored).run(await told(ledger, topics.LEDGER_STATUS), await told(ledger, topics.LEDGER_LOG))
+    await claimed(restored)
+    assert await integrated(restored) == await integrated(ledger)
+
+
 async def test_a_ledger_that_runs_is_left_alone(ledger: Ledger) -> None:
     async with ledger.pool.acquire() as relay:
         await relay.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
