@@ -79,6 +79,8 @@ def test_symptoms_raise_their_alert_and_what_is_just_below_does_not(rules: Path)
         for kind in ("fires", "quiet")
     ]
     tests.append(_case({'up{}{job="issuer"}': "1x20"}, "VitneProbeSilent", "10m", True))
+    # It never came through once.
+    tests.append(_case({'kube_cronjob_created{}{cronjob="auditor"}': "-129600x20"}, "VitneAuditMissing", "10m", True))
     _try(rules / "services.yaml", tests, "1m")
 
 
