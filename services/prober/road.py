@@ -18,9 +18,8 @@ from uuid import UUID
 from services.prober.settings import ProberSettings
 from vitne.clock import Clock
 from vitne.credentials.status_list import INVALID, VALID
-from vitne.errors import FailedPrecondition, NotFound, Unavailable, VitneError
+from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable, VitneError
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID
-from vitne.runtime.status import DeadlineExceeded
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
@@ -33,8 +32,8 @@ LOOK_SECONDS: Final = 0.1
 _T = TypeVar("_T")
 
 _VALID: Final = ("valid", "valid_with_notes")
-#: After these nobody knows whether a credential was issued; any other refusal says that none was.
-_UNDECIDED: Final = (Unavailable, DeadlineExceeded)
+#: These say that no credential was issued; after any other error nobody knows.
+_REFUSED: Final = (FailedPrecondition, InvalidArgument, NotFound, PermissionDenied)
 
 
 class WorldProtocol(Protocol):
@@ -65,10 +64,17 @@ class Round:
 
 @dataclass(slots=True)
 class _Unfinished:
-    """An issuance that has to be revoked, with the requests that may be repeated."""
+    """An issuance that has to be revoked, with the requests that may be repeated.
+
+    Attributes:
+        issue: what was asked for.
+        revoke_id: request id of the revocation.
+        credential: what was issued, once that is known: from then on no refusal says that there is none.
+    """
 
     issue: issuer_pb2.IssueRequest
     revoke_id: str
+    credential: issuer_pb2.IssuedCredential | None = None
 
     def revoke(self, credential: issuer_pb2.IssuedCredential) -> issuer_pb2.ChangeStatusRequest:
         return issuer_pb2.ChangeStatusRequest(
@@ -163,26 +169,24 @@ class Road:
             ),
         )
         self._unfinished = _Unfinished(request, str(self._new_id()))
-        return await self._issued(request)
+        return await self._issued(self._unfinished)
 
-    async def _issued(self, request: issuer_pb2.IssueRequest) -> issuer_pb2.IssuedCredential:
-        try:
-            return await self._world.issue(request)
-        except _UNDECIDED:
-            raise
-        except VitneError:
-            self._unfinished = None
-            raise
+    async def _issued(self, unfinished: _Unfinished) -> issuer_pb2.IssuedCredential:
+        if unfinished.credential is None:
+            try:
+                unfinished.credential = await self._world.issue(unfinished.issue)
+            except _REFUSED:
+                self._unfinished = None
+                raise
+        return unfinished.credential
 
     async def _clean_up(self) -> None:
         unfinished = self._unfinished
         assert unfinished is not None  # noqa: S101 - whoever calls has looked
         try:
-            credential = await self._issued(unfinished.issue)
-        except VitneError:
-            if self._unfinished is None:
-                return  # refused: there is nothing to revoke
-            raise
+            credential = await self._issued(unfinished)
+        except _REFUSED:
+            return  # there is nothing to revoke
         await self._world.change_status(unfinished.revoke(credential))
         self._unfinished = None
 

@@ -13,8 +13,9 @@ from services.prober.road import STEPS, Road
 from services.prober.rounds import Rounds
 from services.prober.settings import ProberSettings
 from vitne.clock import ManualClock
-from vitne.errors import NotFound, PermissionDenied, Unavailable, VitneError
+from vitne.errors import NotFound, PermissionDenied, Unauthenticated, Unavailable, VitneError
 from vitne.identifiers import UuidFactory
+from vitne.runtime.status import Internal
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
@@ -145,6 +146,27 @@ async def test_an_issuance_of_unknown_outcome_is_asked_for_again_and_revoked(roa
     world.fails.clear()
     assert (await road.run()).failed == ""
     assert len(world.issued) == len(world.revocations) == 2  # the first of them was cleaned up
+
+
+@pytest.mark.parametrize("error", [Internal("FAULT", "ours"), Unauthenticated("TOKEN_EXPIRED", "no")])
+async def test_what_says_nothing_about_an_issuance_does_not_end_it(
+    road: Road, world: FakeWorld, error: VitneError
+) -> None:
+    world.fails["issue"] = Unavailable("UNREACHABLE", "away")
+    await road.run()
+    world.fails["issue"] = error
+    assert (await road.run()).failed == "clean_up"
+    world.fails.clear()
+    assert (await road.run()).failed == ""
+    assert len(world.issued) == len(world.revocations) == 2
+
+
+async def test_what_was_issued_is_revoked_though_it_would_not_be_issued_again(road: Road, world: FakeWorld) -> None:
+    world.fails["change_status"] = Unavailable("UNREACHABLE", "away")
+    assert (await road.run()).failed == "revoke"
+    world.fails = {"issue": PermissionDenied("ACCREDITATION_EXPIRED", "no")}
+    assert (await road.run()).failed == "issue"
+    assert len(world.issued) == len(world.revocations) == 1
 
 
 async def test_what_never_comes_is_told_by_what_was_missing(road: Road, world: FakeWorld) -> None:
