@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -61,6 +62,11 @@ def main(arguments: list[str]) -> int:
         findings = uvloop.run(audit(settings, options.settle, _tell))
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
+        return NOT_LOOKED
+    except Exception as error:  # noqa: BLE001 - Python would end with 1, and that says that records disagree
+        # Where, and not what: the text of a foreign error may hold an address with a password.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        sys.stderr.write(f"{type(error).__name__} in {place.filename}, line {place.lineno}: a fault of the auditor\n")
         return NOT_LOOKED
     if options.json:
         sys.stdout.write(json.dumps(as_json(findings)) + "\n")
