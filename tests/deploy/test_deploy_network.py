@@ -50,7 +50,10 @@ CALLS |= {("auditor", "kafka", 9093), ("auditor", "world", 443), ("due", "regist
 #: The prober comes from outside, as callers do.
 ONLY_PRODUCTION = {("prober", "world", 443), ("prometheus", "prober", 9464)}
 #: The kind overlay has no public address by which to fetch status lists.
-ONLY_KIND = {("verifier", "ledger", 8443)}
+ONLY_KIND = {("verifier", "ledger", 8443), ("auditor", "ledger", 8443)}
+TRIED = (50051, 8443, 9464, 4317, 5432, 9093, 443, 80)
+#: They come by public addresses, which a cluster may lead to the gateway's pods itself; these listen where they like.
+BY_THE_GATEWAY = {"kind": {"verifier", "auditor"}, "production": {"verifier", "auditor", "prober"}}
 
 MONITORING = {"kubernetes.io/metadata.name": "monitoring", "vitne.no/monitoring": "true"}
 
@@ -119,7 +122,7 @@ def _allows(
         spec = policy["spec"]
         if direction in spec["policyTypes"] and _matches(spec["podSelector"], labels):
             for rule in spec.get(direction.lower(), ()):
-                ports = {entry["port"] for entry in rule["ports"]}
+                ports = {entry["port"] for entry in rule.get("ports", ({"port": port},))}
                 # A rule without an end means all; those of the databases' egress are told apart in a test of theirs.
                 if end in rule and ports & {port, name} and any(_peer(peer, other) for peer in rule[end]):
                     return True
@@ -132,7 +135,7 @@ def test_exactly_what_the_wiring_says_is_allowed(installation: Installation) -> 
     for source, party in parties.items():
         for target in (*parties, "world"):
             to = parties.get(target)
-            for port in (50051, 8443, 9464, 4317, 5432, 9093, 443, 80):
+            for port in TRIED:
                 name = PORTS.get(port)
                 out = _allows(installation, "Egress", party, to, port, name)
                 into = to is None or _allows(installation, "Ingress", to, party, port, name)
@@ -144,6 +147,7 @@ def test_exactly_what_the_wiring_says_is_allowed(installation: Installation) -> 
     outside = {"gateway", "stranger", "kafka", "prometheus", "collector"}  # what these do among themselves is not ours
     allowed = {call for call in allowed if not (call[0] in outside and call[1] in outside | {"world"})}
     expected = CALLS | (ONLY_KIND if installation.name == "kind" else ONLY_PRODUCTION)
+    expected |= {(caller, "gateway", port) for caller in BY_THE_GATEWAY[installation.name] for port in TRIED}
     assert allowed == expected
 
 
