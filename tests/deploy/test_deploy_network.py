@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pool
 
-from tests.deploy.manifests import SERVICES, Installation
+from tests.deploy.manifests import K8S, SERVICES, Installation, render
 from vitne_api.access.v1 import access_pb2
 from vitne_api.issuer.v1 import issuer_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc
@@ -149,6 +149,29 @@ def test_exactly_what_the_wiring_says_is_allowed(installation: Installation) -> 
     expected = CALLS | (ONLY_KIND if installation.name == "kind" else ONLY_PRODUCTION)
     expected |= {(caller, "gateway", port) for caller in BY_THE_GATEWAY[installation.name] for port in TRIED}
     assert allowed == expected
+
+
+def test_a_restored_database_is_reached_and_reaches_as_the_lost_one_does(production: Installation) -> None:
+    restored = Installation("recovery", render(K8S / "recovery"))
+    (policy,) = restored.all("NetworkPolicy")
+    (cluster,) = restored.all("Cluster")
+    name = cluster["metadata"]["name"]
+    lost = name.removesuffix("-restored")
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"cnpg.io/cluster": name}
+    parties = _parties()
+    parties["restored"] = (parties[lost][0], {"cnpg.io/cluster": name})
+
+    def reached(installation: Installation, database: str) -> set[tuple[str, int]]:
+        return {
+            (source, port)
+            for source, party in parties.items()
+            for port in TRIED
+            if _allows(installation, "Ingress", parties[database], party, port, None)
+        }
+
+    itself = {(lost, 5432), ("restored", 5432)}
+    assert reached(restored, "restored") - itself == reached(production, lost) - itself
+    assert policy["spec"]["egress"][1:] == production.one("NetworkPolicy", lost)["spec"]["egress"][1:]
 
 
 def test_nothing_is_allowed_that_no_policy_allows(installation: Installation) -> None:

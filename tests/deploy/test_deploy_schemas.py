@@ -42,7 +42,7 @@ def _name(manifest: Manifest) -> str:
 @pytest.mark.parametrize("version", NEWEST)
 def test_manifests_are_valid(installation: Installation, version: str) -> None:
     checked = 0
-    for manifest in installation.manifests:
+    for manifest in (*installation.manifests, *render(K8S / "recovery")):
         if manifest["apiVersion"] not in CUSTOM:
             try:
                 kubernetes_validate.validate(manifest, version, strict=True)
@@ -79,7 +79,7 @@ def test_what_has_a_namespace_says_so(installation: Installation) -> None:
 
 
 def test_the_recovery_is_of_the_cluster_that_it_names(production: Installation) -> None:
-    (restored,) = render(K8S / "recovery")
+    (restored,) = (each for each in render(K8S / "recovery") if each["kind"] == "Cluster")
     spec = restored["spec"]
     (origin,) = spec["externalClusters"]
     assert spec["bootstrap"]["recovery"]["source"] == origin["name"]
