@@ -124,7 +124,7 @@ def test_custom_resources_are_valid(
 
 
 def test_so_are_those_outside_the_overlays(validators: dict[tuple[str, str], Draft202012Validator]) -> None:
-    _check(validators, [*render(K8S / "recovery")])
+    _check(validators, _custom(render(K8S / "recovery")))
 
 
 def test_a_field_that_does_not_exist_is_noticed(

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from services.auditor.settings import AuditorSettings
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY
 from services.issuer.settings import IssuerSettings
 from services.issuer.webhooks.endpoints import WEBHOOK_KEY
@@ -156,6 +157,20 @@ def test_key_files_are_mounted_by_name_as_the_service_takes_them(
 def test_one_issuer_is_behind_several_replicas_keys(production: Installation) -> None:
     claim = production.one("PersistentVolumeClaim", "issuer-custody")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_auditor_would_look(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = installation.one("CronJob", "auditor")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environment = installation.environment(container)
+    assert set(environment) <= {f"{PREFIX}{name.upper()}" for name in AuditorSettings.model_fields} | OTHERS
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load(AuditorSettings)
+    assert settings.faults() == []
+    assert settings.portals
+    # Where lists have no public address it is told another, and whom to trust there.
+    assert bool(settings.lists_served_at) == (installation.name == "kind") == ("SSL_CERT_FILE" in environment)
 
 
 def test_the_prober_would_start(production: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
