@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# The newest Python there is, from 3.11 on; PYTHON=… chooses another.
+# The first of these that there is; PYTHON=… chooses another.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3 python,$(shell command -v $(name) 2>/dev/null)))
 RUN := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH):$(CURDIR)/build/promtool/usr/bin
@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
-STACK = $(if $(TLS),--tls) $(if $(KAFKA),--kafka $(KAFKA))
+STACK = $(if $(filter 1 yes on true,$(TLS)),--tls,$(if $(filter-out 0 no off false,$(TLS)),$(error TLS=$(TLS) is neither 1 nor 0))) $(if $(KAFKA),--kafka $(KAFKA))
 
 .PHONY: help setup demo up test unit test-kills test-operate soak record lint format proto-check test-kafka test-alerts test-deploy-crds monitoring interop bench sbom lock clean distclean
 
@@ -21,6 +21,7 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what the locks pin, generate the stubs (every target does this first)
+	@test -n "$(PYTHON)" || { echo "setup: no Python is on the PATH; Vitne needs 3.11 or newer (PYTHON=… says where)" >&2; exit 1; }
 	@$(PYTHON) tools/bootstrap.py
 
 demo: setup ## Run the whole road once on the embedded stack, show the result, end (TLS=1, KAFKA=apache)

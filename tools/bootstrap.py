@@ -78,7 +78,10 @@ def install(lock: Path) -> None:
     started = time.monotonic()
     say(f"installing what {lock.relative_to(ROOT)} pins into .venv (Python {sys.version.split()[0]}) …")
     pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run(*pip, "--no-deps", "--require-hashes", "-r", lock)
+    try:
+        run(*pip, "--no-deps", "--require-hashes", "-r", lock)
+    except SystemExit as error:
+        raise SystemExit(f"{error}\nsetup: can this machine reach PyPI, or the index that pip is set up for?") from None
     say(f"installed in {time.monotonic() - started:.0f} s")
 
 
@@ -116,4 +119,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("setup: interrupted; the next make goes on from here") from None

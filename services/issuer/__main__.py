@@ -11,37 +11,40 @@ from services.issuer.statuses import CONSUMER
 from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, reconcile, serve
 from vitne.errors import VitneError
 from vitne.runtime.database import migrate
-from vitne.runtime.main import EXIT_FAILED, cli
+from vitne.runtime.main import EXIT_FAILED, Command, cli, report
 from vitne.runtime.operations_command import parked_command
 from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load, load_protected
-from vitne.runtime.telemetry import start_logging
 
-DESCRIPTION = (
-    "Decides, issues and signs credentials; keeps learners' data encrypted; serves hubs. A further command, 'parked', "
-    "is for events that could not be handled, see 'parked --help'; 'reconcile', after the database was restored to an "
-    "earlier instant, puts it in step with the topics and prints what is lost (docs/operating/restore.md)."
-)
+DESCRIPTION = "Decides, issues and signs credentials; keeps learners' data encrypted; serves hubs."
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; answers the exit code."""
-    if arguments[:1] == ["parked"]:
-        return parked_command("issuer", [CONSUMER], lambda: load_protected(IssuerSettings).database_dsn, arguments[1:])
-    if arguments == ["reconcile"]:
-        return _reconcile()
-    code = cli("issuer", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=IssuerSettings, arguments=arguments)
+    code = cli(
+        "issuer",
+        DESCRIPTION,
+        serve=serve,
+        migrations=MIGRATIONS,
+        settings=IssuerSettings,
+        further={
+            "reconcile": Command(
+                "after the database was restored to an earlier instant: put it in step with the topics, and print what "
+                "is lost (docs/operating/restore.md)",
+                lambda _: report(IssuerSettings, _reconciled),
+            ),
+            "parked": Command("events that could not be handled: see, replay or drop them", _parked, arguments=True),
+        },
+        arguments=arguments,
+    )
     return _migrate_keys() if arguments == ["migrate"] and code == 0 else code
 
 
-def _reconcile() -> int:
-    settings = load_protected(IssuerSettings)
-    start_logging(settings.log_level)
-    try:
-        sys.stdout.write(uvloop.run(reconcile(settings)).to_json() + "\n")
-    except VitneError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
-    return 0
+async def _reconciled(settings: IssuerSettings) -> list[str]:
+    return [(await reconcile(settings)).to_json()]
+
+
+def _parked(arguments: list[str]) -> int:
+    return parked_command("issuer", [CONSUMER], lambda: load_protected(IssuerSettings).database_dsn, arguments)
 
 
 def _migrate_keys() -> int:

@@ -4,54 +4,46 @@ from __future__ import annotations
 
 import sys
 
-import uvloop
-
 from services.portal.settings import PortalSettings
 from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, reconcile, serve
-from vitne.errors import VitneError
-from vitne.runtime.main import EXIT_FAILED, cli
+from vitne.runtime.main import Command, cli, report
 from vitne.runtime.operations_command import parked_command
 from vitne.runtime.settings import load_protected
-from vitne.runtime.telemetry import start_logging
 
-DESCRIPTION = (
-    "Gathers one hub's learners' credentials from events, and shows them. Further commands: 'rebuild' gathers "
-    "everything again from nothing; 'reconcile' ends registrations of which the topic says so, after a restore; "
-    "'parked' is for events that could not be handled, see 'parked --help'."
-)
+DESCRIPTION = "Gathers one hub's learners' credentials from events, and shows them."
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; answers the exit code."""
-    if arguments == ["rebuild"]:
-        return _rebuild()
-    if arguments == ["reconcile"]:
-        return _reconcile()
-    if arguments[:1] == ["parked"]:
-        return parked_command("portal", [CONSUMER], lambda: load_protected(PortalSettings).database_dsn, arguments[1:])
-    return cli("portal", DESCRIPTION, serve=serve, migrations=MIGRATIONS, settings=PortalSettings, arguments=arguments)
+    return cli(
+        "portal",
+        DESCRIPTION,
+        serve=serve,
+        migrations=MIGRATIONS,
+        settings=PortalSettings,
+        further={
+            "rebuild": Command("gather everything again from nothing", lambda _: report(PortalSettings, _rebuilt)),
+            "reconcile": Command(
+                "after a restore: end registrations of which the topic says that they ended "
+                "(docs/operating/restore.md)",
+                lambda _: report(PortalSettings, _reconciled),
+            ),
+            "parked": Command("events that could not be handled: see, replay or drop them", _parked, arguments=True),
+        },
+        arguments=arguments,
+    )
 
 
-def _reconcile() -> int:
-    settings = load_protected(PortalSettings)
-    start_logging(settings.log_level)
-    try:
-        sys.stdout.write(uvloop.run(reconcile(settings)).to_json() + "\n")
-    except VitneError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
-    return 0
+async def _rebuilt(settings: PortalSettings) -> list[str]:
+    return [(await rebuild(settings)).to_json()]
 
 
-def _rebuild() -> int:
-    settings = load_protected(PortalSettings)
-    start_logging(settings.log_level)
-    try:
-        sys.stdout.write(uvloop.run(rebuild(settings)).to_json() + "\n")
-    except VitneError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
-    return 0
+async def _reconciled(settings: PortalSettings) -> list[str]:
+    return [(await reconcile(settings)).to_json()]
+
+
+def _parked(arguments: list[str]) -> int:
+    return parked_command("portal", [CONSUMER], lambda: load_protected(PortalSettings).database_dsn, arguments)
 
 
 if __name__ == "__main__":

@@ -10,24 +10,28 @@ import uvloop
 
 from services.prober.settings import ProberSettings
 from services.prober.wiring import once, serve
-from vitne.runtime.main import EXIT_FAILED, cli
+from vitne.runtime.main import EXIT_FAILED, Command, cli
 from vitne.runtime.settings import load_protected
 from vitne.runtime.telemetry import start_logging
 
-DESCRIPTION = (
-    "Runs the road with a synthetic learner, again and again: issue, prove, verify, revoke, see it published. A "
-    "further command, 'once', runs it once, prints how it went as JSON, and ends with 0 when it came through."
-)
+DESCRIPTION = "Runs the road with a synthetic learner, again and again: issue, prove, verify, revoke, see it published."
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; answers the exit code."""
-    if list(arguments) == ["once"]:
-        return _once()
-    return cli("prober", DESCRIPTION, serve=serve, migrations=(), settings=ProberSettings, arguments=arguments)
+    once_more = Command("run the road once, print how it went as JSON; ends with 0 when it came through", _once)
+    return cli(
+        "prober",
+        DESCRIPTION,
+        serve=serve,
+        migrations=(),
+        settings=ProberSettings,
+        further={"once": once_more},
+        arguments=arguments,
+    )
 
 
-def _once() -> int:
+def _once(_: list[str]) -> int:
     settings = load_protected(ProberSettings)
     start_logging(settings.log_level)
     done = uvloop.run(once(settings))

@@ -7,19 +7,22 @@ import sys
 from services.verifier import command
 from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import serve
-from vitne.runtime.main import cli
+from vitne.runtime.main import Command, cli
 
-DESCRIPTION = (
-    "Says what a relying party may believe of a credential, check by check. A further command, 'check', verifies one "
-    "credential with public endpoints only; see 'check --help'."
-)
+DESCRIPTION = "Says what a relying party may believe of a credential, check by check."
 
 
 def main(arguments: list[str]) -> int:
     """Run a command; answers the exit code."""
-    if arguments[:1] == ["check"]:
-        return command.main(arguments[1:])
-    return cli("verifier", DESCRIPTION, serve=serve, migrations=(), settings=VerifierSettings, arguments=arguments)
+    return cli(
+        "verifier",
+        DESCRIPTION,
+        serve=serve,
+        migrations=(),
+        settings=VerifierSettings,
+        further={"check": Command("verify one credential with public endpoints only", command.main, arguments=True)},
+        arguments=arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -56,15 +57,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--ledger-ca",
         type=Path,
+        default=os.environ.get("VITNE_CHANNEL_AUTHORITY_FILE"),
         metavar="FILE",
-        help="ask the log over TLS, and trust the certificates in this file (PEM); without it, in plain text, which "
-        "only a ledger in development answers",
+        help="ask the log over TLS, and trust the certificates in this file (PEM; default: "
+        "VITNE_CHANNEL_AUTHORITY_FILE); without it, in plain text, which only a ledger in development answers",
     )
     made.add_argument(
         "--ledger-certificate",
         type=Path,
+        default=os.environ.get("VITNE_CHANNEL_CERTIFICATE_FILE"),
         metavar="FILE",
-        help="certificate and key (PEM, in one file) to show to the log, where it wants to see one; needs --ledger-ca",
+        help="certificate and key (PEM, in one file) to show to the log, where it wants to see one; needs --ledger-ca "
+        "(default: VITNE_CHANNEL_CERTIFICATE_FILE)",
     )
     made.add_argument(
         "--log-origin",

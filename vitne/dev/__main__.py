@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+from aiokafka.errors import KafkaError
 
 from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
@@ -199,6 +200,12 @@ def main() -> int:
         return _failed(str(error_from_rpc(error)), folder)
     except VitneError as error:
         return _failed(str(error), folder)
+    except KafkaError as error:
+        return _failed(f"Kafka at {arguments.kafka!r}: {error}\nKAFKA= takes apache, apache-tls or host:port", folder)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        return _failed(
+            f"{folder}: {error.strerror or error}\nVITNE_HOME has to be a folder that can be written", folder
+        )
     except KeyboardInterrupt:
         return 130
     return 0

@@ -73,7 +73,13 @@ class DatabaseFront:
         else:
             await _both_ways(reader, writer, server_reader, server_writer)
         finally:
-            writer.transport.abort()
+            _abort(writer)
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    """End a connection at once; one that TLS has ended already has no socket to end any more."""
+    with suppress(AttributeError):  # asyncio's own, before 3.11.4: _SSLProtocolTransport.abort
+        writer.transport.abort()
 
 
 async def _both_ways(
@@ -93,7 +99,7 @@ async def _both_ways(
         for copy in copies:
             copy.cancel()
         await asyncio.gather(*copies, return_exceptions=True)
-        server_writer.transport.abort()
+        _abort(server_writer)
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

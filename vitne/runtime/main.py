@@ -7,7 +7,9 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 # libuv's io_uring backend loses wake-ups on some kernels and is refused in most containers;
@@ -19,7 +21,7 @@ import uvloop
 from vitne.errors import VitneError
 from vitne.runtime.application import TaskFailed
 from vitne.runtime.database import Migrations, migrate
-from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load
+from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load, load_protected
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.telemetry.process import start_traces
 
@@ -29,6 +31,22 @@ EXIT_FAILED: Final = 1
 _log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=CommonSettings)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of a service beside ``serve`` and ``migrate``.
+
+    Attributes:
+        about: one line for ``--help``.
+        run: is given the arguments after its name, and answers the exit code.
+        arguments: whether it reads arguments of its own, ``--help`` among them; else it takes none.
+    """
+
+    about: str
+    run: Callable[[list[str]], int]
+    arguments: bool = False
 
 
 def cli(
@@ -38,6 +56,7 @@ def cli(
     serve: Callable[[S], Awaitable[None]],
     migrations: Sequence[Migrations],
     settings: type[S],
+    further: Mapping[str, Command] = MappingProxyType({}),
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Run a service's command line; answers the exit code.
@@ -50,6 +69,7 @@ def cli(
         serve: builds the application from the settings and runs it.
         migrations: what ``migrate`` applies, in order; empty without a database.
         settings: class of the settings, read from the environment.
+        further: the service's own commands, by name.
         arguments: of the command line; the process's own by default.
 
     Returns:
@@ -64,7 +84,14 @@ def cli(
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="run the service until SIGTERM or SIGINT")
     commands.add_parser("migrate", help="bring the database to this release's schema, then end")
-    command = parser.parse_args(arguments).command
+    for further_name, more in further.items():
+        commands.add_parser(further_name, help=more.about, description=more.about, add_help=not more.arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in further and further[given[0]].arguments:
+        return further[given[0]].run(given[1:])
+    command = parser.parse_args(given).command
+    if command in further:
+        return further[command].run([])
     loaded = load(settings)
     if faults := loaded.protection_faults() if command == "serve" else loaded.database_faults():
         sys.stderr.writelines(f"{fault}\n" for fault in faults)
@@ -90,8 +117,24 @@ def cli(
     return 0
 
 
-async def _awaited(serve: Callable[[S], Awaitable[None]], settings: S) -> None:
-    await serve(settings)
+def report(settings: type[S], work: Callable[[S], Awaitable[Iterable[str]]]) -> int:
+    """Run a command that works on the service's database, print the lines that it answers; answers the exit code."""
+    loaded = load_protected(settings)
+    if not loaded.database_dsn:
+        sys.stderr.write("VITNE_DATABASE_DSN: must be set\n")
+        return EXIT_WRONG_SETTINGS
+    start_logging(loaded.log_level)
+    try:
+        lines = uvloop.run(_awaited(work, loaded))
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
+
+
+async def _awaited(work: Callable[[S], Awaitable[T]], settings: S) -> T:
+    return await work(settings)
 
 
 def explained(settings: type[CommonSettings]) -> str:

@@ -371,7 +371,8 @@ def create_app(configuration: Configuration, clock: Clock) -> FastAPI:
     provider = Provider(configuration, clock)
     app = FastAPI(title="Vitne development identity", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(OAuthError, _refuse)
-    for path in ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
+    # Who follows the address that `make up` prints finds where everything else is.
+    for path in ("/", "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
         app.add_api_route(path, provider.metadata, methods=["GET"], response_model=None)
     app.add_api_route("/jwks", provider.jwks, methods=["GET"], response_model=None)
     app.add_api_route("/token", provider.token, methods=["POST"], response_model=None)
