@@ -13,7 +13,7 @@ from vitne.errors import VitneError
 from vitne.runtime.database import migrate
 from vitne.runtime.main import EXIT_FAILED, Command, cli, report
 from vitne.runtime.operations_command import parked_command
-from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load, load_protected
+from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load, load_with_database
 
 DESCRIPTION = "Decides, issues and signs credentials; keeps learners' data encrypted; serves hubs."
 
@@ -44,7 +44,7 @@ async def _reconciled(settings: IssuerSettings) -> list[str]:
 
 
 def _parked(arguments: list[str]) -> int:
-    return parked_command("issuer", [CONSUMER], lambda: load_protected(IssuerSettings).database_dsn, arguments)
+    return parked_command("issuer", [CONSUMER], lambda: load_with_database(IssuerSettings).database_dsn, arguments)
 
 
 def _migrate_keys() -> int:

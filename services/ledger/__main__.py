@@ -10,7 +10,7 @@ from services.ledger.wiring import MIGRATIONS, prepare, rebuild, reconcile, serv
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, Command, cli, report
 from vitne.runtime.operations_command import parked_command
-from vitne.runtime.settings import load, load_protected
+from vitne.runtime.settings import load, load_with_database
 
 DESCRIPTION = "Keeps status lists and the append-only log."
 
@@ -61,7 +61,7 @@ async def _reconciled(settings: LedgerSettings) -> list[str]:
 
 
 def _parked(arguments: list[str]) -> int:
-    return parked_command("ledger", [CONSUMER], lambda: load_protected(LedgerSettings).database_dsn, arguments)
+    return parked_command("ledger", [CONSUMER], lambda: load_with_database(LedgerSettings).database_dsn, arguments)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from services.portal.settings import PortalSettings
 from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, reconcile, serve
 from vitne.runtime.main import Command, cli, report
 from vitne.runtime.operations_command import parked_command
-from vitne.runtime.settings import load_protected
+from vitne.runtime.settings import load_with_database
 
 DESCRIPTION = "Gathers one hub's learners' credentials from events, and shows them."
 
@@ -43,7 +43,7 @@ async def _reconciled(settings: PortalSettings) -> list[str]:
 
 
 def _parked(arguments: list[str]) -> int:
-    return parked_command("portal", [CONSUMER], lambda: load_protected(PortalSettings).database_dsn, arguments)
+    return parked_command("portal", [CONSUMER], lambda: load_with_database(PortalSettings).database_dsn, arguments)
 
 
 if __name__ == "__main__":

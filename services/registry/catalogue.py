@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.registry.desk import Desk, check_languages
+from services.registry.desk import Desk, check_languages, check_next_version
 from services.registry.scopes import check_field_code
 from vitne.credentials.elements import require_elements_of_achievement
-from vitne.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from vitne.errors import InvalidArgument, PermissionDenied
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 
@@ -35,16 +35,7 @@ def publish(desk: Desk, request: registry_pb2.PublishAchievementRequest) -> fact
     newest = desk.projection.newest_achievement(achievement.id)
     if newest is not None and newest.provider != desk.caller:
         raise _foreign("achievement.id")
-    expected = 1 + (newest.version if newest is not None else 0)
-    if achievement.version != expected:
-        raise FailedPrecondition(
-            "VERSION_NOT_NEXT",
-            f"the next version of this achievement is {expected}",
-            field="achievement.version",
-            rule="versions count from 1 without gaps, and are never changed",
-            remedy="publish it as the next version",
-            metadata={"next_version": str(expected)},
-        )
+    check_next_version("achievement", achievement.version, newest.version if newest is not None else 0)
     return facts_pb2.Fact(subject=provider.id, achievement=achievement)
 
 

@@ -161,3 +161,21 @@ def outside_remit(message: str, *, field: str) -> PermissionDenied:
         rule="an authority acts only within its remit: country, kinds of provider, kinds of accreditation",
         remedy="let the responsible authority do it, or have the operator correct the remit",
     )
+
+
+def check_next_version(what: str, version: int, newest: int) -> None:
+    """Check that what is published follows what was; ``what`` is its name in the request, ``newest`` 0 for the first.
+
+    Raises:
+        FailedPrecondition: ``VERSION_NOT_NEXT``.
+    """
+    expected = newest + 1
+    if version != expected:
+        raise FailedPrecondition(
+            "VERSION_NOT_NEXT",
+            f"the next version of this {what} is {expected}",
+            field=f"{what}.version",
+            rule="versions count from 1 without gaps, and are never changed",
+            remedy="publish it as the next version",
+            metadata={"next_version": str(expected)},
+        )

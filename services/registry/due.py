@@ -22,7 +22,7 @@ from vitne.errors import VitneError
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.database import open_pool
 from vitne.runtime.main import EXIT_FAILED
-from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load_protected
+from vitne.runtime.settings import load_with_database
 from vitne_api.registry.v1 import facts_pb2
 
 #: Days ahead that are looked at unless told otherwise: a quarter, in which an authority can still decide.
@@ -116,7 +116,7 @@ class DueWatch:
 
 def command(
     arguments: Sequence[str],
-    settings: Callable[[], RegistrySettings] = lambda: load_protected(RegistrySettings),
+    settings: Callable[[], RegistrySettings] = lambda: load_with_database(RegistrySettings),
     *,
     clock: Clock | None = None,
 ) -> int:
@@ -133,9 +133,6 @@ def command(
     parser.add_argument("--exit-code", action="store_true", help=f"end with {EXIT_DUE} when something is due")
     asked = parser.parse_args(arguments)
     loaded = settings()
-    if not loaded.database_dsn:
-        sys.stderr.write("VITNE_DATABASE_DSN: must be set\n")
-        return EXIT_WRONG_SETTINGS
     clock = clock or SystemClock()
     try:
         projection = asyncio.run(_read(loaded.database_dsn))

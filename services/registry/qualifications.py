@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from services.registry.desk import Desk, check_responsible
+from services.registry.desk import Desk, check_next_version, check_responsible
 from vitne.accreditation import Projection
-from vitne.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from vitne.errors import InvalidArgument, PermissionDenied
 from vitne.stacking import Rule, Terms, check, read
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2, qualification_pb2, registry_pb2
@@ -35,16 +35,7 @@ def publish(desk: Desk, request: registry_pb2.PublishQualificationRequest) -> fa
     newest = desk.projection.newest_qualification(said.id)
     if newest is not None and newest.provider != said.provider:
         raise _foreign("qualification.id")
-    expected = 1 + (newest.version if newest is not None else 0)
-    if said.version != expected:
-        raise FailedPrecondition(
-            "VERSION_NOT_NEXT",
-            f"the next version of this qualification is {expected}",
-            field="qualification.version",
-            rule="versions count from 1 without gaps, and are never changed",
-            remedy="publish it as the next version",
-            metadata={"next_version": str(expected)},
-        )
+    check_next_version("qualification", said.version, newest.version if newest is not None else 0)
     rule = read(said, awarded.kind)
     check(said, rule, Terms.of(desk.frameworks), desk.projection, partial(_awarding, desk.projection))
     said.rule_digest = rule.digest

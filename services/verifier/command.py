@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--ledger-ca",
         type=Path,
-        default=os.environ.get("VITNE_CHANNEL_AUTHORITY_FILE"),
+        default=os.environ.get("VITNE_CHANNEL_AUTHORITY_FILE") or None,
         metavar="FILE",
         help="ask the log over TLS, and trust the certificates in this file (PEM; default: "
         "VITNE_CHANNEL_AUTHORITY_FILE); without it, in plain text, which only a ledger in development answers",
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--ledger-certificate",
         type=Path,
-        default=os.environ.get("VITNE_CHANNEL_CERTIFICATE_FILE"),
+        default=os.environ.get("VITNE_CHANNEL_CERTIFICATE_FILE") or None,
         metavar="FILE",
         help="certificate and key (PEM, in one file) to show to the log, where it wants to see one; needs --ledger-ca "
         "(default: VITNE_CHANNEL_CERTIFICATE_FILE)",

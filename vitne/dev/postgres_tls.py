@@ -78,7 +78,7 @@ class DatabaseFront:
 
 def _abort(writer: asyncio.StreamWriter) -> None:
     """End a connection at once; one that TLS has ended already has no socket to end any more."""
-    with suppress(AttributeError):  # asyncio's own, before 3.11.4: _SSLProtocolTransport.abort
+    with suppress(AttributeError):  # out of asyncio itself, as seen with Python 3.11.2
         writer.transport.abort()
 
 

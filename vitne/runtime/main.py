@@ -21,7 +21,7 @@ import uvloop
 from vitne.errors import VitneError
 from vitne.runtime.application import TaskFailed
 from vitne.runtime.database import Migrations, migrate
-from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load, load_protected
+from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load, load_with_database
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.telemetry.process import start_traces
 
@@ -118,11 +118,12 @@ def cli(
 
 
 def report(settings: type[S], work: Callable[[S], Awaitable[Iterable[str]]]) -> int:
-    """Run a command that works on the service's database, print the lines that it answers; answers the exit code."""
-    loaded = load_protected(settings)
-    if not loaded.database_dsn:
-        sys.stderr.write("VITNE_DATABASE_DSN: must be set\n")
-        return EXIT_WRONG_SETTINGS
+    """Run a command that works on the service's database, print the lines that it answers; answers the exit code.
+
+    Raises:
+        SystemExit: with 2, once the names of wrong variables were told.
+    """
+    loaded = load_with_database(settings)
     start_logging(loaded.log_level)
     try:
         lines = uvloop.run(_awaited(work, loaded))

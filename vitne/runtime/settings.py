@@ -349,6 +349,19 @@ def load_protected(kind: type[S]) -> S:
     return settings
 
 
+def load_with_database(kind: type[S]) -> S:
+    """The same for a command that works on the service's own database.
+
+    Raises:
+        SystemExit: with 2, once the names of the variables were told.
+    """
+    settings = load_protected(kind)
+    if not settings.database_dsn:
+        sys.stderr.write(f"{PREFIX}DATABASE_DSN: must be set\n")
+        raise SystemExit(EXIT_WRONG_SETTINGS)
+    return settings
+
+
 def explain(error: ValidationError | SettingsError) -> list[str]:
     """One line for each wrong variable: its name and what is wrong; never its value, which may be a secret."""
     if isinstance(error, SettingsError):

@@ -42,15 +42,15 @@ class Terms:
         """What all countries' rules say together."""
         conversions: dict[str, dict[str, Decimal]] = {}
         levels: dict[Level, str] = {}
-        kinds: set[str] = set()
-        outside: set[str] = set()
+        formal: set[str] = set()
+        non_formal: set[str] = set()
         for framework in frameworks:
             levels.update(framework.levels)
             for kind in framework.credential_kinds.values():
-                (kinds if kind.formal else outside).add(kind.id)
+                (formal if kind.formal else non_formal).add(kind.id)
             for unit in framework.units.values():
                 conversions.setdefault(unit.id, {}).update(unit.converts_to)
-        return cls(conversions, levels, kinds, outside)
+        return cls(conversions, levels, formal, non_formal)
 
     def is_formal(self, kind: str) -> bool:
         """Whether a kind is known to belong to the formal education system."""
