@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STACK_FIXTURES = {"postgres", "broker", "new_broker", "database_dsn", "pool"}
 #: Tests that use this one, directly or not, touch messaging: `make test-kafka` runs them on Apache Kafka.
 MESSAGING_FIXTURE = "on_apache"
+#: What is dear to make and kept for the run: tests that use the same one go to one worker, so that it is made once.
+DEAR_FIXTURES = ("stack", "grounds", "installation")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.stack)
         if MESSAGING_FIXTURE in names:
             item.add_marker(pytest.mark.kafka)
+        dear = next((name for name in DEAR_FIXTURES if name in names), None)
+        item.add_marker(pytest.mark.xdist_group(dear or item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(trylast=True)

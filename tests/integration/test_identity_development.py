@@ -174,9 +174,9 @@ async def test_a_system_user_s_token_acts_for_the_customer(identity: Running) ->
 async def test_a_grant_must_be_fresh_addressed_and_new(identity: Running) -> None:
     now = int(CLOCK.now().timestamp())
     for bad in (
-        {"exp": now + 121},
+        {"iat": now, "exp": now + 121},
         {"iat": now - 300, "exp": now - 180},
-        {"iat": now + 60, "exp": now + 90},
+        {"iat": now + 600, "exp": now + 630},
         {"jti": ""},
         {"iss": "nobody"},
         {"iss": "ucl"},
