@@ -33,7 +33,7 @@ up: setup ## Start the embedded stack with the demo's data, print its pages, run
 # Tests wait more than they compute, so two processes at a time take little more than half as long.
 WORKERS ?= 2
 test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest, WORKERS=0 runs them one by one)
-	@$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadgroup --ignore tests/faults/test_kills.py --ignore tests/operate $(ARGS)
+	@$(RUN) -m pytest --numprocesses $(WORKERS) --ignore tests/faults/test_kills.py --ignore tests/operate $(ARGS)
 
 test-operate: setup ## Lose and restore databases; upgrade from the release before, and back, under load
 	@$(RUN) -m pytest tests/operate $(ARGS)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from vitne.clock import ManualClock
 from vitne.dev.apache_kafka import EmbeddedKafka
@@ -23,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STACK_FIXTURES = {"postgres", "broker", "new_broker", "database_dsn", "pool"}
 #: Tests that use this one, directly or not, touch messaging: `make test-kafka` runs them on Apache Kafka.
 MESSAGING_FIXTURE = "on_apache"
-#: What is dear to make and kept for the run: tests that use the same one go to one worker, so that it is made once.
-DEAR_FIXTURES = ("stack", "grounds", "installation")
+#: Folders whose tests share what is dear to make: one worker runs them all. Of others, a file goes to one worker.
+TOGETHER = ("tests/e2e", "tests/faults", "tests/deploy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,8 +40,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.stack)
         if MESSAGING_FIXTURE in names:
             item.add_marker(pytest.mark.kafka)
-        dear = next((name for name in DEAR_FIXTURES if name in names), None)
-        item.add_marker(pytest.mark.xdist_group(dear or item.nodeid.partition("::")[0]))
+
+
+class _ByRoom(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives workers whole files, or folders, of tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByRoom:
+    return _ByRoom(config, log)
 
 
 @pytest.hookimpl(trylast=True)

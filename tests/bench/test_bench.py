@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -102,6 +103,7 @@ async def test_a_load_counts_what_was_answered_and_ends_with_what_failed() -> No
         return None
 
     async def broken(number: int) -> None:
+        await asyncio.sleep(0)
         if number == 3:
             raise ValueError("the third")
 

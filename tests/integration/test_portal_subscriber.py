@@ -176,7 +176,7 @@ async def test_an_issuer_that_is_down_is_waited_out(world: World, browser: Brows
 async def test_a_restart_in_the_middle_loses_and_repeats_nothing(world: World, browser: Browser, how: str) -> None:
     pid = world.learners[6 if how == "SIGKILL" else 7]
     await registered(browser, pid)
-    handles = [await world.issue(pid, f"Del {part:03}") for part in range(120)]
+    handles = await world.issue_some(pid, (f"Del {part:03}" for part in range(120)))
 
     async def some() -> bool:
         return bool(await browser.shown())
@@ -186,7 +186,7 @@ async def test_a_restart_in_the_middle_loses_and_repeats_nothing(world: World, b
         await world.kill_portal()
     else:
         assert await world.stop_portal() == 0
-    handles += [await world.issue(pid, f"Del {part:03}") for part in range(120, 150)]
+    handles += await world.issue_some(pid, (f"Del {part:03}" for part in range(120, 150)))
     await world.start_portal()
     await shows(browser, 150)  # the session outlives the process
     shown = await browser.shown()
