@@ -20,6 +20,8 @@ SOURCE: Final = "/vitne/issuer"
 LEAF: Final = "vitne.log.leaf.v1"
 #: ``ce_type`` of a notice to a hub.
 NOTICE: Final = "vitne.hub.notice.v1"
+#: ``ce_type`` of what a change of an accreditation touches.
+EFFECTS: Final = "vitne.issuer.effects_counted.v1"
 
 
 class Events:
@@ -49,6 +51,11 @@ class Events:
         )
         topic = topics.hub_topic(OrganisationId.parse(hub))
         return self._event(topic, pseudonym, f"hub:{hub}:{pseudonym}", NOTICE, message.SerializeToString())
+
+    def effects(self, counted: events_pb2.EffectsCounted) -> Event:
+        """How many credentials a change of an accreditation touches."""
+        key = counted.accreditation_id
+        return self._event(topics.ISSUER_EFFECTS, key, f"effects:{key}", EFFECTS, counted.SerializeToString())
 
     def _event(self, topic: str, key: str, aggregate: str, type_: str, value: bytes) -> Event:
         return Event(

@@ -10,9 +10,9 @@ when the fact arrives.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -63,6 +63,30 @@ class Change:
     def state(self) -> facts.AccreditationState.ValueType:
         """What an accreditation is from then on; not stated for anything else."""
         return self.fact.accreditation.state
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The credentials for one version of an achievement that a change touches."""
+
+    registry_revision: int
+    achievement: UUID
+    achievement_version: int
+    credentials: int
+    revoked: int
+    first_issued_at: datetime
+    last_issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A credential that a change touches, and where its status stands."""
+
+    id: UUID
+    provider: str
+    issued_at: datetime
+    status_list: str
+    status_index: int
 
 
 class Flags:
@@ -119,6 +143,36 @@ class Flags:
         found = dict.fromkeys(issuer.FlagCause.values()[1:], 0)
         return found | {row["cause"]: row["flagged"] for row in rows}
 
+    async def touched(self, changes: Sequence[Change]) -> list[Touched]:
+        """How many credentials changes touch, by achievement; also changes that nobody has made yet."""
+        rows = await self._pool.fetch(
+            f"""
+            SELECT registry_revision, achievement, achievement_version, count(*) AS credentials,
+                   count(*) FILTER (WHERE status = {credential.STATUS_REVOKED}) AS revoked,
+                   min(issued_at) AS first_issued_at, max(issued_at) AS last_issued_at
+            FROM ({_FLAGGED_SQL}) AS flag GROUP BY registry_revision, achievement, achievement_version
+            ORDER BY registry_revision, credentials DESC, achievement, achievement_version
+            """,  # noqa: S608 (constants)
+            *self._columns(changes),
+        )
+        return [Touched(**row) for row in rows]
+
+    async def places(self, change: Change) -> list[Place]:
+        """The credentials that a change touches, by id, and where their statuses stand."""
+        rows = await self._pool.fetch(
+            f"SELECT id, provider, issued_at, status_list, status_index FROM ({_FLAGGED_SQL}) AS flag ORDER BY id",  # noqa: S608 (a constant)
+            *self._columns([change]),
+        )
+        return [Place(**row) for row in rows]
+
+    def changes_since(self, registry_revision: int) -> list[Change]:
+        """Changes of accreditations that became known after a registry revision."""
+        return [
+            one
+            for one in self._late()
+            if one.cause == issuer.FLAG_CAUSE_ACCREDITATION and one.fact.registry_revision > registry_revision
+        ]
+
     async def run(self) -> None:
         """Keep the gauge, and tell operators of new flags, until cancelled; an outage of the database is waited out."""
         before = 0
@@ -143,7 +197,7 @@ class Flags:
             self._changes = revision, changes
         return changes
 
-    def _columns(self, changes: list[Change]) -> tuple[list[Any], ...]:
+    def _columns(self, changes: Sequence[Change]) -> tuple[list[Any], ...]:
         until = self._staleness + CLOCK_MARGIN
         return (
             [one.cause for one in changes],
@@ -174,7 +228,8 @@ class Flags:
 #: Each credential with each change that touches it. Ids are in the order of time, so the index on (provider, id)
 #: finds what was issued while a change held and might not have been known.
 _FLAGGED_SQL: Final = """
-    SELECT c.id, c.provider, c.issued_at, c.kind, c.status, x.cause, x.registry_revision,
+    SELECT c.id, c.provider, c.issued_at, c.kind, c.status, c.achievement, c.achievement_version, c.status_list,
+           c.status_index, x.cause, x.registry_revision,
            (convert_from(c.decision, 'UTF8')::jsonb ->> 'registry_revision')::bigint AS decided_revision
     FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::double precision[], $6::uuid[], $7::uuid[])
         AS x (cause, provider, subject, registry_revision, effective_from, first_id, last_id)
@@ -188,20 +243,19 @@ _FLAGGED_SQL: Final = """
 """
 
 
+def accreditation_change(fact: facts.Fact) -> Change:
+    """What a revision of an accreditation changes."""
+    said = fact.accreditation
+    effective = stamp_milliseconds(said.effective_from)
+    return Change(fact, issuer.FLAG_CAUSE_ACCREDITATION, said.provider, said.id, said.revision, effective)
+
+
 def changes_of(projection: Projection) -> Iterator[Change]:
     """The facts that could touch a credential issued before they were known."""
     for provider in projection.provider_ids():
         for held in projection.accreditations_of(provider):
             # Nobody could decide on an accreditation before its first revision was known.
-            for revision in held.revisions[1:]:
-                yield Change(
-                    revision.fact,
-                    issuer.FLAG_CAUSE_ACCREDITATION,
-                    provider,
-                    held.id,
-                    revision.revision,
-                    revision.effective_from,
-                )
+            yield from (accreditation_change(revision.fact) for revision in held.revisions[1:])
         for key in projection.keys_of(provider, facts.KEY_USE_CREDENTIAL):
             fact = projection.key_fact(key.id)
             ends = [

@@ -13,6 +13,7 @@ import asyncpg
 from services.issuer import store
 from services.issuer.admission import admit
 from services.issuer.batch import Batches
+from services.issuer.effects import Effects
 from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
 from services.issuer.issuance import MAX_WAITING, Road, erased
@@ -20,6 +21,7 @@ from services.issuer.key_store import LearnerKeyStore
 from services.issuer.measuring import measured_issue
 from services.issuer.metrics import UNARY
 from services.issuer.quota import Quota
+from services.issuer.revocation import Revocations
 from services.issuer.signing import SigningKeys
 from services.issuer.statuses import Statuses, unknown_credential
 from vitne.canonical import b64url, from_b64url
@@ -50,6 +52,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         statuses: changes statuses.
         hubs: what hubs ask for.
         flags: finds what later facts touch.
+        effects: counts what a change would touch.
+        revocations: carries out authorities' orders to revoke.
         quota: what providers may issue by batches.
         clock: for the checks of dates.
     """
@@ -65,6 +69,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         statuses: Statuses,
         hubs: Hubs,
         flags: Flags,
+        effects: Effects,
+        revocations: Revocations,
         quota: Quota,
         clock: Clock,
     ) -> None:
@@ -76,6 +82,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self._statuses = statuses
         self._hubs = hubs
         self._flags = flags
+        self._effects = effects
+        self._revocations = revocations
         self._clock = clock
 
     async def CreateSigningKey(  # noqa: N802 - the contract's name
@@ -146,6 +154,20 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         size, after = request.page_size or DEFAULT_PAGE, _read_flag_token(request.page_token)
         flags = await self._flags.of_authority(str(_organisation()), after, size + 1)
         return issuer.ListAccreditationFlagsResponse(flags=flags[:size], next_page_token=_flag_token(flags, size))
+
+    async def PreviewEffects(  # noqa: N802 - the contract's name
+        self, request: issuer.PreviewEffectsRequest, context: Any
+    ) -> issuer.PreviewEffectsResponse:
+        """What a change of one of the caller's own accreditations would touch."""
+        return await self._effects.preview(str(_organisation()), request)
+
+    async def RevokeFlagged(  # noqa: N802 - the contract's name
+        self, request: issuer.RevokeFlaggedRequest, context: Any
+    ) -> AsyncIterator[issuer.RevokeFlaggedResponse]:
+        """Revoke what was issued under one of the caller's own accreditations and no longer counts."""
+        async with aclosing(self._revocations.carry_out(str(_organisation()), request)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def ChangeStatus(  # noqa: N802 - the contract's name
         self, request: issuer.ChangeStatusRequest, context: Any

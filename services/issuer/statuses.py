@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any, Final
 
@@ -90,14 +91,7 @@ class Statuses:
             on_behalf_of=str(provider),
             issued_at=timestamp(row.issued_at),
         )
-        try:
-            answer = await self._stub.SetStatus(change)
-        except grpc.aio.AioRpcError as error:
-            if error.code() in _REFUSALS:
-                raise error_from_rpc(error) from error
-            raise
-        except Unauthenticated as error:  # The issuer's own client at the token issuer, not whoever called.
-            raise RuntimeError(f"the issuer gets no access token for the ledger: {error.reason}") from error
+        answer = await ledger_answers(self._stub.SetStatus(change))
         return issuer.ChangeStatusResponse(status=answer.status, effective=answer.effective, recorded=answer.recorded)
 
     async def handle(self, connection: Any, message: Message) -> None:
@@ -137,6 +131,23 @@ class Statuses:
                 rule="effective is not in the future",
                 remedy="leave it out for now",
             )
+
+
+async def ledger_answers(call: Awaitable[ledger.SetStatusResponse]) -> ledger.SetStatusResponse:
+    """What the ledger answers a change.
+
+    Raises:
+        VitneError: what the ledger refuses the change with.
+        grpc.aio.AioRpcError: any other failure at the ledger, which is not the caller's: the edge tells it.
+    """
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() in _REFUSALS:
+            raise error_from_rpc(error) from error
+        raise
+    except Unauthenticated as error:  # The issuer's own client at the token issuer, not whoever called.
+        raise RuntimeError(f"the issuer gets no access token for the ledger: {error.reason}") from error
 
 
 _KNOWN: Final = frozenset((credential.STATUS_VALID, credential.STATUS_SUSPENDED, credential.STATUS_REVOKED))

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
+from services.issuer.effects import Effects, EffectTeller
 from services.issuer.events import SOURCE, Events
 from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs, Notices
@@ -20,6 +21,7 @@ from services.issuer.origins import Origins
 from services.issuer.projection import RegistryView, folder
 from services.issuer.quota import Quota
 from services.issuer.reconcile import Reconciled, Reconciliation
+from services.issuer.revocation import Revocations
 from services.issuer.rpc import SERVICE, IssuerRpc
 from services.issuer.settings import IssuerSettings
 from services.issuer.signing import SigningKeys
@@ -89,6 +91,7 @@ class Issuer:
     leases: LeaseKeeper
     statuses: Statuses
     flags: Flags
+    effects: EffectTeller
     webhooks: Webhooks
 
     @classmethod
@@ -126,7 +129,8 @@ class Issuer:
         keys: LearnerKeyStore = PostgresKeyStore(keys_pool, wrapping_key, clock)
         learners = Learners(keys, index, clock, new_id)
         signing = SigningKeys(pool, FileKeyCustody(settings.state_dir), clock)
-        registry = RegistryView(projection, Frameworks.load(settings.standings), clock, settings.registry_staleness)
+        frameworks = Frameworks.load(settings.standings)
+        registry = RegistryView(projection, frameworks, clock, settings.registry_staleness)
         events = Events(clock, new_id)
         notices = InstitutionNotices(learners, events, clock, new_id)
         unary, bulk = (
@@ -166,10 +170,14 @@ class Issuer:
             low_water=settings.lease_low_water,
         )
         flags = Flags(pool, projection, registry, settings.registry_staleness, clock)
+        effects = Effects(flags, projection, registry, frameworks, clock)
+        teller = EffectTeller(pool, flags, events, projection, staleness=settings.registry_staleness, clock=clock)
         quota = Quota(pool, clock, default=settings.daily_quota, own=settings.daily_quotas)
         rpc = IssuerRpc(
             pool,
             flags=flags,
+            effects=effects,
+            revocations=Revocations(ledger, flags, projection, registry),
             quota=quota,
             unary=unary,
             bulk=bulk,
@@ -188,7 +196,7 @@ class Issuer:
             index=index,
             new_id=new_id,
         )
-        return cls(rpc, registry, keys, unary, bulk, leases, statuses, flags, webhooks)
+        return cls(rpc, registry, keys, unary, bulk, leases, statuses, flags, teller, webhooks)
 
 
 async def serve(settings: IssuerSettings) -> None:
@@ -295,6 +303,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_servicer(webhooks_grpc.add_WebhookServiceServicer_to_server, issuer.webhooks.rpc, WEBHOOK_SERVICE)
     application.add_task("registry", follower.run)
     application.add_task("flags", issuer.flags.run)
+    application.add_task("effects", issuer.effects.run)
     application.add_task("leases", issuer.leases.run)
     application.add_task("completion", issuer.unary.run)
     add_operations(application, pool, clock, [CONSUMER])

@@ -29,6 +29,7 @@ class Desk:
         caller: the organisation that asks.
         now: the instant of the change.
         new_id: makes UUIDv7.
+        officer: the caller's officer, by a name that counts in the case at hand alone; empty: nobody in particular.
     """
 
     projection: Projection
@@ -37,6 +38,23 @@ class Desk:
     caller: str
     now: datetime
     new_id: Callable[[], UUID]
+    officer: str = ""
+
+    def require_officer(self) -> str:
+        """The officer's name in the case at hand.
+
+        Raises:
+            PermissionDenied: ``OFFICER_MISSING``.
+        """
+        if not self.officer:
+            raise PermissionDenied(
+                "OFFICER_MISSING",
+                "the access token does not say which officer of the authority decides",
+                field="authorization",
+                rule="an accreditation is decided by officers (RFC 9068, section 2.2: sub)",
+                remedy="ask the token issuer for a token on behalf of the officer",
+            )
+        return self.officer
 
     def require_operator(self, rule: str) -> None:
         """Return when the caller operates the installation.

@@ -1,4 +1,4 @@
-"""Which accreditations end soon: for the authority to decide in time, since after the end nothing is issued."""
+"""What is due soon: ends, reviews and conditions of accreditations, for the authority to decide in time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from services.registry import store
 from services.registry.metrics import ACCREDITATIONS_DUE
+from services.registry.notices import deadlines, notices, standing
+from services.registry.recorder import Recorder
 from services.registry.settings import RegistrySettings
-from vitne.accreditation import Projection, instant
-from vitne.accreditation.facts import FOREVER, milliseconds
+from vitne.accreditation import Projection
 from vitne.canonical import instant_text
 from vitne.clock import Clock, SystemClock
-from vitne.errors import VitneError
+from vitne.errors import FailedPrecondition, VitneError
+from vitne.frameworks import Frameworks
+from vitne.identifiers import UuidFactory
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.database import open_pool
 from vitne.runtime.main import EXIT_FAILED
@@ -31,15 +33,15 @@ DEFAULT_WITHIN_DAYS: Final = 90
 EXIT_DUE: Final = 3
 #: Bounds for which the number of what is due is told all the time.
 WATCHED_DAYS: Final = (30, 90)
+#: What the gauge counts: after it nothing is issued.
+END: Final = "end"
 #: Seconds between two looks: days are what is counted.
 WATCH_SECONDS: Final = 60.0
-#: Facts that are read at once.
-_PAGE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An accreditation whose validity ends soon. Instants are RFC 3339 text in UTC."""
+    """An accreditation about which something is due soon. Instants are RFC 3339 text in UTC."""
 
     accreditation: str
     revision: int
@@ -48,39 +50,34 @@ class Due:
     authority: str
     kind: str
     state: str
-    valid_until: str
+    #: ``end``, ``review`` or ``condition``.
+    due: str
+    due_at: str
     #: Whole days from now to then.
     days: int
 
 
 def due(projection: Projection, now: datetime, within: timedelta) -> Iterator[Due]:
-    """Accreditations that end after ``now`` and no later than ``within`` from it, by provider and id.
+    """What is due after ``now`` and no later than ``within`` from it, by provider and id.
 
-    What was withdrawn, and what a closed provider holds, ends nothing more. What counts is the newest revision: an
+    What has ended, and what a closed provider holds, ends nothing more. What counts is the newest revision: an
     accreditation that is already prolonged from a later day on is not due.
     """
-    until = milliseconds(now + within)
-    for provider_id in projection.provider_ids():
-        provider = projection.provider(provider_id)
-        if provider is None or (provider.HasField("closed_at") and instant(provider.closed_at) <= now):
-            continue
-        for held in projection.accreditations_of(provider_id):
-            newest = held.newest
-            ends = newest.valid_until
-            if newest.state == facts_pb2.ACCREDITATION_STATE_WITHDRAWN or ends == FOREVER:
-                continue
-            if milliseconds(now) < ends <= until:
-                ending = instant(newest.fact.accreditation.valid_until)
+    for case, said in standing(projection, now):
+        provider = projection.provider(case.provider)
+        for deadline in deadlines(said):
+            if now < deadline.at <= now + within:
                 yield Due(
-                    accreditation=held.id,
-                    revision=newest.revision,
-                    provider=provider_id,
-                    provider_name=provider.name[0].text if provider.name else "",
-                    authority=held.authority,
-                    kind=held.kind,
-                    state=facts_pb2.AccreditationState.Name(newest.state).removeprefix("ACCREDITATION_STATE_").lower(),
-                    valid_until=instant_text(ending),
-                    days=(ending - now).days,
+                    accreditation=case.id,
+                    revision=said.revision,
+                    provider=case.provider,
+                    provider_name=provider.name[0].text if provider and provider.name else "",
+                    authority=case.authority,
+                    kind=said.kind,
+                    state=facts_pb2.AccreditationState.Name(said.state).removeprefix("ACCREDITATION_STATE_").lower(),
+                    due=facts_pb2.DueKind.Name(deadline.kind).removeprefix("DUE_KIND_").lower(),
+                    due_at=instant_text(deadline.at),
+                    days=(deadline.at - now).days,
                 )
 
 
@@ -103,7 +100,8 @@ class DueWatch:
         if not self._ready():
             return
         now = self._clock.now()
-        found = [each.days for each in due(self._projection, now, timedelta(days=max(WATCHED_DAYS)))]
+        within = timedelta(days=max(WATCHED_DAYS))
+        found = [each.days for each in due(self._projection, now, within) if each.due == END]
         for within in WATCHED_DAYS:
             ACCREDITATIONS_DUE.set(sum(1 for days in found if days < within), str(within))
 
@@ -120,26 +118,31 @@ def command(
     *,
     clock: Clock | None = None,
 ) -> int:
-    """``due [--within DAYS] [--exit-code]``: print what is due, a JSON object a line; answers the exit code."""
+    """``due [--within DAYS] [--exit-code] [--record]``: print what is due as JSON Lines; answers the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m services.registry due",
-        description="Lists accreditations whose validity ends soon, one JSON object a line, soonest first. Exit code: "
-        f"0 when it could look (with --exit-code {EXIT_DUE} when something is due), 1 when it could not, 2 for wrong "
-        "arguments or settings.",
+        description="Lists ends, reviews and conditions of accreditations that are due soon, one JSON object a line, "
+        f"soonest first. Exit code: 0 when it could look (with --exit-code {EXIT_DUE} when something is due), 1 when "
+        "it could not, 2 for wrong arguments or settings.",
     )
     parser.add_argument(
         "--within", type=_days, default=DEFAULT_WITHIN_DAYS, metavar="DAYS", help="default: %(default)s"
     )
     parser.add_argument("--exit-code", action="store_true", help=f"end with {EXIT_DUE} when something is due")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="first record, as facts, what is due within VITNE_DUE_LEAD_DAYS and was not told, and what has lapsed",
+    )
     asked = parser.parse_args(arguments)
     loaded = settings()
     clock = clock or SystemClock()
     try:
-        projection = asyncio.run(_read(loaded.database_dsn))
+        projection = asyncio.run(_read(loaded, clock, record=asked.record))
     except (VitneError, *DATABASE_OUTAGES) as error:
         sys.stderr.write(f"{error if isinstance(error, VitneError) else type(error).__name__}\n")
         return EXIT_FAILED
-    found = sorted(due(projection, clock.now(), timedelta(days=asked.within)), key=lambda each: each.valid_until)
+    found = sorted(due(projection, clock.now(), timedelta(days=asked.within)), key=lambda each: each.due_at)
     sys.stdout.writelines(f"{json.dumps(asdict(each), ensure_ascii=False)}\n" for each in found)
     return EXIT_DUE if found and asked.exit_code else 0
 
@@ -151,16 +154,37 @@ def _days(text: str) -> int:
     return days
 
 
-async def _read(dsn: str) -> Projection:
-    """Everything that the table of facts says; no more than SELECT is needed."""
-    projection = Projection()
-    pool = await open_pool(dsn, max_size=1, name="registry-due")
+async def _read(settings: RegistrySettings, clock: Clock, *, record: bool) -> Projection:
+    """Everything that the table of facts says; unless something is to be recorded, no more than SELECT is needed."""
+    pool = await open_pool(settings.database_dsn, max_size=1, name="registry-due")
     try:
-        newest = 0
-        while facts := await store.facts_after(pool, newest, _PAGE):
-            for fact in facts:
-                projection.fold(fact)
-            newest = facts[-1].registry_revision
+        recorder = Recorder(
+            pool,
+            Frameworks.load(settings.standings),
+            clock,
+            UuidFactory(clock),
+            operator=settings.operator,
+            refresh_seconds=settings.refresh_seconds,
+        )
+        await recorder.refresh()
+        if record:
+            await recorder.note(lambda desk: notices(desk, settings.due_lead_days), _observer(settings))
+        return recorder.projection
     finally:
         await pool.close()
-    return projection
+
+
+def _observer(settings: RegistrySettings) -> str:
+    """Who says what the calendar says: the operator.
+
+    Raises:
+        FailedPrecondition: ``SETTING_MISSING``.
+    """
+    if not settings.operator:
+        raise FailedPrecondition(
+            "SETTING_MISSING",
+            "nobody is there to record what is due",
+            rule="each fact has an actor",
+            remedy="set VITNE_OPERATOR",
+        )
+    return settings.operator

@@ -91,6 +91,7 @@ def register_provider(desk: Desk, request: registry_pb2.RegisterProviderRequest)
     provider.revision = 1
     provider.ClearField("closed_at")
     provider.ClearField("ground")
+    provider.ClearField("succeeded_by")
     check_languages(list(provider.name), field="provider.name")
     framework = desk.framework_of(provider.country, field="provider.country")
     framework.known(framework.provider_kinds, provider.kind, "kind of provider", field="provider.kind")
@@ -122,6 +123,30 @@ def register_provider(desk: Desk, request: registry_pb2.RegisterProviderRequest)
     return facts_pb2.Fact(subject=provider.id, provider=provider)
 
 
+def amend_provider(desk: Desk, request: registry_pb2.AmendProviderRequest) -> facts_pb2.Fact:
+    """Give a provider another name; what it issued before carries the old one, as known then.
+
+    Raises:
+        PermissionDenied: ``NOT_AN_AUTHORITY``, ``OUTSIDE_REMIT``.
+        NotFound: ``PROVIDER_UNKNOWN``.
+        Aborted: ``REVISION_MOVED``.
+        FailedPrecondition: ``PROVIDER_CLOSED``.
+        InvalidArgument: ``LANGUAGE_REPEATED``.
+    """
+    desk.authority()
+    known = desk.open_provider(request.provider, field="provider")
+    check_responsible(desk, known, country_field="provider", kind_field="provider")
+    check_base_revision(known.revision, request.base_revision, "provider's entry")
+    check_languages(list(request.name), field="name")
+    said = facts_pb2.Provider()
+    said.CopyFrom(known)
+    said.revision += 1
+    del said.name[:]
+    said.name.extend(request.name)
+    said.ground = request.ground
+    return facts_pb2.Fact(subject=said.id, provider=said)
+
+
 def close_provider(desk: Desk, request: registry_pb2.CloseProviderRequest) -> facts_pb2.Fact:
     """Close a provider of a kind within the calling authority's remit, from now or an instant to come.
 
@@ -131,8 +156,8 @@ def close_provider(desk: Desk, request: registry_pb2.CloseProviderRequest) -> fa
         PermissionDenied: ``NOT_AN_AUTHORITY``, ``OUTSIDE_REMIT``.
         NotFound: ``PROVIDER_UNKNOWN``.
         Aborted: ``REVISION_MOVED``.
-        FailedPrecondition: ``PROVIDER_CLOSED``.
-        InvalidArgument: ``CLOSED_BACKWARDS``.
+        FailedPrecondition: ``PROVIDER_CLOSED``, also of who is to take over.
+        InvalidArgument: ``CLOSED_BACKWARDS``, ``OWN_SUCCESSOR``.
     """
     desk.authority()
     known = desk.open_provider(request.provider, field="provider")
@@ -147,9 +172,20 @@ def close_provider(desk: Desk, request: registry_pb2.CloseProviderRequest) -> fa
             rule="only the withdrawal of an accreditation reaches back",
             remedy="leave it out for now, and withdraw what shall not have counted",
         )
+    if request.succeeded_by == known.id:
+        raise InvalidArgument(
+            "OWN_SUCCESSOR",
+            "a provider can't take over from itself",
+            field="succeeded_by",
+            rule="who takes over is another provider",
+            remedy="name the provider that takes over, or nobody",
+        )
+    if request.succeeded_by:
+        desk.open_provider(request.succeeded_by, field="succeeded_by")
     said = facts_pb2.Provider()
     said.CopyFrom(known)
     said.revision += 1
+    said.succeeded_by = request.succeeded_by
     # The way of the request does not make it reach back.
     said.closed_at.CopyFrom(timestamp(max(closed_at, desk.now)))
     said.ground = request.ground

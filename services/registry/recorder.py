@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from services.registry import store
 from services.registry.desk import Desk
 from services.registry.loops import repeat
+from services.registry.officers import Officer
 from vitne.accreditation import Projection
 from vitne.clock import Clock
 from vitne.errors import DataLoss, Unavailable
@@ -35,6 +36,15 @@ ChangeResponse: TypeAlias = (
     | registry_pb2.WithdrawAccreditationResponse
     | registry_pb2.PublishAchievementResponse
     | registry_pb2.PublishQualificationResponse
+    | registry_pb2.AmendProviderResponse
+    | registry_pb2.ApplyForAccreditationResponse
+    | registry_pb2.ReviewApplicationResponse
+    | registry_pb2.RefuseApplicationResponse
+    | registry_pb2.RenewAccreditationResponse
+    | registry_pb2.OrderRevocationResponse
+    | registry_pb2.ConfirmDecisionResponse
+    | registry_pb2.DeclineDecisionResponse
+    | registry_pb2.ReportChangeResponse
 )
 
 R = TypeVar("R", bound=ChangeResponse)
@@ -79,7 +89,7 @@ class Recorder:
         key: RequestKey,
         response: type[R],
         decide: Callable[[Desk], facts_pb2.Fact],
-        caller: str,
+        officer: Officer,
     ) -> R:
         """Make a change once: decide, record, remember the answer, in one transaction.
 
@@ -87,26 +97,22 @@ class Recorder:
             key: which request.
             response: type of the answer.
             decide: answers the fact to be recorded (its subject and content), or raises the refusal.
-            caller: the organisation that asks.
+            officer: the organisation that asks, and who acts for it.
 
         Raises:
             VitneError: the refusal; nothing is changed then.
             AlreadyExists: ``REQUEST_ID_REUSED``.
         """
 
+        caller = officer.organisation
+
         async def work(conn: Any) -> R:
-            newest = await store.lock_head(conn)
-            await self._catch_up(conn)
-            if self.projection.revision != newest:
-                raise DataLoss(
-                    "FACTS_MISSING",
-                    f"the newest fact is {newest}, and {self.projection.revision} follow each other here",
-                    rule="registry revisions have no gaps",
-                    remedy="an operator compares the table of facts with its topic",
-                )
+            newest = await self._lock(conn)
             now = self._clock.now()
-            desk = Desk(self.projection, self.frameworks, self._operator, caller, now, self._new_id)
+            alias = await officer.alias(conn)
+            desk = Desk(self.projection, self.frameworks, self._operator, caller, now, self._new_id, alias)
             draft = decide(desk)
+            await officer.remember(conn, draft)
             fact = await store.append(conn, draft, newest=newest, actor=caller, at=now, new_id=self._new_id)
             return response(fact=fact)
 
@@ -114,6 +120,26 @@ class Recorder:
         # Folded only now that it is committed; a repeated answer's fact is known already.
         self.projection.fold(answer.fact)
         return answer
+
+    async def note(self, observe: Callable[[Desk], Iterable[facts_pb2.Fact]], actor: str) -> list[facts_pb2.Fact]:
+        """Record what nobody asked for and everybody is to know, in one transaction; answers the recorded facts.
+
+        Args:
+            observe: answers what is to be recorded; nothing, where it was recorded before.
+            actor: the organisation that observes.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            newest = await self._lock(conn)
+            now = self._clock.now()
+            desk = Desk(self.projection, self.frameworks, self._operator, actor, now, self._new_id)
+            facts = []
+            for number, draft in enumerate(list(observe(desk))):
+                facts.append(
+                    await store.append(conn, draft, newest=newest + number, actor=actor, at=now, new_id=self._new_id)
+                )
+        for fact in facts:
+            self.projection.fold(fact)
+        return facts
 
     @property
     def read(self) -> bool:
@@ -146,6 +172,19 @@ class Recorder:
         """Follow the table for ever: other replicas write to it too."""
         # While the database is away, what is known here stays true, and `as_of` dates it.
         await repeat("facts", self.refresh, self._clock, self._refresh_seconds)
+
+    async def _lock(self, conn: Any) -> int:
+        """The newest revision, up to which everything is known here; nobody else writes until the transaction ends."""
+        newest = await store.lock_head(conn)
+        await self._catch_up(conn)
+        if self.projection.revision != newest:
+            raise DataLoss(
+                "FACTS_MISSING",
+                f"the newest fact is {newest}, and {self.projection.revision} follow each other here",
+                rule="registry revisions have no gaps",
+                remedy="an operator compares the table of facts with its topic",
+            )
+        return newest
 
     async def _catch_up(self, conn: Any) -> None:
         while facts := await store.facts_after(conn, self.projection.revision, PAGE):

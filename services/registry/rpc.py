@@ -7,12 +7,23 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from services.registry import accreditations, catalogue, keys, organisations, qualifications, store
+from services.registry import (
+    accreditations,
+    applications,
+    catalogue,
+    decisions,
+    keys,
+    organisations,
+    qualifications,
+    store,
+)
 from services.registry.desk import Desk
+from services.registry.officers import Officer
 from services.registry.paging import IdPageToken, PageToken
 from services.registry.recorder import R, Recorder
 from services.registry.stacking import StackingDesk
-from vitne.accreditation import decide, instant, record_of
+from vitne.accreditation import Case, case_of, decide, instant, record_of
+from vitne.accreditation.cases import OPEN
 from vitne.accreditation.facts import has_unknown_fields
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, NotFound
@@ -25,6 +36,10 @@ SERVICE: Final = "vitne.registry.v1.RegistryService"
 DEFAULT_PAGE_SIZE: Final = 500
 #: Qualifications on a page where the request does not say.
 DEFAULT_QUALIFICATIONS: Final = 50
+#: Cases on a page where the request does not say.
+DEFAULT_CASES: Final = 50
+#: Cases in which somebody has to do something.
+_WAITING: Final = OPEN | {registry_pb2.CASE_STATE_PROPOSED}
 #: Largest registry revision: what PostgreSQL's integer holds.
 _MAX_REVISION: Final = (1 << 31) - 1
 
@@ -44,6 +59,15 @@ Q = TypeVar(
     registry_pb2.WithdrawAccreditationRequest,
     registry_pb2.PublishAchievementRequest,
     registry_pb2.PublishQualificationRequest,
+    registry_pb2.AmendProviderRequest,
+    registry_pb2.ApplyForAccreditationRequest,
+    registry_pb2.ReviewApplicationRequest,
+    registry_pb2.RefuseApplicationRequest,
+    registry_pb2.RenewAccreditationRequest,
+    registry_pb2.OrderRevocationRequest,
+    registry_pb2.ConfirmDecisionRequest,
+    registry_pb2.DeclineDecisionRequest,
+    registry_pb2.ReportChangeRequest,
 )
 
 
@@ -109,17 +133,17 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
     async def GrantAccreditation(  # noqa: N802
         self, request: registry_pb2.GrantAccreditationRequest, context: Any
     ) -> registry_pb2.GrantAccreditationResponse:
-        """Grant an accreditation; see :func:`accreditations.grant`."""
+        """Propose to grant an accreditation; see :func:`decisions.grant`."""
         return await self._change(
-            "GrantAccreditation", request, registry_pb2.GrantAccreditationResponse, accreditations.grant
+            "GrantAccreditation", request, registry_pb2.GrantAccreditationResponse, decisions.grant
         )
 
     async def AmendAccreditation(  # noqa: N802
         self, request: registry_pb2.AmendAccreditationRequest, context: Any
     ) -> registry_pb2.AmendAccreditationResponse:
-        """Amend an accreditation; see :func:`accreditations.amend`."""
+        """Propose to amend an accreditation; see :func:`decisions.amend`."""
         return await self._change(
-            "AmendAccreditation", request, registry_pb2.AmendAccreditationResponse, accreditations.amend
+            "AmendAccreditation", request, registry_pb2.AmendAccreditationResponse, decisions.amend
         )
 
     async def SuspendAccreditation(  # noqa: N802
@@ -141,10 +165,103 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
     async def WithdrawAccreditation(  # noqa: N802
         self, request: registry_pb2.WithdrawAccreditationRequest, context: Any
     ) -> registry_pb2.WithdrawAccreditationResponse:
-        """Withdraw an accreditation; see :func:`accreditations.withdraw`."""
+        """Propose to withdraw an accreditation; see :func:`decisions.withdraw`."""
         return await self._change(
-            "WithdrawAccreditation", request, registry_pb2.WithdrawAccreditationResponse, accreditations.withdraw
+            "WithdrawAccreditation", request, registry_pb2.WithdrawAccreditationResponse, decisions.withdraw
         )
+
+    async def RenewAccreditation(  # noqa: N802
+        self, request: registry_pb2.RenewAccreditationRequest, context: Any
+    ) -> registry_pb2.RenewAccreditationResponse:
+        """Propose to prolong an accreditation; see :func:`decisions.renew`."""
+        return await self._change(
+            "RenewAccreditation", request, registry_pb2.RenewAccreditationResponse, decisions.renew
+        )
+
+    async def OrderRevocation(  # noqa: N802
+        self, request: registry_pb2.OrderRevocationRequest, context: Any
+    ) -> registry_pb2.OrderRevocationResponse:
+        """Propose that what no longer counts is revoked; see :func:`decisions.order_revocation`."""
+        return await self._change(
+            "OrderRevocation", request, registry_pb2.OrderRevocationResponse, decisions.order_revocation
+        )
+
+    async def ConfirmDecision(  # noqa: N802
+        self, request: registry_pb2.ConfirmDecisionRequest, context: Any
+    ) -> registry_pb2.ConfirmDecisionResponse:
+        """Make so what another officer proposed; see :func:`decisions.confirm`."""
+        return await self._change("ConfirmDecision", request, registry_pb2.ConfirmDecisionResponse, decisions.confirm)
+
+    async def DeclineDecision(  # noqa: N802
+        self, request: registry_pb2.DeclineDecisionRequest, context: Any
+    ) -> registry_pb2.DeclineDecisionResponse:
+        """Decline what was proposed; see :func:`decisions.decline`."""
+        return await self._change("DeclineDecision", request, registry_pb2.DeclineDecisionResponse, decisions.decline)
+
+    async def ApplyForAccreditation(  # noqa: N802
+        self, request: registry_pb2.ApplyForAccreditationRequest, context: Any
+    ) -> registry_pb2.ApplyForAccreditationResponse:
+        """Apply for an accreditation; see :func:`applications.apply`."""
+        return await self._change(
+            "ApplyForAccreditation", request, registry_pb2.ApplyForAccreditationResponse, applications.apply
+        )
+
+    async def ReviewApplication(  # noqa: N802
+        self, request: registry_pb2.ReviewApplicationRequest, context: Any
+    ) -> registry_pb2.ReviewApplicationResponse:
+        """Review an application; see :func:`applications.review`."""
+        return await self._change(
+            "ReviewApplication", request, registry_pb2.ReviewApplicationResponse, applications.review
+        )
+
+    async def RefuseApplication(  # noqa: N802
+        self, request: registry_pb2.RefuseApplicationRequest, context: Any
+    ) -> registry_pb2.RefuseApplicationResponse:
+        """Refuse an application; see :func:`applications.refuse`."""
+        return await self._change(
+            "RefuseApplication", request, registry_pb2.RefuseApplicationResponse, applications.refuse
+        )
+
+    async def ReportChange(  # noqa: N802
+        self, request: registry_pb2.ReportChangeRequest, context: Any
+    ) -> registry_pb2.ReportChangeResponse:
+        """Report a change of the caller's own; see :func:`applications.report_change`."""
+        return await self._change(
+            "ReportChange", request, registry_pb2.ReportChangeResponse, applications.report_change
+        )
+
+    async def AmendProvider(  # noqa: N802
+        self, request: registry_pb2.AmendProviderRequest, context: Any
+    ) -> registry_pb2.AmendProviderResponse:
+        """Give a provider another name; see :func:`organisations.amend_provider`."""
+        return await self._change(
+            "AmendProvider", request, registry_pb2.AmendProviderResponse, organisations.amend_provider
+        )
+
+    async def GetCase(  # noqa: N802
+        self, request: registry_pb2.GetCaseRequest, context: Any
+    ) -> registry_pb2.GetCaseResponse:
+        """Answer a case with its steps."""
+        self._recorder.as_of()
+        case = case_of(self._recorder.projection, request.accreditation_id)
+        if case is None:
+            raise decisions.unknown_case()
+        return registry_pb2.GetCaseResponse(case=_case(case))
+
+    async def ListOpenCases(  # noqa: N802
+        self, request: registry_pb2.ListOpenCasesRequest, context: Any
+    ) -> registry_pb2.ListOpenCasesResponse:
+        """List the calling authority's cases that wait for somebody, a page at a time."""
+        self._recorder.as_of()
+        authority = str(current_caller().organisation)
+        size = request.page_size or DEFAULT_CASES
+        token = IdPageToken.parse(request.page_token, authority)
+        projection = self._recorder.projection
+        cases = (case_of(projection, each) for each in projection.case_ids(authority, str(token.after or "")))
+        waiting = (case for case in cases if case is not None and case.state in _WAITING)
+        found = list(islice(waiting, size + 1))
+        after = IdPageToken(UUID(found[size - 1].id), authority).to_text() if len(found) > size else ""
+        return registry_pb2.ListOpenCasesResponse(cases=[_case(case) for case in found[:size]], next_page_token=after)
 
     async def PublishAchievement(  # noqa: N802
         self, request: registry_pb2.PublishAchievementRequest, context: Any
@@ -255,6 +372,20 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
                 rule="a fact says only what is understood",
                 remedy="call a newer version of the registry, or leave the fields out",
             )
-        caller = str(current_caller().organisation)
-        key = RequestKey(caller, f"{SERVICE}/{method}", UUID(request.request_id), body_digest(request))
-        return await self._recorder.change(key, response, lambda desk: decide_on(desk, request), caller)
+        caller = current_caller()
+        case = getattr(request, "accreditation_id", "")
+        officer = Officer(str(caller.organisation), caller.subject, UUID(case) if case else None)
+        key = RequestKey(officer.organisation, f"{SERVICE}/{method}", UUID(request.request_id), body_digest(request))
+        return await self._recorder.change(key, response, lambda desk: decide_on(desk, request), officer)
+
+
+def _case(case: Case) -> registry_pb2.Case:
+    return registry_pb2.Case(
+        id=case.id,
+        provider=case.provider,
+        authority=case.authority,
+        state=case.state,
+        revision=case.revision,
+        accreditation_revision=case.held.newest.revision if case.held else 0,
+        steps=case.steps,
+    )

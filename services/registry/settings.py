@@ -16,6 +16,8 @@ DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
 DEFAULT_HEARTBEAT_SECONDS: Final = 2.0
 #: How often facts that another replica wrote are looked for: below what a person notices.
 DEFAULT_REFRESH_SECONDS: Final = 0.25
+#: Half a year in which an authority can review, a quarter in which it can decide, a month in which it must.
+DEFAULT_DUE_LEAD_DAYS: Final = (180, 90, 30)
 
 
 def _check_uri(text: str) -> str:
@@ -34,9 +36,11 @@ class RegistrySettings(CommonSettings):
             tries or a committee proposes is issued only where the operator chose it.
         heartbeat_seconds: between two heartbeats, of all replicas together.
         refresh_seconds: between two looks for facts that another replica wrote.
+        due_lead_days: how many days ahead ends, reviews and conditions of accreditations are told, once each.
     """
 
     registry_uri: Annotated[str, AfterValidator(_check_uri)] = DEFAULT_REGISTRY_URI
     standings: tuple[Standing, ...] = LAW
     heartbeat_seconds: float = Field(default=DEFAULT_HEARTBEAT_SECONDS, ge=0.05, le=60)
     refresh_seconds: float = Field(default=DEFAULT_REFRESH_SECONDS, ge=0.01, le=10)
+    due_lead_days: tuple[Annotated[int, Field(ge=1, le=3650)], ...] = DEFAULT_DUE_LEAD_DAYS

@@ -66,6 +66,28 @@ async def append(
     return fact
 
 
+async def officer_alias(conn: Any, case_id: UUID, organisation: str, subject: str) -> str | None:
+    """What the facts of a case call an officer; None for one who did nothing in it yet."""
+    alias: str | None = await conn.fetchval(
+        "SELECT alias FROM officer WHERE case_id = $1 AND organisation = $2 AND subject = $3",
+        case_id,
+        organisation,
+        subject,
+    )
+    return alias
+
+
+async def remember_officer(conn: Any, case_id: UUID, organisation: str, subject: str, alias: str) -> None:
+    """Keep whom a fact's officer stands for, in the transaction of the fact."""
+    await conn.execute(
+        "INSERT INTO officer (case_id, organisation, subject, alias) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        case_id,
+        organisation,
+        subject,
+        alias,
+    )
+
+
 async def facts_after(conn: Any, revision: int, limit: int, subject: str = "") -> list[facts_pb2.Fact]:
     """Facts beyond a revision in their order; of one subject, or of all where it is empty."""
     rows = await conn.fetch(

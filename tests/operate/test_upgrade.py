@@ -49,7 +49,7 @@ async def test_no_call_fails_on_the_way_up_and_back(stack_folder: Path) -> None:
         await demo.accredit()
         await demo.publish()
 
-        first = Load(stack, actors, seed=3)
+        first = Load(stack, actors, seed=3, accredits=False)
         exits.callback(first.abandon)
         await first.start(demo)
         await asyncio.sleep(LOAD)
@@ -67,7 +67,7 @@ async def test_no_call_fails_on_the_way_up_and_back(stack_folder: Path) -> None:
         await first.check_pages()
         assert not first.journal.findings
 
-        second = Load(stack, actors, seed=4)
+        second = Load(stack, actors, seed=4, accredits=False)
         exits.callback(second.abandon)
         second.registered |= first.registered
         await second.start(demo)

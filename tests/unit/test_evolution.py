@@ -30,7 +30,7 @@ LATER = datetime.fromisoformat("2027-01-01T00:00:00Z")
 UNKNOWN_FIELD = b"\xfa\x7c\x05later"
 
 #: Topics that the first version did not have.
-SINCE = {names.LEDGER_LOG}
+SINCE = {names.LEDGER_LOG, names.ISSUER_EFFECTS}
 
 Folder = Callable[[Projection, ManualClock], Callable[[Message], None]]
 FOLDERS: list[Any] = [

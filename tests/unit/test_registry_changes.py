@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from services.registry import accreditations, catalogue, keys, organisations
+from services.registry import accreditations, catalogue, decisions, keys, organisations
 from services.registry.desk import Desk
 from tests.unit.accreditation_samples import (
     ALL,
@@ -80,9 +81,21 @@ def world() -> Chronicle:
     return chronicle
 
 
-def desk(caller: str, chronicle: Chronicle | None = None, now: datetime = NOW) -> Desk:
+def desk(caller: str, chronicle: Chronicle | None = None, now: datetime = NOW, officer: str = "one") -> Desk:
     projection = (chronicle or world()).projection()
-    return Desk(projection, ALL, OPERATOR, caller, now, UuidFactory(ManualClock(now)))
+    return Desk(projection, ALL, OPERATOR, caller, now, UuidFactory(ManualClock(now)), officer)
+
+
+def agreed(act: Any, caller: str, chronicle: Chronicle | None, request: Any) -> facts_pb2.Fact:
+    """What one officer proposes and another confirms at once; the chronicle stays as it was."""
+    known = copy.deepcopy(chronicle or world())
+    proposal = act(desk(caller, known), request)
+    assert not proposal.HasField("accreditation")
+    recorded = known.record(proposal.subject, actor=caller, officer=proposal.officer, case_step=proposal.case_step)
+    recorded.recorded_at.CopyFrom(timestamp(NOW))
+    proposed = recorded.case_step
+    confirmation = registry_pb2.ConfirmDecisionRequest(accreditation_id=proposed.id, base_revision=proposed.revision)
+    return decisions.confirm(desk(caller, known, officer="two"), confirmation)
 
 
 def refusal(act: Callable[[], object]) -> tuple[str, str]:
@@ -202,7 +215,7 @@ def test_the_operator_gives_an_authority_another_remit() -> None:
         assert list(entry.remit.provider_kinds) == kinds
     # What it no longer answers for, it no longer decides on.
     request = registry_pb2.GrantAccreditationRequest(provider=FAGSKOLE, kind="no.fagskole.programme", scope=MODULES)
-    act = lambda: accreditations.grant(desk(NOKUT, chronicle), request)  # noqa: E731
+    act = lambda: agreed(decisions.grant, NOKUT, chronicle, request)  # noqa: E731
     assert refusal(act) == ("OUTSIDE_REMIT", "provider")
     assert amend_authority(chronicle=chronicle, base_revision=2)().authority.revision == 3
 
@@ -397,7 +410,7 @@ def grant(caller: str = NOKUT, **changes: Any) -> Callable[[], facts_pb2.Fact]:
     fields = {"provider": FAGSKOLE, "kind": "no.fagskole.programme", "scope": MODULES, **changes}
     # UCL's accreditation was withdrawn, so that it does not stand in the way of another.
     known = after((WITHDRAWN, days(20)))
-    return lambda: accreditations.grant(desk(caller, known), registry_pb2.GrantAccreditationRequest(**fields))
+    return lambda: agreed(decisions.grant, caller, known, registry_pb2.GrantAccreditationRequest(**fields))
 
 
 def test_a_grant_counts_from_now_or_from_when_it_says() -> None:
@@ -515,7 +528,7 @@ def test_what_nobody_may_issue_is_refused_with_the_reason_why() -> None:
 def second(chronicle: Chronicle, **changes: Any) -> Callable[[], facts_pb2.Fact]:
     """Another accreditation for UCL, beside the one that it has."""
     fields = {k: v for k, v in ucl(**changes).items() if k != "caller"}
-    return lambda: accreditations.grant(desk(DAI, chronicle), registry_pb2.GrantAccreditationRequest(**fields))
+    return lambda: agreed(decisions.grant, DAI, chronicle, registry_pb2.GrantAccreditationRequest(**fields))
 
 
 @pytest.mark.parametrize("changes", [{}, {"levels": []}, {"min_points": "2", "max_points": "5"}])
@@ -555,7 +568,7 @@ def test_a_renewal_begins_where_the_accreditation_ends() -> None:
 
     def renew(begins: datetime) -> Callable[[], facts_pb2.Fact]:
         request = registry_pb2.GrantAccreditationRequest(valid_from=timestamp(begins), **fields)
-        return lambda: accreditations.grant(desk(DAI, chronicle), request)
+        return lambda: agreed(decisions.grant, DAI, chronicle, request)
 
     assert refusal(renew(NOW)) == ("SCOPES_OVERLAP", "scope")
     assert instant(renew(NOW + SECOND)().accreditation.valid_from) == NOW + SECOND
@@ -597,28 +610,29 @@ def test_what_is_approved_for_a_limited_period_says_when_it_ends() -> None:
 
     def approve(**ends: Any) -> Callable[[], facts_pb2.Fact]:
         request = registry_pb2.GrantAccreditationRequest(**fields, **ends)
-        return lambda: accreditations.grant(desk(MYH, chronicle), request)
+        return lambda: agreed(decisions.grant, MYH, chronicle, request)
 
     assert refusal(approve()) == ("END_REQUIRED", "valid_until")
     said = approve(valid_until=end)().accreditation
     assert said.valid_until == end
+    said.ClearField("case_revision")  # The case is not recorded here.
     chronicle.record(YH, actor=MYH, accreditation=said)
     # An amendment replaces the end, so that it has to say it again.
     amended: dict[str, Any] = {"accreditation_id": said.id, "base_revision": 1, "scope": said.scope}
 
     def amend(**ends: Any) -> Callable[[], facts_pb2.Fact]:
         request = registry_pb2.AmendAccreditationRequest(**amended, **ends)
-        return lambda: accreditations.amend(desk(MYH, chronicle), request)
+        return lambda: agreed(decisions.amend, MYH, chronicle, request)
 
     assert refusal(amend()) == ("END_REQUIRED", "valid_until")
     assert amend(valid_until=end)().accreditation.valid_until == end
 
 
 CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "amend": (accreditations.amend, registry_pb2.AmendAccreditationRequest, {"scope": ECTS5}),
+    "amend": (decisions.amend, registry_pb2.AmendAccreditationRequest, {"scope": ECTS5}),
     "suspend": (accreditations.suspend, registry_pb2.SuspendAccreditationRequest, {"ground": "case 2"}),
     "reinstate": (accreditations.reinstate, registry_pb2.ReinstateAccreditationRequest, {"ground": "case 3"}),
-    "withdraw": (accreditations.withdraw, registry_pb2.WithdrawAccreditationRequest, {"ground": "case 4"}),
+    "withdraw": (decisions.withdraw, registry_pb2.WithdrawAccreditationRequest, {"ground": "case 4"}),
 }
 
 
@@ -628,7 +642,11 @@ def change(name: str, chronicle: Chronicle, caller: str = DAI, **changes: Any) -
     request = kind(accreditation_id=ACCREDITATION, **{"base_revision": 1, **fields, **changes})
     if at is not None:
         request.effective_from.CopyFrom(timestamp(at))
-    fact: facts_pb2.Fact = act(desk(caller, chronicle), request)
+    fact: facts_pb2.Fact = (
+        act(desk(caller, chronicle), request)
+        if act in {accreditations.suspend, accreditations.reinstate}
+        else agreed(act, caller, chronicle, request)
+    )
     assert fact.subject == UCL
     return fact.accreditation
 

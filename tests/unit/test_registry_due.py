@@ -41,7 +41,7 @@ def test_what_ends_within_the_time_and_nothing_else() -> None:
     assert [(each.accreditation, each.days) for each in found] == [(uuid(1), 10), (uuid(2), 89)]
     first = found[0]
     assert (first.provider, first.provider_name, first.state, first.revision) == (UIO, "Provider", "granted", 1)
-    assert first.valid_until == "2026-12-01T10:00:00Z"
+    assert (first.due, first.due_at) == ("end", "2026-12-01T10:00:00Z")
 
 
 def test_the_last_day_counts() -> None:

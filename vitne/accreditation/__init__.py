@@ -3,6 +3,7 @@
 Everything here is a pure function of facts, rules and instants.
 """
 
+from vitne.accreditation.cases import Case, case_of
 from vitne.accreditation.decide import DecisionOutcome, decide, judge, offer_of
 from vitne.accreditation.decision import DecisionRecord, record_of
 from vitne.accreditation.facts import fact_digest, instant, key_counts_at, timestamp
@@ -18,12 +19,14 @@ from vitne.accreditation.trust_list import (
 )
 
 __all__ = [
+    "Case",
     "DecisionOutcome",
     "DecisionRecord",
     "FactsReference",
     "Held",
     "Projection",
     "Statement",
+    "case_of",
     "decide",
     "fact_digest",
     "instant",

@@ -31,6 +31,7 @@ _GRANTED: Final = facts_pb2.ACCREDITATION_STATE_GRANTED
 _STATES: Final = {
     facts_pb2.ACCREDITATION_STATE_SUSPENDED: Reason.ACCREDITATION_SUSPENDED,
     facts_pb2.ACCREDITATION_STATE_WITHDRAWN: Reason.ACCREDITATION_WITHDRAWN,
+    facts_pb2.ACCREDITATION_STATE_LAPSED: Reason.ACCREDITATION_EXPIRED,
 }
 
 #: What to do about a refusal where the rule itself says nothing.
@@ -303,7 +304,8 @@ class _Question:
                 Reason.PROVIDER_NOT_YET_ENTERED, f"{self._provider} was entered at {_text(entered_at)}", "provider"
             )
         if entry.HasField("closed_at") and self._t >= stamp_milliseconds(entry.closed_at):
-            return self.refuse_outright(Reason.PROVIDER_CLOSED, f"{self._provider} had closed", "provider")
+            after = f"; {entry.succeeded_by} took over" if entry.succeeded_by else ""
+            return self.refuse_outright(Reason.PROVIDER_CLOSED, f"{self._provider} had closed{after}", "provider")
         self._framework = framework = self._frameworks.country(entry.country)
         if framework is None:
             return self.refuse_outright(Reason.NO_FRAMEWORK, f"there are no rules for {entry.country}", "provider")

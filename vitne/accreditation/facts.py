@@ -21,7 +21,11 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 FOREVER: Final = 1 << 62
 
 #: What a fact can say.
-ContentKind: TypeAlias = Literal["authority", "provider", "key", "accreditation", "achievement", "qualification"]
+ContentKind: TypeAlias = Literal[
+    "authority", "provider", "key", "accreditation", "achievement", "qualification", "case_step"
+]
+#: What the trust list leaves out: the catalogue, and how decisions came about.
+NOT_LISTED: Final[frozenset[ContentKind]] = frozenset({"achievement", "qualification", "case_step"})
 
 
 def timestamp(moment: datetime) -> Timestamp:

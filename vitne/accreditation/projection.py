@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from vitne.accreditation.facts import FOREVER, ContentKind, content_kind, stamp_milliseconds
+from vitne.accreditation.facts import FOREVER, NOT_LISTED, ContentKind, content_kind, stamp_milliseconds
 from vitne.canonical import sha256
 from vitne.errors import DataLoss, VitneError
 from vitne.identifiers import parse_uuid
@@ -144,6 +144,8 @@ class Projection:
         self._keys_of: dict[tuple[str, int], set[str]] = {}
         self._accreditations: dict[str, list[_Entry]] = {}
         self._accreditations_of: dict[str, set[str]] = {}
+        self._cases: dict[str, list[_Entry]] = {}
+        self._cases_before: dict[str, list[str]] = {}
         # Keyed by the UUID's 16 bytes: there may be hundreds of thousands.
         self._achievements: dict[bytes, list[_Entry]] = {}
         self._qualifications: dict[bytes, list[_Entry]] = {}
@@ -186,7 +188,7 @@ class Projection:
     def adopt(self, facts: Iterable[facts_pb2.Fact], revision: int, at: datetime, received_at: datetime) -> None:
         """Take in a signed list, whole up to ``revision``: facts of authorities, providers, keys and accreditations.
 
-        Achievements and qualifications are not in it and stay unknown.
+        Achievements, qualifications and cases are not in it and stay unknown.
 
         Args:
             facts: in any order; known ones are skipped.
@@ -297,6 +299,16 @@ class Projection:
         """A provider's accreditations, whatever their state, by id."""
         found = (self.accreditation(key, known_at) for key in sorted(self._accreditations_of.get(provider, ())))
         return [held for held in found if held is not None]
+
+    def case_steps(self, case_id: str, known_at: int | None = None) -> list[facts_pb2.Fact]:
+        """The steps of the case about an accreditation, oldest first; none where there is no case."""
+        entries = _known(self._cases.get(case_id, []), self._until(known_at))
+        return sorted((entry.fact() for entry in entries), key=lambda fact: fact.case_step.revision)
+
+    def case_ids(self, authority: str, after: str = "") -> Iterator[str]:
+        """Ids of the cases that an authority decides, in order, beyond one id."""
+        order = self._cases_before.get(authority, [])
+        return islice(iter(order), bisect_right(order, after), None)
 
     def achievement(
         self, achievement_id: str, version: int, known_at: int | None = None
@@ -425,12 +437,14 @@ class Projection:
             elif kind == "qualification":
                 insort(self._qualification_order, key)
                 insort(self._qualifications_of.setdefault(subject, []), key)
+            elif kind == "case_step":
+                insort(self._cases_before.setdefault(fact.case_step.authority, []), key)
         entry = _Entry(number, revision, zlib.compress(plain, _COMPRESSION))
         insort(entries, entry)
         if kind == "qualification":
             insort(self._stacks, entry)
             self._awarding.setdefault(fact.qualification.awards.id, set()).add(key)
-        elif kind != "achievement":
+        elif kind not in NOT_LISTED:
             insort(self._trusted, entry)
         if kind == "provider":
             self._issuers.setdefault(fact.provider.issuer_uri, subject)
@@ -463,6 +477,9 @@ class Projection:
             case "qualification":
                 whole = fact.qualification
                 return self._qualifications, _uuid_bytes(fact, whole.id), whole.provider, whole.version
+            case "case_step":
+                step = fact.case_step
+                return self._cases, step.id, step.provider, step.revision
 
     def _digest(self, number: int) -> bytes | None:
         start = (number - 1) * _DIGEST

@@ -14,7 +14,7 @@ statement's own URL (RFC 3986, section 5), and what lies there never changes: fa
 only added, so that the body of a later revision begins with all earlier ones, byte
 for byte. Caches keep it for ever, and who has it needs only a new statement. Whoever
 has all facts can ask every question *as known at* any revision, except about the
-catalogue, which is not in the list.
+catalogue and about cases, which are not in the list.
 
 How a reader goes about it::
 
@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from vitne.accreditation.facts import content_kind, fact_bytes, fact_from_json
+from vitne.accreditation.facts import NOT_LISTED, content_kind, fact_bytes, fact_from_json
 from vitne.accreditation.projection import Projection
 from vitne.canonical import b64url, sha256
 from vitne.credentials.jose import (
@@ -209,7 +209,7 @@ def read_facts(statement: Statement, body: bytes, *, known: bytes = b"") -> tupl
         if not isinstance(record, dict):
             raise _bad("a fact is not an object", "ask the operator")
         fact = fact_from_json(record)
-        left_out = content_kind(fact) in ("achievement", "qualification")
+        left_out = content_kind(fact) in NOT_LISTED
         if left_out or not after < fact.registry_revision <= statement.registry_revision:
             raise _bad("a fact does not belong into it", "ask the operator")
         after = fact.registry_revision

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import grpc
 
 from vitne.clock import SystemClock
 from vitne.dev.identity import ClientCredentials
-from vitne.dev.stack import AUDIENCE, Stack
+from vitne.dev.stack import AUDIENCE, OFFICERS, Stack
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.status import error_from_rpc
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc
-from vitne_api.registry.v1 import registry_pb2_grpc
+from vitne_api.registry.v1 import facts_pb2, registry_pb2, registry_pb2_grpc
 from vitne_api.verifier.v1 import verifier_pb2_grpc
 
 
@@ -97,9 +98,29 @@ class Actors:
 
     def organisation(self, id: str) -> Organisation:  # noqa: A002 - what it is
         """The organisation with the given identifier."""
-        if id not in self._organisations:
-            self._organisations[id] = self.acting(self._stack.clients[id])
-        return self._organisations[id]
+        return self._acting_by(id, "")
+
+    def officers(self, authority: str) -> tuple[Organisation, Organisation]:
+        """An authority, acting by the one officer and by the other."""
+        one, other = OFFICERS
+        return self._acting_by(authority, one), self._acting_by(authority, other)
+
+    async def confirmed(self, proposal: facts_pb2.Fact, request_id: str) -> facts_pb2.Fact:
+        """What becomes of a proposal when another officer of the authority confirms it.
+
+        Of a registry of the release before, which asks for no second officer, it is what it was.
+        """
+        if not proposal.HasField("case_step"):
+            return proposal
+        _, other = self.officers(proposal.actor)
+        answer = await other.registry.ConfirmDecision(confirmation(proposal, request_id))
+        return answer.fact
+
+    def _acting_by(self, id: str, officer: str) -> Organisation:  # noqa: A002 - what it is
+        name = f"{id} {officer}"
+        if name not in self._organisations:
+            self._organisations[name] = self.acting(replace(self._stack.clients[id], officer=officer))
+        return self._organisations[name]
 
     def acting(self, credentials: ClientCredentials | None) -> Organisation:
         """An organisation that shows a client's token; None shows none."""
@@ -109,7 +130,16 @@ class Actors:
             credentials.scopes,
             SystemClock(),
             resource=AUDIENCE,
+            subject=credentials.officer,
             allow_http=True,
             trust=self._stack.trust,
         )
         return Organisation(credentials.organisation if credentials else "", tokens or None, self._stack, self._exits)
+
+
+def confirmation(proposal: facts_pb2.Fact, request_id: str) -> registry_pb2.ConfirmDecisionRequest:
+    """The request by which another officer confirms a proposal."""
+    step = proposal.case_step
+    return registry_pb2.ConfirmDecisionRequest(
+        request_id=request_id, accreditation_id=step.id, base_revision=step.revision
+    )

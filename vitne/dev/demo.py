@@ -124,7 +124,8 @@ class Demo:
             await self._give_key(self.actors.organisation(provider.message.id))
         for case in self.cases.accreditations:
             provider = self.cases.providers[case.provider]
-            answer = await self.actors.organisation(case.authority).registry.GrantAccreditation(
+            proposing, _ = self.actors.officers(case.authority)
+            answer = await proposing.registry.GrantAccreditation(
                 registry_pb2.GrantAccreditationRequest(
                     request_id=new_id(),
                     provider=provider.message.id,
@@ -133,7 +134,8 @@ class Demo:
                     ground=case.ground,
                 )
             )
-            self.accreditations[case.provider] = answer.fact.accreditation
+            granted = await self.actors.confirmed(answer.fact, new_id())
+            self.accreditations[case.provider] = granted.accreditation
             self.narrator.say(
                 f"accredited {_name(provider.message.name)}: {case.kind} for {', '.join(case.scope.credential_kinds)}"
                 f" ({case.standing.replace('_', ' ')})"

@@ -24,7 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from vitne.audit.snapshots import IssuedAnswer, StatusAnswer
 from vitne.canonical import from_b64url
 from vitne.clock import SystemClock
-from vitne.dev.actors import Actors
+from vitne.dev.actors import Actors, confirmation
 from vitne.dev.cases import AchievementCase, synthetic_learners
 from vitne.dev.demo import Demo, new_id
 from vitne.dev.stack import LEARNERS, Stack
@@ -116,14 +116,18 @@ class Load:
         seed: of everything that is left to chance.
         visitors: how many learners visit the portal, of the :data:`LEARNERS` who can; the others of these are left
             alone.
+        accredits: whether authorities decide, too, which records facts that the release before can't read.
     """
 
-    def __init__(self, stack: Stack, actors: Actors, seed: int = 1, visitors: int = LEARNERS) -> None:
+    def __init__(
+        self, stack: Stack, actors: Actors, seed: int = 1, visitors: int = LEARNERS, *, accredits: bool = True
+    ) -> None:
         self.journal = Journal()
         self.holdings: list[Holding] = []
         self.registered: dict[str, bool] = {}
         self._stack = stack
         self._actors = actors
+        self._accredits = accredits
         self._random = random.Random(seed)
         everybody = synthetic_learners(POPULATION)
         self._learners = everybody[:visitors] + everybody[LEARNERS:]
@@ -148,7 +152,8 @@ class Load:
         ]
         self._tasks = [asyncio.create_task(self._repeat(client, PAUSE)) for client in clients]
         self._tasks += [
-            asyncio.create_task(self._repeat(client, REGISTRY_PAUSE)) for client in (self._accredit, self._publish)
+            asyncio.create_task(self._repeat(client, REGISTRY_PAUSE))
+            for client in (self._rotate_key, self._publish, *([self._accredit] if self._accredits else []))
         ]
         self._tasks += [asyncio.create_task(self._visit(self._visitors[number::3])) for number in range(3)]
 
@@ -271,7 +276,7 @@ class Load:
     async def _accredit(self) -> None:
         """An accreditation is granted beside the one that a university has, and withdrawn."""
         case = next(each for each in self._demo.cases.accreditations if each.kind == "no.self_accrediting")
-        authority = self._actors.organisation(case.authority)
+        authority, second = self._actors.officers(case.authority)
         beside = facts_pb2.Scope()
         beside.CopyFrom(case.scope)
         # Accreditations that overlap are refused; this level the other does not have.
@@ -284,15 +289,20 @@ class Load:
             scope=beside,
             ground="beside the other",
         )
-        granted = await self._insist("grant", lambda: authority.registry.GrantAccreditation(grant))
+        proposed = await self._insist("propose to grant", lambda: authority.registry.GrantAccreditation(grant))
+        agreed = confirmation(proposed.fact, new_id())
+        granted = await self._insist("grant", lambda: second.registry.ConfirmDecision(agreed))
         withdrawal = registry_pb2.WithdrawAccreditationRequest(
             request_id=new_id(),
             accreditation_id=granted.fact.accreditation.id,
             base_revision=granted.fact.accreditation.revision,
             ground="no longer",
         )
-        await self._insist("withdraw accreditation", lambda: authority.registry.WithdrawAccreditation(withdrawal))
-        await self._rotate_key()
+        proposed = await self._insist(
+            "propose to withdraw", lambda: authority.registry.WithdrawAccreditation(withdrawal)
+        )
+        ended = confirmation(proposed.fact, new_id())
+        await self._insist("withdraw accreditation", lambda: second.registry.ConfirmDecision(ended))
 
     async def _rotate_key(self) -> None:
         """A provider gets another signing key, and tells the registry."""

@@ -90,12 +90,15 @@ _INSTITUTION: Final = (
     "vitne:credentials.read",
     "vitne:credentials.status",
     "vitne:registry.achievements",
+    "vitne:registry.apply",
     "vitne:registry.keys",
     "vitne:registry.qualifications",
     "vitne:registry.stacking",
     "vitne:webhooks.manage",
 )
 _AUTHORITY: Final = ("vitne:registry.accredit", "vitne:registry.qualifications")
+#: Officers of each authority: the token issuer's names for them.
+OFFICERS: Final = ("officer-1", "officer-2")
 _OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
 _HUB: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:registry.stacking", "vitne:webhooks.manage")
 _ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
@@ -377,7 +380,8 @@ class Stack:
         for provider in cases.providers.values():
             self._client(identity, f"provider-{provider.key}", provider.message.id, _INSTITUTION)
         for authority in cases.authorities:
-            self._client(identity, f"authority-{authority.id.replace(':', '-')}", authority.id, _AUTHORITY)
+            name = f"authority-{authority.id.replace(':', '-')}"
+            self.clients[authority.id] = identity.make_client(name, authority.id, _AUTHORITY, officers=OFFICERS)
         self._client(identity, "operator", cases.operator, _OPERATOR)
         self.clients[cases.hub] = identity.make_client(
             "portal",

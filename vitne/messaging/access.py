@@ -12,6 +12,7 @@ from typing import Final
 
 from vitne.identifiers import OrganisationId
 from vitne.messaging.topics import (
+    ISSUER_EFFECTS,
     ISSUER_LEAVES,
     LEDGER_LOG,
     LEDGER_STATUS,
@@ -63,7 +64,7 @@ def access_list(hubs: Mapping[str, OrganisationId]) -> tuple[Access, ...]:
         Access("registry", writes=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, REGISTRY_LEAVES)),
         Access(
             "issuer",
-            writes=(ISSUER_LEAVES, *hub_topics.values(), dead_topic(LEDGER_STATUS)),
+            writes=(ISSUER_LEAVES, ISSUER_EFFECTS, *hub_topics.values(), dead_topic(LEDGER_STATUS)),
             # Its own, too: after a restore they tell what its database has forgotten.
             reads=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, LEDGER_STATUS, ISSUER_LEAVES, *hub_topics.values()),
             groups=("issuer",),
@@ -82,5 +83,7 @@ def access_list(hubs: Mapping[str, OrganisationId]) -> tuple[Access, ...]:
         ),
         Access(AUDITOR, reads=(*(topic.name for topic in fixed_topics()), *hub_topics.values(), *dead)),
         Access(OPERATORS, reads=tuple(dead), group_prefix=f"{OPERATORS}."),
-        Access(SUBSCRIBER, reads=(REGISTRY_FACTS, LEDGER_STATUS, LEDGER_LOG), group_prefix=f"{SUBSCRIBER}."),
+        Access(
+            SUBSCRIBER, reads=(REGISTRY_FACTS, ISSUER_EFFECTS, LEDGER_STATUS, LEDGER_LOG), group_prefix=f"{SUBSCRIBER}."
+        ),
     )

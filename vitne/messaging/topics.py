@@ -16,6 +16,8 @@ REGISTRY_FACTS: Final = "vitne.registry.facts.v1"
 REGISTRY_HEARTBEAT: Final = "vitne.registry.heartbeat.v1"
 #: Digests of artefacts, for the log.
 ISSUER_LEAVES: Final = "vitne.issuer.leaves.v1"
+#: How many credentials a change of an accreditation touches.
+ISSUER_EFFECTS: Final = "vitne.issuer.effects.v1"
 #: Digests of facts and keys, for the log.
 REGISTRY_LEAVES: Final = "vitne.registry.leaves.v1"
 #: Changes of (list, index), and published versions of lists.
@@ -60,6 +62,7 @@ _FIXED: Final = {
         Topic(REGISTRY_HEARTBEAT, HEARTBEAT_KEY, "the newest revision", timedelta(days=1), partitions=1),
         Topic(ISSUER_LEAVES, "the artefact's digest", "a leaf for the log"),
         Topic(REGISTRY_LEAVES, "the fact's id", "a leaf for the log"),
+        Topic(ISSUER_EFFECTS, "the accreditation's id", "how many credentials a change of it touches", partitions=1),
         Topic(LEDGER_STATUS, "URI of the status list", "a status change, or a published version of the list"),
         Topic(LEDGER_LOG, "the log's origin", "leaves in their order", partitions=1),
     )

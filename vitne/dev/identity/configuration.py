@@ -61,6 +61,8 @@ class Client(_Part, frozen=True):
     delegations: tuple[Delegation, ...] = ()
     #: Whose system users it has.
     system_users: tuple[SystemUser, ...] = ()
+    #: Persons on whose behalf it may ask for tokens, by opaque names: an authority's officers.
+    officers: tuple[str, ...] = ()
     #: Where learners may be sent after log-in.
     redirect_uris: tuple[str, ...] = ()
     #: Where learners may be sent after log-out.
@@ -172,12 +174,14 @@ class ClientCredentials:
         organisation: the organisation that it belongs to.
         scopes: what it may ask for.
         key_file: its private JWK.
+        officer: the person on whose behalf; empty: nobody's.
     """
 
     client_id: str
     organisation: str
     scopes: tuple[str, ...]
     key_file: Path
+    officer: str = ""
 
 
 class DevelopmentIdentity:
@@ -203,6 +207,7 @@ class DevelopmentIdentity:
         *,
         delegations: Iterable[Delegation] = (),
         system_users: Iterable[SystemUser] = (),
+        officers: Iterable[str] = (),
         redirect_uris: Iterable[str] = (),
         post_logout_redirect_uris: Iterable[str] = (),
     ) -> ClientCredentials:
@@ -216,6 +221,7 @@ class DevelopmentIdentity:
             scopes=tuple(scopes),
             delegations=tuple(delegations),
             system_users=tuple(system_users),
+            officers=tuple(officers),
             redirect_uris=tuple(redirect_uris),
             post_logout_redirect_uris=tuple(post_logout_redirect_uris),
         )

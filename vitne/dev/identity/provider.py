@@ -273,6 +273,10 @@ class Provider:
             allowed = set(client.scopes)
         if not allowed.issuperset(scopes):
             raise OAuthError("invalid_scope", "the client may not ask for one of the scopes")
+        if "sub" in grant:
+            if grant["sub"] not in client.officers:
+                raise OAuthError("invalid_grant", "the client may not ask on behalf of this person")
+            claims["sub"] = grant["sub"]
         if "authorization_details" in grant:
             claims["authorization_details"] = _system_user(client, grant["authorization_details"])
         return {

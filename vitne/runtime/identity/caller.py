@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from vitne.errors import Unauthenticated
@@ -20,12 +20,15 @@ class Caller:
         client_id: the client that asked for the token.
         supplier: who calls, where the organisation has delegated the scope to a
             supplier or uses a vendor's system; None when it calls itself.
+        subject: the issuer's opaque name for the person who acts, where there is one; personal data, never told to
+            anyone.
     """
 
     organisation: OrganisationId
     scopes: frozenset[str]
     client_id: str
     supplier: OrganisationId | None = None
+    subject: str = field(default="", repr=False)
 
 
 #: Set by the access interceptor for the length of one call.

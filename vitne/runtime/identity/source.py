@@ -81,6 +81,7 @@ class TokenSource:
         clock: tells when a token is used up.
         resource: the audience that the token is for (RFC 8707).
         consumer: the organisation that has delegated the scopes to this client's: asks for a delegated token.
+        subject: the person on whose behalf (RFC 7523, section 3: sub), by the issuer's opaque name; empty: nobody's.
         allow_http: see :class:`~vitne.runtime.identity.issuer.Issuer`.
         trust: see there, too.
     """
@@ -94,6 +95,7 @@ class TokenSource:
         *,
         resource: str,
         consumer: str = "",
+        subject: str = "",
         allow_http: bool = False,
         trust: ssl.SSLContext | None = None,
     ) -> None:
@@ -105,6 +107,8 @@ class TokenSource:
         self._claims: dict[str, object] = {"scope": self._scopes, "resource": resource}
         if consumer:
             self._claims["consumer_org"] = consumer
+        if subject:
+            self._claims["sub"] = subject
         self._token = ""
         self._renew_at = self._ends_at = 0.0
         self._lock = asyncio.Lock()

@@ -27,6 +27,8 @@ from vitne.runtime.identity.issuer import ALGORITHMS, OPENID_METADATA, Issuer
 LEEWAY: Final = 10.0
 #: Characters of a token, at most: real ones have about a thousand.
 TOKEN_LIMIT: Final = 16_384
+#: Characters of a person's name in a token, at most (OpenID Connect Core, section 2).
+SUBJECT_LIMIT: Final = 255
 #: Verified tokens that are remembered, so that a hot client costs one signature a token and not one a call.
 CACHE_SIZE: Final = 10_000
 #: Seconds for which a verified token is remembered, at most: how long a key that
@@ -266,18 +268,32 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
     if not client_id:
         raise Unauthenticated("TOKEN_NO_CLIENT", "the token does not name its client", remedy=_NEW_TOKEN)
     scopes = frozenset(_text(claims, "scope").split())
+    subject = _subject(claims, client_id)
     details = claims.get("authorization_details")
     if details is not None:
         # Whoever holds such a token acts for a customer. Not to understand it must never
         # mean to act for the vendor instead.
-        return Caller(_system_user(details), scopes, client_id, supplier=consumer)
+        return Caller(_system_user(details), scopes, client_id, supplier=consumer, subject=subject)
     if "supplier" not in claims and "delegation_source" not in claims:
-        return Caller(consumer, scopes, client_id)
+        return Caller(consumer, scopes, client_id, subject=subject)
     if not _text(claims, "delegation_source"):
         raise Unauthenticated(
             "TOKEN_DELEGATION", "the token does not say where its delegation is recorded", remedy=_NEW_TOKEN
         )
-    return Caller(consumer, scopes, client_id, supplier=_organisation(claims.get("supplier"), "supplier"))
+    supplier = _organisation(claims.get("supplier"), "supplier")
+    return Caller(consumer, scopes, client_id, supplier=supplier, subject=subject)
+
+
+def _subject(claims: Mapping[str, Any], client_id: str) -> str:
+    """The person who acts (RFC 9068, section 2.2): ``sub`` is the client itself where no person has a part in it.
+
+    Raises:
+        Unauthenticated: ``TOKEN_MALFORMED``: a name that is too long to be one.
+    """
+    subject = _text(claims, "sub")
+    if len(subject) > SUBJECT_LIMIT:
+        raise _malformed("the token's claim 'sub' is too long")
+    return "" if subject == client_id else subject
 
 
 def _system_user(details: object) -> OrganisationId:
