@@ -95,6 +95,7 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
         self.next_index: dict[str, int] = {}
         self.leases: dict[str, ledger_pb2.LeaseIndexesResponse] = {}
         self.changes: list[ledger_pb2.SetStatusRequest] = []
+        self.answered: dict[str, ledger_pb2.SetStatusResponse] = {}
 
     async def LeaseIndexes(self, request: ledger_pb2.LeaseIndexesRequest, context: Any) -> Any:  # noqa: N802
         self._require_up()
@@ -113,6 +114,8 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
         self._require_up()
         if not self.knows_issuer:
             raise Unauthenticated("TOKEN_EXPIRED", "the token has expired", remedy="get a new one")
+        if request.request_id in self.answered:
+            return self.answered[request.request_id]
         status = {
             ledger_pb2.STATUS_CHANGE_SUSPEND: credential_pb2.STATUS_SUSPENDED,
             ledger_pb2.STATUS_CHANGE_REINSTATE: credential_pb2.STATUS_VALID,
@@ -126,7 +129,9 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
         self.changes.append(request)
         now = timestamp(self.clock.now())
         effective = request.effective if request.HasField("effective") else now
-        return ledger_pb2.SetStatusResponse(status=status, effective=effective, recorded=now)
+        answer = ledger_pb2.SetStatusResponse(status=status, effective=effective, recorded=now)
+        self.answered[request.request_id] = answer
+        return answer
 
     async def _never_asked(self, request: Any, context: Any) -> Any:
         raise AssertionError("the issuer does not ask for this")

@@ -49,17 +49,19 @@ UIO = "0192:971035854"
 UCL = "0184:30859480"
 ISSUER = "https://registry.vitne.example"
 SCOPES = frozenset(
-    f"vitne:registry.{name}" for name in ("operate", "accredit", "keys", "achievements", "qualifications", "stacking")
+    f"vitne:registry.{name}"
+    for name in ("operate", "accredit", "apply", "keys", "achievements", "qualifications", "stacking")
 )
 
 
 class Tokens:
-    """Access tokens of the tests: the organisation's id, and perhaps fewer scopes behind a space."""
+    """Access tokens of the tests: the organisation's id, perhaps an officer of it, and fewer scopes behind a space."""
 
     async def verify(self, token: str) -> Caller:
-        organisation, _, scopes = token.partition(" ")
+        actor, _, scopes = token.partition(" ")
+        organisation, _, officer = actor.partition("/")
         held = frozenset(scopes.split()) if scopes else SCOPES
-        return Caller(OrganisationId.parse(organisation), held, "client")
+        return Caller(OrganisationId.parse(organisation), held, "client", subject=officer)
 
 
 @dataclass
@@ -205,11 +207,22 @@ def klima(points: str = "0.5", **changes: Any) -> registry_pb2.PublishAchievemen
     )
 
 
+async def agreed(registry: Running, method: str, request: Any) -> facts_pb2.Fact:
+    """What one officer proposes and another confirms."""
+    proposal = (await registry.call(f"{DAI}/one", method, request)).fact
+    fact: facts_pb2.Fact = (await registry.call(f"{DAI}/two", "ConfirmDecision", confirmation(proposal))).fact
+    return fact
+
+
+def confirmation(proposal: facts_pb2.Fact) -> registry_pb2.ConfirmDecisionRequest:
+    step = proposal.case_step
+    return registry_pb2.ConfirmDecisionRequest(request_id=rid(), accreditation_id=step.id, base_revision=step.revision)
+
+
 async def set_up_ucl(registry: Running) -> facts_pb2.Fact:
     await registry.call(OPERATOR, "RegisterAuthority", authority(DAI, "DK"))
     await registry.call(DAI, "RegisterProvider", provider(UCL, "DK", "dk.business_academy"))
-    fact: facts_pb2.Fact = (await registry.call(DAI, "GrantAccreditation", grant())).fact
-    return fact
+    return await agreed(registry, "GrantAccreditation", grant())
 
 
 async def decide(registry: Running, achievement: str, known_at: int = 0) -> registry_pb2.DecideResponse:
@@ -248,7 +261,7 @@ async def test_from_the_first_authority_to_a_decision_and_its_withdrawal(
     assert (allowed.rule, allowed.standing) == ("dk.business_academy.micro_credential", "pilot")
     record = json.loads(allowed.decision.record)
     assert record["accreditation"] == {"id": granted.accreditation.id, "revision": 1}
-    assert record["registry_revision"] == 6
+    assert record["registry_revision"] == 7
     refused = await decide(registry, nano.achievement.id)
     assert not refused.allowed
     assert (refused.reason, refused.rule) == ("SIZE_BELOW_MINIMUM", "dk.business_academy.micro_credential")
@@ -256,22 +269,26 @@ async def test_from_the_first_authority_to_a_decision_and_its_withdrawal(
     assert refused.remedy
     assert not refused.HasField("decision")
 
-    await registry.call(
-        DAI,
-        "WithdrawAccreditation",
-        registry_pb2.WithdrawAccreditationRequest(
-            request_id=rid(), accreditation_id=granted.accreditation.id, base_revision=1, ground="case 7"
-        ),
+    withdrawal = registry_pb2.WithdrawAccreditationRequest(
+        request_id=rid(), accreditation_id=granted.accreditation.id, base_revision=1, ground="case 7"
     )
+    ended = await agreed(registry, "WithdrawAccreditation", withdrawal)
     assert (await decide(registry, fine.achievement.id)).reason == "ACCREDITATION_WITHDRAWN"
-    assert (await decide(registry, fine.achievement.id, known_at=6)).allowed
+    assert (await decide(registry, fine.achievement.id, known_at=8)).allowed, "what is only proposed holds nothing back"
+    # Two officers each time, told apart in the case, and by other names than the token issuer's.
+    for fact in (granted, ended):
+        assert fact.officer
+        assert fact.accreditation.proposed_by
+        assert fact.officer != fact.accreditation.proposed_by
+    assert (granted.officer, granted.accreditation.proposed_by) == (ended.officer, ended.accreditation.proposed_by)
+    assert {row["subject"] for row in await pool.fetch("SELECT * FROM officer")} == {"one", "two"}
 
     # What was recorded, what is listed and what is told are the same facts, numbered without a gap.
     listed = await registry.call(None, "ListFacts", registry_pb2.ListFactsRequest())
     facts = list(listed.facts)
-    assert [fact.registry_revision for fact in facts] == list(range(1, 8))
-    assert listed.registry_revision == 7
-    assert [fact.subject_revision for fact in facts if fact.subject == UCL] == list(range(1, 7))
+    assert [fact.registry_revision for fact in facts] == list(range(1, 10))
+    assert listed.registry_revision == 9
+    assert [fact.subject_revision for fact in facts if fact.subject == UCL] == list(range(1, 9))
     assert {fact.actor for fact in facts} == {OPERATOR, DAI, UCL}
     told = await pool.fetch("SELECT * FROM outbox WHERE topic = $1 ORDER BY id", topics.REGISTRY_FACTS)
     assert [events_pb2.RegistryFactRecorded.FromString(row["value"]).fact for row in told] == facts
@@ -279,15 +296,15 @@ async def test_from_the_first_authority_to_a_decision_and_its_withdrawal(
     leaves = await pool.fetch("SELECT * FROM outbox WHERE topic = $1 ORDER BY id", topics.REGISTRY_LEAVES)
     expected = [
         AccreditationRecorded(
-            accreditation_id=UUID(granted.accreditation.id), revision=1, digest=fact_digest(facts[2])
+            accreditation_id=UUID(granted.accreditation.id), revision=1, digest=fact_digest(facts[3])
         ).to_bytes(),
-        KeyRecorded(thumbprint=from_b64url(key.key_id), revision=1, digest=fact_digest(facts[3])).to_bytes(),
+        KeyRecorded(thumbprint=from_b64url(key.key_id), revision=1, digest=fact_digest(facts[4])).to_bytes(),
         AccreditationRecorded(
-            accreditation_id=UUID(granted.accreditation.id), revision=2, digest=fact_digest(facts[6])
+            accreditation_id=UUID(granted.accreditation.id), revision=2, digest=fact_digest(facts[8])
         ).to_bytes(),
     ]
     assert [events_pb2.LeafSubmitted.FromString(row["value"]).leaf for row in leaves] == expected
-    assert [(row["key"], row["revision"]) for row in leaves] == [(facts[n].id, 1) for n in (2, 3, 6)]
+    assert [(row["key"], row["revision"]) for row in leaves] == [(facts[n].id, 1) for n in (3, 4, 8)]
 
 
 async def test_a_request_repeated_is_answered_once(registry: Running, pool: asyncpg.Pool) -> None:
@@ -392,7 +409,7 @@ async def test_facts_are_listed_by_pages_and_by_subject(registry: Running) -> No
         token = page.next_page_token
         if not token:
             break
-    assert seen == [1, 2, 3, 4]
+    assert seen == [1, 2, 3, 4, 5]
     page = await registry.call(None, "ListFacts", registry_pb2.ListFactsRequest(page_size=1, subject=UCL))
     assert [fact.registry_revision for fact in page.facts] == [2]
     for wrong in (
@@ -429,7 +446,7 @@ async def test_the_signed_list_and_the_pages(registry: Running, tmp_path: Path) 
     assert (status, headers["Content-Type"]) == (200, "application/vitne-trust-list+jwt")
     for pinned in (parse_public_jwk(own[0]["public_jwk"]), thumbprint(own[0]["public_jwk"])):
         statement = read_statement(token, pinned=pinned, issuer=ISSUER, now=datetime.now(UTC))
-        assert statement.facts.path == "trust-list/facts/4"
+        assert statement.facts.path == "trust-list/facts/5"
         for coding in ("identity", "gzip", "br, gzip;q=0.5", "*", "gzip;q=0", "gzip;q=0.0, *", ""):
             # Unpacked by the client.
             path = f"/v1/{statement.facts.path}"
@@ -441,18 +458,18 @@ async def test_the_signed_list_and_the_pages(registry: Running, tmp_path: Path) 
             assert served["Vary"] == "Accept-Encoding"
             mirror = Projection()
             statement.fold_into(mirror, read_facts(statement, body.encode()))
-            assert mirror.revision == 5
+            assert mirror.revision == 6
             assert [held.authority for held in mirror.accreditations_of(UCL)] == [DAI]
             conditions = {"Accept-Encoding": coding, "If-None-Match": served["ETag"]}
             assert (await registry.get(path, **conditions))[0] == 304
-    for nowhere, expected in (("5", 404), ("99", 404), ("-1", 400), ("x", 400)):
+    for nowhere, expected in (("3", 404), ("6", 404), ("99", 404), ("-1", 400), ("x", 400)):
         assert (await registry.get(f"/v1/trust-list/facts/{nowhere}"))[0] == expected
     status, _, body = await registry.get("/v1/trust-list", **{"If-None-Match": headers["ETag"]})
     assert (status, body) == (304, "")
 
     status, _, body = await registry.get("/v1/providers")
     shown = json.loads(body)
-    assert shown["registry_revision"] == 5
+    assert shown["registry_revision"] == 6
     assert shown["providers"][0]["accreditations"][0]["state"] == "granted"
     status, _, body = await registry.get(f"/v1/achievements?provider={UCL}")
     assert [one["id"] for one in json.loads(body)["achievements"]] == [published.achievement.id]
@@ -497,7 +514,7 @@ async def test_replicas_share_one_history(schema: None, pool: asyncpg.Pool, tmp_
             *((one, two)[n % 2].call(UCL, "PublishAchievement", request) for n, request in enumerate(requests))
         )
         revisions = sorted(answer.fact.registry_revision for answer in answers)
-        assert revisions == list(range(4, 24))
+        assert revisions == list(range(5, 25))
 
         # Two officers at once: one wins, the other is told.
         def suspension() -> registry_pb2.SuspendAccreditationRequest:
@@ -506,7 +523,7 @@ async def test_replicas_share_one_history(schema: None, pool: asyncpg.Pool, tmp_
             )
 
         outcomes = await asyncio.gather(
-            *(replica.call(DAI, "SuspendAccreditation", suspension()) for replica in (one, two)),
+            *(replica.call(f"{DAI}/one", "SuspendAccreditation", suspension()) for replica in (one, two)),
             return_exceptions=True,
         )
         lost = [outcome for outcome in outcomes if isinstance(outcome, VitneError)]
@@ -519,10 +536,79 @@ async def test_replicas_share_one_history(schema: None, pool: asyncpg.Pool, tmp_
             async with asyncio.timeout(5):
                 while (await decide(replica, requests[0].achievement.id)).reason != "ACCREDITATION_SUSPENDED":
                     await asyncio.sleep(0.02)
-        expected = await decide(one, requests[0].achievement.id, known_at=24)
+        expected = await decide(one, requests[0].achievement.id, known_at=25)
         async with running(pool, tmp_path) as three:
-            again = await decide(three, requests[0].achievement.id, known_at=24)
+            again = await decide(three, requests[0].achievement.id, known_at=25)
             assert (again.reason, again.checks) == (expected.reason, expected.checks)
+
+
+async def test_of_two_officers_who_confirm_at_once_one_wins(schema: None, pool: asyncpg.Pool, tmp_path: Path) -> None:
+    async with running(pool, tmp_path) as one, running(pool, tmp_path) as two:
+        await one.call(OPERATOR, "RegisterAuthority", authority(DAI, "DK"))
+        await one.call(DAI, "RegisterProvider", provider(UCL, "DK", "dk.business_academy"))
+        with pytest.raises(PermissionDenied) as nobody:
+            await one.call(DAI, "GrantAccreditation", grant())
+        assert nobody.value.reason == "OFFICER_MISSING"
+        proposal = (await one.call(f"{DAI}/one", "GrantAccreditation", grant())).fact
+        with pytest.raises(PermissionDenied) as own:
+            await two.call(f"{DAI}/one", "ConfirmDecision", confirmation(proposal))
+        assert own.value.reason == "OWN_PROPOSAL"
+        outcomes = await asyncio.gather(
+            one.call(f"{DAI}/two", "ConfirmDecision", confirmation(proposal)),
+            two.call(f"{DAI}/three", "ConfirmDecision", confirmation(proposal)),
+            return_exceptions=True,
+        )
+        lost = [outcome for outcome in outcomes if isinstance(outcome, VitneError)]
+        assert [error.reason for error in lost] == ["NOTHING_PROPOSED"]
+        assert await pool.fetchval("SELECT count(*) FROM fact WHERE kind = 'accreditation'") == 1
+
+
+async def test_an_application_from_the_provider_to_its_grant(registry: Running, pool: asyncpg.Pool) -> None:
+    await registry.call(OPERATOR, "RegisterAuthority", authority(DAI, "DK"))
+    await registry.call(DAI, "RegisterProvider", provider(UCL, "DK", "dk.business_academy"))
+    document = facts_pb2.Document(title="Self-evaluation", digest="A" * 43)
+    wanted = grant()
+    application = registry_pb2.ApplyForAccreditationRequest(
+        request_id=rid(),
+        authority=DAI,
+        kind=wanted.kind,
+        scope=wanted.scope,
+        documents=[document],
+        statement="We apply.",
+    )
+    applied = (await registry.call(UCL, "ApplyForAccreditation", application)).fact
+    id_ = applied.case_step.id
+
+    async def open_cases() -> list[tuple[str, int]]:
+        listed = await registry.call(DAI, "ListOpenCases", registry_pb2.ListOpenCasesRequest())
+        return [(case.id, case.state) for case in listed.cases]
+
+    assert await open_cases() == [(id_, registry_pb2.CASE_STATE_APPLIED)]
+    review = registry_pb2.ReviewApplicationRequest(
+        request_id=rid(), accreditation_id=id_, base_revision=1, statement="Two assessors recommend it."
+    )
+    await registry.call(f"{DAI}/one", "ReviewApplication", review)
+    assert await open_cases() == [(id_, registry_pb2.CASE_STATE_UNDER_REVIEW)]
+    wanted.accreditation_id = id_
+    wanted.conditions.add(text="External examiners.")
+    granted = await agreed(registry, "GrantAccreditation", wanted)
+    assert (granted.accreditation.id, granted.accreditation.case_revision) == (id_, 3)
+    assert await open_cases() == []
+    change = registry_pb2.ReportChangeRequest(
+        request_id=rid(),
+        accreditation_id=id_,
+        change=facts_pb2.PROVIDER_CHANGE_OWNERSHIP,
+        changed_at=timestamp(datetime(2026, 1, 1, tzinfo=UTC)),
+        statement="A foundation owns us.",
+    )
+    await registry.call(UCL, "ReportChange", change)
+    case = (await registry.call(None, "GetCase", registry_pb2.GetCaseRequest(accreditation_id=id_))).case
+    assert (case.state, case.accreditation_revision) == (registry_pb2.CASE_STATE_DECIDED, 1)
+    assert [(step.actor, bool(step.officer)) for step in case.steps] == [
+        (UCL, False), (DAI, True), (DAI, True), (UCL, False)
+    ]  # fmt: skip
+    # What facts say of officers is not what the token issuer calls them.
+    assert not await pool.fetchval("SELECT count(*) FROM fact WHERE position('one'::bytea IN body) > 0")
 
 
 async def test_one_heartbeat_an_interval_whatever_the_number_of_replicas(
@@ -679,7 +765,7 @@ async def test_what_ends_soon_is_listed_by_a_command(
     await registry.call(DAI, "RegisterProvider", provider(UCL, "DK", "dk.business_academy"))
     request = grant()
     request.valid_until.CopyFrom(timestamp(datetime.now(UTC) + timedelta(days=20, hours=1)))
-    granted = (await registry.call(DAI, "GrantAccreditation", request)).fact.accreditation
+    granted = (await agreed(registry, "GrantAccreditation", request)).accreditation
     settings = settings_in(tmp_path).model_copy(update={"database_dsn": database_dsn})
 
     async def listed(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
@@ -691,5 +777,20 @@ async def test_what_ends_soon_is_listed_by_a_command(
     assert (line["accreditation"], line["provider"], line["days"]) == (granted.id, UCL, 20)
     assert await listed("--within", "20") == (0, [])
     assert (await listed("--within", "21", "--exit-code"))[0] == EXIT_DUE
+    # What is due is told as a fact, once; the registry at work learns of it as of what a replica wrote.
+    for _ in range(2):
+        assert (await listed("--within", "21", "--record"))[0] == 0
+    case = registry_pb2.GetCaseRequest(accreditation_id=granted.id)
+    async with asyncio.timeout(60):
+        while len(steps := (await registry.call(None, "GetCase", case)).case.steps) < 2:
+            await asyncio.sleep(0.02)
+    told = steps[1].case_step
+    assert (len(steps), told.due, told.lead_days, told.due_at) == (
+        2,
+        facts_pb2.DUE_KIND_END,
+        30,
+        request.valid_until,
+    )
+    assert steps[1].actor == OPERATOR
     unreachable = settings.model_copy(update={"database_dsn": "postgresql://127.0.0.1:1/registry"})
     assert await asyncio.to_thread(due_command, [], lambda: unreachable) == 1
