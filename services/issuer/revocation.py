@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -62,7 +62,7 @@ class Revocations:
 
     async def carry_out(
         self, authority: str, request: issuer.RevokeFlaggedRequest
-    ) -> AsyncIterator[issuer.RevokeFlaggedResponse]:
+    ) -> AsyncGenerator[issuer.RevokeFlaggedResponse, None]:
         """Revoke what an order names; answers credential by credential, by id, then a summary.
 
         Raises:
@@ -104,7 +104,7 @@ class Revocations:
 
     def _order(self, request: issuer.RevokeFlaggedRequest) -> facts.Fact:
         case = case_of(self._projection, request.accreditation_id)
-        order = case and revocation_order(case)
+        order = None if case is None else revocation_order(case)
         if order is None:
             raise FailedPrecondition(
                 "REVOCATION_NOT_ORDERED",

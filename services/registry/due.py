@@ -100,8 +100,8 @@ class DueWatch:
         if not self._ready():
             return
         now = self._clock.now()
-        within = timedelta(days=max(WATCHED_DAYS))
-        found = [each.days for each in due(self._projection, now, within) if each.due == END]
+        soon = due(self._projection, now, timedelta(days=max(WATCHED_DAYS)))
+        found = [each.days for each in soon if each.due == END]
         for within in WATCHED_DAYS:
             ACCREDITATIONS_DUE.set(sum(1 for days in found if days < within), str(within))
 

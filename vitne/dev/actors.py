@@ -60,6 +60,22 @@ class Organisation:
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from None
 
+    async def confirm(self, proposal: facts_pb2.Fact, request_id: str) -> facts_pb2.Fact:
+        """``ConfirmDecision``; refusals are raised as :class:`~vitne.errors.VitneError`."""
+        try:
+            return (await self.registry.ConfirmDecision(confirmation(proposal, request_id))).fact
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+
+    async def revoke_flagged(self, order: facts_pb2.Fact) -> AsyncIterator[issuer_pb2.RevokeFlaggedResponse]:
+        """``RevokeFlagged`` under an order; refusals are raised as :class:`~vitne.errors.VitneError`."""
+        request = issuer_pb2.RevokeFlaggedRequest(request_id=order.id, accreditation_id=order.case_step.id)
+        try:
+            async for answer in self.issuer.RevokeFlagged(request):
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from None
+
     async def issue_batch(
         self, request_id: str, items: Iterable[issuer_pb2.BatchItem]
     ) -> AsyncIterator[issuer_pb2.BatchResult]:
@@ -113,8 +129,7 @@ class Actors:
         if not proposal.HasField("case_step"):
             return proposal
         _, other = self.officers(proposal.actor)
-        answer = await other.registry.ConfirmDecision(confirmation(proposal, request_id))
-        return answer.fact
+        return await other.confirm(proposal, request_id)
 
     def _acting_by(self, id: str, officer: str) -> Organisation:  # noqa: A002 - what it is
         name = f"{id} {officer}"

@@ -92,6 +92,7 @@ class Demo:
         await self.verify()
         await self.revoke_and_suspend()
         await self.withdraw_accreditation()
+        await self.withdraw_backwards()
         await self.audit()
 
     async def fill(self) -> None:
@@ -424,15 +425,8 @@ class Demo:
     async def withdraw_accreditation(self) -> None:
         """UCL loses its accreditation from now on."""
         self.narrator.step("UCL's accreditation is withdrawn from now on")
-        accreditation = self.accreditations["ucl"]
-        await self.actors.organisation(accreditation.authority).registry.WithdrawAccreditation(
-            registry_pb2.WithdrawAccreditationRequest(
-                request_id=new_id(),
-                accreditation_id=accreditation.id,
-                base_revision=accreditation.revision,
-                ground="Demonstration: withdrawn for the time to come.",
-            )
-        )
+        proposal = await self._propose_withdrawal("Demonstration: withdrawn for the time to come.")
+        self.accreditations["ucl"] = (await self.actors.confirmed(proposal, new_id())).accreditation
         case = self.cases.achievements["klimaregnskaber-1"]
         reason = ""
 
@@ -456,7 +450,100 @@ class Demo:
             f"what it issued before verifies with a note: {answer.headline}",
         )
 
+    async def _propose_withdrawal(self, ground: str, effective_from: Timestamp | None = None) -> facts_pb2.Fact:
+        """One officer's proposal about UCL's accreditation."""
+        accreditation = self.accreditations["ucl"]
+        officer, _ = self.actors.officers(accreditation.authority)
+        answer = await officer.registry.WithdrawAccreditation(
+            registry_pb2.WithdrawAccreditationRequest(
+                request_id=new_id(),
+                accreditation_id=accreditation.id,
+                base_revision=accreditation.revision,
+                effective_from=effective_from,
+                ground=ground,
+            )
+        )
+        return answer.fact
+
     # -- 9 ----------------------------------------------------------------------------
+
+    async def withdraw_backwards(self) -> None:
+        """What follows is shown first; two officers decide; what no longer counts is flagged, then revoked by order."""
+        self.narrator.step("Then backwards: shown before, decided by two officers, flagged, revoked in one operation")
+        accreditation = self.accreditations["ucl"]
+        one, other = self.actors.officers(accreditation.authority)
+        preview = await one.issuer.PreviewEffects(
+            issuer_pb2.PreviewEffectsRequest(
+                accreditation_id=accreditation.id,
+                state=facts_pb2.ACCREDITATION_STATE_WITHDRAWN,
+                effective_from=accreditation.valid_from,
+            )
+        )
+        ucl = self.actors.organisation(accreditation.provider)
+        issued = (await ucl.issuer.ListCredentials(issuer_pb2.ListCredentialsRequest())).credentials
+        self.narrator.expect(preview.credentials == len(issued), f"before: {preview.summary}")
+        proposal = await self._propose_withdrawal("Demonstration: granted in error.", accreditation.valid_from)
+        try:
+            await one.confirm(proposal, new_id())
+        except VitneError as error:
+            self.narrator.expect(
+                error.reason == "OWN_PROPOSAL", f"its own proposal an officer can't confirm: {error.reason}"
+            )
+        else:
+            self.narrator.fail("an officer confirmed a proposal of their own")
+        withdrawn = self.accreditations["ucl"] = (await other.confirm(proposal, new_id())).accreditation
+        flags: list[issuer_pb2.CredentialFlag] = []
+
+        async def flagged() -> bool:
+            answer = await one.issuer.ListAccreditationFlags(issuer_pb2.ListAccreditationFlagsRequest())
+            flags[:] = [flag for flag in answer.flags if flag.subject_revision == withdrawn.revision]
+            return len(flags) == preview.credentials
+
+        await until(flagged, "the flags", self.narrator)
+        self.narrator.expect(
+            True, f"another confirmed; {len(flags)} credentials are flagged, and nothing else happened to them"
+        )
+        ordered = await one.registry.OrderRevocation(
+            registry_pb2.OrderRevocationRequest(
+                request_id=new_id(),
+                accreditation_id=withdrawn.id,
+                base_revision=withdrawn.revision,
+                ground="Demonstration: they shall not be used.",
+            )
+        )
+        order = await other.confirm(ordered.fact, new_id())
+        summary = await self._revoke_flagged(one, order)
+        self.narrator.expect(
+            summary.revoked + summary.revoked_before == len(flags) and not summary.unfinished,
+            f"on their order {summary.revoked} are revoked, {summary.revoked_before} was before",
+        )
+        self.narrator.expect(
+            await self._revoke_flagged(one, order) == summary, "the operation resumed answers the same"
+        )
+        answer = await self._verdict("klimaregnskaber-1")
+        self.narrator.expect(
+            answer.verdict == verifier_pb2.VERDICT_INVALID and "as known at issuance" in answer.headline,
+            "the verifier says both: rightfully issued as known then, and that it no longer counts",
+        )
+
+    async def _revoke_flagged(self, officer: Organisation, order: facts_pb2.Fact) -> issuer_pb2.RevocationSummary:
+        """Carry an order out, once the issuer knows of it."""
+        summary = issuer_pb2.RevocationSummary()
+
+        async def carried_out() -> bool:
+            try:
+                async for answer in officer.revoke_flagged(order):
+                    summary.CopyFrom(answer.summary)
+            except VitneError as error:
+                if error.reason != "REVOCATION_NOT_ORDERED":
+                    raise
+                return False
+            return True
+
+        await until(carried_out, "the order at the issuer", self.narrator)
+        return summary
+
+    # -- 10 ---------------------------------------------------------------------------
 
     async def audit(self) -> None:
         """The checker of the fault harness, over all that happened."""

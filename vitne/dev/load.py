@@ -298,10 +298,8 @@ class Load:
             base_revision=granted.fact.accreditation.revision,
             ground="no longer",
         )
-        proposed = await self._insist(
-            "propose to withdraw", lambda: authority.registry.WithdrawAccreditation(withdrawal)
-        )
-        ended = confirmation(proposed.fact, new_id())
+        ending = await self._insist("propose to withdraw", lambda: authority.registry.WithdrawAccreditation(withdrawal))
+        ended = confirmation(ending.fact, new_id())
         await self._insist("withdraw accreditation", lambda: second.registry.ConfirmDecision(ended))
 
     async def _rotate_key(self) -> None:
