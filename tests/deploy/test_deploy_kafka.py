@@ -19,7 +19,7 @@ DEAD = {dead_topic(name) for name in (*(topic.name for topic in fixed_topics()),
 #: Who writes and reads what, as the services' wiring has it. A consumer writes to the dead letters of what it reads.
 WRITES = {
     "registry": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.REGISTRY_LEAVES},
-    "issuer": {topics.ISSUER_LEAVES, HUB, dead_topic(topics.LEDGER_STATUS)},
+    "issuer": {topics.ISSUER_LEAVES, topics.ISSUER_EFFECTS, HUB, dead_topic(topics.LEDGER_STATUS)},
     "ledger": {topics.LEDGER_STATUS, topics.LEDGER_LOG, *(dead_topic(name) for name in ALLOWED)},
     "portal": {dead_topic(HUB)},
 }
@@ -31,7 +31,7 @@ READS = {
     "verifier": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT},
     "portal": {HUB},
     "operators": DEAD,
-    "subscriber": {topics.REGISTRY_FACTS, topics.LEDGER_STATUS, topics.LEDGER_LOG},
+    "subscriber": {topics.REGISTRY_FACTS, topics.ISSUER_EFFECTS, topics.LEDGER_STATUS, topics.LEDGER_LOG},
 }
 GROUPS = {
     "issuer": {(ISSUER_GROUP, "literal")},
