@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from vitne.canonical import canonical_bytes
+from vitne.canonical import canonical_value
 from vitne.credentials.jsonld.contexts import EMPTY, Context
 from vitne.credentials.jsonld.refusals import refused, unknown_term
 from vitne.credentials.jsonld.tables import Definition
@@ -327,8 +327,7 @@ def _double(value: float) -> str:
 def _json_literal(value: Any, where: str) -> str:
     """Any JSON as one literal, in its canonical form (section 8.6, step 6)."""
     try:
-        # Canonical bytes are those of an object; a value's stand behind its name.
-        text = canonical_bytes({"": value})[4:-1].decode()
+        text = canonical_value(value).decode()
     except InvalidArgument as error:
         raise refused("JSON that has no canonical form", where) from error
     return literal(text, datatype=_JSON)
