@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vitne.credentials.jsonld.compiling import compile_scope
-from vitne.credentials.jsonld.tables import Table, to_json
+from vitne.credentials.jsonld.tables import UNSTATED, Definition, Table, to_json
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DATA: Final = ROOT / "vitne" / "credentials" / "jsonld" / "data"
@@ -45,7 +45,8 @@ def compiled(context: Any) -> Table:
     Raises:
         ValueError: on a context that refers to another.
     """
-    terms, vocab, language = {}, "", ""
+    terms: dict[str, Definition] = {}
+    vocab = language = UNSTATED
     for entry in compile_scope(context, {}):
         if not isinstance(entry, Table):
             raise ValueError("a context that refers to another is not compiled ahead")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from vitne.credentials.jose import Signer
 
 def cases(folder: Path, keys: str, signer: Signer, key: multikey.VerificationKey) -> Iterator[Case]:
     """The cases of each suite that has a folder."""
-    yield Case("the public key", lambda: check_key(folder / keys, signer))
+    yield Case("the public key", partial(check_key, folder / keys, signer))
     for vector in sorted(path for path in folder.iterdir() if path.is_dir()):
         for name in CHECKS:
-            yield Case(f"{vector.name}: {name}", lambda v=vector, n=name: CHECKS[n](Vector(folder, v, signer, key)))
+            yield Case(f"{vector.name}: {name}", partial(check_vector, name, folder, vector, signer, key))
+
+
+def check_vector(name: str, folder: Path, vector: Path, signer: Signer, key: multikey.VerificationKey) -> None:
+    CHECKS[name](Vector(folder, vector, signer, key))
 
 
 def check_key(path: Path, signer: Signer) -> None:

@@ -1,6 +1,7 @@
 """What a suite of official test data is, and how one is run.
 
-Each module of :mod:`tests.conformance.suites` has one ``SUITE``, named as its folder of vectors: to add one, add a file.
+Each module of :mod:`tests.conformance.suites` has one ``SUITE``, named as its folder of vectors: to add one, add a
+file.
 """
 
 from __future__ import annotations
@@ -89,4 +90,3 @@ def expect_equal(ours: object, theirs: object) -> None:
     """Fail where the two differ."""
     if ours != theirs:
         raise AssertionError(f"ours: {ours!r:.300}; theirs: {theirs!r:.300}")
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tests.conformance.frame import Case, Suite, expect_equal
@@ -12,7 +13,7 @@ from vitne.credentials.jose import strict_json
 
 def cases(folder: Path) -> Iterator[Case]:
     for source in sorted((folder / "input").glob("*.json")):
-        yield Case(source.stem, lambda source=source: check(folder, source))
+        yield Case(source.stem, partial(check, folder, source))
 
 
 def check(folder: Path, source: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vitne.merkle.proofs import verify_consistency, verify_inclusion
 def cases(folder: Path) -> Iterator[Case]:
     for kind, verify in (("inclusion", inclusion), ("consistency", consistency)):
         for path in sorted((folder / kind).rglob("*.json")):
-            yield Case(str(path.relative_to(folder)), lambda path=path, verify=verify: check(path, verify))
+            yield Case(str(path.relative_to(folder)), partial(check, path, verify))
 
 
 def check(path: Path, verify: Any) -> None:

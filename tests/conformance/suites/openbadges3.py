@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ UNSIGNED = {"simple-noproof.json"}
 
 def cases(folder: Path) -> Iterator[Case]:
     for path in sorted(folder.iterdir()):
-        yield Case(path.name, lambda path=path: check(path))
+        yield Case(path.name, partial(check, path))
 
 
 def check(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vitne.credentials.rdf.nquads import parse
 def cases(folder: Path) -> Iterator[Case]:
     manifest = json.loads((folder / "manifest.jsonld").read_text())
     for entry in manifest["entries"]:
-        yield Case(entry["id"].lstrip("#"), lambda entry=entry: check(folder, entry))
+        yield Case(entry["id"].lstrip("#"), partial(check, folder, entry))
 
 
 def check(folder: Path, entry: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ INSTANTS = {"PAST DATE": "2020-01-01T00:00:00Z", "FUTURE DATE": "2120-01-01T00:0
 
 def cases(folder: Path) -> Iterator[Case]:
     for path in sorted(folder.rglob("*.json")):
-        yield Case(str(path.relative_to(folder)), lambda path=path: check(path))
+        yield Case(str(path.relative_to(folder)), partial(check, path))
 
 
 def check(path: Path) -> None:

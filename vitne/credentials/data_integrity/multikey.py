@@ -129,4 +129,3 @@ def parse_did_key(did: str, *, field: str = "") -> PublicKey | P384Key:
             remedy="send did:key:z…",
         )
     return parse(text, field=field)
-

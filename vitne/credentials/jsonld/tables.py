@@ -101,7 +101,7 @@ def from_json(stated: Mapping[str, Any]) -> Table:
 def _definition_from_json(value: Any, protected: bool) -> Definition:
     if not isinstance(value, dict):
         return Definition(value, protected=protected)
-    members = {"protected": protected} | value
+    members: dict[str, Any] = {"protected": protected} | value
     if "scope" in members:
         members["scope"] = tuple(from_json(entry) if isinstance(entry, dict) else entry for entry in members["scope"])
     return Definition(**members)

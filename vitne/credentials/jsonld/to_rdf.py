@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vitne.canonical import canonical_value
 from vitne.credentials.jsonld.contexts import EMPTY, Context
@@ -57,6 +57,17 @@ def to_rdf(document: Mapping[str, Any]) -> list[Quad]:
     return walk.quads
 
 
+class _Property(NamedTuple):
+    """A member of a node on its way to quads: what they have in common, and what applies to its values."""
+
+    subject: str
+    predicate: str
+    graph: str
+    name: str
+    term: Definition
+    context: Context
+
+
 class _Walk:
     """One document on its way."""
 
@@ -95,9 +106,11 @@ class _Walk:
                 properties.append((name, expanded, value))
         subject = subject or self._blank()
         for type_ in types:
-            self._emit(subject, _TYPE, type_, graph)
+            self._emit((subject, _TYPE, type_, graph))
         for name, expanded, value in properties:
-            self._property(subject, name, expanded, value, context, graph, _at(where, name))
+            term = context.terms.get(name, _NO_TERM)
+            of = _Property(subject, _known_iri(expanded), graph, name, term, context)
+            self._property(value, of, _at(where, name))
         self._depth -= 1
         return subject
 
@@ -127,73 +140,54 @@ class _Walk:
 
     # --- Properties -----------------------------------------------------------------------------
 
-    def _property(
-        self, subject: str, name: str, expanded: str, value: Any, context: Context, graph: str, where: str
-    ) -> None:
-        term = context.terms.get(name, _NO_TERM)
-        predicate = _known_iri(expanded)
-        if term.type == "@json":
-            self._emit(subject, predicate, _json_literal(value, where), graph)
-        elif term.container == "@language":
+    def _property(self, value: Any, of: _Property, where: str) -> None:
+        if of.term.type == "@json":
+            self._link(of, _json_literal(value, where))
+        elif of.term.container == "@language":
             for text in _language_map(value, where):
-                self._emit(subject, predicate, text, graph)
-        elif term.container == "@list":
-            if value is not None and not _is_list(value):
-                items = value if isinstance(value, list) else [value]
-                self._emit(subject, predicate, self._list(items, name, term, context, graph, where), graph)
-            else:
-                self._values(subject, predicate, value, name, term, context, graph, where)
+                self._link(of, text)
+        elif of.term.container == "@list" and value is not None and not _is_list(value):
+            self._link(of, self._list(value if isinstance(value, list) else [value], of, where))
         else:
-            self._values(subject, predicate, value, name, term, context, graph, where)
+            self._values(value, of, where)
 
-    def _values(
-        self,
-        subject: str,
-        predicate: str,
-        value: Any,
-        name: str,
-        term: Definition,
-        context: Context,
-        graph: str,
-        where: str,
-    ) -> None:
+    def _values(self, value: Any, of: _Property, where: str) -> None:
         if isinstance(value, list):
             for place, item in enumerate(value):
                 if isinstance(item, list):
                     raise refused("an array in an array is no set", f"{where}[{place}]")
-                self._values(subject, predicate, item, name, term, context, graph, f"{where}[{place}]")
+                self._values(item, of, f"{where}[{place}]")
         elif isinstance(value, dict) and "@set" in value:
-            if len(value) > 1:
+            if len(value) > 1 or isinstance(value["@set"], dict):
                 raise refused("a set says something else", where)
-            self._values(subject, predicate, value["@set"], name, term, context, graph, where)
+            self._values(value["@set"], of, where)
         elif value is not None:
-            self._emit(subject, predicate, self._object(value, name, term, context, graph, where), graph)
+            self._link(of, self._object(value, of, where))
 
-    def _object(self, value: Any, name: str, term: Definition, context: Context, graph: str, where: str) -> str:
+    def _object(self, value: Any, of: _Property, where: str) -> str:
+        context = of.context
         if not isinstance(value, dict):
-            if term.container == "@graph":
+            if of.term.container == "@graph":
                 raise refused("a graph is no node object, and would be left out", where)
-            return self._scalar(value, term, context.inside_property(name), where)
+            return self._scalar(value, of.term, context.inside_property(of.name), where)
         if "@list" in value:
             items = value["@list"]
             if len(value) > 1:
                 raise refused("a list says something else", where)
-            return self._list(items if isinstance(items, list) else [items], name, term, context, graph, where)
+            return self._list(items if isinstance(items, list) else [items], of, where)
         members = {context.expand(member) for member in value}
         if "@value" in members:
-            return self._value_object(value, context.inside_property(name), where)
+            return self._value_object(value, context.inside_property(of.name), where)
         # Step 7: a type's context ends where the next node begins; a mere reference begins none.
         ends = context.previous is not None and members != {"@id"}
-        inside = _outside(context, name) if ends else context.inside_property(name)
-        if term.container == "@graph":
+        inside = _outside(context, of.name) if ends else context.inside_property(of.name)
+        if of.term.container == "@graph":
             named = self._blank()
             self.node(value, inside, named, where)
             return named
-        return self.node(value, inside, graph, where)
+        return self.node(value, inside, of.graph, where)
 
-    def _list(
-        self, items: list[Any], name: str, term: Definition, context: Context, graph: str, where: str
-    ) -> str:
+    def _list(self, items: list[Any], of: _Property, where: str) -> str:
         """A list's head (section 8.3)."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -201,13 +195,13 @@ class _Walk:
         objects = []
         for place, item in enumerate(items):
             if isinstance(item, list):
-                objects.append(self._list(item, name, term, context, graph, f"{where}[{place}]"))
+                objects.append(self._list(item, of, f"{where}[{place}]"))
             elif item is not None:
-                objects.append(self._object(item, name, term, context, graph, f"{where}[{place}]"))
+                objects.append(self._object(item, of, f"{where}[{place}]"))
         cells = [self._blank() for _ in objects]
         for cell, object_, rest in zip(cells, objects, [*cells[1:], _NIL], strict=False):
-            self._emit(cell, _FIRST, object_, graph)
-            self._emit(cell, _REST, rest, graph)
+            self._emit((cell, _FIRST, object_, of.graph))
+            self._emit((cell, _REST, rest, of.graph))
         self._depth -= 1
         return cells[0] if cells else _NIL
 
@@ -254,7 +248,10 @@ class _Walk:
 
     # --- Quads ----------------------------------------------------------------------------------
 
-    def _emit(self, subject: str, predicate: str, object_: str, graph: str) -> None:
+    def _link(self, of: _Property, object_: str) -> None:
+        self._emit((of.subject, of.predicate, object_, of.graph))
+
+    def _emit(self, quad: Quad) -> None:
         if len(self.quads) >= MAX_QUADS:
             raise InvalidArgument(
                 "TOO_LARGE",
@@ -262,7 +259,7 @@ class _Walk:
                 rule=f"at most {MAX_QUADS} quads",
                 remedy="send credentials one by one",
             )
-        self.quads.append((subject, predicate, object_, graph))
+        self.quads.append(quad)
 
     def _blank(self) -> str:
         label = f"{BLANK}b{self._blanks}"

@@ -1,4 +1,7 @@
-"""Reading RDF 1.1 N-Quads (W3C Recommendation, 25 February 2014); writing is :func:`vitne.credentials.rdf.terms.line`."""
+"""Reading RDF 1.1 N-Quads (W3C Recommendation, 25 February 2014).
+
+Writing is :func:`vitne.credentials.rdf.terms.line`.
+"""
 
 from __future__ import annotations
 

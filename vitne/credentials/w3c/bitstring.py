@@ -151,7 +151,13 @@ def is_set(bitstring: bytes, index: int) -> bool:
 
 
 def list_credential(
-    list_uri: str, purpose: str, bitstring: bytes, *, issuer: str, issued_at: datetime, expires_at: datetime,
+    list_uri: str,
+    purpose: str,
+    bitstring: bytes,
+    *,
+    issuer: str,
+    issued_at: datetime,
+    expires_at: datetime,
     ttl: timedelta,
 ) -> dict[str, Any]:
     """A list as a credential, to be secured by the publisher of lists (section 2.2)."""

@@ -81,7 +81,7 @@ def require_badge(document: Any) -> None:
         raise _refused("credentialSubject", "the learner has neither id nor identifier")
     for entry in _listed(subject.get("identifier", [])):
         _require_type(entry, "IdentityObject", "credentialSubject.identifier")
-    achievement = subject.get("achievement")
+    achievement: Any = subject.get("achievement")
     where = "credentialSubject.achievement"
     _require_type(achievement, "Achievement", where)
     for name in ("id", "name", "description"):

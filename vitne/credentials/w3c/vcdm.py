@@ -230,4 +230,3 @@ def _refused(where: str, message: str) -> InvalidArgument:
         rule="Verifiable Credentials Data Model 2.0, section 4",
         remedy="ask the issuer for a credential that conforms",
     )
-
