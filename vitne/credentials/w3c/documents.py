@@ -20,7 +20,7 @@ the claims out and writing it again: what is not the same to the last member is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any, Final
 
 from vitne.canonical import b64url, instant_text
@@ -57,12 +57,16 @@ def to_document(credential: Credential, *, salt: bytes) -> dict[str, Any]:
         salt: :data:`ENTROPY_BYTES` fresh random bytes, so that the artefact's digest can't be guessed.
 
     Raises:
-        InvalidArgument: ``MANDATORY_ELEMENT_MISSING``; ``LANGUAGE_REPEATED``.
+        InvalidArgument: ``MANDATORY_ELEMENT_MISSING``; ``LANGUAGE_REPEATED``; ``EXPIRED_WHEN_ISSUED``, since the data
+            model has no such credential.
         ValueError: on a salt of another length.
     """
     if len(salt) != ENTROPY_BYTES:
         raise ValueError(f"a document takes {ENTROPY_BYTES} random bytes")
     require_mandatory_elements(credential)
+    end = credential.expires_on
+    if end is not None and datetime.combine(end, time(), UTC) < credential.issued_at:
+        raise _refused("EXPIRED_WHEN_ISSUED", "validUntil", "the credential ends before it is issued")
     return write(credential, salt=b64url(salt))
 
 
