@@ -48,7 +48,9 @@ def test_values_of_all_kinds() -> None:
         "<urn:a> <link> <b>",
         '<urn:a> <name> "a"',
     ]
-    integer, double, boolean = (f"^^<http://www.w3.org/2001/XMLSchema#{name}>" for name in ("integer", "double", "boolean"))
+    integer, double, boolean = (
+        f"^^<http://www.w3.org/2001/XMLSchema#{name}>" for name in ("integer", "double", "boolean")
+    )
     assert lines(name=[1, 1.5, True, 1e21, -2.0, 5e-324]) == [
         f'<urn:a> <name> "-2"{integer}',
         f'<urn:a> <name> "1"{integer}',

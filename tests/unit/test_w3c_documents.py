@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from tests.unit.credential_samples import HOLDER_KEY, PROVIDER_KEY, credentials,
 from tests.unit.test_data_integrity import ED25519_KEY, secured
 from vitne.credentials.data_integrity import proof
 from vitne.credentials.data_integrity.suites import ECDSA_RDFC_2019, EDDSA_JCS_2022, EDDSA_RDFC_2022
-from vitne.credentials.jose import LocalSigner, Signer
+from vitne.credentials.jose import LocalSigner, Signer, complete, signing_input
 from vitne.credentials.jsonld.to_rdf import to_rdf
 from vitne.credentials.model import Credential, Learner
 from vitne.credentials.w3c import documents, open_badges, vc_jwt, vcdm
@@ -138,7 +139,9 @@ def test_a_document_is_no_badge_and_a_badge_is_no_plain_document() -> None:
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every container, with each of its keys or indexes."""
-    steps = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    steps = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     for step, inner in steps:
         yield value, step
         yield from places(inner)
@@ -232,8 +235,6 @@ def test_a_jwt_verifies_with_its_key_alone(signer: LocalSigner) -> None:
     ],
 )
 def test_other_jwts_are_refused(header: dict[str, Any], claims: dict[str, Any], reason: str) -> None:
-    from vitne.credentials.jose import complete, signing_input  # noqa: PLC0415 - only here they are put together by hand
-
     document = documents.to_document(FULL, salt=SALT) | claims
     members = {"alg": "ES256", "kid": PROVIDER_KEY.key_id, "typ": "vc+jwt"} | header
     data = signing_input(members, json.dumps(document).encode())
@@ -294,13 +295,14 @@ def test_what_is_no_document_is_refused(document: Any) -> None:
         st.sampled_from([*CREDENTIAL, "proof", "name", "validFrom", "credentialStatus", "verifiableCredential"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just("VerifiableCredential"),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "@value"]), inner),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "@value"]), inner)
+            ),
             max_leaves=5,
         ),
     )
 )
 def test_whatever_comes_is_refused_and_never_a_crash(change: dict[str, Any]) -> None:
     for read in (open_badges.from_document, documents.from_document, vcdm.require_presentation, proof.read, to_rdf):
-        with pytest.raises(InvalidArgument):
+        with contextlib.suppress(InvalidArgument):
             read(CREDENTIAL | {"proof": None} | change)
-            raise InvalidArgument("ACCEPTED", "accepting is no crash either")
