@@ -84,6 +84,16 @@ test-deploy-crds: setup ## Check custom resources against their makers' schemas 
 monitoring: setup ## Make alerts on objectives and dashboards anew, from what tools/monitoring has
 	@$(RUN) -m tools.monitoring
 
+.PHONY: conformance contexts oracles
+conformance: setup ## Official test data: a line of JSON a suite, and the table in docs/conformance.md
+	@$(RUN) -m tests.conformance
+
+oracles: setup ## RDFC-1.0 against other implementations: GRAPHS=20000 random graphs
+	@VITNE_ORACLE_GRAPHS=$(or $(GRAPHS),20000) $(RUN) -m pytest tests/unit/test_w3c_oracles.py $(ARGS)
+
+contexts: setup ## Compile the pinned JSON-LD contexts anew, from the official documents in ../shared/vectors
+	@$(RUN) -m tools.contexts
+
 interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
 	@$(RUN) -m vitne.dev interop

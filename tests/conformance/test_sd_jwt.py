@@ -93,7 +93,11 @@ def disclosable(claims: Any) -> Any:
 @pytest.fixture(params=[*(f"sd-jwt/{name}" for name in EXAMPLES), *(f"sd-jwt-vc/{name}" for name in VC_EXAMPLES)])
 def example(request: pytest.FixtureRequest, vectors: Path) -> dict[str, Any]:
     folder, name = request.param.split("/")
-    read: dict[str, Any] = load_yaml_specification(vectors / folder / "spec-examples" / name / "specification.yml")
+    return read_example(vectors / folder, name)
+
+
+def read_example(folder: Path, name: str) -> dict[str, Any]:
+    read: dict[str, Any] = load_yaml_specification(folder / "spec-examples" / name / "specification.yml")
     return read
 
 

@@ -23,6 +23,11 @@ LONG_LISTS = {1: "status_list_encoding1_long_json", 2: "status_list_encoding2_lo
     4: "status_list_encoding4_json",
     8: "status_list_encoding8_json",
 }
+#: Name, bits, and the list in hexadecimal, packed and compressed.
+SHORT_EXAMPLES = [
+    ("status_list_encoding_json", 1, "b9a3", "78dadbb918000217015d"),
+    ("status_list_encoding2_json", 2, "c944f9", "78da3be9f2130003df0207"),
+]
 ENTRIES = 1 << 20
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 SIGNER = LocalSigner(ec.derive_private_key(31, ec.SECP256R1()))
@@ -41,13 +46,7 @@ def entries_of(draft: str, bits: int) -> dict[int, int]:
     return {int(index): int(value, 2) for index, value in re.findall(r"status\[(\d+)\] *= *0b([01]+)", block)}
 
 
-@pytest.mark.parametrize(
-    ("name", "bits", "packed", "compressed"),
-    [
-        ("status_list_encoding_json", 1, "b9a3", "78dadbb918000217015d"),
-        ("status_list_encoding2_json", 2, "c944f9", "78da3be9f2130003df0207"),
-    ],
-)
+@pytest.mark.parametrize(("name", "bits", "packed", "compressed"), SHORT_EXAMPLES)
 def test_short_examples(vectors: Path, name: str, bits: int, packed: str, compressed: str) -> None:
     published = example(vectors, name)
     assert published == {"bits": bits, "lst": b64url(bytes.fromhex(compressed))}

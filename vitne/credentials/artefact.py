@@ -17,3 +17,22 @@ def sd_jwt_digest(presentation: str) -> str:
     """
     issuer_signed, _, _ = presentation.partition("~")
     return digest_text(issuer_signed.encode("ascii"))
+
+
+def data_integrity_digest(hash_data: bytes, signature: bytes) -> str:
+    """SHA-256, base64url, of what a proof is over and its value: how the document is spelled does not count.
+
+    Args:
+        hash_data: hash of the proof's options, then that of the document.
+        signature: the bytes of ``proofValue``.
+    """
+    return digest_text(hash_data + signature)
+
+
+def jwt_digest(compact: str) -> str:
+    """SHA-256, base64url, of a JWT as issued.
+
+    Args:
+        compact: three segments; ASCII.
+    """
+    return digest_text(compact.encode("ascii"))
