@@ -102,11 +102,17 @@ def _held(number: int, random: Random) -> Held:
 async def evaluate(session: Session) -> None:
     """All qualifications are answered for: complete, or what is missing, and why what is not counted is not."""
     random = Random(_SEED)
-    names = [f"a{number:03}" for number in range(_ACHIEVEMENTS)]
+    numbers = range(_ACHIEVEMENTS)
+    holds = random.sample(numbers, _CREDENTIALS)
+    held = [_held(number, random) for number in holds]
     count = session.amount(_QUALIFICATIONS)
-    rules = [_rule(number, _FORMS[number % len(_FORMS)](random.sample(names, 24))) for number in range(count)]
+    rules = []
+    for number in range(count):
+        # One that is there comes first, so that every qualification is answered for.
+        first = random.choice(holds)
+        names = [f"a{one:03}" for one in (first, *(one for one in random.sample(numbers, 24) if one != first))]
+        rules.append(_rule(number, _FORMS[number % len(_FORMS)](names)))
     stacking = Stacking(rules, Terms.of(Frameworks.load(tuple(Standing))))
-    held = [_held(number, random) for number in random.sample(range(_ACHIEVEMENTS), _CREDENTIALS)]
 
     def operation(_number: int) -> None:
         if len(stacking.evaluate(held, _AT).answers) != count:
