@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from vitne.frameworks import AccreditationKind, Basis, Framework, Frameworks, Named, Rule, Standing
+from vitne.frameworks import AccreditationKind, Basis, Framework, Frameworks, Named, RecognitionRule, Rule, Standing
 from vitne.frameworks.model import WITHOUT_CREDITS
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
@@ -55,6 +55,8 @@ def _country(framework: Framework) -> Iterator[str]:
     yield f"*{_basis(required.basis)}*\n"
     for rule in framework.rules:
         yield from _rule(rule)
+    for recognition in framework.recognition_rules:
+        yield from _recognition(recognition)
     for prohibition in framework.prohibitions:
         yield f"**`{prohibition.id}`** ({_STANDINGS[prohibition.standing]}): {prohibition.says}\n"
         yield f"- Nobody issues: {_codes(prohibition.credentials)}"
@@ -136,16 +138,35 @@ def _time_and_duties(kind: AccreditationKind) -> str:
     return f"{stated}. {_basis(kind.basis)}" if kind.basis else stated or "open"
 
 
+def _recognition(rule: RecognitionRule) -> Iterator[str]:
+    yield f"**`{rule.id}`** ({_STANDINGS[rule.standing]}): {rule.says}\n"
+    whose = ", published by itself" if rule.own else ""
+    yield f"- Recognises: {_codes(rule.bodies)}, against {_codes(rule.against)}{whose}"
+    yield f"- For: {', '.join(sorted(rule.purposes))}; documented by {_codes(rule.documented_by)}"
+    yield f"- Levels: {_stated_levels(rule)}"
+    yield f"- Units: {_stated_units(rule)}"
+    yield f"- Counts: {_days(rule.valid_from, rule.valid_until)}"
+    yield f"- Basis: {_basis(rule.basis)}\n"
+
+
+def _stated_levels(rule: Rule | RecognitionRule) -> str:
+    placed = [f"`{scheme}` {level}" for scheme, level in sorted(rule.levels)]
+    return ", ".join([*(["without"] if rule.unplaced else []), *placed])
+
+
+def _stated_units(rule: Rule | RecognitionRule) -> str:
+    units = [f"`{unit}`" if unit != WITHOUT_CREDITS else "without credits" for unit in sorted(rule.units)]
+    return " or ".join(units)
+
+
 def _rule(rule: Rule) -> Iterator[str]:
     yield f"**`{rule.id}`** ({_STANDINGS[rule.standing]}): {rule.says}\n"
     yield f"- Under: {_codes(rule.accreditations)}, held by {_codes(rule.providers)}"
     yield f"- May issue: {_codes(rule.credentials)}"
-    placed = [f"`{scheme}` {level}" for scheme, level in sorted(rule.levels)]
-    yield f"- Levels: {', '.join([*(['without'] if rule.unplaced else []), *placed])}"
-    units = [f"`{unit}`" if unit != WITHOUT_CREDITS else "without credits" for unit in sorted(rule.units)]
+    yield f"- Levels: {_stated_levels(rule)}"
     least = f", from {rule.min_points}" if rule.min_points is not None else ""
     most = f", to {rule.max_points}" if rule.max_points is not None else ""
-    yield f"- Size: {' or '.join(units)}{least}{most}"
+    yield f"- Size: {_stated_units(rule)}{least}{most}"
     yield f"- Counts: {_days(rule.valid_from, rule.valid_until)}"
     yield f"- Basis: {_basis(rule.basis)}\n"
 

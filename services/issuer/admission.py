@@ -7,6 +7,7 @@ does I/O, so a batch answers these refusals while the client still sends.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -28,6 +29,15 @@ OLDEST_LEARNER: Final = timedelta(days=125 * 366)
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A credential that is counted, as the institution states it: its artefact digest, and where its status stands."""
+
+    digest: str
+    status_list: str
+    status_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """An issuance that passed every stateless check, and by which request it came.
 
@@ -38,6 +48,8 @@ class Order:
         path: of the issuance in the request, for errors.
         learner: who it is for, as the credential says it.
         known_as: what the learner is found by: a provider's own learner ids are scoped by the provider.
+        recognition: of prior learning, without the rule that it rests on.
+        parts: what is counted towards it.
     """
 
     provider: OrganisationId
@@ -56,6 +68,8 @@ class Order:
     expires_on: date | None
     retention: credential.RetentionClass.ValueType
     holder: PublicKey | None = field(repr=False)
+    recognition: credential.Recognition | None = None
+    parts: tuple[Part, ...] = field(default=(), repr=False)
 
     def body(self) -> bytes:
         """The bytes that tell a repeated request from another one under the same id.
@@ -77,8 +91,17 @@ class Order:
                 self.expires_on,
                 int(self.retention),
                 self.holder.key_id if self.holder else None,
+                # Only where there are any: the requests of earlier releases keep their bytes.
+                *self._additions(),
             ]
         )
+
+    def _additions(self) -> Iterator[list[object]]:
+        if (act := self.recognition) is not None:
+            against = [act.achievement_id, act.achievement_version, *act.outcomes]
+            yield ["recognition", int(act.purpose), [*act.methods], [*act.evidence], act.assessor, against]
+        if self.parts:
+            yield ["parts", *([part.digest, part.status_list, part.status_index] for part in self.parts)]
 
 
 def admit(
@@ -102,7 +125,8 @@ def admit(
 
     Raises:
         InvalidArgument: ``BAD_LEARNER_ID``, ``UNKNOWN_LEARNER_SCHEME``, ``BAD_NAME``, ``BAD_GRADE``,
-            ``DATE_IN_FUTURE``, ``DATES_CONTRADICT``, ``BAD_JWK`` or ``PRIVATE_KEY_SENT``.
+            ``BAD_ASSESSOR``, ``DATE_IN_FUTURE``, ``DATES_CONTRADICT``, ``PART_REPEATED``, ``BAD_JWK`` or
+            ``PRIVATE_KEY_SENT``.
     """
     learner = issuance.learner
     identity = LearnerId.parse(learner.scheme, learner.value, field=f"{prefix}.learner")
@@ -154,6 +178,8 @@ def admit(
         grade=issuance.grade,
         expires_on=expires_on,
         retention=issuance.retention,
+        recognition=_recognition(issuance, prefix) if issuance.HasField("recognition") else None,
+        parts=_parts(issuance, prefix),
         holder=_holder(issuance.holder_jwk, f"{prefix}.holder_jwk") if issuance.holder_jwk else None,
     )
 
@@ -163,6 +189,31 @@ def _scoped(identity: LearnerId, provider: OrganisationId) -> LearnerId:
     if identity.scheme == PROVIDER_LOCAL_ID:
         return LearnerId(f"{PROVIDER_LOCAL_ID}/{provider}", identity.value)
     return identity
+
+
+def _recognition(issuance: issuer.Issuance, prefix: str) -> credential.Recognition:
+    act = credential.Recognition()
+    act.CopyFrom(issuance.recognition)
+    act.ClearField("rule")  # Vitne's to say.
+    _check_text(act.assessor, f"{prefix}.recognition.assessor", "BAD_ASSESSOR")
+    return act
+
+
+def _parts(issuance: issuer.Issuance, prefix: str) -> tuple[Part, ...]:
+    parts = tuple(Part(one.digest, one.status_list, one.status_index) for one in issuance.parts)
+    seen: set[object] = set()
+    for number, part in enumerate(parts):
+        same = {part.digest, (part.status_list, part.status_index)}
+        if seen & same:
+            raise InvalidArgument(
+                "PART_REPEATED",
+                "this credential is there twice",
+                field=f"{prefix}.parts[{number}].digest",
+                rule="a credential counts once",
+                remedy="state each part once",
+            )
+        seen |= same
+    return parts
 
 
 def _check_text(text: str, name: str, reason: str) -> None:

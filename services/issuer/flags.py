@@ -4,7 +4,7 @@ A decision stands on what was known (*u*) about an instant (*t*). When the regis
 was otherwise, the credential is flagged; what follows is for people to decide, since what was signed was rightfully
 signed. Flags are not stored but computed, from the projection and the credentials (docs/decisions/0006): an issuer that
 lags behind the registry goes on issuing for as long as it may, so a credential may be touched that is not there yet
-when the fact arrives.
+when the fact arrives. Flags of revoked parts (:mod:`.parts`) are told with them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.issuer.metrics import FLAGGED
+from services.issuer.parts import Parts
 from services.issuer.projection import RegistryView
 from vitne.accreditation import Projection, instant, timestamp
 from vitne.accreditation.facts import FOREVER, stamp_milliseconds
@@ -97,16 +98,25 @@ class Flags:
         projection: the registry's facts.
         registry: says whether they are fresh.
         staleness: for how long an issuer may decide without having heard of a fact.
+        parts: what was counted towards what.
         clock: for pauses.
     """
 
     def __init__(
-        self, pool: asyncpg.Pool, projection: Projection, registry: RegistryView, staleness: timedelta, clock: Clock
+        self,
+        pool: asyncpg.Pool,
+        projection: Projection,
+        registry: RegistryView,
+        staleness: timedelta,
+        *,
+        parts: Parts,
+        clock: Clock,
     ) -> None:
         self._pool = pool
         self._projection = projection
         self._registry = registry
         self._staleness = staleness
+        self._parts = parts
         self._clock = clock
         self._changes: tuple[int, list[Change]] = (-1, [])
 
@@ -115,11 +125,16 @@ class Flags:
     ) -> list[issuer.CredentialFlag]:
         """Flags of an institution's credentials, by credential and fact, from beyond ``after``.
 
+        Those of revoked parts come first of a credential's.
+
         Raises:
-            Unavailable: ``REGISTRY_STALE``: that nothing is flagged could not be said.
+            Unavailable: ``REGISTRY_STALE``: that nothing is flagged could not be said; ``KEY_STORE_UNAVAILABLE``.
+            DataLoss: a learner's key does not open.
         """
         self._registry.require_fresh()
-        return await self._find([one for one in self._late() if one.provider == provider], after, limit)
+        late = await self._find([one for one in self._late() if one.provider == provider], after, limit)
+        flags = [*late, *await self._parts.flags(provider, after, limit)]
+        return sorted(flags, key=lambda flag: (UUID(flag.credential_id), flag.registry_revision))[:limit]
 
     async def of_authority(
         self, authority: str, after: tuple[UUID, int] | None, limit: int
@@ -141,7 +156,8 @@ class Flags:
             *self._columns(changes),
         )
         found = dict.fromkeys(issuer.FlagCause.values()[1:], 0)
-        return found | {row["cause"]: row["flagged"] for row in rows}
+        found |= {row["cause"]: row["flagged"] for row in rows}
+        return found | {issuer.FLAG_CAUSE_PART: await self._parts.count()}
 
     async def touched(self, changes: Sequence[Change]) -> list[Touched]:
         """How many credentials changes touch, by achievement; also changes that nobody has made yet."""
@@ -185,7 +201,7 @@ class Flags:
                 for cause, flagged in counts.items():
                     FLAGGED.set(flagged, issuer.FlagCause.Name(cause).removeprefix("FLAG_CAUSE_").lower())
                 if sum(counts.values()) > before:
-                    _log.warning("credentials are touched by facts that became known later", extra={"count": counts})
+                    _log.warning("credentials are touched by what became known later", extra={"count": counts})
                 before = sum(counts.values())
             await self._clock.sleep(COUNT_SECONDS)
 

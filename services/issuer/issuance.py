@@ -34,6 +34,7 @@ from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
 from services.issuer.metrics import ALLOWED, DECIDE_DURATION, FAILED, REFUSED
 from services.issuer.origins import Origins
+from services.issuer.parts import Parts
 from services.issuer.projection import Permission, RegistryView
 from services.issuer.signing import SigningKeys
 from services.issuer.store import Credential, RequestKey
@@ -108,6 +109,7 @@ class Road:
         events: makes the leaves' events.
         notices: what hubs are told.
         index: key of the keyed hashes.
+        parts: what is counted towards what.
         clock: gives the instant of a decision, which is that of the issuance.
         new_id: makes UUIDv7.
     """
@@ -123,11 +125,13 @@ class Road:
         events: Events,
         notices: Notices,
         index: IndexKey,
+        parts: Parts,
         clock: Clock,
         new_id: Callable[[], UUID],
     ) -> None:
         self._pool = pool
         self._registry = registry
+        self._parts = parts
         self._learners = learners
         self._keys = keys
         self._signing = signing
@@ -283,6 +287,10 @@ class Road:
         except asyncpg.UniqueViolationError as error:
             # The same request, in another transaction: rolled back and tried again, this one finds it.
             raise Aborted("REQUEST_RACED", "the same request is being answered elsewhere") from error
+        await self._parts.cite(
+            connection,
+            [(one.credential.id, one.learner.key, fresh[one.credential.request][0].order.parts) for one in created],
+        )
         return created
 
     async def _decide(
@@ -309,11 +317,39 @@ class Road:
             if item.call is not None:
                 told = {"vitne.outcome": REFUSED if isinstance(outcome, VitneError) else ALLOWED}
                 past_step(item.call, "decide", *times[what], told)
+            if not isinstance(outcome, VitneError):
+                outcome = self._recognised(item.order, outcome)
             if isinstance(outcome, VitneError):
                 refused[item.key, item.body] = _copy(outcome, item.order.path)
             else:
                 fresh[item.key] = item, outcome
+        await self._refuse_parts(connection, fresh, refused)
         return fresh, refused
+
+    def _recognised(self, order: Order, permission: Permission) -> Permission | VitneError:
+        """The permission with what the institution recognised, or why it may not."""
+        try:
+            return self._registry.recognise(permission, order.recognition, order.awarded_on)
+        except VitneError as error:
+            return error
+
+    async def _refuse_parts(
+        self,
+        connection: Any,
+        fresh: dict[RequestKey, tuple[Asked, Permission]],
+        refused: dict[tuple[RequestKey, bytes], VitneError],
+    ) -> None:
+        """Move what counts something that can't be counted from the one to the other."""
+        stated = [part for item, _ in fresh.values() for part in item.order.parts]
+        if not stated:
+            return
+        bad = await self._parts.refusals(connection, stated)
+        for key, (item, _) in list(fresh.items()) if bad else ():
+            number = next((number for number, part in enumerate(item.order.parts) if part in bad), None)
+            if number is not None:
+                error = bad[item.order.parts[number]]
+                refused[key, item.body] = _copy(error, f"{item.order.path}.parts[{number}]")
+                del fresh[key]
 
     async def _permission(
         self, connection: Any, provider: str, achievement: UUID, version: int, now: datetime
@@ -376,6 +412,7 @@ class Road:
             decision=permission.decision,
             status=model.StatusReference(reference.list, reference.index),
             holder=order.holder,
+            recognition=permission.recognition,
         )
         prepared = sd_jwt_vc.prepare(
             credential, key_id=permission.key_id, entropy=secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES)

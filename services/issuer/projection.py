@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from vitne.accreditation import Projection, decide, instant, key_counts_at, record_of
 from vitne.clock import Clock
 from vitne.credentials.model import AwardingBody, DecisionReference
-from vitne.errors import DataLoss, Unavailable
+from vitne.errors import DataLoss, FailedPrecondition, Unavailable
 from vitne.frameworks import Frameworks
 from vitne.messaging.headers import Message
+from vitne.stacking import by_recognition, check_recognition
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -33,6 +34,8 @@ class Permission:
     awarding_body: AwardingBody
     #: Thumbprint of the key that will sign; empty until it is chosen.
     key_id: str = ""
+    #: Of prior learning, with the rule that it rests on. Read-only.
+    recognition: credential_pb2.Recognition | None = None
 
 
 class RegistryView:
@@ -92,6 +95,41 @@ class RegistryView:
         if published is None or entry is None:
             raise RuntimeError("a decision allowed what is not known")
         return Permission(DecisionReference.parse(record_of(outcome).record), published, AwardingBody.of(entry))
+
+    def recognise(self, permission: Permission, act: credential_pb2.Recognition | None, decided_on: date) -> Permission:
+        """The permission with the act of recognition that an institution states, which is checked.
+
+        Raises:
+            FailedPrecondition: ``RECOGNITION_MISSING``, ``UNKNOWN_ACHIEVEMENT``; and as
+                :func:`vitne.stacking.check_recognition`.
+            InvalidArgument: as there.
+        """
+        if act is None:
+            if by_recognition(permission.achievement):
+                raise FailedPrecondition(
+                    "RECOGNITION_MISSING",
+                    "it does not say what was recognised, by whom assessed, and how",
+                    field="recognition",
+                    rule="a credential whose assessment is recognition of prior learning says what was assessed",
+                    remedy="state the recognition",
+                )
+            return permission
+        known_at = permission.decision.registry_revision
+        body = self._projection.provider(permission.decision.provider, known_at)
+        against = self._projection.achievement(act.achievement_id, act.achievement_version, known_at)
+        if body is None or against is None:
+            raise FailedPrecondition(
+                "UNKNOWN_ACHIEVEMENT",
+                f"no version {act.achievement_version} of achievement {act.achievement_id} was published",
+                field="recognition.achievement_id",
+                rule="prior learning is recognised against an achievement of the catalogue",
+                remedy="correct the id or the version, or publish the achievement first",
+            )
+        rule = check_recognition(act, permission.achievement, against, body, self._frameworks, decided_on=decided_on)
+        rested = credential_pb2.Recognition()
+        rested.CopyFrom(act)
+        rested.rule = rule.id
+        return replace(permission, recognition=rested)
 
     def signing_keys(self, provider: str, at: datetime) -> list[str]:
         """Thumbprints of the provider's keys whose signatures on credentials count at ``at``, the newest first."""

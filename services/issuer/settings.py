@@ -23,6 +23,8 @@ DEFAULT_KEY_STORE_CONNECTIONS: Final = 4
 #: Credentials that a provider may issue by batches in 24 hours: a large university's year in one go, and not a
 #: loop that never ends.
 DEFAULT_DAILY_QUOTA: Final = 100_000
+#: Days that an institution has to look at a whole of which a part was revoked.
+DEFAULT_PART_GRACE_DAYS: Final = 30
 
 
 class IssuerSettings(CommonSettings):
@@ -40,6 +42,7 @@ class IssuerSettings(CommonSettings):
         lease_low_water: stock of indexes, by country, below which more are leased.
         daily_quota: credentials that a provider may have issued in 24 hours, past which batches are refused.
         daily_quotas: the same for providers that have another: organisation id to number.
+        part_grace_days: days that an institution has to look at a credential of which a part was revoked.
         standings: standings of national rules that are applied; the same as the registry's.
     """
 
@@ -58,6 +61,7 @@ class IssuerSettings(CommonSettings):
     lease_low_water: int = Field(default=DEFAULT_LEASE_LOW_WATER, ge=1, le=1_000_000)
     daily_quota: int = Field(default=DEFAULT_DAILY_QUOTA, ge=1)
     daily_quotas: dict[OrganisationText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    part_grace_days: int = Field(default=DEFAULT_PART_GRACE_DAYS, ge=1, le=365)
     standings: tuple[Standing, ...] = LAW
 
     @model_validator(mode="after")
@@ -70,3 +74,8 @@ class IssuerSettings(CommonSettings):
     def registry_staleness(self) -> timedelta:
         """Age of the registry's word past which nothing is issued."""
         return timedelta(seconds=self.registry_staleness_seconds)
+
+    @property
+    def part_grace(self) -> timedelta:
+        """How long an institution has to look at a credential of which a part was revoked."""
+        return timedelta(days=self.part_grace_days)

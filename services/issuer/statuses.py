@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from services.issuer import store
 from services.issuer.hubs import Notices
+from services.issuer.parts import Parts
 from vitne.accreditation import instant, timestamp
 from vitne.clock import Clock
 from vitne.errors import DataLoss, InvalidArgument, NotFound, Unauthenticated
@@ -51,15 +52,22 @@ class Statuses:
         pool: the issuer's database.
         stub: the ledger, which is the truth.
         notices: what hubs are told.
+        parts: what was counted towards what.
         clock: tells what is in the future.
     """
 
     def __init__(
-        self, pool: asyncpg.Pool, stub: ledger_grpc.LedgerServiceAsyncStub, notices: Notices, clock: Clock
+        self,
+        pool: asyncpg.Pool,
+        stub: ledger_grpc.LedgerServiceAsyncStub,
+        notices: Notices,
+        parts: Parts,
+        clock: Clock,
     ) -> None:
         self._pool = pool
         self._stub = stub
         self._notices = notices
+        self._parts = parts
         self._clock = clock
 
     async def change(
@@ -113,6 +121,8 @@ class Statuses:
         row = await store.change_status(connection, change.list, change.index, change.status)
         if row is not None:  # else another issuer's: lists are shared
             await outbox.append(connection, await self._notices.status_changed(connection, row))
+        if change.status == credential.STATUS_REVOKED:  # another issuer's may be a part of one of ours, too
+            await self._parts.revoked(connection, change.list, change.index, instant(change.recorded))
 
     def _check_effective(self, effective: datetime, issued_at: datetime) -> None:
         if effective < issued_at:

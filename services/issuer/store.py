@@ -253,7 +253,13 @@ async def void(connection: Any, ids: Collection[UUID]) -> set[UUID]:
 
 
 async def unlink(connection: Any, learner: UUID) -> None:
-    """Overwrite, in a learner's credentials, what a guess could be tested against without the learner's key."""
+    """Overwrite, in a learner's credentials, what a guess could be tested against without the learner's key.
+
+    What was counted towards them goes: nobody can say any more what it was.
+    """
+    await connection.execute(
+        "DELETE FROM counted_part WHERE whole IN (SELECT id FROM credential WHERE learner = $1)", learner
+    )
     rows = await connection.fetch(
         "SELECT id FROM credential WHERE learner = $1 AND request_item <> '' ORDER BY id FOR UPDATE", learner
     )

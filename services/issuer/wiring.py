@@ -18,6 +18,7 @@ from services.issuer.key_store import LearnerKeyStore, PostgresKeyStore
 from services.issuer.learners import Learners
 from services.issuer.leases import LeaseKeeper
 from services.issuer.origins import Origins
+from services.issuer.parts import Parts
 from services.issuer.projection import RegistryView, folder
 from services.issuer.quota import Quota
 from services.issuer.reconcile import Reconciled, Reconciliation
@@ -133,6 +134,7 @@ class Issuer:
         registry = RegistryView(projection, frameworks, clock, settings.registry_staleness)
         events = Events(clock, new_id)
         notices = InstitutionNotices(learners, events, clock, new_id)
+        parts = Parts(pool, keys, index, settings.part_grace, clock)
         unary, bulk = (
             Road(
                 pool,
@@ -143,12 +145,13 @@ class Issuer:
                 events=events,
                 notices=notices,
                 index=index,
+                parts=parts,
                 clock=clock,
                 new_id=new_id,
             )
             for _ in range(2)
         )
-        statuses = Statuses(pool, ledger, notices, clock)
+        statuses = Statuses(pool, ledger, notices, parts, clock)
         hubs = Hubs(
             pool,
             learners=learners,
@@ -169,7 +172,7 @@ class Issuer:
             block=settings.lease_block,
             low_water=settings.lease_low_water,
         )
-        flags = Flags(pool, projection, registry, settings.registry_staleness, clock)
+        flags = Flags(pool, projection, registry, settings.registry_staleness, parts=parts, clock=clock)
         effects = Effects(flags, projection, registry, frameworks, clock)
         teller = EffectTeller(pool, flags, events, projection, staleness=settings.registry_staleness, clock=clock)
         quota = Quota(pool, clock, default=settings.daily_quota, own=settings.daily_quotas)

@@ -14,9 +14,10 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
 from vitne.frameworks import Frameworks, Standing
+from vitne.stacking import counts_whole, purpose_of
 
 #: Kinds of credential as the national rules have them: in each country's own words, and whether they are formal.
-_KINDS: Final = {
+KINDS: Final = {
     kind.id: kind for framework in Frameworks.load(Standing) for kind in framework.credential_kinds.values()
 }
 
@@ -54,6 +55,11 @@ class Shown:
         achievement: id of what was achieved.
         achievement_version: its version.
         fetched_at: when it was fetched last.
+        recognised_for: purpose, where it documents recognition of prior learning: ``admission``, ``exemption`` or
+            ``qualification``.
+        counts_as: id of the achievement that it counts as by recognition; None where for nothing whole.
+        counts_as_version: its version.
+        unequal_to: kinds, in words, whose equal it is not, though it may share a level with them.
     """
 
     handle: str
@@ -81,6 +87,10 @@ class Shown:
     achievement: str | None = None
     achievement_version: int | None = None
     fetched_at: str | None = None
+    recognised_for: str | None = None
+    counts_as: str | None = None
+    counts_as_version: int | None = None
+    unequal_to: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Members as documented on the class."""
@@ -103,7 +113,7 @@ def show(kept: Sequence[Kept], languages: Sequence[str], today: date) -> list[Sh
 
 def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
     texts = page_texts(languages)
-    kind = _KINDS.get(kept.kind)
+    kind = KINDS.get(kept.kind)
     common: dict[str, Any] = {
         "handle": kept.handle,
         "state": FETCHING if kept.pending else FETCHED,
@@ -111,7 +121,7 @@ def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
         "status": "unknown" if kept.pending else kept.status or "unknown",
         "formal": None if kind is None else kind.formal,
         "kind": kept.kind,
-        "kind_name": texts["kinds"].get(kept.kind) or (best_text(kind.name, languages)[1] if kind else kept.kind),
+        "kind_name": kind_name(kept.kind, texts, languages),
         "provider": kept.provider,
         "fetched_at": instant_text(kept.fetched_at) if kept.fetched_at else None,
     }
@@ -124,7 +134,31 @@ def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
         return Shown(**common)
     if common["status"] == "valid" and credential.expires_on is not None and credential.expires_on <= today:
         common["status"] = "expired"
-    return Shown(**common, **_said(credential, texts, languages))
+    return Shown(**common, **_said(credential, texts, languages), **_recognised(credential))
+
+
+def kind_name(kind: str, texts: Mapping[str, Any], languages: Sequence[str]) -> str:
+    """A kind of credential in words: the page's, else those of the national rules, else its term."""
+    known = KINDS.get(kind)
+    return texts["kinds"].get(kind) or (best_text(known.name, languages)[1] if known else kind)
+
+
+def unequal_to(kind: str, texts: Mapping[str, Any], languages: Sequence[str]) -> tuple[str, ...]:
+    """The kinds, in words, that a kind is never shown as the same as, though they may share a level."""
+    known = KINDS.get(kind)
+    return tuple(kind_name(other, texts, languages) for other in sorted(known.not_equal_to)) if known else ()
+
+
+def _recognised(credential: Credential) -> dict[str, Any]:
+    act = credential.recognition
+    if act is None:
+        return {}
+    whole = counts_whole(act)
+    return {
+        "recognised_for": purpose_of(act).value,
+        "counts_as": act.achievement_id if whole else None,
+        "counts_as_version": act.achievement_version if whole else None,
+    }
 
 
 def _said(credential: Credential, texts: Mapping[str, Any], languages: Sequence[str]) -> dict[str, Any]:
@@ -151,18 +185,19 @@ def _said(credential: Credential, texts: Mapping[str, Any], languages: Sequence[
         "grade": credential.grade,
         "achievement": achievement.id,
         "achievement_version": achievement.version,
+        "unequal_to": unequal_to(achievement.kind, texts, languages) if placed else (),
     }
 
 
 def _size(points: str, unit: str, hours: str, texts: Mapping[str, Any]) -> str | None:
     parts = []
     if points:
-        parts.append(f"{_decimal(points, texts)} {texts['units'].get(unit, unit)}")
+        parts.append(f"{decimal_text(points, texts)} {texts['units'].get(unit, unit)}")
     if hours:
-        parts.append(texts["hours"].format(count=_decimal(hours, texts)))
+        parts.append(texts["hours"].format(count=decimal_text(hours, texts)))
     return ", ".join(parts) or None
 
 
-def _decimal(number: str, texts: Mapping[str, Any]) -> str:
+def decimal_text(number: str, texts: Mapping[str, Any]) -> str:
     """A decimal as the language writes it."""
     return number if texts["language"] == "en" else number.replace(".", ",")

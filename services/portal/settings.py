@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from vitne.identifiers import OrganisationId
-from vitne.runtime.settings import Address, CommonSettings, OrganisationText
+from vitne.runtime.settings import Address, CommonSettings, OptionalAddress, OrganisationText
 
 #: The hub that the reference portal is: HK-dir, which runs Vitnemålsportalen's successor in the examples.
 DEFAULT_HUB: Final = "0192:919477822"
@@ -29,6 +29,8 @@ class PortalSettings(CommonSettings):
     Attributes:
         hub: the organisation that the portal is; its topic and pseudonyms are its own.
         issuer_address: gRPC address of the issuer.
+        registry_address: gRPC address of the registry, which says what credentials add up to; empty: the pages don't.
+        registry_audience: what access tokens for the registry name as ``aud``; empty: the same as ``audience``.
         issuer_audience: what access tokens for the issuer name as ``aud``; empty: the same as ``audience``.
         public_url: where learners find the portal; ``/callback`` under it is registered with the OpenID provider.
         learner_issuer: OpenID provider (ID-porten); empty: the same as ``identity_issuer``.
@@ -37,11 +39,13 @@ class PortalSettings(CommonSettings):
     """
 
     identity_issuers: ClassVar[tuple[str, ...]] = ("identity_issuer", "learner_issuer")
-    grpc_targets: ClassVar[tuple[str, ...]] = ("issuer_address",)
+    grpc_targets: ClassVar[tuple[str, ...]] = ("issuer_address", "registry_address")
 
     hub: OrganisationText = DEFAULT_HUB
     issuer_address: Address
     issuer_audience: str = ""
+    registry_address: OptionalAddress = ""
+    registry_audience: str = ""
     public_url: Annotated[str, AfterValidator(_check_origin)]
     learner_issuer: str = ""
     learner_client_id: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -18,8 +18,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.portal.openid import OpenIdClient, Purpose
-from services.portal.presentation import FETCHING, show
+from services.portal.presentation import FETCHING, Shown, decimal_text, show
 from services.portal.sealing import PortalKeys
+from services.portal.stacks import Stack, question, stacks
 from services.portal.store import Store
 from services.portal.texts import page_texts, reader_languages
 from vitne.canonical import b64url
@@ -32,6 +33,10 @@ from vitne_api.issuer.v1 import issuer_pb2
 
 #: Seconds in which a log-in has to be completed.
 ATTEMPT_SECONDS: Final = 600
+#: Seconds that her page waits for what adds up: it is there without that, too.
+STACKING_SECONDS: Final = 2.0
+#: Achievements that are named where one of several would fill a part; of more, only how many.
+CHOICES_SHOWN: Final = 8
 #: Bytes of a form, at most: a token.
 MAX_BODY: Final = 4096
 #: Fields of a form: one, with room for what a browser's extension may add.
@@ -60,6 +65,7 @@ class Pages:
         keys: find a learner's rows.
         openid: logs learners in.
         issuer: stub of the issuer's service, for registrations.
+        registry: stub of the registry's service, which says what adds up; None: nothing is said of it.
         clock: sessions and expiry.
         public_url: where learners find the portal.
         session: how long a learner stays logged in.
@@ -72,6 +78,7 @@ class Pages:
         keys: PortalKeys,
         openid: OpenIdClient,
         issuer: Any,
+        registry: Any,
         clock: Clock,
         public_url: str,
         session: timedelta,
@@ -80,6 +87,7 @@ class Pages:
         self._keys = keys
         self._openid = openid
         self._issuer = issuer
+        self._registry = registry
         self._clock = clock
         self._new_id = UuidFactory(clock)
         self._public_url = public_url
@@ -93,6 +101,7 @@ class Pages:
             loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined
         )
         self._templates.filters["day"] = _day
+        self._templates.filters["number"] = decimal_text
 
     def app(self) -> FastAPI:
         """The ASGI application."""
@@ -153,6 +162,7 @@ class Pages:
         languages = reader_languages(request.headers.get("accept-language", ""))
         registered = await self._store.pseudonym(lookup) is not None
         shown = show(await self._store.credentials(lookup), languages, self._clock.now().date())
+        adding_up = await self._stacks(shown, languages)
         arrived = [one for one in shown if one.fetched_at is not None]
         return await self._render(
             request,
@@ -163,21 +173,28 @@ class Pages:
                 for name, formal in (("formal", True), ("non_formal", False), ("other", None))
             ],
             awaited=[one for one in shown if one.fetched_at is None],
+            adding_up=adding_up,
+            choices_shown=CHOICES_SHOWN,
             fetching=FETCHING,
             csrf_token=self._csrf_token(request),
         )
 
     async def me_json(self, request: Request) -> Response:
-        """The same as :meth:`me` for programs: ``{"registered": …, "credentials": […]}``."""
+        """The same as :meth:`me` for programs: ``{"registered": …, "credentials": […], "stacks": […]}``.
+
+        ``stacks`` is null while nobody can say what adds up.
+        """
         try:
             lookup = await self._learner(request)
             if lookup is None:
                 raise Unauthenticated("NOT_LOGGED_IN", "nobody is logged in", remedy="log in at /login")
             languages = reader_languages(request.headers.get("accept-language", ""))
             shown = show(await self._store.credentials(lookup), languages, self._clock.now().date())
+            adding_up = await self._stacks(shown, languages)
             body = {
                 "registered": await self._store.pseudonym(lookup) is not None,
                 "credentials": [one.to_json() for one in shown],
+                "stacks": None if adding_up is None else [one.to_json() for one in adding_up],
             }
         except VitneError as error:
             return problem(error)
@@ -226,6 +243,19 @@ class Pages:
             issuer_pb2.RegisterLearnerRequest(request_id=str(self._new_id()), id_token=id_token),
         )
         await self._store.register(lookup, answer.pseudonym, self._clock.now())
+
+    async def _stacks(self, shown: Sequence[Shown], languages: Sequence[str]) -> list[Stack] | None:
+        """What her credentials add up to; None while nobody can say: her page is there without it."""
+        asked = question(shown)
+        if self._registry is None or not asked.credentials:
+            return []
+        try:
+            answer = await self._registry.EvaluateStacking(asked, timeout=STACKING_SECONDS)
+        except (grpc.aio.AioRpcError, VitneError) as error:
+            reason = error.reason if isinstance(error, VitneError) else error_from_rpc(error).reason
+            _log.warning("the registry does not say what adds up", extra={"reason": reason})
+            return None
+        return stacks(shown, answer, languages)
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:

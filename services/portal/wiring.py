@@ -35,9 +35,12 @@ from vitne.runtime.identity import ClientKey, TokenSource, TokenVerifier
 from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc
+from vitne_api.registry.v1 import registry_pb2_grpc
 
 #: What the portal asks for at the issuer of access tokens.
 SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register")
+#: What it asks for to be told by the registry what credentials add up to.
+REGISTRY_SCOPES: Final = ("vitne:registry.stacking",)
 #: The consumer's name: its offsets are kept under it.
 CONSUMER: Final = "portal"
 
@@ -145,6 +148,21 @@ def _kafka(settings: PortalSettings) -> KafkaSettings:
     )
 
 
+def _registry_channel(settings: PortalSettings, clock: Clock) -> Any | None:
+    if not settings.registry_address:
+        return None
+    assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
+    tokens = TokenSource(
+        settings.identity_issuer,
+        ClientKey.read(settings.client_id, settings.client_key_file),
+        REGISTRY_SCOPES,
+        clock,
+        resource=settings.registry_audience or settings.audience,
+        allow_http=settings.environment == "development",
+    )
+    return open_channel(settings.registry_address, tokens, tls=settings.channel_tls)
+
+
 def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     """The portal's process: its pages, the consumer of its topic, and the fetcher."""
     development = settings.environment == "development"
@@ -152,6 +170,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     store = Store(pool, keys)
     parts = gathering(settings, pool, store, clock)
     assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
+    registry = _registry_channel(settings, clock)
     pages = Pages(
         store=store,
         keys=keys,
@@ -163,6 +182,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             allow_http=development,
         ),
         issuer=parts.issuer,
+        registry=None if registry is None else registry_pb2_grpc.RegistryServiceStub(registry),
         clock=clock,
         public_url=settings.public_url,
         session=timedelta(seconds=settings.session_seconds),
@@ -185,4 +205,6 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
 
     application.add_readiness("database", database)
     application.on_close(parts.channel.close)
+    if registry is not None:
+        application.on_close(registry.close)
     return application

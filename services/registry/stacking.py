@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 
 from services.registry.qualifications import rule_of
 from vitne.accreditation import Projection, instant
 from vitne.errors import InvalidArgument, NotFound
-from vitne.frameworks import Frameworks
-from vitne.stacking import Answer, Held, Outcome, Stacking, Standing, Terms, recognised_by, responsible
+from vitne.frameworks import Frameworks, Purpose
+from vitne.stacking import Answer, Held, Outcome, Rule, Stacking, Standing, Terms, named, recognised_by, responsible
 from vitne.stacking import held as held_for
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import qualification_pb2, stacking_pb2
@@ -64,11 +64,37 @@ class StackingDesk:
                 )
         at = instant(request.at) if request.HasField("at") else now
         found = self._stacking.evaluate(list(self._held(request)), at, list(request.qualification_ids) or None)
-        return stacking_pb2.EvaluateStackingResponse(
+        response = stacking_pb2.EvaluateStackingResponse(
             answers=[_answer(one) for one in found.answers],
             not_asked_for=found.not_asked_for,
             registry_revision=self._projection.revision,
         )
+        if request.describe:
+            rules = [one.rule for one in found.answers]
+            response.qualifications.extend(self._qualifications(rules))
+            response.achievements.extend(self._achievements(rules))
+        return response
+
+    def _qualifications(self, rules: Iterable[Rule]) -> Iterator[qualification_pb2.Qualification]:
+        for rule in rules:
+            said = self._projection.qualification(rule.id, rule.version)
+            if said is not None:
+                yield said
+
+    def _achievements(self, rules: Sequence[Rule]) -> Iterator[stacking_pb2.NamedAchievement]:
+        """What rules ask for and award; what is both, as it is awarded."""
+        shown = {one: self._projection.newest_achievement(one) for rule in rules for one in named(rule.root)}
+        shown |= {rule.awards[0]: self._projection.achievement(*rule.awards) for rule in rules}
+        for _, one in sorted(shown.items()):
+            if one is not None:
+                yield stacking_pb2.NamedAchievement(
+                    id=one.id,
+                    version=one.version,
+                    provider=one.provider,
+                    kind=one.kind,
+                    title=one.title,
+                    level=one.level if one.HasField("level") else None,
+                )
 
     def _take_in(self) -> None:
         for fact in self._projection.qualification_facts(self._taken_in):
@@ -108,12 +134,13 @@ class StackingDesk:
                 rule="who recognises is entered in the registry",
                 remedy="name the body that decided",
             )
-        if not responsible(body, against, self._frameworks, date.fromisoformat(said.decided_on)):
+        rules = responsible(body, against, self._frameworks, date.fromisoformat(said.decided_on))
+        if not any(rule.purposes - {Purpose.ADMISSION} for rule in rules):
             raise InvalidArgument(
                 "NOT_RESPONSIBLE",
                 f"{body.kind} does not answer for {against.kind}",
                 field=f"{field}.body",
-                rule="whoever may award an achievement recognises prior learning against it, or who published it",
+                rule="the national rules say who recognises prior learning against which achievements",
                 remedy="have it recognised by the body that is responsible at this level",
             )
         return against

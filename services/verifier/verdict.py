@@ -31,6 +31,7 @@ ON_FAILURE: Final[dict[str, Verdict]] = {
     names.NOT_WITHDRAWN_BACKWARDS: INVALID,
     names.ACCREDITATION_TODAY: INVALID,
     names.CATALOGUE: INVALID,
+    names.RECOGNITION: INVALID,
     names.STATUS_LIST: NOT_DETERMINABLE,
     names.NOT_REVOKED: REVOKED,
     names.NOT_SUSPENDED: SUSPENDED,
@@ -38,7 +39,9 @@ ON_FAILURE: Final[dict[str, Verdict]] = {
     names.MANDATORY_ELEMENTS: INVALID,
 }
 #: Checks that may be skipped or missing without harm: a trust list holds no catalogue.
-OPTIONAL: Final = frozenset({names.CATALOGUE})
+OPTIONAL: Final = frozenset({names.CATALOGUE, names.RECOGNITION})
+#: Checks that are told only where they were made: most credentials document no recognition.
+UNTOLD: Final = frozenset({names.RECOGNITION})
 
 #: Of several, the first counts: what is not genuine is not "revoked", and what is known to be revoked is so
 #: whatever else could not be determined.

@@ -17,6 +17,7 @@ from services.verifier.checks.issuer_key import IssuerKey, check_issuer_key
 from services.verifier.checks.log_inclusion import check_log_inclusion, leaf_of
 from services.verifier.checks.mandatory_elements import check_mandatory_elements
 from services.verifier.checks.names import NOT_DETERMINABLE, Check, skipped, told
+from services.verifier.checks.recognition import check_recognised
 from services.verifier.checks.registry import check_registry
 from services.verifier.checks.signature import check_signature
 from services.verifier.checks.status import check_status
@@ -25,7 +26,7 @@ from services.verifier.checks.validity import check_validity
 from services.verifier.evidence import LogSource, StatusSource
 from services.verifier.knowledge import Knowledge
 from services.verifier.metrics import VERIFY_DURATION
-from services.verifier.verdict import ON_FAILURE, Verdict, headline, name_of, verdict_of
+from services.verifier.verdict import ON_FAILURE, UNTOLD, Verdict, headline, name_of, verdict_of
 from vitne.clock import Clock
 from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
@@ -109,6 +110,7 @@ class Verifier:
         then = accreditation and accreditation[-1]
         look.at((names.DECISION,), lambda: check_decision(credential, then))
         look.at((names.CATALOGUE,), lambda: check_catalogue(credential, knowledge))
+        look.at((names.RECOGNITION,), lambda: check_recognised(credential, knowledge))
         await self._fetch(presentation, key, look, now)
 
     async def _fetch(self, presentation: Presentation, key: IssuerKey, look: _Look, now: datetime) -> None:
@@ -150,7 +152,8 @@ class _Look:
         """The checks as they are told, with those that were not made."""
         broken = {names.FAILED, names.NOT_DETERMINABLE}
         decided = next((check.name for check in self._made.values() if check.outcome in broken), "an earlier check")
-        return tuple(self._made.get(name) or skipped(name, f"{decided} decided") for name in ON_FAILURE)
+        told_of = [name for name in ON_FAILURE if name in self._made or name not in UNTOLD]
+        return tuple(self._made.get(name) or skipped(name, f"{decided} decided") for name in told_of)
 
 
 async def _attempt(call: Coroutine[Any, Any, _T]) -> _T | VitneError:

@@ -29,6 +29,7 @@ CALLS = {
     ("issuer", "ledger", 50051),
     ("verifier", "ledger", 50051),
     ("portal", "issuer", 50051),
+    ("portal", "registry", 50051),
     ("gateway", "registry", 50051),
     ("gateway", "registry", 8443),
     ("gateway", "issuer", 50051),

@@ -39,7 +39,15 @@ NEEDED = {
     "issuer": (*REQUIRED, "client_id", "client_key_file", "hubs"),
     "ledger": ("database_dsn", "kafka_bootstrap_servers", "identity_issuer", "audience", "grpc_allowed_peers"),
     "verifier": ("kafka_bootstrap_servers", "identity_issuer", "operator", "ledger_address", "allow"),
-    "portal": ("database_dsn", "issuer_address", "public_url", "client_id", "client_key_file", "hub"),
+    "portal": (
+        "database_dsn",
+        "issuer_address",
+        "registry_address",
+        "public_url",
+        "client_id",
+        "client_key_file",
+        "hub",
+    ),
 }
 #: Variables that others than our settings read.
 OTHERS = {"SSL_CERT_FILE", "DB_USER", "DB_PASSWORD", "KEYS_DB_USER", "KEYS_DB_PASSWORD"}

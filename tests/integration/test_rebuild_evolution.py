@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from services.issuer.crypto import IndexKey
+from services.issuer.parts import Parts
 from services.issuer.statuses import Statuses
 from services.issuer.wiring import MIGRATIONS as ISSUER_MIGRATIONS
 from services.portal.notices import Notices
@@ -78,7 +81,8 @@ class NobodyToTell:
 @pytest.fixture
 async def statuses(database_dsn: str, pool: asyncpg.Pool, clock: ManualClock) -> Statuses:
     await migrate(database_dsn, ISSUER_MIGRATIONS)
-    return Statuses(pool, None, NobodyToTell(), clock)  # type: ignore[arg-type]  # neither ledger nor hubs are asked
+    parts = Parts(pool, None, IndexKey(bytes(32)), timedelta(days=1), clock)  # type: ignore[arg-type]  # nothing is opened
+    return Statuses(pool, None, NobodyToTell(), parts, clock)  # type: ignore[arg-type]  # neither ledger nor hubs are asked
 
 
 async def test_the_issuer_learns_statuses_of_the_first_version(statuses: Statuses, pool: asyncpg.Pool) -> None:

@@ -11,8 +11,10 @@ import pytest
 from tests.unit.accreditation_samples import Chronicle, achievement, scope
 from vitne.accreditation import decide
 from vitne.errors import InvalidArgument
-from vitne.frameworks import LAW, Framework, Frameworks, Offer, Prohibition, Reason, Rule, Standing
+from vitne.frameworks import LAW, Framework, Frameworks, Offer, Prohibition, Purpose, Reason, Rule, Standing
 from vitne.frameworks.loader import parse
+from vitne.stacking import Terms, responsible
+from vitne_api.registry.v1 import facts_pb2
 
 SHIPPED = {
     path.name: path.read_text("utf-8")
@@ -269,6 +271,21 @@ basis = { source = "law", passage = "A licensed school gives certificates." }
 [rule.remedy]
 SIZE_BELOW_MINIMUM = "make it larger"
 
+[[recognition]]
+id = "fi.oppilaitos.recognition"
+says = "A school recognises prior learning against certificates, for exemption."
+bodies = ["fi.oppilaitos"]
+against = ["fi.todistus"]
+levels = ["fi.finqf 5"]
+units = ["fi.osp"]
+purposes = ["exemption"]
+documented_by = ["fi.todistus"]
+standing = "in_force"
+valid_from = 2020-01-01
+valid_until = 2030-01-01
+basis = { source = "law", passage = "A school recognises prior learning." }
+remedy = "recognise it for exemption"
+
 [[prohibition]]
 id = "fi.merkki.nobody"
 says = "A badge is worth nothing."
@@ -306,7 +323,15 @@ def test_a_new_country_is_a_file_and_no_code() -> None:
         assert (outcome.reason, outcome.rule, outcome.country) == (reason, ruled_by, "FI")
     finland = frameworks.require("FI", field="")
     assert finland.convert(Decimal(3), "fi.osp", "ects", field="") == Decimal("1.5")
-    assert not finland.are_equal("fi.merkki", "fi.todistus")
+    body = facts_pb2.Provider(id=school, kind="fi.oppilaitos", country="FI")
+    against = achievement(school, "fi.todistus", workload=("fi.osp", "5"), level=("fi.finqf", "5"))
+    (recognises,) = responsible(body, against, frameworks, now.date())
+    assert (recognises.id, recognises.purposes) == ("fi.oppilaitos.recognition", frozenset({Purpose.EXEMPTION}))
+    terms = Terms.of(frameworks)
+    assert terms.converted(Decimal(4), "fi.osp", "ects") == Decimal(2)
+    assert terms.at_least(("fi.finqf", "5"), ("no.nkr", "4A"))
+    assert terms.is_formal("fi.todistus")
+    assert terms.is_non_formal("fi.merkki")
 
 
 @pytest.mark.parametrize(
@@ -357,6 +382,17 @@ def test_a_new_country_is_a_file_and_no_code() -> None:
         ('converts_to = [{ unit = "ects", factor = "0.5" }]', "converts_to = []", "unit[0].no_conversion"),
         ('level = "5", eqf = "5"', 'level = "5", eqf = "9"', "level_framework[0].levels[1].eqf"),
         ('level = "5", eqf = "5"', 'level = "4", eqf = "5"', "level_framework[0].levels[1].level"),
+        ('level = "5", eqf = "5"', 'level = "5", eqf = "3"', "level_framework[0].levels[1].eqf"),
+        # Recognition.
+        ('bodies = ["fi.oppilaitos"]', 'bodies = ["fi.yritys"]', "recognition[0].documented_by"),
+        ('documented_by = ["fi.todistus"]', 'documented_by = ["fi.merkki"]', "recognition[0].documented_by"),
+        ('purposes = ["exemption"]', 'purposes = ["fun"]', "recognition[0].purposes"),
+        ('purposes = ["exemption"]', "purposes = []", "recognition[0].purposes"),
+        ('against = ["fi.todistus"]', 'against = ["fi.diplomi"]', "recognition[0].against"),
+        ('id = "fi.oppilaitos.recognition"', 'id = "fi.oppilaitos.todistus"', "rule"),
+        ("valid_from = 2020-01-01\nvalid_until = 2030-01-01\nbasis = { source = \"law\", passage = \"A school",
+         "valid_from = 2030-01-01\nvalid_until = 2030-01-01\nbasis = { source = \"law\", passage = \"A school",
+         "recognition[0].valid_until"),
         ('name = { fi = "Merkki", en = "Badge" }', 'name = { fi = "Merkki" }', "credential_kind[1].name"),
         ("formal = true", 'formal = "yes"', "credential_kind[0].formal"),
         ("review_after_years = 5", "review_after_years = 0", "accreditation_kind[0].review_after_years"),

@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from services.portal.presentation import show
 from tests.unit.accreditation_samples import ALL, NOW, Chronicle, achievement, scope
+from tests.unit.credential_samples import sample_achievement, sample_credential
+from tests.unit.test_portal_presentation import kept
 from vitne.accreditation import DecisionOutcome, decide, record_of
 from vitne.frameworks import LAW, Duty, Frameworks, Standing
 from vitne_api.credential.v1 import credential_pb2
@@ -34,6 +37,8 @@ class Holder:
     provider: str
     accreditation: str = ""
     scope: facts_pb2.Scope | None = None
+    #: First instant at which the accreditation no longer holds.
+    until: datetime | None = None
 
     @property
     def country(self) -> str:
@@ -90,6 +95,7 @@ UNIVERSITY = Holder(
         "no.micro_credential",
         "no.minikvalifikasjon",
         "no.vitnemal",
+        "no.karakterutskrift",
         "no.realkompetansevurdering",
         levels=levels("no.nkr", "6.2", "7", "8"),
         credit_unit=ECTS,
@@ -180,6 +186,22 @@ PLACED = Holder(
     scope("se.kvalifikationsbevis", levels=levels("se.seqf", "4"), educations=["bransch.ventilation"]),
 )
 YH_COURSE = Holder("se.yh_provider", "se.yh_course", scope("se.utbildningsbevis", educations=["yh.solceller"]))
+YH_FOR_A_TIME = Holder(YH_COURSE.provider, YH_COURSE.accreditation, YH_COURSE.scope, until=on(2027, 1, 1))
+YH_PLACED = Holder(
+    "se.yh_provider",
+    "se.seqf_placement",
+    scope("se.kvalifikationsbevis", levels=levels("se.seqf", "5"), educations=["yh.solceller"]),
+)
+YH_TWO_YEARS = Holder(
+    "se.yh_provider",
+    "se.yh_programme",
+    scope(
+        "se.kvalificerad_yh_examen",
+        levels=levels("se.seqf", "6"),
+        credit_unit="se.yh_point",
+        educations=["yh.elkraft"],
+    ),
+)
 YH_PROGRAMME = Holder(
     "se.yh_provider",
     "se.yh_programme",
@@ -216,6 +238,9 @@ CATALOGUE = [
     Entry("no-minikvalifikasjon", "a vitnemål is a degree's, at its level",
           UNIVERSITY, What("no.vitnemal", "180 ects", "no.nkr 6.2"), "no.university.vitnemal", "in_force",
           What("no.vitnemal", "2.5 ects"), "LEVEL_REQUIRED", "no.university.vitnemal"),
+    Entry("no-minikvalifikasjon", "a finished course is in a transcript, which no framework places",
+          UNIVERSITY, What("no.karakterutskrift", "5 ects"), "no.university.karakterutskrift", "interpretation",
+          What("no.karakterutskrift", "5 ects", "no.nkr 7"), "LEVEL_NOT_ALLOWED", "no.university.karakterutskrift"),
     Entry("no-minikvalifikasjon", "a university college inside its own fields, not outside them",
           COLLEGE_FIELD, What("no.micro_credential", "5 ects", "no.nkr 7", field="0413"),
           "no.university_college.micro_credential", "in_force",
@@ -256,6 +281,11 @@ CATALOGUE = [
           "interpretation",
           What("no.fagskole.module", f"5 {FP}", field="0714", at=on(2024, 12, 31)), "RULE_NOT_IN_FORCE",
           "no.fagskole.institution.module"),
+    Entry("fvt-eldrehelse", "institutional accreditation: vitnemål of educations that it sets up, from 2025 on",
+          FAGSKOLE_INSTITUTION, What("no.vitnemal", f"60 {FP}", "no.nkr 5.1", field="0714"),
+          "no.fagskole.institution.vitnemal", "interpretation",
+          What("no.vitnemal", f"60 {FP}", "no.nkr 5.1", field="0714", at=on(2024, 12, 31)), "RULE_NOT_IN_FORCE",
+          "no.fagskole.institution.vitnemal"),
     # Norway: outside the education system.
     Entry("no-kompetanseattest", "an approved provider, not an unapproved one",
           APPROVED, ATTEST, "no.private_provider.kompetanseattest", "proposed",
@@ -338,6 +368,21 @@ CATALOGUE = [
           "in_force",
           What("se.yh_examen", "99 se.yh_point", "se.seqf 5", part_of="yh.elkraft"), "SIZE_BELOW_MINIMUM",
           "se.yh.examen"),
+    Entry("se-yh-course", "a two-year programme is 400 points, and 399 are none",
+          YH_TWO_YEARS, What("se.kvalificerad_yh_examen", "400 se.yh_point", "se.seqf 6", part_of="yh.elkraft"),
+          "se.yh.kvalificerad_examen", "interpretation",
+          What("se.kvalificerad_yh_examen", "399 se.yh_point", "se.seqf 6", part_of="yh.elkraft"),
+          "SIZE_BELOW_MINIMUM", "se.yh.kvalificerad_examen"),
+    Entry("se-yh-course", "MYH approves for a limited period: until its last day, not after",
+          YH_FOR_A_TIME, What("se.utbildningsbevis", part_of="yh.solceller", at=on(2026, 12, 31)), "se.yh.course",
+          "in_force",
+          What("se.utbildningsbevis", part_of="yh.solceller", at=on(2027, 1, 1)), "ACCREDITATION_EXPIRED",
+          "se.yh.course"),
+    Entry("se-yh-course", "its provider would have to apply: then the qualification is placed, not the course",
+          YH_PLACED, What("se.kvalifikationsbevis", level="se.seqf 5", part_of="yh.solceller"),
+          "se.seqf.kvalifikationsbevis", "in_force",
+          What("se.utbildningsbevis", level="se.seqf 5", part_of="yh.solceller"), "KIND_NOT_COVERED",
+          "se.accreditation_required"),
     Entry("se-yh-course", "a non-formal qualification that was placed states that level and no other",
           PLACED, What("se.kvalifikationsbevis", level="se.seqf 4", part_of="bransch.ventilation"),
           "se.seqf.kvalifikationsbevis", "in_force",
@@ -351,6 +396,9 @@ CATALOGUE = [
     Entry("se-yh-course", "a degree has a SeQF level, a course of a university has none",
           SWEDISH_UNIVERSITY, What("se.examen", "180 ects", "se.seqf 6"), "se.university.examen", "in_force",
           What("se.kursbevis", "7.5 ects", "se.seqf 6"), "LEVEL_NOT_ALLOWED", "se.university.kursbevis"),
+    Entry("se-yh-course", "a course of a university is counted in its own credits, not in days of study",
+          SWEDISH_UNIVERSITY, What("se.kursbevis", "7.5 ects"), "se.university.kursbevis", "in_force",
+          What("se.kursbevis", "25 se.yh_point"), "UNIT_NOT_ALLOWED", "se.university.kursbevis"),
     # Iceland.
     Entry("etsc-job-competence", "certified against job criteria that are mapped to a level",
           CENTRE, What("is.fagbref", level="is.isqf 2", part_of="fa.verslunarstorf"), "is.social_partner.fagbref",
@@ -397,7 +445,9 @@ def decided(by: Holder, what: What, frameworks: Frameworks = ALL) -> DecisionOut
     chronicle = Chronicle(began)
     chronicle.provider(provider, country=by.country, kind=by.provider)
     if by.scope is not None:
-        chronicle.accredit(provider, by.accreditation, by.scope, valid_from=began, authority=AUTHORITY)
+        chronicle.accredit(
+            provider, by.accreditation, by.scope, valid_from=began, valid_until=by.until, authority=AUTHORITY
+        )
     points, _, unit = what.size.partition(" ")
     framework, _, level = what.level.partition(" ")
     changes: dict[str, Any] = {"part_of": what.part_of, "field": what.field, "deliverer": what.deliverer}
@@ -463,14 +513,27 @@ def test_a_case_that_is_not_law_is_not_called_law(shared_data: Path) -> None:
 EXAMINED_BY_LAW = {"sdu-nanobank", "roles"}
 
 
-def test_an_industry_qualification_is_never_the_equal_of_what_it_shares_a_level_with() -> None:
+def test_every_rule_of_a_country_with_cases_is_in_the_catalogue() -> None:
+    used = {entry.rule for entry in CATALOGUE}
+    for country in ("NO", "DK", "SE"):
+        assert {rule.id for rule in ALL.require(country, field="").rules} <= used
+
+
+def test_an_industry_qualification_is_never_shown_as_what_it_shares_a_level_with() -> None:
     sweden = ALL.require("SE", field="")
-    for formal in ("se.gymnasieexamen", "se.yh_examen", "se.examen"):
-        assert not sweden.are_equal("se.kvalifikationsbevis", formal)
-        assert not sweden.are_equal(formal, "se.kvalifikationsbevis")
-        assert sweden.credential_kinds[formal].formal
-    assert sweden.are_equal("se.kvalifikationsbevis", "se.kvalifikationsbevis")
-    assert not sweden.credential_kinds["se.kvalifikationsbevis"].formal
+    kind = sweden.credential_kinds["se.kvalifikationsbevis"]
+    assert not kind.formal
+    assert {"se.gymnasieexamen", "se.yh_examen", "se.examen"} <= kind.not_equal_to
+    assert all(sweden.credential_kinds[other].formal for other in kind.not_equal_to)
+    placed = sample_achievement(
+        kind=kind.id, level=credential_pb2.Level(framework="se.seqf", level="4"), workload={"hours": "40"}
+    )
+    (shown,) = show([kept(sample_credential(achievement=placed), kind=kind.id)], ["en"], NOW.date())
+    assert (shown.formal, shown.level) == (False, "4")
+    assert "Upper secondary diploma" in shown.unequal_to
+    unplaced = sample_achievement(kind=kind.id, level=None, workload={"hours": "40"})
+    (shown,) = show([kept(sample_credential(achievement=unplaced), kind=kind.id)], ["en"], NOW.date())
+    assert shown.unequal_to == (), "what has no level shares none"
 
 
 def test_what_is_given_for_a_time_reviewed_or_tied_to_duties_says_so() -> None:

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from google.protobuf.json_format import ParseDict
 
 from services.portal.presentation import Shown
-from services.portal.stacks import MAX_CREDENTIALS, Part, question, stacks
+from services.portal.stacks import MAX_CREDENTIALS, MAX_STACKS, Counted, Named, Part, Uncounted, question, stacks
+from services.portal.texts import TEXTS
 from tests.unit.accreditation_samples import uuid
 from vitne.runtime.rules import check_rules
+from vitne.stacking import Why
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import qualification_pb2, stacking_pb2
 
-M1, M2, V1, WHOLE = (uuid(number) for number in (1, 2, 3, 9))
+M1, M2, V1, V2, WHOLE = (uuid(number) for number in (1, 2, 3, 4, 9))
 QUALIFICATION = ParseDict(
     {
         "id": uuid(50), "version": 2, "provider": "0192:313000001", "awards": {"id": WHOLE, "version": 1},
         "requirement": {"key": "all", "all_of": {"requirements": [
             {"key": "m1", "achievement": {"id": M1}},
             {"key": "m2", "achievement": {"id": M2}},
-            {"key": "credits", "points_of": {"unit": "ects", "points": "5", "achievements": [{"id": V1}]}},
+            {"key": "credits", "points_of": {"unit": "ects", "points": "5", "achievements": [{"id": V1}, {"id": V2}]}},
         ]}},
     },
     qualification_pb2.Qualification(),
 )  # fmt: skip
-TITLES = {WHOLE: {"nb": "Eldrehelse", "en": "Elderly care"}, M1: {"nb": "Demens"}, M2: {"nb": "Ernæring"}}
+ACHIEVEMENTS = [
+    stacking_pb2.NamedAchievement(
+        id=achievement,
+        version=1,
+        provider="0192:313000001",
+        kind=kind,
+        title=[credential_pb2.LocalisedText(language=language, text=text) for language, text in titles.items()],
+    )
+    for achievement, kind, titles in (
+        (M1, "no.fagskole.module", {"nb": "Demens"}),
+        (M2, "no.fagskole.module", {"nb": "Ernæring"}),
+        (V1, "no.kompetanseattest", {"nb": "Velferdsteknologi"}),
+        (V2, "no.fagskole.module", {"nb": "Palliasjon"}),
+        (WHOLE, "no.vitnemal", {"nb": "Eldrehelse", "en": "Elderly care"}),
+    )
+]
 
 
 def shown(handle: str, achievement: str | None, **changes: Any) -> Shown:
@@ -67,7 +85,11 @@ def answer(**changes: Any) -> stacking_pb2.StackingAnswer:
 
 
 MINE = [shown("h0", V1), shown("h1", M1), shown("h2", M2, status="suspended")]
-KNOWN = {(uuid(50), 2): QUALIFICATION}
+
+
+def response(*answers: stacking_pb2.StackingAnswer, **changes: Any) -> stacking_pb2.EvaluateStackingResponse:
+    fields: dict[str, Any] = {"qualifications": [QUALIFICATION], "achievements": ACHIEVEMENTS, **changes}
+    return stacking_pb2.EvaluateStackingResponse(answers=answers, **fields)
 
 
 def test_the_question_names_achievements_and_days_and_nobody() -> None:
@@ -89,15 +111,49 @@ def test_what_is_not_here_yet_or_not_known_is_not_asked_about() -> None:
 
 
 def test_a_qualification_with_its_parts_how_far_along_and_what_is_missing() -> None:
-    (found,) = stacks(MINE, [answer()], KNOWN, TITLES, ["en"])
-    assert (found.title, found.title_language, found.outcome, found.percent) == ("Elderly care", "en", "incomplete", 50)
+    (found,) = stacks(MINE, response(answer()), ["en"])
+    assert (found.awards, found.outcome, found.percent) == (Named("Elderly care", "en", True), "incomplete", 50)
+    assert (found.kind_name, found.level, found.unequal_to) == ("Diploma", "", ())
+    module, nutrition = Named("Demens", "nb", True), Named("Ernæring", "nb", True)
+    # Hers is called as her credential says, and of what would help nothing is named that she has.
     assert found.parts == (
-        Part("m1", "Demens", "nb", ("h1",), False, None, None, ""),
-        Part("m2", "Ernæring", "nb", (), False, "0", "1", ""),
-        Part("credits", "", "", ("h0",), True, "2.5", "5", "ects"),
+        Part("m1", module, (Counted("h1", Named("", "", True), False, ""),), None, None, "", ()),
+        Part("m2", nutrition, (), "0", "1", "", ()),
+        Part(
+            "credits",
+            None,
+            (Counted("h0", Named("", "", True), True, "2.5"),),
+            "2.5",
+            "5",
+            "ects",
+            (Named("Palliasjon", "nb", True),),
+        ),
     )
-    assert found.not_counted == (("h2", "SUSPENDED"),)
-    assert found.to_json()["parts"][0]["handles"] == ("h1",)
+    assert found.uncounted == (Uncounted("h2", Named("", "", True), "SUSPENDED"),)
+    assert found.to_json()["parts"][0]["counted"][0]["handle"] == "h1"
+
+
+def test_of_several_what_would_help_is_named() -> None:
+    qualification = ParseDict(
+        {
+            "id": uuid(50), "version": 2, "provider": "0192:313000001", "awards": {"id": WHOLE, "version": 1},
+            "requirement": {"key": "electives", "n_of": {"count": 2, "requirements": [
+                {"key": "a", "achievement": {"id": M1}},
+                {"key": "b", "achievement": {"id": V1}},
+                {"key": "c", "achievement": {"id": uuid(77)}},
+            ]}},
+        },
+        qualification_pb2.Qualification(),
+    )  # fmt: skip
+    said = answer(
+        counted=[stacking_pb2.CountedCredential(reference="1", requirement="a")],
+        uncounted=[],
+        missing=[stacking_pb2.MissingRequirement(requirement="electives", have="1", need="2", any_of=["b", "c"])],
+    )
+    (found,) = stacks([shown("h9", M2), shown("h1", M1)], response(said, qualifications=[qualification]), ["nb"])
+    assert [part.key for part in found.parts] == ["electives", "a"]
+    # Formal and not are told apart, and what nobody described has no title.
+    assert found.parts[0].choices == (Named("Velferdsteknologi", "nb", False), Named("", "", None))
 
 
 def test_what_is_not_known_to_be_complete_is_never_shown_so() -> None:
@@ -107,12 +163,18 @@ def test_what_is_not_known_to_be_complete_is_never_shown_so() -> None:
         stacking_pb2.STACKING_OUTCOME_UNSPECIFIED: "undetermined",
     }
     for outcome, said in outcomes.items():
-        assert stacks(MINE, [answer(outcome=outcome)], KNOWN, TITLES, [])[0].outcome == said
+        assert stacks(MINE, response(answer(outcome=outcome)), [])[0].outcome == said
 
 
 def test_the_furthest_along_first_and_nothing_without_a_part_of_hers() -> None:
     near = answer(percent=90)
-    assert [one.percent for one in stacks(MINE, [answer(), near], KNOWN, TITLES, ["nb"])] == [90, 50]
-    assert stacks(MINE, [answer(counted=[])], KNOWN, TITLES, ["nb"]) == []
-    assert stacks(MINE, [answer(version=3)], KNOWN, TITLES, ["nb"]) == [], "a version that was not looked up"
-    assert stacks(MINE, [answer()], KNOWN, {}, ["nb"])[0].title == ""
+    assert [one.percent for one in stacks(MINE, response(answer(), near), ["nb"])] == [90, 50]
+    assert len(stacks(MINE, response(*[near] * (MAX_STACKS + 1)), ["nb"])) == MAX_STACKS
+    assert stacks(MINE, response(answer(counted=[])), ["nb"]) == []
+    assert stacks(MINE, response(answer(version=3)), ["nb"]) == [], "a version that is not described"
+    assert stacks(MINE, response(answer(), achievements=[]), ["nb"]) == []
+
+
+@pytest.mark.parametrize("reason", Why)
+def test_every_reason_has_plain_words_in_every_language(reason: Why) -> None:
+    assert all(reason.value in texts["reasons"] for texts in TEXTS.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.rules import PAGE, page
-from vitne.frameworks import Frameworks, Prohibition, Rule, Standing
+from vitne.frameworks import Frameworks, Prohibition, RecognitionRule, Rule, Standing
 
 ALL = Frameworks.load(Standing)
 
@@ -15,7 +15,11 @@ def test_the_page_is_what_the_files_say() -> None:
 def test_nothing_of_the_files_is_left_out() -> None:
     text = page(ALL)
     for framework in ALL:
-        stated: list[Rule | Prohibition] = [*framework.rules, *framework.prohibitions]
+        stated: list[Rule | RecognitionRule | Prohibition] = [
+            *framework.rules,
+            *framework.recognition_rules,
+            *framework.prohibitions,
+        ]
         for rule in stated:
             assert f"**`{rule.id}`**" in text
             assert rule.says in text

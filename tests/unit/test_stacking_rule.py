@@ -1,38 +1,20 @@
-"""The rule's canonical form, what the national rules say of units and levels, and acts of recognition."""
+"""The rule's canonical form, and what the national rules say of units and levels."""
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.accreditation_samples import ALL, FAGSKOLE, PRIVATE, UCL, UIO, achievement, uuid
+from tests.unit.accreditation_samples import ALL, uuid
 from tests.unit.stacking_samples import P, all_of, answer, has, one, points, rule, some
 from vitne.canonical import digest_text
-from vitne.errors import VitneError
-from vitne.frameworks import Frameworks, Standing
-from vitne.stacking import (
-    Method,
-    Outcome,
-    Purpose,
-    Recognition,
-    Terms,
-    canonical_form,
-    held,
-    read,
-    recognised,
-    responsible,
-)
-from vitne.stacking import Standing as HeldStanding
-from vitne.stacking.recognition import check
+from vitne.stacking import Terms, canonical_form, read
 from vitne.stacking.rule import Node
-from vitne_api.credential.v1 import credential_pb2
-from vitne_api.registry.v1 import facts_pb2, qualification_pb2
+from vitne_api.registry.v1 import qualification_pb2
 
 A, B, C = one("a"), one("b"), one("c")
 
@@ -133,117 +115,3 @@ def test_terms_of_the_national_rules() -> None:
     assert not terms.is_formal("no.kompetanseattest")
     assert not terms.is_formal("xx.unheard_of")
     assert terms.is_non_formal("se.mikromerit")
-
-
-# --- Recognition of prior learning -----------------------------------------------------------------
-
-MODULE = achievement(FAGSKOLE, "no.fagskole.module", workload=("no.fagskolepoeng", "10"))
-TODAY = date(2026, 11, 21)
-EVIDENCE = digest_text(b"a portfolio")
-
-
-def act(**changes: Any) -> Recognition:
-    fields: dict[str, Any] = {
-        "body": FAGSKOLE,
-        "assessor": "Board of studies, health",
-        "purpose": Purpose.EXEMPTION,
-        "methods": frozenset({Method.PORTFOLIO, Method.INTERVIEW}),
-        "evidence": (EVIDENCE,),
-        "achievement": MODULE.id,
-        "version": 1,
-        "decided_on": date(2026, 10, 1),
-        **changes,
-    }
-    return Recognition(**fields)
-
-
-def body(provider: str = FAGSKOLE, kind: str = "no.fagskole") -> facts_pb2.Provider:
-    return facts_pb2.Provider(id=provider, kind=kind, country="NO")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"body": "0192:313000052"},  # another fagskole: the same level
-        {"outcomes": frozenset({0})},
-        {"purpose": Purpose.ADMISSION},
-    ],
-)
-def test_acts_of_recognition(changes: dict[str, Any]) -> None:
-    check(act(**changes), MODULE, body(changes.get("body", FAGSKOLE)), ALL, TODAY)
-
-
-def test_only_rules_that_are_applied_and_in_force_make_a_body_responsible() -> None:
-    other, day = body("0192:313000052"), date(2026, 10, 1)
-    attest = achievement(PRIVATE, "no.kompetanseattest")
-    approved = body("0192:313000060", "no.private_provider")
-    assert responsible(approved, attest, ALL, day)
-    law_alone = Frameworks.load([Standing.IN_FORCE])
-    assert not responsible(approved, attest, law_alone, day), "it is proposed, not law"
-    assert responsible(other, MODULE, law_alone, day)
-    assert not responsible(facts_pb2.Provider(id="0007:5560125790", country="FI"), MODULE, ALL, day)
-
-
-@pytest.mark.parametrize(
-    ("kind", "changes", "reason", "field"),
-    [
-        ("no.university", {"body": UIO}, "NOT_RESPONSIBLE", "recognition.body"),
-        ("no.private_provider", {"body": PRIVATE}, "NOT_RESPONSIBLE", "recognition.body"),
-        ("no.fagskole", {"body": UIO, "looked_up": FAGSKOLE}, "BODY_CONTRADICTS", "recognition.body"),
-        ("no.fagskole", {"version": 2}, "ACHIEVEMENT_CONTRADICTS", "recognition.achievement"),
-        ("no.fagskole", {"assessor": " "}, "ASSESSOR_MISSING", "recognition.assessor"),
-        ("no.fagskole", {"methods": frozenset()}, "METHOD_MISSING", "recognition.methods"),
-        ("no.fagskole", {"evidence": ()}, "EVIDENCE_MISSING", "recognition.evidence"),
-        ("no.fagskole", {"evidence": (EVIDENCE,) * 51}, "EVIDENCE_MISSING", "recognition.evidence"),
-        ("no.fagskole", {"evidence": (EVIDENCE, "AAAA")}, "BAD_DIGEST", "recognition.evidence[1]"),
-        ("no.fagskole", {"evidence": ("?",)}, "BAD_BASE64URL", "recognition.evidence[0]"),
-        ("no.fagskole", {"outcomes": frozenset({1})}, "UNKNOWN_OUTCOME", "recognition.outcomes"),
-        ("no.fagskole", {"outcomes": frozenset({0}), "purpose": Purpose.QUALIFICATION}, "PARTS_CONTRADICT",
-         "recognition.outcomes"),
-        ("no.fagskole", {"decided_on": date(2026, 11, 22)}, "DATES_CONTRADICT", "recognition.decided_on"),
-    ],
-)  # fmt: skip
-def test_acts_that_nobody_could_rely_on(kind: str, changes: dict[str, Any], reason: str, field: str) -> None:
-    looked_up = changes.pop("looked_up", changes.get("body", FAGSKOLE))
-    with pytest.raises(VitneError) as caught:
-        check(act(**changes), MODULE, body(looked_up, kind), ALL, TODAY)
-    assert (caught.value.reason, caught.value.field) == (reason, field)
-    assert caught.value.rule
-    assert caught.value.remedy
-
-
-def test_an_industry_answers_for_its_own_model_and_for_no_other() -> None:
-    model = achievement(PRIVATE, "no.fagskole.module", workload=("no.fagskolepoeng", "10"))
-    check(act(body=PRIVATE), model, body(PRIVATE, "no.private_provider"), ALL, TODAY)
-
-
-def test_a_recognised_attestation_counts_as_what_it_was_recognised_as() -> None:
-    counts_as = recognised(act(), MODULE, "attest-1")
-    assert counts_as.by_recognition
-    assert (counts_as.reference, counts_as.achievement, counts_as.kind) == ("attest-1", MODULE.id, MODULE.kind)
-    assert (counts_as.points, counts_as.awarded_on) == (Decimal(10), date(2026, 10, 1))
-    asked = rule(one(MODULE.id, "module"), kind="no.vitnemal")
-    assert answer(asked, counts_as, terms=Terms.of(ALL)).outcome is Outcome.COMPLETE
-    revoked = recognised(act(), MODULE, "attest-1", standing=HeldStanding.REVOKED)
-    assert answer(asked, revoked, terms=Terms.of(ALL)).outcome is Outcome.INCOMPLETE
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [({"purpose": Purpose.ADMISSION}, "ADMISSION_ONLY"), ({"outcomes": frozenset({0})}, "PARTS_ONLY")],
-)
-def test_admission_and_parts_count_for_nothing_whole(changes: dict[str, Any], reason: str) -> None:
-    larger = achievement(FAGSKOLE, "no.fagskole.module", workload=("no.fagskolepoeng", "10"))
-    larger.outcomes.add().CopyFrom(larger.outcomes[0])
-    with pytest.raises(VitneError) as caught:
-        recognised(act(**changes), larger, "x")
-    assert caught.value.reason == reason
-    assert recognised(act(outcomes=frozenset({0, 1})), larger, "x").by_recognition
-
-
-def test_a_credential_whose_assessment_says_so_counts_as_recognised() -> None:
-    by_prior_learning = achievement(UCL, "dk.module", workload=("ects", "5"))
-    assert not held(by_prior_learning, "x", TODAY).by_recognition
-    by_prior_learning.assessment = credential_pb2.ASSESSMENT_TYPE_PRIOR_LEARNING
-    assert held(by_prior_learning, "x", TODAY).by_recognition

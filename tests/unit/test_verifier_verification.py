@@ -15,9 +15,9 @@ from services.verifier.answers import outcome_word, to_text, verdict_word
 from services.verifier.checks.log_inclusion import leaf_of
 from services.verifier.evidence import StatusLists
 from services.verifier.knowledge import Knowledge
-from services.verifier.verdict import ON_FAILURE
+from services.verifier.verdict import ON_FAILURE, UNTOLD
 from services.verifier.verification import Verification
-from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle, uuid
+from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle, achievement, scope, uuid
 from tests.unit.verifier_world import (
     CHECKPOINT_KEY,
     FOREIGN_KEY,
@@ -75,12 +75,50 @@ async def test_a_rightful_credential_is_valid(world: World, catalogue: bool) -> 
     world.catalogue = catalogue
     verification = await world.verify(world.issue())
     told = outcomes(verification)
-    assert list(told) == list(ON_FAILURE)
+    assert list(told) == [name for name in ON_FAILURE if name not in UNTOLD]
     assert told.pop("catalogue") == ("passed" if catalogue else "skipped")
     assert set(told.values()) == {"passed"}, to_text(verification)
     assert verification.headline == "Valid: “Klimaregnskaber”, issued by Provider on 2026-11-21."
     assert verification.registry_revision == len(world.chronicle.facts)
     assert verification.verified_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "outcome"),
+    [
+        ({}, "valid", "passed"),
+        ({"rule": "dk.earlier.recognition"}, "valid_with_notes", "note"),
+        ({"achievement_version": 2}, "invalid", "failed"),
+        ({"outcomes": [7]}, "invalid", "failed"),
+    ],
+)
+async def test_who_recognised_prior_learning_was_responsible_for_it(
+    world: World, changes: dict[str, Any], verdict: str, outcome: str
+) -> None:
+    module, level = world.achievement, ("dk.nqf", "5")
+    certificates = scope("dk.eksamensbevis", levels=[level], credit_unit="ects")
+    world.chronicle.accredit(UCL, "dk.institution", certificates, accreditation=0xA002, authority=DAI)
+    world.achievement = achievement(
+        UCL,
+        "dk.eksamensbevis",
+        id=uuid(0xC100),
+        level=level,
+        workload=("ects", "1.25"),
+        assessment=credential_pb2.ASSESSMENT_TYPE_PRIOR_LEARNING,
+    )
+    world.chronicle.publish(world.achievement)
+    said: dict[str, Any] = {
+        "purpose": credential_pb2.RECOGNITION_PURPOSE_EXEMPTION,
+        "methods": [credential_pb2.RECOGNITION_METHOD_PORTFOLIO],
+        "evidence": ["A" * 43],
+        "assessor": "Study board",
+        "achievement_id": module.id,
+        "achievement_version": 1,
+        "rule": "dk.professional.recognition",
+        **changes,
+    }
+    act = credential_pb2.Recognition(**said)
+    expect(await world.verify(world.issue(recognition=act)), verdict, "recognition", outcome)
 
 
 async def test_what_is_shown_without_name_and_grade_is_valid(world: World) -> None:
@@ -565,6 +603,7 @@ async def test_it_is_valid_until_the_day_it_expires(world: World) -> None:
         ("check_accreditation", ["accreditation_then", "not_withdrawn_backwards", "accreditation_today"]),
         ("check_decision", ["decision"]),
         ("check_catalogue", ["catalogue"]),
+        ("check_recognised", ["recognition"]),
         ("check_status", ["status_list", "not_revoked", "not_suspended"]),
         ("check_log_inclusion", ["log_inclusion"]),
     ],
@@ -580,7 +619,7 @@ async def test_a_check_that_breaks_determines_nothing(
     for name in told:
         expect(verification, "not_determinable", name, "not_determinable")
         assert "incident" in detail(verification, name)
-    assert list(outcomes(verification)) == list(ON_FAILURE)
+    assert list(outcomes(verification)) == [name for name in ON_FAILURE if name not in UNTOLD or name in told]
     assert "unexpected RuntimeError" in caplog.text
     assert "Kari" not in caplog.text + to_text(verification)
 
@@ -664,7 +703,7 @@ async def test_truncated_anywhere_is_invalid(world: World) -> None:
 async def test_anything_else_is_an_answer_too(world: World, text: str) -> None:
     verification = await world.verify(text)
     expect(verification, "invalid", "structure", "failed")
-    assert list(outcomes(verification)) == list(ON_FAILURE)
+    assert list(outcomes(verification)) == [name for name in ON_FAILURE if name not in UNTOLD]
     assert verification.headline.startswith("Invalid: it can't be read")
 
 

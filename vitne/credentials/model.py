@@ -205,6 +205,8 @@ class Credential:
     status: StatusReference
     #: The key of the learner's wallet that it is bound to; None: not bound.
     holder: PublicKey | None
+    #: How prior learning was recognised, where the credential documents that. Read-only.
+    recognition: credential_pb2.Recognition | None = field(default=None, hash=False)
 
     @property
     def issued_at(self) -> datetime:

@@ -10,6 +10,8 @@ Claims of vct :data:`VCT`::
     achievement          id, version, title by language, outcomes, workload, level, assessment, …
     awarded_on           day; retention: erasable or archive
     decision             digest, and the record that it is the digest of (RECORDS: Decision)
+    recognition          of prior learning, where it documents that: purpose, methods, evidence (digests), assessor,
+                         achievement.{id,version} and outcomes (numbers; none: all) that were found, rule
     given_name, family_name, birthdate, learner_identifier.{scheme,value}, grade
                          each selectively disclosable
 
@@ -59,7 +61,7 @@ ENTROPY_BYTES: Final = SALT_BYTES * (len(DISCLOSABLE) + 1)
 _ALWAYS_SHOWN: Final = frozenset(
     {
         *("iss", "iat", "nbf", "exp", "cnf", "vct", "vct#integrity", "status"),
-        *("jti", "salt", "kind", "awarding_body", "achievement", "awarded_on", "retention", "decision"),
+        *("jti", "salt", "kind", "awarding_body", "achievement", "awarded_on", "retention", "decision", "recognition"),
     }
 )
 _URN: Final = "urn:uuid:"
@@ -118,6 +120,8 @@ def to_claims(credential: Credential) -> dict[str, Any]:
         claims["exp"] = int(datetime.combine(credential.expires_on, time(), UTC).timestamp())
     if credential.holder is not None:
         claims["cnf"] = {"jwk": dict(credential.holder.jwk)}
+    if credential.recognition is not None:
+        claims["recognition"] = recognition_claims(credential.recognition)
     withheld: dict[str, Any] = {
         "given_name": learner.given_name,
         "family_name": learner.family_name,
@@ -167,6 +171,19 @@ def achievement_claims(achievement: credential_pb2.Achievement) -> dict[str, Any
         further_information=by_language(achievement.further_information, "achievement.further_information"),
     )
     return claims
+
+
+def recognition_claims(act: credential_pb2.Recognition) -> dict[str, Any]:
+    """An act of recognition's claims."""
+    return {
+        "purpose": _PURPOSE.term(act.purpose),
+        "methods": [_METHOD.term(method) for method in act.methods],
+        "evidence": list(act.evidence),
+        "assessor": act.assessor,
+        "achievement": {"id": act.achievement_id, "version": act.achievement_version},
+        **_stated(outcomes=list(act.outcomes)),
+        "rule": act.rule,
+    }
 
 
 def _stated(**members: Any) -> dict[str, Any]:
@@ -236,6 +253,7 @@ def from_claims(claims: Mapping[str, Any]) -> Credential:
         decision=reference,
         status=StatusReference(list=status.text("uri"), index=status.number("idx")),
         holder=(parse_public_jwk(root.object("cnf").members("jwk"), field="cnf.jwk") if "cnf" in claims else None),
+        recognition=_recognition(root.object("recognition")) if "recognition" in claims else None,
     )
     if decision.text("digest") != reference.digest:
         raise _refused("CLAIMS_CONTRADICT", "decision.digest", "the digest is not that of the decision's record")
@@ -296,6 +314,23 @@ def _achievement(claims: _Claims, *, kind: str, provider: str) -> credential_pb2
         )
     except ValueError as error:  # a number beyond what the contract's integer carries
         raise _refused("CLAIM_MALFORMED", "achievement", "a value is out of range") from error
+
+
+def _recognition(claims: _Claims) -> credential_pb2.Recognition:
+    against = claims.object("achievement")
+    try:
+        return credential_pb2.Recognition(
+            purpose=_PURPOSE.number(claims.text("purpose"), "recognition.purpose"),
+            methods=[_METHOD.number(term, "recognition.methods") for term in claims.strings("methods")],
+            evidence=claims.strings("evidence"),
+            assessor=claims.text("assessor"),
+            achievement_id=str(parse_uuid(against.text("id"), field="recognition.achievement.id")),
+            achievement_version=against.number("version"),
+            outcomes=claims.numbers("outcomes"),
+            rule=claims.text("rule"),
+        )
+    except ValueError as error:  # as for the achievement
+        raise _refused("CLAIM_MALFORMED", "recognition", "a value is out of range") from error
 
 
 def _localised(texts: Mapping[str, str]) -> Iterable[credential_pb2.LocalisedText]:
@@ -374,6 +409,12 @@ class _Claims:
             raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not an array of text")
         return items
 
+    def numbers(self, name: str) -> list[int]:
+        items = self._get(name, list, "an array") if name in self._claims else []
+        if not all(type(item) is int for item in items):
+            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not an array of whole numbers")
+        return items
+
     def texts(self, name: str) -> dict[str, str]:
         texts = self.members(name)
         if not texts or not all(isinstance(text, str) and text for text in texts.values()):
@@ -422,6 +463,8 @@ _ASSESSMENT: Final = _Terms(credential_pb2.AssessmentType.DESCRIPTOR, "ASSESSMEN
 _PARTICIPATION: Final = _Terms(credential_pb2.ParticipationForm.DESCRIPTOR, "PARTICIPATION_FORM_")
 _SUPERVISION: Final = _Terms(credential_pb2.Supervision.DESCRIPTOR, "SUPERVISION_")
 _STACKABILITY: Final = _Terms(credential_pb2.Stackability.DESCRIPTOR, "STACKABILITY_")
+_PURPOSE: Final = _Terms(credential_pb2.RecognitionPurpose.DESCRIPTOR, "RECOGNITION_PURPOSE_")
+_METHOD: Final = _Terms(credential_pb2.RecognitionMethod.DESCRIPTOR, "RECOGNITION_METHOD_")
 _RETENTION: Final = _Terms(credential_pb2.RetentionClass.DESCRIPTOR, "RETENTION_CLASS_")
 
 

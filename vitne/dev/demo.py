@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vitne.canonical import b64url, from_b64url
 from vitne.clock import SystemClock
 from vitne.dev.actors import Actors, Organisation
+from vitne.dev.adding_up import AddingUp
 from vitne.dev.cases import AchievementCase, Cases, load_cases, synthetic_learners
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.narrator import Narrator
@@ -91,6 +92,7 @@ class Demo:
         await self.aggregate()
         await self.verify()
         await self.revoke_and_suspend()
+        await AddingUp(self).run()
         await self.withdraw_accreditation()
         await self.withdraw_backwards()
         await self.audit()
@@ -103,6 +105,14 @@ class Demo:
         async with self.stack.browser() as browser:
             await browser.log_in(self.learner.value)
             await browser.register()
+
+    def fresh_id(self) -> str:
+        """A UUID for a request."""
+        return new_id()
+
+    async def wait(self, look: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait until ``look`` answers true, as :func:`until`."""
+        await until(look, what, self.narrator)
 
     # -- 1 ----------------------------------------------------------------------------
 
@@ -190,7 +200,7 @@ class Demo:
     async def publish(self) -> None:
         """Publish the achievements."""
         for case in self.cases.achievements.values():
-            await self._publish(case)
+            await self.publish_case(case)
 
     async def _issue_case(self, key: str) -> None:
         case = self.cases.achievements[key]
@@ -198,7 +208,8 @@ class Demo:
         provider = self.cases.providers[case.provider].message
         self.narrator.say(f"{_name(provider.name)}: {_name(case.message.title)}, {_size(case.message.workload)}")
 
-    async def _publish(self, case: AchievementCase) -> None:
+    async def publish_case(self, case: AchievementCase) -> None:
+        """Publish one achievement, under a fresh id."""
         achievement = credential_pb2.Achievement()
         achievement.CopyFrom(case.message)
         achievement.id = new_id()
@@ -215,14 +226,17 @@ class Demo:
             achievement_id=self.published[case.key],
             achievement_version=1,
             awarded_on=datetime.now(UTC).date().isoformat(),
-            grade="Bestått" if case.message.provider.startswith("0192") else "Bestået",
+            grade=_PASSED[case.message.provider.partition(":")[0]],
             retention=case.retention,
         )
 
-    async def issue_when_known(self, learner: issuer_pb2.Learner, case: AchievementCase) -> issuer_pb2.IssuedCredential:
-        """Issue to a learner; what the issuer does not know yet is waited for."""
+    async def issue_when_known(
+        self, learner: issuer_pb2.Learner, case: AchievementCase, **more: Any
+    ) -> issuer_pb2.IssuedCredential:
+        """Issue to a learner; what the issuer does not know yet is waited for. ``more``: further fields."""
         provider = self.actors.organisation(case.message.provider)
         request = issuer_pb2.IssueRequest(request_id=new_id(), issuance=self.issuance(learner, case))
+        request.issuance.MergeFrom(issuer_pb2.Issuance(**more))
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -270,7 +284,7 @@ class Demo:
         self.narrator.step("Four refusals")
         for refusal in self.cases.refusals:
             case = refusal.achievement
-            await self._publish(case)
+            await self.publish_case(case)
             try:
                 await self.issue_when_known(self.learner, case)
             except VitneError as error:
@@ -565,6 +579,8 @@ _NOT_YET_KNOWN: Final = {
     "REGISTRY_STALE",
     "STATUS_INDEXES_EXHAUSTED",
 }
+#: What a passed result is called, by the register of organisations.
+_PASSED: Final = {"0192": "Bestått", "0184": "Bestået", "0007": "Godkänd"}
 #: Verdicts that show a status.
 _VERDICTS: Final = {
     "revoked": {"VERDICT_REVOKED"},

@@ -53,6 +53,11 @@ class LearnerBrowser:
         shown: list[dict[str, Any]] = (await self._json())["credentials"]
         return shown
 
+    async def stacks(self) -> list[dict[str, Any]]:
+        """What the portal says that her credentials add up to, as JSON; empty while it can't say."""
+        shown: list[dict[str, Any]] = (await self._json())["stacks"] or []
+        return shown
+
     async def registered(self) -> bool:
         """Whether the portal says that she is registered."""
         return bool((await self._json())["registered"])

@@ -513,6 +513,7 @@ class Stack:
                 return {
                     "VITNE_HUB": self.cases.hub,
                     "VITNE_ISSUER_ADDRESS": self.grpc_address("issuer"),
+                    "VITNE_REGISTRY_ADDRESS": self.grpc_address("registry"),
                     "VITNE_PUBLIC_URL": self.portal_url,
                     "VITNE_CLIENT_ID": client.client_id,
                     "VITNE_CLIENT_KEY_FILE": str(client.key_file),

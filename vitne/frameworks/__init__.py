@@ -16,10 +16,11 @@ from vitne.frameworks.model import (
     Offer,
     Principle,
     Prohibition,
+    RecognitionRule,
     Rule,
     Unit,
 )
-from vitne.frameworks.terms import LAW, Aspect, Bound, Duty, Finding, Reason, Standing
+from vitne.frameworks.terms import LAW, Aspect, Bound, Duty, Finding, Purpose, Reason, Standing
 
 __all__ = [
     "LAW",
@@ -38,7 +39,9 @@ __all__ = [
     "Offer",
     "Principle",
     "Prohibition",
+    "Purpose",
     "Reason",
+    "RecognitionRule",
     "Rule",
     "Standing",
     "Unit",

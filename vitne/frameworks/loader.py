@@ -23,11 +23,12 @@ from vitne.frameworks.model import (
     Named,
     Principle,
     Prohibition,
+    RecognitionRule,
     Rule,
     Unit,
 )
 from vitne.frameworks.tables import Table, bad
-from vitne.frameworks.terms import Bound, Duty, Reason, Standing
+from vitne.frameworks.terms import Bound, Duty, Purpose, Reason, Standing
 
 #: The file of what is common: its terms carry no country's prefix.
 COMMON: Final = "EU"
@@ -93,6 +94,7 @@ class _FrameworkReader:
             accreditation_kinds=accreditation_kinds,
         )
         rules = tuple(reader.read(entry) for entry in table.tables("rule"))
+        recognition_rules = tuple(reader.recognition(entry, rules) for entry in table.tables("recognition"))
         prohibitions = tuple(reader.prohibition(entry, rules) for entry in table.tables("prohibition"))
         required = reader.principle(table.table("accreditation_required"))
         framework = Framework(
@@ -108,10 +110,12 @@ class _FrameworkReader:
             provider_kinds=provider_kinds,
             accreditation_kinds=accreditation_kinds,
             rules=rules,
+            recognition_rules=recognition_rules,
             prohibitions=prohibitions,
             accreditation_required=required,
         )
-        ids = [*(rule.id for rule in rules), *(one.id for one in prohibitions), required.id]
+        stated: list[Rule | RecognitionRule | Principle] = [*rules, *recognition_rules, *prohibitions, required]
+        ids = [one.id for one in stated]
         for rule_id in {rule_id for rule_id in ids if ids.count(rule_id) > 1}:
             raise table.bad("rule", f"{rule_id} is there twice", rule="an id names one rule", remedy="rename one")
         table.done()
@@ -178,6 +182,8 @@ class _FrameworkReader:
                 raise item.bad("eqf", f"{eqf} is no level of EQF", rule="EQF has the levels 1 to 8", remedy="like 5")
             if level in levels:
                 raise item.bad("level", f"{level} is there twice", rule="each once", remedy="leave one of them out")
+            if levels and eqf < next(reversed(levels.values())).eqf:
+                raise item.bad("eqf", "below the level before", rule="the lowest level first", remedy="sort the levels")
             levels[level] = Level(term, level, eqf, item.optional_text("also"), item.optional_text("example"))
             item.done()
         return LevelFramework(term, name, tuple(levels.values()), self.basis_of(entry))
@@ -288,6 +294,41 @@ class _RuleReader:
         entry.done()
         return rule
 
+    def recognition(self, entry: Table, rules: Sequence[Rule]) -> RecognitionRule:
+        bodies = entry.terms("bodies", self.provider_kinds)
+        levels, unplaced = self._levels(entry)
+        rule = RecognitionRule(
+            id=self.framework.id_of(entry),
+            says=entry.text("says"),
+            bodies=bodies,
+            against=entry.terms("against", self.credential_kinds),
+            levels=levels,
+            unplaced=unplaced,
+            units=self._units(entry),
+            own=entry.optional_flag("own"),
+            purposes=_words_of(entry, "purposes", Purpose),
+            documented_by=entry.terms("documented_by", self.credential_kinds),
+            standing=_word_of(entry, "standing", Standing),
+            valid_from=entry.optional_day("valid_from"),
+            valid_until=entry.optional_day("valid_until"),
+            basis=self.framework.basis_of(entry),
+            remedy=entry.text("remedy"),
+        )
+        if not rule.purposes:
+            raise entry.bad("purposes", "the list is empty", rule="at least one", remedy="name one of the purposes")
+        for body in sorted(bodies):
+            issued = {kind for one in rules if body in one.providers for kind in one.credentials}
+            if not rule.documented_by & issued:
+                raise entry.bad(
+                    "documented_by",
+                    f"no rule lets {body} issue any of them",
+                    rule="the outcome is a credential that the body may issue",
+                    remedy="name a kind of credential that it may issue, or add the rule that lets it",
+                )
+        _check_days(entry, rule)
+        entry.done()
+        return rule
+
     def principle(self, entry: Table) -> Principle:
         principle = Principle(
             self.framework.id_of(entry),
@@ -339,10 +380,7 @@ class _RuleReader:
                 rule="min_points and max_points are numbers of one unit",
                 remedy="name one unit, or make a rule for each",
             )
-        if rule.valid_from is not None and rule.valid_until is not None and rule.valid_from >= rule.valid_until:
-            raise entry.bad(
-                "valid_until", "not after valid_from", rule="valid_until is after valid_from", remedy="correct the days"
-            )
+        _check_days(entry, rule)
         for unit in rule.units - {WITHOUT_CREDITS}:
             if rule.standing is Standing.IN_FORCE and self.units[unit].standing in {Standing.PROPOSED, Standing.PILOT}:
                 raise entry.bad(
@@ -392,6 +430,13 @@ class _RuleReader:
     def _units(self, entry: Table) -> frozenset[str]:
         found = entry.terms("units", {*self.units, _NONE})
         return frozenset(WITHOUT_CREDITS if text == _NONE else text for text in found)
+
+
+def _check_days(entry: Table, rule: Rule | RecognitionRule) -> None:
+    if rule.valid_from is not None and rule.valid_until is not None and rule.valid_from >= rule.valid_until:
+        raise entry.bad(
+            "valid_until", "not after valid_from", rule="valid_until is after valid_from", remedy="correct the days"
+        )
 
 
 def _word_of(entry: Table, key: str, words: type[_Word]) -> _Word:

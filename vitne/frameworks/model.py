@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from vitne.errors import InvalidArgument
-from vitne.frameworks.terms import Aspect, Bound, Duty, Finding, Reason, Standing
+from vitne.frameworks.terms import Aspect, Bound, Duty, Finding, Purpose, Reason, Standing
 
 #: The unit of an offer without credits, in a rule's ``units``.
 WITHOUT_CREDITS: Final = ""
@@ -220,6 +220,54 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class RecognitionRule:
+    """A kind of body recognises prior learning against kinds of achievement, for some purposes."""
+
+    id: str
+    #: The rule in one sentence.
+    says: str
+    #: Kinds of provider that assess and decide.
+    bodies: frozenset[str]
+    #: Kinds of credential that the achievement leads to which is assessed against.
+    against: frozenset[str]
+    #: Its levels.
+    levels: frozenset[tuple[str, str]]
+    #: Whether it may have none.
+    unplaced: bool
+    #: Its units; :data:`WITHOUT_CREDITS` stands for none.
+    units: frozenset[str]
+    #: Only against what the body itself has published.
+    own: bool
+    purposes: frozenset[Purpose]
+    #: Kinds of credential that document the outcome.
+    documented_by: frozenset[str]
+    standing: Standing
+    #: First and first no longer: days; None: open.
+    valid_from: date | None
+    valid_until: date | None
+    basis: Basis
+    #: What to do where it does not go as far as somebody wants.
+    remedy: str
+
+    def covers(self, body_kind: str, against: Offer, *, own: bool) -> bool:
+        """Whether it speaks of such a body and such an achievement; ``own``: the body published that itself."""
+        placed = self.unplaced if against.level is None else against.level in self.levels
+        return (
+            body_kind in self.bodies
+            and against.kind in self.against
+            and placed
+            and against.unit in self.units
+            and (own or not self.own)
+        )
+
+    def counts_on(self, day: date) -> bool:
+        """Whether it is in force on a day."""
+        return (self.valid_from is None or self.valid_from <= day) and (
+            self.valid_until is None or day < self.valid_until
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Framework:
     """One country's levels, units, kinds and rules, at one version."""
 
@@ -239,6 +287,7 @@ class Framework:
     provider_kinds: Mapping[str, Named]
     accreditation_kinds: Mapping[str, AccreditationKind]
     rules: tuple[Rule, ...]
+    recognition_rules: tuple[RecognitionRule, ...]
     prohibitions: tuple[Prohibition, ...]
     accreditation_required: Principle
 
@@ -255,11 +304,6 @@ class Framework:
     def prohibition_of(self, credential_kind: str) -> Prohibition | None:
         """Why nobody may issue a kind of credential, or None."""
         return next((one for one in self.prohibitions if credential_kind in one.credentials), None)
-
-    def are_equal(self, one: str, other: str) -> bool:
-        """Whether credentials of two kinds may be shown as the same where they share a level."""
-        kinds = self.credential_kinds
-        return other not in kinds[one].not_equal_to and one not in kinds[other].not_equal_to
 
     def convert(self, points: Decimal, unit: str, target: str, *, field: str) -> Decimal:
         """Points of one unit as another unit's, exactly.

@@ -60,6 +60,17 @@ class Standing(StrEnum):
 LAW: Final = (Standing.IN_FORCE, Standing.INTERPRETATION)
 
 
+class Purpose(StrEnum):
+    """What a recognition of prior learning is for."""
+
+    #: To be let in: it counts for no part of anything.
+    ADMISSION = "admission"
+    #: A part need not be taken.
+    EXEMPTION = "exemption"
+    #: The whole, with its credential.
+    QUALIFICATION = "qualification"
+
+
 class Aspect(StrEnum):
     """A side of an offer that is looked at on its own; the name of its check."""
 

@@ -6,7 +6,15 @@ Everything here is a pure function of rules, credentials without their holders, 
 from vitne.stacking.answer import Answer, Counted, Missing, Outcome, Uncounted, Why
 from vitne.stacking.evaluate import Evaluation, Stacking
 from vitne.stacking.held import Held, Standing, held
-from vitne.stacking.recognition import Method, Purpose, Recognition, recognised, recognised_by, responsible
+from vitne.stacking.recognition import (
+    by_recognition,
+    check_recognition,
+    counts_whole,
+    purpose_of,
+    recognised,
+    recognised_by,
+    responsible,
+)
 from vitne.stacking.rule import Rule, canonical_form, read
 from vitne.stacking.terms import Terms
 from vitne.stacking.validation import Catalogue, check, named
@@ -17,21 +25,22 @@ __all__ = [
     "Counted",
     "Evaluation",
     "Held",
-    "Method",
     "Missing",
     "Outcome",
-    "Purpose",
-    "Recognition",
     "Rule",
     "Stacking",
     "Standing",
     "Terms",
     "Uncounted",
     "Why",
+    "by_recognition",
     "canonical_form",
     "check",
+    "check_recognition",
+    "counts_whole",
     "held",
     "named",
+    "purpose_of",
     "read",
     "recognised",
     "recognised_by",

@@ -90,7 +90,9 @@ def satisfied(branch: Branch, counted: ByLeaf) -> bool:
     if leaf is None:
         spare = len(branch.parts) - branch.count
         for part in branch.parts:
-            if not satisfied(part, counted):
+            one = part.leaf
+            # Most parts ask for one credential: those are not worth a call.
+            if not (counted[one.index] if one is not None and one.need is None else satisfied(part, counted)):
                 spare -= 1
                 if spare < 0:
                     return False
@@ -115,14 +117,21 @@ def assign(plan: Plan, candidates: ByLeaf, budget: Budget) -> tuple[Outcome, ByL
     if satisfied(plan.root, counted):
         return Outcome.COMPLETE, counted
     needed = sum(group.count for group in plan.groups)
-    if _flow(plan, candidates)[1] < needed:
-        return Outcome.INCOMPLETE, counted
-    search = _Search(plan, candidates, budget)
     try:
-        found = search.run()
+        for some in _by_provider(candidates) if plan.one_provider else (candidates,):
+            if _flow(plan, some)[1] >= needed:
+                search = _Search(plan, some, budget)
+                if search.run():
+                    return Outcome.COMPLETE, search.counted
     except BudgetSpent:
         return Outcome.UNDETERMINED, counted
-    return (Outcome.COMPLETE, search.counted) if found else (Outcome.INCOMPLETE, counted)
+    return Outcome.INCOMPLETE, counted
+
+
+def _by_provider(candidates: ByLeaf) -> Iterator[ByLeaf]:
+    """Where all comes from one provider, what each has is looked at by itself."""
+    for provider in sorted({one.held.provider for some in candidates for one in some}):
+        yield [[one for one in some if one.held.provider == provider] for some in candidates]
 
 
 def obstacle(plan: Plan, counted: ByLeaf, leaf: Leaf, candidate: Candidate) -> Why | None:
@@ -254,8 +263,8 @@ class _Flow:
         #: Leaves that ask for each achievement, which nothing else can fill.
         self.wanted: dict[str, list[int]] = {}
         for leaf in self._group_of:
-            for achievement in dict.fromkeys(one.held.achievement for one in candidates[leaf]):
-                self.wanted.setdefault(achievement, []).append(leaf)
+            if mine := candidates[leaf]:  # all for the one achievement that the leaf asks for
+                self.wanted.setdefault(mine[0].held.achievement, []).append(leaf)
 
     def augment(self, achievement: str, been: set[int]) -> bool:
         """Find a leaf for an achievement, moving others where that makes room; ``been``: full groups looked at."""

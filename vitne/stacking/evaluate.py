@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from vitne.errors import InvalidArgument
 from vitne.stacking.answer import Answer, Counted, Missing, Outcome, Uncounted, Why
@@ -94,14 +94,15 @@ class Stacking:
         Raises:
             InvalidArgument: ``REFERENCE_REPEATED``.
         """
-        by_achievement: dict[str, list[Held]] = {}
+        day = at.date()
+        by_achievement: dict[str, list[_Looked]] = {}
         seen: set[str] = set()
         for number, one in enumerate(credentials):
             if one.reference in seen:
                 raise _repeated(number)
             seen.add(one.reference)
-            by_achievement.setdefault(one.achievement, []).append(one)
-        day = at.date()
+            looked = _Looked(one, _own_reason(one, day), self._terms.is_formal(one.kind))
+            by_achievement.setdefault(one.achievement, []).append(looked)
         if only is None:
             ids = {asking for achievement in by_achievement for asking in self._asking.get(achievement, ())}
         else:
@@ -112,7 +113,7 @@ class Stacking:
         together = bounds.together
         for plan in plans:
             mine = [one for asked in plan.by_achievement for one in by_achievement.get(asked, ())]
-            asked_for.update(one.reference for one in mine)
+            asked_for.update([one.held.reference for one in mine])
             given = min(bounds.most, bounds.each + together)
             budget = Budget(given)
             answers.append(_Answering(plan, self._terms, day).answer(mine, budget))
@@ -121,6 +122,15 @@ class Stacking:
 
     def _applying(self, qualification: str, at: datetime) -> Plan | None:
         return next((plan for plan in self._versions[qualification] if plan.rule.applies(at)), None)
+
+
+class _Looked(NamedTuple):
+    """A credential, and what is so of it in every qualification."""
+
+    held: Held
+    #: What keeps it from counting anywhere.
+    why: Why | None
+    formal: bool
 
 
 class _Answering:
@@ -134,9 +144,9 @@ class _Answering:
         self._counted: list[Counted] = []
         self._uncounted: list[Uncounted] = []
 
-    def answer(self, credentials: Sequence[Held], budget: Budget) -> Answer:
+    def answer(self, credentials: Sequence[_Looked], budget: Budget) -> Answer:
         plan = self._plan
-        waiting = [one for one in credentials if self._sort_in(one)]
+        waiting = [one.held for one in credentials if self._sort_in(one)]
         for leaf in plan.leaves:
             if len(candidates := self._candidates[leaf.index]) > 1:
                 candidates.sort(
@@ -158,9 +168,11 @@ class _Answering:
             missing=tuple(missing),
         )
 
-    def _sort_in(self, one: Held) -> bool:
+    def _sort_in(self, looked: _Looked) -> bool:
         """Put a credential to the leaves that might count it; False where none can, which is explained."""
-        why, requirement = self._own_reason(one), ""
+        one, why, requirement = looked.held, looked.why, ""
+        if why is None and self._plan.formal and not looked.formal:
+            why = Why.NOT_RECOGNISED
         if why is None:
             leaves = self._plan.by_achievement[one.achievement]
             placed = False
@@ -177,18 +189,6 @@ class _Answering:
         if why is not None:
             self._uncounted.append(Uncounted(one.reference, why, requirement))
         return False
-
-    def _own_reason(self, one: Held) -> Why | None:
-        """What keeps a credential from counting anywhere in this qualification."""
-        if one.standing is not Standing.VALID:
-            return Why.REVOKED if one.standing is Standing.REVOKED else Why.SUSPENDED
-        if one.expires_on is not None and one.expires_on <= self._day:
-            return Why.EXPIRED
-        if one.awarded_on > self._day:
-            return Why.NOT_YET_AWARDED
-        if self._plan.formal and not self._terms.is_formal(one.kind):
-            return Why.NOT_RECOGNISED
-        return None
 
     def _reason(self, leaf: Leaf, one: Held) -> Why | None:
         """What keeps a leaf from counting a credential, whatever else is counted."""
@@ -222,7 +222,8 @@ class _Answering:
                 there = [part for part in parts if satisfied(part, counted)]
                 parts = tuple(there[: branch.count]) if len(there) >= branch.count else parts
             for part in parts:
-                self._count(part, counted)
+                if part.leaf is None or counted[part.leaf.index]:
+                    self._count(part, counted)
         elif leaf.need is None:
             for candidate in counted[leaf.index][:1]:
                 held = candidate.held
@@ -257,6 +258,15 @@ class _Answering:
 
     def _waits(self, leaf: Leaf, one: Held) -> bool:
         return any(candidate.held is one for candidate in self._candidates[leaf.index])
+
+
+def _own_reason(one: Held, day: date) -> Why | None:
+    """What keeps a credential from counting in any qualification."""
+    if one.standing is not Standing.VALID:
+        return Why.REVOKED if one.standing is Standing.REVOKED else Why.SUSPENDED
+    if one.expires_on is not None and one.expires_on <= day:
+        return Why.EXPIRED
+    return Why.NOT_YET_AWARDED if one.awarded_on > day else None
 
 
 def months_before(day: date, months: int) -> date:
@@ -297,8 +307,7 @@ def _progress(branch: Branch, counted: ByLeaf) -> Decimal:
 
 
 def _miss(branch: Branch, counted: ByLeaf, missing: list[Missing]) -> None:
-    if satisfied(branch, counted):
-        return
+    """Say what a node lacks that is not satisfied."""
     leaf = branch.leaf
     if leaf is None:
         lacking = [part for part in branch.parts if not satisfied(part, counted)]

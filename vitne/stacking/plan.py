@@ -85,6 +85,8 @@ class Plan:
     #: How many same-provider conditions and pairs of order there are.
     same: int
     order: int
+    #: True: everything comes from one provider, whichever.
+    one_provider: bool
     #: False: towards what is not formal everything counts.
     formal: bool
     #: True: no leaf bears on another.
@@ -120,6 +122,7 @@ def make(rule: Rule, terms: Terms) -> Plan:
         caps=tuple(reader.caps),
         same=reader.same,
         order=len(rule.order),
+        one_provider=rule.root.conditions.same_provider,
         # What is not known to be outside the formal system is held to its rules.
         formal=not terms.is_non_formal(rule.kind),
         simple=all(leaf.free for leaf in leaves),

@@ -1,197 +1,205 @@
-"""Recognition of prior learning: an act of its own, and what it makes of what somebody holds.
+"""Recognition of prior learning: who may recognise what, and what it makes of what somebody holds.
 
-Whoever is responsible at a level assesses what somebody can already do against an
-achievement, or parts of it. Who that is follows from the national rules: whose kind of
-provider may award that kind of credential there; and whoever published an achievement answers for
-their own (an industry against its own model). The act never names the learner: who assessed is
-named by office, and evidence by its digests.
+Whoever is responsible at a level assesses what somebody can already do against an achievement, or parts of it. Who
+that is, for which purposes, and which credential documents the outcome, the national rules say
+(:class:`~vitne.frameworks.RecognitionRule`). The act is a part of that credential
+(``vitne.credential.v1.Recognition``): its issuer decided, on the day that it was awarded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from enum import StrEnum
 from typing import Final
 
 from vitne.accreditation import offer_of
-from vitne.canonical import from_b64url
-from vitne.errors import FailedPrecondition, InvalidArgument, PermissionDenied
-from vitne.frameworks import Frameworks
+from vitne.errors import FailedPrecondition, InvalidArgument
+from vitne.frameworks import Frameworks, Purpose, RecognitionRule
 from vitne.stacking.held import Held, Standing, held
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
 
-_DIGEST_BYTES: Final = 32
-#: Digests of one act.
-MAX_EVIDENCE: Final = 50
-_MAX_TEXT: Final = 200
+_PURPOSES: Final = {
+    credential_pb2.RECOGNITION_PURPOSE_ADMISSION: Purpose.ADMISSION,
+    credential_pb2.RECOGNITION_PURPOSE_EXEMPTION: Purpose.EXEMPTION,
+    credential_pb2.RECOGNITION_PURPOSE_QUALIFICATION: Purpose.QUALIFICATION,
+}
 
 
-class Purpose(StrEnum):
-    """What a recognition is for."""
-
-    #: To be let in: it says nothing of any part.
-    ADMISSION = "admission"
-    #: A part need not be taken.
-    EXEMPTION = "exemption"
-    #: The whole, with its credential.
-    QUALIFICATION = "qualification"
+def by_recognition(achievement: credential_pb2.Achievement) -> bool:
+    """Whether credentials for an achievement document recognition of prior learning."""
+    return achievement.assessment == credential_pb2.ASSESSMENT_TYPE_PRIOR_LEARNING
 
 
-class Method(StrEnum):
-    """How it was assessed."""
+def responsible(
+    body: facts_pb2.Provider, against: credential_pb2.Achievement, frameworks: Frameworks, day: date
+) -> tuple[RecognitionRule, ...]:
+    """The rules by which a body answered for an achievement on a day; none: it did not.
 
-    INTERVIEW = "interview"
-    PORTFOLIO = "portfolio"
-    PRACTICAL_TEST = "practical_test"
-    WRITTEN_TEST = "written_test"
-    OBSERVATION = "observation"
-    DOCUMENTS = "documents"
-
-
-@dataclass(frozen=True, slots=True)
-class Recognition:
-    """An act of recognition, with a positive outcome."""
-
-    #: Who decided.
-    body: str
-    #: Who assessed, by office: never a person's name.
-    assessor: str
-    purpose: Purpose
-    methods: frozenset[Method]
-    #: SHA-256 of what was assessed, base64url: documents, protocols, the credential.
-    evidence: tuple[str, ...]
-    #: Against which achievement, and its version.
-    achievement: str
-    version: int
-    decided_on: date
-    #: Numbers of the learning outcomes that were found, from 0; empty: all of them.
-    outcomes: frozenset[int] = frozenset()
+    Only rules count that this installation applies, and that were in force.
+    """
+    framework = frameworks.country(body.country)
+    if framework is None:
+        return ()
+    offer, own = offer_of(against), body.id == against.provider
+    return tuple(
+        rule
+        for rule in framework.recognition_rules
+        if rule.standing in frameworks.standings and rule.counts_on(day) and rule.covers(body.kind, offer, own=own)
+    )
 
 
-def check(
-    recognition: Recognition,
+def check_recognition(
+    act: credential_pb2.Recognition,
+    documented_by: credential_pb2.Achievement,
     against: credential_pb2.Achievement,
     body: facts_pb2.Provider,
     frameworks: Frameworks,
-    today: date,
-) -> None:
-    """Refuse an act of recognition that nobody could rely on.
+    *,
+    decided_on: date,
+) -> RecognitionRule:
+    """Refuse an act of recognition that nobody could rely on; else the rule that it rests on.
 
     Args:
-        recognition: the act.
-        against: the achievement that it cites.
-        body: the body that it cites, as the registry knows it.
+        act: keeps the rules of the contract.
+        documented_by: the achievement that the credential is issued for.
+        against: the achievement that the act cites.
+        body: whoever issues the credential, as the registry knows it.
         frameworks: the national rules.
-        today: an act is not decided later.
+        decided_on: the day on which the credential was awarded.
 
     Raises:
-        InvalidArgument: ``ACHIEVEMENT_CONTRADICTS``, ``BODY_CONTRADICTS``, ``ASSESSOR_MISSING``, ``METHOD_MISSING``,
-            ``EVIDENCE_MISSING``, ``BAD_DIGEST``, ``UNKNOWN_OUTCOME``, ``PARTS_CONTRADICT``, ``DATES_CONTRADICT``.
-        PermissionDenied: ``NOT_RESPONSIBLE``.
+        InvalidArgument: ``METHOD_MISSING``, ``UNKNOWN_OUTCOME``, ``OUTCOMES_REPEATED``, ``PARTS_CONTRADICT``.
+        FailedPrecondition: ``ASSESSMENT_CONTRADICTS``, ``NOT_RESPONSIBLE``, ``PURPOSE_NOT_ALLOWED``,
+            ``KIND_DOES_NOT_DOCUMENT``.
     """
-    if (recognition.achievement, recognition.version) != (against.id, against.version):
-        raise _bad("ACHIEVEMENT_CONTRADICTS", "achievement", "another achievement was looked up", "cite the one meant")
-    if recognition.body != body.id:
-        raise _bad("BODY_CONTRADICTS", "body", "another body was looked up", "cite the one that decided")
-    if not recognition.assessor.strip() or len(recognition.assessor) > _MAX_TEXT:
-        raise _bad("ASSESSOR_MISSING", "assessor", "it does not say who assessed", "name the office that assessed")
-    if not recognition.methods:
-        raise _bad("METHOD_MISSING", "methods", "it does not say how it was assessed", "state at least one method")
-    if not 1 <= len(recognition.evidence) <= MAX_EVIDENCE:
-        raise _bad("EVIDENCE_MISSING", "evidence", "nothing was assessed", f"give 1 to {MAX_EVIDENCE} digests")
-    for number, digest in enumerate(recognition.evidence):
-        field = f"recognition.evidence[{number}]"
-        if len(from_b64url(digest, field=field)) != _DIGEST_BYTES:
-            raise _bad("BAD_DIGEST", f"evidence[{number}]", "not 32 bytes", "give the SHA-256 of what was assessed")
-    unknown = [number for number in recognition.outcomes if not 0 <= number < len(against.outcomes)]
-    if unknown:
+    _check_act(act, against)
+    if not by_recognition(documented_by):
+        raise FailedPrecondition(
+            "ASSESSMENT_CONTRADICTS",
+            "the achievement is assessed in another way than by recognition of prior learning",
+            field="recognition",
+            rule="the outcome of a recognition is a credential whose assessment says so",
+            remedy="issue an achievement whose assessment is recognition of prior learning",
+        )
+    rules = responsible(body, against, frameworks, decided_on)
+    if not rules:
+        raise _not_responsible(body, against, frameworks)
+    return _choose(act, documented_by, rules)
+
+
+def purpose_of(act: credential_pb2.Recognition) -> Purpose:
+    """What an act is for. KeyError for none that the contract defines."""
+    return _PURPOSES[act.purpose]
+
+
+def counts_whole(act: credential_pb2.Recognition) -> bool:
+    """Whether what was recognised counts as the achievement itself.
+
+    Admission lets in, and counts for no part; an achievement counts whole or not at all.
+    """
+    return purpose_of(act) is not Purpose.ADMISSION and not act.outcomes
+
+
+def recognised(
+    act: credential_pb2.Recognition,
+    against: credential_pb2.Achievement,
+    body: str,
+    decided_on: date,
+    reference: str,
+    *,
+    standing: Standing = Standing.VALID,
+    expires_on: date | None = None,
+) -> Held | None:
+    """What somebody holds by an act of recognition that was checked; None where that counts for nothing whole.
+
+    Args:
+        act: the act.
+        against: the achievement that it cites.
+        body: who decided.
+        decided_on: when.
+        reference: what the credential is called that documents it.
+        standing: of that credential.
+        expires_on: of that credential.
+    """
+    if not counts_whole(act):
+        return None
+    one = held(against, reference, decided_on, standing=standing, expires_on=expires_on)
+    return recognised_by(one, body)
+
+
+def recognised_by(one: Held, body: str) -> Held:
+    """What is held of an achievement since a body recognised something else as it."""
+    return replace(one, provider=body, by_recognition=True)
+
+
+def _check_act(act: credential_pb2.Recognition, against: credential_pb2.Achievement) -> None:
+    if credential_pb2.RECOGNITION_METHOD_UNSPECIFIED in act.methods:
+        raise _bad("METHOD_MISSING", "methods", "a method is not stated", "state how it was assessed")
+    if any(number >= len(against.outcomes) for number in act.outcomes):
         raise _bad("UNKNOWN_OUTCOME", "outcomes", "the achievement has no such outcome", "count its outcomes from 0")
-    if recognition.outcomes and recognition.purpose is Purpose.QUALIFICATION:
+    if list(act.outcomes) != sorted(set(act.outcomes)):
+        raise _bad("OUTCOMES_REPEATED", "outcomes", "outcomes are not ascending", "name each once, in their order")
+    if len(act.outcomes) == len(against.outcomes):
+        raise _bad("PARTS_CONTRADICT", "outcomes", "all of the outcomes are named", "leave them out: it is the whole")
+    if act.outcomes and act.purpose == credential_pb2.RECOGNITION_PURPOSE_QUALIFICATION:
         raise _bad(
             "PARTS_CONTRADICT",
             "outcomes",
             "a qualification is recognised whole",
             "leave the outcomes out, or recognise for exemption",
         )
-    if recognition.decided_on > today:
-        raise _bad("DATES_CONTRADICT", "decided_on", "it would be decided later than today", "correct the date")
-    if not responsible(body, against, frameworks, recognition.decided_on):
-        raise PermissionDenied(
-            "NOT_RESPONSIBLE",
-            f"{body.kind} does not answer for {against.kind}",
-            field="recognition.body",
-            rule="whoever may award an achievement recognises prior learning against it, or who published it",
-            remedy="let the body decide that is responsible at this level",
+
+
+def _choose(
+    act: credential_pb2.Recognition, documented_by: credential_pb2.Achievement, rules: tuple[RecognitionRule, ...]
+) -> RecognitionRule:
+    purpose = purpose_of(act)
+    meant = [rule for rule in rules if purpose in rule.purposes]
+    if not meant:
+        allowed = sorted({one for rule in rules for one in rule.purposes})
+        raise _refused(
+            rules[0],
+            "PURPOSE_NOT_ALLOWED",
+            f"it may not be recognised for {purpose}, but for {', '.join(allowed)}",
+            "recognition.purpose",
         )
-
-
-def responsible(
-    body: facts_pb2.Provider, against: credential_pb2.Achievement, frameworks: Frameworks, day: date
-) -> bool:
-    """Whether a body answered for an achievement on a day: its own, or one that its kind of body may award.
-
-    A rule covers the achievement with its level, unit and size, not by its kind alone: a county awards diplomas, and
-    none of a university's. Only rules count that this installation applies, and that were in force.
-    """
-    if body.id == against.provider:
-        return True
-    framework = frameworks.country(body.country)
-    return framework is not None and any(
-        body.kind in rule.providers
-        and against.kind in rule.credentials
-        and rule.standing in frameworks.standings
-        and (rule.valid_from is None or rule.valid_from <= day)
-        and (rule.valid_until is None or day < rule.valid_until)
-        and not any(finding.reason for finding in rule.examine(offer_of(against)))
-        for rule in framework.rules
+    for rule in meant:
+        if documented_by.kind in rule.documented_by:
+            return rule
+    kinds = sorted({kind for rule in meant for kind in rule.documented_by})
+    raise _refused(
+        meant[0],
+        "KIND_DOES_NOT_DOCUMENT",
+        f"{documented_by.kind} does not document it, but {', '.join(kinds)}",
+        "achievement_id",
     )
 
 
-def recognised(
-    recognition: Recognition,
-    against: credential_pb2.Achievement,
-    reference: str,
-    *,
-    standing: Standing = Standing.VALID,
-    expires_on: date | None = None,
-) -> Held:
-    """What somebody holds by an act of recognition that was checked: the achievement that it cites, whole.
-
-    Args:
-        recognition: the act.
-        against: the achievement that it cites.
-        reference: what the credential is called that was recognised, or that was issued for it.
-        standing: of that credential.
-        expires_on: of that credential.
-
-    Raises:
-        FailedPrecondition: ``ADMISSION_ONLY``, ``PARTS_ONLY``.
-    """
-    if recognition.purpose is Purpose.ADMISSION:
-        raise FailedPrecondition(
-            "ADMISSION_ONLY",
-            "it was recognised for admission",
-            field="recognition.purpose",
-            rule="recognition for admission lets in, and counts for no part",
-            remedy="have it recognised for exemption or a qualification",
-        )
-    if recognition.outcomes and recognition.outcomes != frozenset(range(len(against.outcomes))):
-        raise FailedPrecondition(
-            "PARTS_ONLY",
-            "only some of the achievement's outcomes were recognised",
-            field="recognition.outcomes",
-            rule="an achievement counts whole or not at all",
-            remedy="have the other outcomes assessed, or the parts as achievements of their own",
-        )
-    one = held(against, reference, recognition.decided_on, standing=standing, expires_on=expires_on)
-    return recognised_by(one, recognition.body)
+def _not_responsible(
+    body: facts_pb2.Provider, against: credential_pb2.Achievement, frameworks: Frameworks
+) -> FailedPrecondition:
+    framework = frameworks.country(body.country)
+    mine = [rule for rule in framework.recognition_rules if body.kind in rule.bodies] if framework else []
+    nearest = min(mine, key=lambda rule: (against.kind not in rule.against, rule.id), default=None)
+    return FailedPrecondition(
+        "NOT_RESPONSIBLE",
+        f"{body.kind} does not answer for {against.kind} at this level and in this unit",
+        field="recognition.achievement_id",
+        rule=nearest.id if nearest else "whoever is responsible at a level recognises prior learning there",
+        remedy=nearest.remedy if nearest else "have it recognised by the body that is responsible at this level",
+    )
 
 
-def recognised_by(one: Held, body: str) -> Held:
-    """What is held of an achievement since a body recognised something else as it."""
-    return replace(one, provider=body, by_recognition=True)
+def _refused(rule: RecognitionRule, reason: str, problem: str, field: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        reason,
+        problem,
+        field=field,
+        rule=rule.id,
+        remedy=rule.remedy,
+        metadata={"basis": str(rule.basis), "standing": rule.standing.value},
+    )
 
 
 def _bad(reason: str, member: str, problem: str, remedy: str) -> InvalidArgument:

@@ -20,6 +20,7 @@ ACCREDITATION_THEN: Final = "accreditation_then"
 NOT_WITHDRAWN_BACKWARDS: Final = "not_withdrawn_backwards"
 ACCREDITATION_TODAY: Final = "accreditation_today"
 CATALOGUE: Final = "catalogue"
+RECOGNITION: Final = "recognition"
 STATUS_LIST: Final = "status_list"
 NOT_REVOKED: Final = "not_revoked"
 NOT_SUSPENDED: Final = "not_suspended"
@@ -58,6 +59,7 @@ __all__ = [
     "NOT_SUSPENDED",
     "NOT_WITHDRAWN_BACKWARDS",
     "PASSED",
+    "RECOGNITION",
     "REGISTRY",
     "SIGNATURE",
     "SKIPPED",
