@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -19,6 +20,10 @@ from vitne.clock import ManualClock
 from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
+
+# That the machine has other work to do is no defect.
+settings.register_profile("vitne", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("vitne")
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Tests that use one of these need the embedded stack.
