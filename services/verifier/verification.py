@@ -119,10 +119,12 @@ class Verifier:
             _attempt(self._statuses.status_list(reference.list)),
             _attempt(self._log.inclusion(leaf_of(presentation))),
         )
+        # After the issuance was found: what the log does not have even then came later.
+        told_at = None if key.told is None else await _attempt(self._log.inclusion(key.told))
         look.at(_STATUS, lambda: check_status(reference, found))
         look.at(
             (names.LOG_INCLUSION,),
-            lambda: check_log_inclusion(presentation, included, now, compromised=key.compromised),
+            lambda: check_log_inclusion(presentation, included, now, compromised=key.compromised, told_at=told_at),
         )
 
 

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.verifier import evidence
 from services.verifier import verification as verification_module
@@ -15,7 +16,7 @@ from services.verifier.answers import outcome_word, to_text, verdict_word
 from services.verifier.checks.log_inclusion import leaf_of
 from services.verifier.evidence import StatusLists
 from services.verifier.knowledge import Knowledge
-from services.verifier.verdict import ON_FAILURE, UNTOLD
+from services.verifier.verdict import ON_FAILURE, UNTOLD, name_of
 from services.verifier.verification import Verification
 from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, UIO, WITHDRAWN, Chronicle, achievement, scope, uuid
 from tests.unit.verifier_world import (
@@ -29,16 +30,18 @@ from tests.unit.verifier_world import (
     PROVIDER_KEY,
     World,
 )
-from vitne.accreditation import timestamp
+from vitne.accreditation import fact_digest, timestamp
 from vitne.canonical import b64url, canonical_bytes, from_b64url
 from vitne.clock import ManualClock
 from vitne.credentials import sd_jwt_vc
+from vitne.credentials.artefact import sd_jwt_digest
 from vitne.credentials.jose import LocalSigner, complete, signing_input
 from vitne.credentials.model import DecisionReference, StatusReference
 from vitne.credentials.sd_jwt import HolderBinding
 from vitne.credentials.status_list import MEDIA_TYPE
 from vitne.errors import PermissionDenied, Unavailable
 from vitne.identifiers import OrganisationId
+from vitne.merkle.leaves import Issued, KeyRecorded
 from vitne.runtime.fetch import Fetched
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -234,6 +237,37 @@ async def test_what_is_not_logged_under_a_compromised_key_is_invalid(world: Worl
     compact = world.sign(world.credential(), logged=False)
     world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW - timedelta(minutes=1))
     expect(await world.verify(compact), "invalid", "log_inclusion", "failed")
+
+
+async def test_only_what_the_log_had_before_the_compromise_was_told_is_older_than_it(world: World) -> None:
+    older, dated_back = world.sign(world.credential()), world.sign(world.credential(), logged=False)
+    fact = world.key(
+        PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW - timedelta(minutes=1)
+    )
+    # The log does not have the news yet: what it has is older.
+    expect(await world.verify(older), "valid_with_notes", "issuer_key", "note")
+    world.log.append(KeyRecorded(from_b64url(PROVIDER_KEY.key_id), 2, fact_digest(fact)).leaf_hash())
+    world.log.append(Issued(from_b64url(sd_jwt_digest(dated_back))).leaf_hash())
+    expect(await world.verify(older), "valid_with_notes", "issuer_key", "note")
+    expect(await world.verify(dated_back), "invalid", "log_inclusion", "failed")
+    # A later revision, of an earlier instant, does not move when it was first told.
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=3, compromised_from=NOW - timedelta(minutes=2))
+    expect(await world.verify(dated_back), "invalid", "log_inclusion", "failed")
+
+
+async def test_while_keys_are_rotated_both_count_and_then_the_new_one(world: World) -> None:
+    other = LocalSigner(ec.derive_private_key(99, ec.SECP256R1()))
+    hour = timedelta(hours=1)
+    world.key(other, UCL, facts_pb2.KEY_USE_CREDENTIAL, valid_from=NOW - 3 * hour)
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, valid_until=NOW - hour)
+    for ago, old, new in (
+        (4, "valid_with_notes", "invalid"),
+        (2, "valid_with_notes", "valid"),
+        (0, "invalid", "valid"),
+    ):
+        credential = world.credential(at=NOW - ago * hour)
+        by_old, by_new = world.sign(credential), world.sign(credential, signer=other)
+        assert [name_of((await world.verify(compact)).verdict) for compact in (by_old, by_new)] == [old, new], ago
 
 
 def _other_root(answer: Any) -> None:

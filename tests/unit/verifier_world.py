@@ -157,7 +157,7 @@ class World:
         for number in range(5):
             self.log.append(bytes([number]) * 32)
 
-    def key(self, signer: LocalSigner, owner: str, use: facts_pb2.KeyUse.ValueType, **changes: Any) -> None:
+    def key(self, signer: LocalSigner, owner: str, use: facts_pb2.KeyUse.ValueType, **changes: Any) -> facts_pb2.Fact:
         revision = changes.pop("revision", 1)
         key = facts_pb2.Key(
             id=signer.key_id,
@@ -168,7 +168,7 @@ class World:
             valid_from=timestamp(changes.pop("valid_from", T0)),
             **{name: timestamp(moment) for name, moment in changes.items()},
         )
-        self.chronicle.record(owner, key=key)
+        return self.chronicle.record(owner, key=key)
 
     def accredit(self, **changes: Any) -> facts_pb2.Fact:
         covered = scope("dk.micro_credential", levels=[("dk.nqf", "5")], credit_unit="ects")

@@ -279,6 +279,14 @@ class Projection:
         """The fact of a key's newest revision; its digest is in the log."""
         return self._newest(self._keys.get(key_id), known_at)
 
+    def compromise_fact(self, key_id: str) -> facts_pb2.Fact | None:
+        """The fact that first said that a key may be known to others; None where none did."""
+        for entry in _known(self._keys.get(key_id, []), self._revision):
+            fact = entry.fact()
+            if fact.key.HasField("compromised_from"):
+                return fact
+        return None
+
     def keys_of(self, owner: str, use: facts_pb2.KeyUse.ValueType, known_at: int | None = None) -> list[facts_pb2.Key]:
         """An organisation's keys for a use, by thumbprint."""
         found = (self.key(key_id, known_at) for key_id in sorted(self._keys_of.get((owner, use), ())))

@@ -7,10 +7,12 @@ from datetime import datetime
 
 from services.verifier.checks.names import FAILED, ISSUER_KEY, NOTE, PASSED, Check, told
 from services.verifier.knowledge import Knowledge
-from vitne.accreditation import instant
+from vitne.accreditation import fact_digest, instant
+from vitne.canonical import from_b64url
 from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
+from vitne.merkle.leaves import KeyRecorded
 from vitne_api.registry.v1 import facts_pb2
 
 
@@ -21,6 +23,8 @@ class IssuerKey:
     public: PublicKey
     #: Whether others may know it by now: then only what is in the log is believed to be older.
     compromised: bool
+    #: Leaf hash of the fact that first said so: what is in the log before it is older than the news.
+    told: bytes | None = None
 
 
 def check_issuer_key(presentation: Presentation, knowledge: Knowledge, now: datetime) -> tuple[Check, IssuerKey | None]:
@@ -49,7 +53,8 @@ def check_issuer_key(presentation: Presentation, knowledge: Knowledge, now: date
         return _failed(f"the key may be known to others since {compromised:%Y-%m-%d %H:%M:%S} UTC", key_id)
     if valid_until is not None and issued >= valid_until:
         return _failed(f"the key no longer counted at issuance: until {valid_until:%Y-%m-%d %H:%M:%S} UTC", key_id)
-    found = IssuerKey(public, compromised is not None)
+    fact = knowledge.projection.compromise_fact(key_id)
+    found = IssuerKey(public, compromised is not None, fact and _leaf_of(fact))
     if compromised is not None:
         detail = f"the key counted at issuance; since {compromised:%Y-%m-%d} others may know it"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
@@ -57,6 +62,11 @@ def check_issuer_key(presentation: Presentation, knowledge: Knowledge, now: date
         detail = f"the key counted at issuance, and was retired on {valid_until:%Y-%m-%d}"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
     return Check(ISSUER_KEY, PASSED, "the key is the provider's own, and counted at issuance", key_id), found
+
+
+def _leaf_of(fact: facts_pb2.Fact) -> bytes:
+    """The leaf hash by which the log knows a fact about a key."""
+    return KeyRecorded(from_b64url(fact.key.id), fact.key.revision, fact_digest(fact)).leaf_hash()
 
 
 def _failed(detail: str, key_id: str) -> tuple[Check, None]:

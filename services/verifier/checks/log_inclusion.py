@@ -4,8 +4,8 @@ A leaf is integrated within a second or two. Without it nothing is *valid*: whil
 may still be on its way, and later, when it should be there, the answer is *not
 determinable*, since absence can't be proved to us, and a log that lags or hides a leaf
 must not make a true credential false. Where the issuer's key may be known to others,
-what is not in the log is invalid: the log alone tells a credential of before from one
-that was dated back.
+what is not in the log is invalid, and so is what came into it after that was told: the
+log alone tells a credential of before from one that was dated back.
 """
 
 from __future__ import annotations
@@ -31,14 +31,33 @@ def leaf_of(presentation: Presentation) -> bytes:
 
 
 def check_log_inclusion(
-    presentation: Presentation, found: Inclusion | VitneError, now: datetime, *, compromised: bool
+    presentation: Presentation,
+    found: Inclusion | VitneError,
+    now: datetime,
+    *,
+    compromised: bool,
+    told_at: Inclusion | VitneError | None = None,
 ) -> Check:
-    """Tell whether the issuance was proved to be in the log."""
+    """Tell whether the issuance was proved to be in the log.
+
+    Args:
+        presentation: what is verified.
+        found: where its issuance is.
+        now: the present instant.
+        compromised: whether others may know the key by now.
+        told_at: where the fact that says so is, looked up after ``found``; None where nothing was looked up.
+    """
     evidence = f"leaf {leaf_of(presentation).hex()}"
     if isinstance(found, NotFound):
         return _absent(presentation.credential.issued_at, now, evidence, compromised=compromised)
     if isinstance(found, VitneError):
         return Check(LOG_INCLUSION, NOT_DETERMINABLE, f"the log proved nothing: {told(found)}", evidence)
+    if compromised and isinstance(told_at, Inclusion) and found.index > told_at.index:
+        detail = "its issuance came into the log after it was told that others may know the key: it was dated back"
+        return Check(LOG_INCLUSION, FAILED, detail, evidence)
+    if compromised and isinstance(told_at, VitneError) and not isinstance(told_at, NotFound):
+        detail = f"whether it is older than the news that others may know the key can't be told: {told(told_at)}"
+        return Check(LOG_INCLUSION, NOT_DETERMINABLE, detail, evidence)
     tree = found.checkpoint
     where = f"{tree.origin}, {tree.size} leaves, root {tree.root.hex()}"
     return Check(LOG_INCLUSION, PASSED, f"its issuance is leaf {found.index} of the log", where)
