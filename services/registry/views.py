@@ -58,6 +58,7 @@ def providers(
             "issuer_uri": provider.issuer_uri,
             "synthetic": provider.synthetic,
             "closed_at": instant_text(instant(provider.closed_at)) if provider.HasField("closed_at") else None,
+            "succeeded_by": provider.succeeded_by or None,
             "accreditations": [
                 _accreditation(held, frameworks, provider.country, now)
                 for held in projection.accreditations_of(provider_id)
@@ -103,6 +104,8 @@ def _accreditation(held: Held, frameworks: Frameworks, country: str, now: dateti
         "effective_from": instant_text(instant(said.effective_from)),
         "valid_from": instant_text(instant(said.valid_from)),
         "valid_until": instant_text(instant(said.valid_until)) if said.HasField("valid_until") else None,
+        "review_at": instant_text(instant(said.review_at)) if said.HasField("review_at") else None,
+        "conditions": [_plain(condition) for condition in said.conditions],
         "scope": _plain(said.scope),
         "covers": _covers(said.scope),
     }
