@@ -160,7 +160,7 @@ class Office:
         id_ = cases[which % len(cases)] if cases else uuid(0xDEAD)
         case = case_of(self.projection, id_)
         base = case.held.newest.revision if case and case.held else 1
-        about = {"accreditation_id": id_, "base_revision": base}
+        about: dict[str, Any] = {"accreditation_id": id_, "base_revision": base}
         match name:
             case "grant":
                 covered, starts, ends = values
@@ -202,7 +202,7 @@ class Office:
         for waiting in filter(None, (case_of(self.projection, each) for each in cases)):
             if waiting.pending is not None:
                 id_, case = waiting.id, waiting
-        step = {"accreditation_id": id_, "base_revision": case.revision if case else 1}
+        step: dict[str, Any] = {"accreditation_id": id_, "base_revision": case.revision if case else 1}
         if name == "confirm":
             return decisions.confirm, registry_pb2.ConfirmDecisionRequest(**step)
         return decisions.decline, registry_pb2.DeclineDecisionRequest(**step, statement="no")
