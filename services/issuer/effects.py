@@ -6,8 +6,8 @@ the issuer what it is about to decide, and the issuer counts what it would flag.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ import asyncpg
 from services.issuer.events import Events
 from services.issuer.flags import CLOCK_MARGIN, Change, Flags, Touched, accreditation_change
 from services.issuer.projection import RegistryView
-from vitne.accreditation import Held, Projection, decide, instant, timestamp
+from vitne.accreditation import Held, Projection, instant, judge, offer_of, timestamp
 from vitne.canonical import instant_text
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, NotFound, PermissionDenied
@@ -30,6 +30,8 @@ from vitne_api.registry.v1 import facts_pb2 as facts
 
 #: Achievements that an answer names, at most.
 MOST_ACHIEVEMENTS: Final = 1_000
+#: Achievements that are judged before others have their turn: some ten milliseconds.
+OFFERS_AT_ONCE: Final = 100
 #: Seconds between two looks whether the registry said something.
 LOOK_SECONDS: Final = 1.0
 #: Seconds between two counts of what was told lately: other replicas may have lagged behind, and issued.
@@ -84,7 +86,7 @@ class Effects:
         now = self._clock.now()
         fact = self._hypothetical(held, request, now)
         touched = await self._flags.touched([accreditation_change(fact)])
-        lost = self._no_longer_issuable(fact, now)
+        lost = await self._no_longer_issuable(fact, now)
         return self._answer(held, fact.accreditation, touched, lost, now)
 
     def _hypothetical(self, held: Held, request: issuer.PreviewEffectsRequest, now: datetime) -> facts.Fact:
@@ -133,29 +135,24 @@ class Effects:
             accreditation=said,
         )
 
-    def _no_longer_issuable(self, fact: facts.Fact, now: datetime) -> set[_Version]:
+    async def _no_longer_issuable(self, fact: facts.Fact, now: datetime) -> set[_Version]:
         """Newest versions of the provider's achievements that may be issued as things stand, and might not after."""
         at = max(now, instant(fact.accreditation.effective_from))
-        provider = fact.subject
-        offered = [_Version(each.id, each.version) for each in self._projection.achievements(provider)]
+        provider, known_at = fact.subject, self._projection.revision
+        about = self._projection.everything_about(provider)
         after = Projection()
-        after.adopt([*self._about(provider, offered), fact], fact.registry_revision, now, now)
-        return {
-            each
-            for each in offered
-            if decide(self._projection, self._frameworks, provider, each.id, each.version, at).allowed
-            and not decide(after, self._frameworks, provider, each.id, each.version, at).allowed
-        }
-
-    def _about(self, provider: str, offered: list[_Version]) -> Iterator[facts.Fact]:
-        """All that a decision about the provider's achievements rests on."""
-        for fact in self._projection.everything_about(provider):
-            if fact.registry_revision <= self._projection.revision:
-                yield fact
-        for each in offered:
-            published = self._projection.achievement_fact(each.id, each.version)
-            if published is not None:
-                yield published
+        after.adopt(
+            [*(each for each in about if each.registry_revision <= known_at), fact], fact.registry_revision, now, now
+        )
+        lost = set()
+        for number, achievement in enumerate(self._projection.achievements(provider)):
+            if number % OFFERS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            offer = offer_of(achievement)
+            may = judge(self._projection, self._frameworks, provider, offer, at, known_at).allowed
+            if may and not judge(after, self._frameworks, provider, offer, at).allowed:
+                lost.add(_Version(achievement.id, achievement.version))
+        return lost
 
     def _answer(
         self, held: Held, said: facts.Accreditation, touched: list[Touched], lost: set[_Version], now: datetime

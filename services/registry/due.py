@@ -63,16 +63,16 @@ def due(projection: Projection, now: datetime, within: timedelta) -> Iterator[Du
     What has ended, and what a closed provider holds, ends nothing more. What counts is the newest revision: an
     accreditation that is already prolonged from a later day on is not due.
     """
-    for case, said in standing(projection, now):
-        provider = projection.provider(case.provider)
+    for held in standing(projection, now):
+        said, provider = held.newest.fact.accreditation, projection.provider(held.provider)
         for deadline in deadlines(said):
             if now < deadline.at <= now + within:
                 yield Due(
-                    accreditation=case.id,
+                    accreditation=held.id,
                     revision=said.revision,
-                    provider=case.provider,
+                    provider=held.provider,
                     provider_name=provider.name[0].text if provider and provider.name else "",
-                    authority=case.authority,
+                    authority=held.authority,
                     kind=said.kind,
                     state=facts_pb2.AccreditationState.Name(said.state).removeprefix("ACCREDITATION_STATE_").lower(),
                     due=facts_pb2.DueKind.Name(deadline.kind).removeprefix("DUE_KIND_").lower(),

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from services.registry.accreditations import lapsed
 from services.registry.decisions import next_step
 from services.registry.desk import Desk
-from vitne.accreditation import Case, Projection, case_of, instant, timestamp
+from vitne.accreditation import Case, Held, Projection, case_of, instant, timestamp
 from vitne_api.registry.v1 import facts_pb2
 
 _ENDED: Final = frozenset({facts_pb2.ACCREDITATION_STATE_WITHDRAWN, facts_pb2.ACCREDITATION_STATE_LAPSED})
@@ -44,35 +44,43 @@ def notices(desk: Desk, lead_days: Collection[int]) -> Iterator[facts_pb2.Fact]:
     Where several lead times have passed, what is due is told once, for the shortest. While a proposal waits for its
     second officer, nothing lapses: that would take the ground from under it.
     """
-    for case, said in standing(desk.projection, desk.now):
+    for held in standing(desk.projection, desk.now):
+        said = held.newest.fact.accreditation
         if said.HasField("valid_until") and instant(said.valid_until) <= desk.now:
-            if case.pending is None and said.effective_from.ToNanoseconds() <= said.valid_until.ToNanoseconds():
+            case = case_of(desk.projection, held.id)
+            in_order = said.effective_from.ToNanoseconds() <= said.valid_until.ToNanoseconds()
+            if case is not None and case.pending is None and in_order:
                 yield facts_pb2.Fact(subject=said.provider, accreditation=lapsed(said))
-            continue
-        revision = case.revision
-        for deadline in deadlines(said):
-            lead = min((days for days in lead_days if desk.now >= deadline.at - timedelta(days=days)), default=None)
-            if lead is None or deadline.at <= desk.now or _told(case, deadline, lead):
-                continue
-            fact = next_step(desk, case, facts_pb2.CASE_STEP_KIND_DUE, "")
-            revision += 1
-            fact.case_step.revision = revision
-            fact.case_step.due = deadline.kind
-            fact.case_step.due_at.CopyFrom(timestamp(deadline.at))
-            fact.case_step.lead_days = lead
-            yield fact
+        else:
+            yield from _due(desk, held, lead_days)
 
 
-def standing(projection: Projection, now: datetime) -> Iterator[tuple[Case, facts_pb2.Accreditation]]:
-    """Accreditations that were not ended, of providers that are open, each with its case, by provider and id."""
+def _due(desk: Desk, held: Held, lead_days: Collection[int]) -> Iterator[facts_pb2.Fact]:
+    soon = []
+    for deadline in deadlines(held.newest.fact.accreditation):
+        lead = min((days for days in lead_days if desk.now >= deadline.at - timedelta(days=days)), default=None)
+        if lead is not None and deadline.at > desk.now:
+            soon.append((deadline, lead))
+    case = case_of(desk.projection, held.id) if soon else None
+    if case is None:
+        return
+    news = [(deadline, lead) for deadline, lead in soon if not _told(case, deadline, lead)]
+    for number, (deadline, lead) in enumerate(news):
+        fact = next_step(desk, case, facts_pb2.CASE_STEP_KIND_DUE, "")
+        fact.case_step.revision += number
+        fact.case_step.due = deadline.kind
+        fact.case_step.due_at.CopyFrom(timestamp(deadline.at))
+        fact.case_step.lead_days = lead
+        yield fact
+
+
+def standing(projection: Projection, now: datetime) -> Iterator[Held]:
+    """Accreditations that were not ended, of providers that are open, by provider and id."""
     for provider_id in projection.provider_ids():
         provider = projection.provider(provider_id)
         if provider is None or (provider.HasField("closed_at") and instant(provider.closed_at) <= now):
             continue
-        for held in projection.accreditations_of(provider_id):
-            case = case_of(projection, held.id)
-            if case is not None and held.newest.state not in _ENDED:
-                yield case, held.newest.fact.accreditation
+        yield from (held for held in projection.accreditations_of(provider_id) if held.newest.state not in _ENDED)
 
 
 def _told(case: Case, deadline: Deadline, lead: int) -> bool:

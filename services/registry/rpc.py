@@ -38,6 +38,8 @@ DEFAULT_PAGE_SIZE: Final = 500
 DEFAULT_QUALIFICATIONS: Final = 50
 #: Cases on a page where the request does not say.
 DEFAULT_CASES: Final = 50
+#: Cases that are looked at for a page: most of an authority's are decided, and others wait for the same loop.
+CASES_LOOKED_AT: Final = 200
 #: Cases in which somebody has to do something.
 _WAITING: Final = OPEN | {registry_pb2.CASE_STATE_PROPOSED}
 #: Largest registry revision: what PostgreSQL's integer holds.
@@ -257,11 +259,17 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
         size = request.page_size or DEFAULT_CASES
         token = IdPageToken.parse(request.page_token, authority)
         projection = self._recorder.projection
-        cases = (case_of(projection, each) for each in projection.case_ids(authority, str(token.after or "")))
-        waiting = (case for case in cases if case is not None and case.state in _WAITING)
-        found = list(islice(waiting, size + 1))
-        after = IdPageToken(UUID(found[size - 1].id), authority).to_text() if len(found) > size else ""
-        return registry_pb2.ListOpenCasesResponse(cases=[_case(case) for case in found[:size]], next_page_token=after)
+        found: list[Case] = []
+        last = ""
+        ids = projection.case_ids(authority, str(token.after or ""))
+        for last in islice(ids, CASES_LOOKED_AT):
+            case = case_of(projection, last)
+            if case is not None and case.state in _WAITING:
+                found.append(case)
+            if len(found) == size:
+                break
+        after = IdPageToken(UUID(last), authority).to_text() if next(ids, None) is not None else ""
+        return registry_pb2.ListOpenCasesResponse(cases=[_case(case) for case in found], next_page_token=after)
 
     async def PublishAchievement(  # noqa: N802
         self, request: registry_pb2.PublishAchievementRequest, context: Any

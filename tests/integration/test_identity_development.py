@@ -59,8 +59,10 @@ class Running:
     def key(self, client_id: str) -> ClientKey:
         return ClientKey.read(client_id, self.clients[client_id].key_file)
 
-    def source(self, client_id: str, *scopes: str, consumer: str = "") -> TokenSource:
-        return TokenSource(self.url, self.key(client_id), scopes, CLOCK, resource=AUDIENCE, consumer=consumer)
+    def source(self, client_id: str, *scopes: str, consumer: str = "", subject: str = "") -> TokenSource:
+        return TokenSource(
+            self.url, self.key(client_id), scopes, CLOCK, resource=AUDIENCE, consumer=consumer, subject=subject
+        )
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ async def identity(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ru
     setup = DevelopmentIdentity(folder, url)
     clients = [
         setup.make_client("oslo", OSLO, ["vitne:credentials.issue", "vitne:credentials.read"]),
-        setup.make_client("ucl", UCL, ["vitne:credentials.issue"]),
+        setup.make_client("ucl", UCL, ["vitne:credentials.issue"], officers=["officer-1"]),
         setup.make_client(
             "vendor",
             VENDOR,
@@ -120,6 +122,13 @@ async def test_an_institution_gets_a_token_for_itself(identity: Running) -> None
 async def test_a_neighbour_s_institution_does_too(identity: Running) -> None:
     caller = await verify(identity, await identity.source("ucl", "vitne:credentials.issue").token())
     assert caller.organisation == OrganisationId.parse(UCL)
+
+
+async def test_a_client_acts_by_officers_of_its_own_organisation_only(identity: Running) -> None:
+    token = await identity.source("ucl", "vitne:credentials.issue", subject="officer-1").token()
+    assert (await verify(identity, token)).subject == "officer-1"
+    with pytest.raises(Unauthenticated, match="invalid_grant"):
+        await identity.source("ucl", "vitne:credentials.issue", subject="officer-2").token()
 
 
 async def test_a_supplier_gets_a_delegated_token_for_who_delegated_only(identity: Running) -> None:

@@ -563,6 +563,12 @@ async def test_of_two_officers_who_confirm_at_once_one_wins(schema: None, pool: 
         assert await pool.fetchval("SELECT count(*) FROM fact WHERE kind = 'accreditation'") == 1
 
 
+def _again(request: registry_pb2.ApplyForAccreditationRequest) -> registry_pb2.ApplyForAccreditationRequest:
+    other = registry_pb2.ApplyForAccreditationRequest.FromString(request.SerializeToString())
+    other.request_id = rid()
+    return other
+
+
 async def test_an_application_from_the_provider_to_its_grant(registry: Running, pool: asyncpg.Pool) -> None:
     await registry.call(OPERATOR, "RegisterAuthority", authority(DAI, "DK"))
     await registry.call(DAI, "RegisterProvider", provider(UCL, "DK", "dk.business_academy"))
@@ -581,9 +587,19 @@ async def test_an_application_from_the_provider_to_its_grant(registry: Running, 
 
     async def open_cases() -> list[tuple[str, int]]:
         listed = await registry.call(DAI, "ListOpenCases", registry_pb2.ListOpenCasesRequest())
+        assert not listed.next_page_token
         return [(case.id, case.state) for case in listed.cases]
 
     assert await open_cases() == [(id_, registry_pb2.CASE_STATE_APPLIED)]
+    another = (await registry.call(UCL, "ApplyForAccreditation", _again(application))).fact.case_step.id
+    first = await registry.call(DAI, "ListOpenCases", registry_pb2.ListOpenCasesRequest(page_size=1))
+    token = first.next_page_token
+    rest = await registry.call(DAI, "ListOpenCases", registry_pb2.ListOpenCasesRequest(page_size=1, page_token=token))
+    assert [case.id for case in (*first.cases, *rest.cases)] == [id_, another]
+    refusal = registry_pb2.RefuseApplicationRequest(
+        request_id=rid(), accreditation_id=another, base_revision=1, statement="Twice."
+    )
+    await registry.call(f"{DAI}/one", "RefuseApplication", refusal)
     review = registry_pb2.ReviewApplicationRequest(
         request_id=rid(), accreditation_id=id_, base_revision=1, statement="Two assessors recommend it."
     )

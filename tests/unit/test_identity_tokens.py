@@ -149,6 +149,15 @@ async def test_a_delegated_token_acts_for_the_consumer(verifier: TokenVerifier, 
     assert (caller.organisation, caller.supplier) == (OSLO, VENDOR)
 
 
+@pytest.mark.parametrize(("claims", "subject"), [({}, ""), ({"sub": "oslo"}, ""), ({"sub": "officer-1"}, "officer-1")])
+async def test_a_token_names_the_person_who_acts_where_there_is_one(
+    verifier: TokenVerifier, mint: Mint, claims: dict[str, Any], subject: str
+) -> None:
+    caller = await verifier.verify(mint.token(**claims))
+    assert caller.subject == subject, "the client itself is nobody"
+    assert not subject or subject not in repr(caller)
+
+
 @pytest.mark.parametrize("member", ["ID", "id"])
 async def test_a_system_user_token_acts_for_the_customer(verifier: TokenVerifier, mint: Mint, member: str) -> None:
     details = [
@@ -182,6 +191,7 @@ BAD_CLAIMS: dict[str, tuple[str, dict[str, object]]] = {
     "consumer as text": ("TOKEN_NO_CONSUMER", {"consumer": str(OSLO)}),
     "consumer of another authority": ("TOKEN_NO_CONSUMER", {"consumer": {"authority": "x", "ID": str(OSLO)}}),
     "consumer with a wrong check digit": ("TOKEN_NO_CONSUMER", {"consumer": upis("0192:971035855")}),
+    "a person with an endless name": ("TOKEN_MALFORMED", {"sub": "o" * 256}),
     "no client": ("TOKEN_NO_CLIENT", {"client_id": ...}),
     "supplier without a delegation": ("TOKEN_DELEGATION", {"supplier": upis(VENDOR)}),
     "delegation without a supplier": ("TOKEN_DELEGATION", {"delegation_source": "https://altinn.example/"}),
