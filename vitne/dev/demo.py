@@ -457,12 +457,23 @@ class Demo:
         self.narrator.expect(
             reason == "ACCREDITATION_WITHDRAWN", f"its next issuance is refused after {seconds * 1000:.0f} ms: {reason}"
         )
-        answer = await self._verdict("klimaregnskaber-1")
+        answer = await self._verdict_becomes("klimaregnskaber-1", verifier_pb2.VERDICT_VALID_WITH_NOTES)
         noted = [check.name for check in answer.checks if check.outcome == credential_pb2.Check.OUTCOME_NOTE]
         self.narrator.expect(
-            answer.verdict == verifier_pb2.VERDICT_VALID_WITH_NOTES and bool(noted),
+            bool(noted),
             f"what it issued before verifies with a note: {answer.headline}",
         )
+
+    async def _verdict_becomes(self, key: str, wanted: verifier_pb2.Verdict.ValueType) -> verifier_pb2.VerifyResponse:
+        """The verifier's answer once it knows what the registry said a moment ago."""
+        answers: list[verifier_pb2.VerifyResponse] = []
+
+        async def look() -> bool:
+            answers[:] = [await self._verdict(key)]
+            return answers[0].verdict == wanted
+
+        await until(look, f"the verdict {verifier_pb2.Verdict.Name(wanted)}", self.narrator, every=0.1)
+        return answers[0]
 
     async def _propose_withdrawal(self, ground: str, effective_from: Timestamp | None = None) -> facts_pb2.Fact:
         """One officer's proposal about UCL's accreditation."""
@@ -534,9 +545,9 @@ class Demo:
         self.narrator.expect(
             await self._revoke_flagged(one, order) == summary, "the operation resumed answers the same"
         )
-        answer = await self._verdict("klimaregnskaber-1")
+        answer = await self._verdict_becomes("klimaregnskaber-1", verifier_pb2.VERDICT_INVALID)
         self.narrator.expect(
-            answer.verdict == verifier_pb2.VERDICT_INVALID and "as known at issuance" in answer.headline,
+            "as known at issuance" in answer.headline,
             "the verifier says both: rightfully issued as known then, and that it no longer counts",
         )
 
