@@ -17,8 +17,8 @@ END: Final = "<!-- The end of the table. -->"
 _HEADER: Final = ("benchmark", "value", "unit", "p50 ms", "p99 ms", "ratio", "CPU-ms each", "MiB", "first", "end")
 
 
-def table(results: Sequence[Result]) -> list[list[str]]:
-    """The rows, without a header; figures as they are read."""
+def table(results: Sequence[Result], *, judged: bool = True) -> list[list[str]]:
+    """The rows, without a header; figures as they are read, held against their targets if that is asked for."""
     return [
         [
             result.name,
@@ -29,16 +29,16 @@ def table(results: Sequence[Result]) -> list[list[str]]:
             _figure(result.ratio),
             _figure(result.cpu_ms_per_op),
             _figure(result.rss_mib),
-            _target(result, result.row.first),
-            _target(result, result.row.end),
+            _target(result, result.row.first, judged=judged),
+            _target(result, result.row.end, judged=judged),
         ]
         for result in results
     ]
 
 
-def text(results: Sequence[Result]) -> str:
+def text(results: Sequence[Result], *, judged: bool = True) -> str:
     """The table for a terminal."""
-    rows = [list(_HEADER), *table(results)]
+    rows = [list(_HEADER), *table(results, judged=judged)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     return "\n".join(
         "  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(cells))
@@ -126,7 +126,9 @@ def _figure(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def _target(result: Result, target: float | None) -> str:
+def _target(result: Result, target: float | None, *, judged: bool) -> str:
     if target is None:
         return ""
+    if not judged:
+        return _figure(target)
     return f"{_figure(target)} {'✓' if result.row.reaches(result.value, target) else '✗'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -163,10 +163,10 @@ class Batch:
         at_once: asyncio.Queue[issuer.IssueBatchResponse | None],
     ) -> None:
         """Take all messages in; refusals of items go to the queue, and None when there is nothing more to come."""
-        messages = aiter(requests)
         try:
-            async with asyncio.timeout(READING_SECONDS):
-                while (request := await self._next(messages)) is not None:
+            async with asyncio.timeout(READING_SECONDS) as bound, _ended_when_idle(bound) as heard:
+                async for request in requests:
+                    heard()
                     try:
                         self._take(request)
                     except _Refused as refusal:
@@ -176,12 +176,6 @@ class Batch:
             raise _idle() from None
         finally:
             at_once.put_nowait(None)
-
-    @staticmethod
-    async def _next(messages: AsyncIterator[issuer.IssueBatchRequest]) -> issuer.IssueBatchRequest | None:
-        """The next message; None when the client has closed its side."""
-        async with asyncio.timeout(IDLE_SECONDS):
-            return await anext(messages, None)
 
     def _take(self, request: issuer.IssueBatchRequest) -> None:
         """Take one message in.
@@ -278,6 +272,35 @@ class Batch:
                 return stored
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+@asynccontextmanager
+async def _ended_when_idle(bound: asyncio.Timeout) -> AsyncIterator[Callable[[], None]]:
+    """Let a time limit expire early when nothing was heard for :data:`IDLE_SECONDS`; answers what is to be told then.
+
+    One timer that looks now and again: one for each message would cost as much as reading it.
+    """
+    loop = asyncio.get_running_loop()
+    last = loop.time()
+    timer: asyncio.TimerHandle
+
+    def heard() -> None:
+        nonlocal last
+        last = loop.time()
+
+    def look() -> None:
+        nonlocal timer
+        left = last + IDLE_SECONDS - loop.time()
+        if left > 0:
+            timer = loop.call_later(left, look)
+        elif not bound.expired():
+            bound.reschedule(loop.time())
+
+    timer = loop.call_later(IDLE_SECONDS, look)
+    try:
+        yield heard
+    finally:
+        timer.cancel()
 
 
 class _Refused(Exception):

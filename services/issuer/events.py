@@ -36,28 +36,39 @@ class Events:
         self._clock = clock
         self._new_id = new_id
 
-    def leaf(self, digest: bytes, origin: bytes) -> Event:
-        """An artefact's digest (32 bytes), for the log; and where it comes from, sealed."""
+    def leaf(self, digest: bytes, origin: bytes, traceparent: str) -> Event:
+        """An artefact's digest (32 bytes), for the log; where it comes from, sealed; and the trace that it is in."""
         key = b64url(digest)
         message = events_pb2.LeafSubmitted(leaf=leaves.Issued(digest).to_bytes(), origin=origin)
-        return self._event(topics.ISSUER_LEAVES, key, f"leaf:{key}", LEAF, message.SerializeToString())
+        return self._event(
+            topics.ISSUER_LEAVES, key, f"leaf:{key}", LEAF, message.SerializeToString(), traceparent=traceparent
+        )
 
     def notice(
-        self, notice: events_pb2.HubNotice.ValueType, *, hub: str, pseudonym: str, handle: str, kind: str, provider: str
+        self,
+        notice: events_pb2.HubNotice.ValueType,
+        *,
+        hub: str,
+        pseudonym: str,
+        handle: str,
+        kind: str,
+        provider: str,
+        traceparent: str,
     ) -> Event:
-        """A notice about a credential to a hub, in the names that the hub knows."""
+        """A notice about a credential to a hub, in the names that the hub knows; and the trace that it belongs to."""
         message = events_pb2.HubCredentialNotice(
             notice=notice, handle=handle, pseudonym=pseudonym, kind=kind, provider=provider
         )
         topic = topics.hub_topic(OrganisationId.parse(hub))
-        return self._event(topic, pseudonym, f"hub:{hub}:{pseudonym}", NOTICE, message.SerializeToString())
+        aggregate = f"hub:{hub}:{pseudonym}"
+        return self._event(topic, pseudonym, aggregate, NOTICE, message.SerializeToString(), traceparent=traceparent)
 
     def effects(self, counted: events_pb2.EffectsCounted) -> Event:
         """How many credentials a change of an accreditation touches."""
         key = counted.accreditation_id
         return self._event(topics.ISSUER_EFFECTS, key, f"effects:{key}", EFFECTS, counted.SerializeToString())
 
-    def _event(self, topic: str, key: str, aggregate: str, type_: str, value: bytes) -> Event:
+    def _event(self, topic: str, key: str, aggregate: str, type_: str, value: bytes, *, traceparent: str = "") -> Event:
         return Event(
             topic=topic,
             key=key,
@@ -67,4 +78,5 @@ class Events:
             value=value,
             time=self._clock.now(),
             id=self._new_id(),
+            traceparent=traceparent,
         )

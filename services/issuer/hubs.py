@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
-from services.issuer.store import Credential, by_handle
+from services.issuer.store import Credential, Holding, by_handle
 from services.issuer.tracing import begin_notice
 from vitne.clock import Clock
 from vitne.credentials import pseudonyms
@@ -114,22 +114,30 @@ class Notices:
             for registration, handle, item in named
         ]
 
-    async def status_changed(self, connection: Any, credential: Credential) -> list[outbox.Event]:
-        """What hubs are to be told of a credential whose status changed."""
-        registrations = await self._registrations(connection, [credential.learner])
-        rows = await connection.fetch("SELECT hub, handle FROM hub_credential WHERE credential = $1", credential.id)
-        handles = {row["hub"]: row["handle"] for row in rows}
+    async def status_changed(self, connection: Any, changed: Sequence[tuple[Holding, str]]) -> list[outbox.Event]:
+        """What hubs are to be told of credentials whose statuses changed, each with the trace of its change."""
+        if not changed:
+            return []
+        registrations = await self._registrations(connection, {holding.learner for holding, _ in changed})
+        if not registrations:
+            return []
+        rows = await connection.fetch(
+            "SELECT hub, credential, handle FROM hub_credential WHERE credential = ANY($1::uuid[])",
+            list({holding.id for holding, _ in changed}),
+        )
+        handles = {(row["hub"], row["credential"]): row["handle"] for row in rows}
         return [
             self.notice(
                 events_pb2.HUB_NOTICE_STATUS_CHANGED,
                 registration,
-                handles[registration.hub],
-                credential.kind,
-                credential.provider,
-                cause=current_traceparent(),
+                handle,
+                holding.kind,
+                holding.provider,
+                cause=cause,
             )
-            for registration in registrations.get(credential.learner, ())
-            if registration.hub in handles
+            for holding, cause in changed
+            for registration in registrations.get(holding.learner, ())
+            if (handle := handles.get((registration.hub, holding.id)))
         ]
 
     def notice(
@@ -143,15 +151,15 @@ class Notices:
         cause: str,
     ) -> outbox.Event:
         """One notice to one hub, with a trace of its own that is linked to ``cause`` (a ``traceparent``)."""
-        event = self._events.notice(
+        return self._events.notice(
             notice,
             hub=registration.hub,
             pseudonym=registration.pseudonym,
             handle=handle,
             kind=kind,
             provider=provider,
+            traceparent=begin_notice(registration.hub, cause),
         )
-        return replace(event, traceparent=begin_notice(registration.hub, cause))
 
     async def withdrawn(self, connection: Any, registration: Registration, learner: UUID) -> list[outbox.Event]:
         """What a hub is to be told of a registration that ended; its handles are no longer served."""
@@ -388,7 +396,7 @@ def _fetched(handle: str, row: Credential | None, key: DataKey | DataLoss | None
     try:
         if isinstance(key, DataLoss):
             raise key
-        return issuer.FetchedCredential(handle=handle, credential=row.message(key))
+        return issuer.FetchedCredential(handle=handle, credential=row.message(row.open(key)))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, it fails no other
         told = as_vitne_error(error)
         _log.error("a credential can't be answered", extra={"reason": told.reason, "credential": str(row.id)})

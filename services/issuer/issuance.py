@@ -42,6 +42,7 @@ from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.credentials import model, sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
+from vitne.credentials.sd_jwt import Prepared
 from vitne.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable, VitneError
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
@@ -86,6 +87,16 @@ class Stored:
 
     credential: Credential
     learner: Learner
+    #: What is, or was, to be signed, where that is at hand; else the credential has it sealed.
+    prepared: Prepared | None = field(default=None, repr=False)
+
+    def open(self) -> Prepared:
+        """What is, or was, to be signed.
+
+        Raises:
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        return self.prepared or self.credential.open(self.learner.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +152,12 @@ class Road:
         self._origins = Origins(index)
         self._clock = clock
         self._new_id = new_id
+        turn = asyncio.Lock()
         self._first = GroupCommitter[Asked, Stored](
-            pool, self._store, MAX_GROUP, max_waiting=MAX_WAITING, name="store credentials"
+            pool, self._store, MAX_GROUP, max_waiting=MAX_WAITING, name="store credentials", turn=turn
         )
-        self._second = GroupCommitter[_Signed, Credential](
-            pool, self._finish, MAX_GROUP, max_waiting=MAX_WAITING, name="finish credentials"
+        self._second = GroupCommitter[_Signed, tuple[bytes, bytes]](
+            pool, self._finish, MAX_GROUP, max_waiting=MAX_WAITING, name="finish credentials", turn=turn
         )
 
     async def issue(self, order: Order) -> Stored:
@@ -168,7 +180,7 @@ class Road:
                 call if call.is_recording() else None,
             )
         )
-        return replace(stored, credential=await self._complete(stored))
+        return Stored(await self._complete(stored), stored.learner, stored.prepared)
 
     async def run(self) -> None:
         """Complete what was stored and not finished, at the start and then now and again, until cancelled."""
@@ -234,10 +246,12 @@ class Road:
         row = stored.credential
         if row.issued:
             return row
-        prepared = row.open(stored.learner.key)
+        prepared = stored.open()
         signature = self._signing.signer(row.signing_key).sign(prepared.signing_input)
         digest = from_b64url(sd_jwt_digest(prepared.complete(signature)))
-        return await self._second.submit(_Signed(stored, signature, digest, current_traceparent()))
+        # What is stored is the answer, also to whoever comes with another signature.
+        signature, digest = await self._second.submit(_Signed(stored, signature, digest, current_traceparent()))
+        return replace(row, signature=signature, digest=digest)
 
     # --- first transaction ----------------------------------------------------------------------------
 
@@ -264,10 +278,17 @@ class Road:
         used = {stored.learner.id for stored in created}
         if unused := [draft for draft in drafts.values() if draft.id not in used]:
             await self._learners.discard(unused)
-        for stored in created:
-            rows[stored.credential.request] = stored.credential
+        made = {stored.credential.request: stored for stored in created}
+        for key, stored in made.items():
+            rows[key] = stored.credential
             learners[stored.learner.id] = stored.learner
-        return [self._answer(item, rows, learners, refused) for item in asked]
+        return [
+            made[item.key]
+            if item.key in made and fresh[item.key][0] is item
+            # asked before, or a second time in this group
+            else self._answer(item, rows, learners, refused)
+            for item in asked
+        ]
 
     async def _insert(
         self,
@@ -391,14 +412,14 @@ class Road:
         for country, orders in sorted(by_country.items()):  # in one order, so that transactions can't deadlock
             references = await leases.take(connection, country, len(orders))
             for (item, permission, learner), reference in zip(orders, references, strict=False):
-                created.append(Stored(self._prepare(item, permission, learner, reference), learner))
+                created.append(self._prepare(item, permission, learner, reference))
             for item, _, _ in orders[len(references) :]:
                 refused[item.key, item.body] = leases.exhausted(country)
         return created
 
     def _prepare(
         self, item: Asked, permission: Permission, learner: Learner, reference: credential_pb2.StatusReference
-    ) -> Credential:
+    ) -> Stored:
         order = item.order
         credential = model.Credential(
             id=self._new_id(),
@@ -417,7 +438,7 @@ class Road:
         prepared = sd_jwt_vc.prepare(
             credential, key_id=permission.key_id, entropy=secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES)
         )
-        return Credential(
+        row = Credential(
             id=credential.id,
             provider=item.key.provider,
             learner=learner.id,
@@ -436,6 +457,7 @@ class Road:
             signing_key=permission.key_id,
             prepared=store.seal(prepared, learner.key, credential.id),
         )
+        return Stored(row, learner, prepared)
 
     def _answer(
         self,
@@ -456,19 +478,21 @@ class Road:
 
     # --- second transaction ---------------------------------------------------------------------------
 
-    async def _finish(self, connection: Any, signed: Sequence[_Signed]) -> list[Credential]:
+    async def _finish(self, connection: Any, signed: Sequence[_Signed]) -> list[tuple[bytes, bytes]]:
         """Store signatures, and submit to the log and tell the hubs what was issued by that.
 
         Locks in the order credentials, learners, aggregates, as everybody does.
+
+        Returns:
+            signature and digest that each has now.
         """
-        present = await store.lock(connection, {item.stored.credential.id for item in signed})
-        new = {item.stored.credential.id: item for item in signed if present[item.stored.credential.id][0] is None}
+        before = await store.lock(connection, {item.stored.credential.id for item in signed})
+        new = {item.stored.credential.id: item for item in signed if item.stored.credential.id not in before}
         if new:
             await store.finish(connection, {id_: (item.signature, item.digest) for id_, item in new.items()})
             leaves = [
-                replace(
-                    self._events.leaf(item.digest, self._origins.seal(item.digest, item.stored.credential)),
-                    traceparent=item.traceparent,
+                self._events.leaf(
+                    item.digest, self._origins.seal(item.digest, item.stored.credential), item.traceparent
                 )
                 for item in new.values()
             ]
@@ -486,14 +510,8 @@ class Road:
                 ],
             )
             await outbox.append(connection, leaves + notices)
-        # What is stored is the answer, also to whoever came with another signature in the same group.
-        stored = present | {id_: (item.signature, item.digest) for id_, item in new.items()}
-        results = []
-        for item in signed:
-            row = item.stored.credential
-            signature, digest = stored[row.id]
-            results.append(replace(row, signature=signature, digest=digest))
-        return results
+        stored = before | {id_: (item.signature, item.digest) for id_, item in new.items()}
+        return [stored[item.stored.credential.id] for item in signed]
 
 
 def _copy(error: VitneError, path: str = "") -> VitneError:

@@ -32,9 +32,15 @@ MAX_BLOCK: Final = 10_000
 _log = logging.getLogger(__name__)
 
 _TAKE: Final = """
-    SELECT request_id, list, indexes[taken + 1 : taken + $2] AS next, size - taken AS remaining FROM index_lease
-    WHERE country = $1 AND list IS NOT NULL ORDER BY request_id LIMIT 1 FOR UPDATE
+    WITH block AS (
+        SELECT request_id, list, indexes[taken + 1 : taken + $2] AS next, size - taken AS remaining FROM index_lease
+        WHERE country = $1 AND list IS NOT NULL ORDER BY request_id LIMIT 1 FOR UPDATE {}
+    )
+    UPDATE index_lease SET taken = taken + cardinality(next) FROM block WHERE index_lease.request_id = block.request_id
+    RETURNING block.request_id, block.list, next, remaining
 """
+_TAKE_FREE: Final = _TAKE.format("SKIP LOCKED")
+_TAKE_HELD: Final = _TAKE.format("")
 #: Whether there is a block, held by others or not; one that this transaction emptied is deleted.
 _ANY: Final = "SELECT EXISTS (SELECT FROM index_lease WHERE country = $1 AND list IS NOT NULL)"
 
@@ -52,9 +58,9 @@ async def take(connection: Any, country: str, count: int) -> list[credential.Sta
     taken: list[credential.StatusReference] = []
     while len(taken) < count:
         wanted = count - len(taken)
-        block = await connection.fetchrow(_TAKE + "SKIP LOCKED", country, wanted)
+        block = await connection.fetchrow(_TAKE_FREE, country, wanted)
         if block is None and not taken:
-            block = await connection.fetchrow(_TAKE, country, wanted)
+            block = await connection.fetchrow(_TAKE_HELD, country, wanted)
         if block is None:
             if taken and await connection.fetchval(_ANY, country):
                 raise Aborted("LEASES_BUSY", f"others are taking from the blocks of {country} that are left")
@@ -62,12 +68,6 @@ async def take(connection: Any, country: str, count: int) -> list[credential.Sta
         taken += [credential.StatusReference(list=block["list"], index=index) for index in block["next"]]
         if len(block["next"]) == block["remaining"]:  # at once, so that a block that can be seen has an index left
             await connection.execute("DELETE FROM index_lease WHERE request_id = $1", block["request_id"])
-        else:
-            await connection.execute(
-                "UPDATE index_lease SET taken = taken + $2 WHERE request_id = $1",
-                block["request_id"],
-                len(block["next"]),
-            )
     return taken
 
 

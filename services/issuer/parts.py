@@ -90,12 +90,16 @@ class Parts:
                 *(list(column) for column in zip(*rows, strict=True)),
             )
 
-    async def revoked(self, connection: Any, status_list: str, index: int, at: datetime) -> None:
-        """Remember that what stands at a place was revoked."""
+    async def revoked(self, connection: Any, places: Mapping[tuple[str, int], datetime]) -> None:
+        """Remember that what stands at places was revoked, and when."""
+        if not places:
+            return
+        rows = sorted((self._place(*place), at) for place, at in places.items())
         await connection.execute(
-            "INSERT INTO revoked_place (place, revoked_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            self._place(status_list, index),
-            at,
+            "INSERT INTO revoked_place (place, revoked_at) SELECT * FROM unnest($1::bytea[], $2::timestamptz[]) "
+            "ON CONFLICT DO NOTHING",
+            [place for place, _ in rows],
+            [at for _, at in rows],
         )
 
     async def flags(self, provider: str, after: tuple[UUID, int] | None, limit: int) -> list[issuer.CredentialFlag]:

@@ -105,7 +105,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
                 now=self._clock.now(),
             )
             issued = await self._unary.issue(order)
-        return issuer.IssueResponse(credential=issued.credential.message(issued.learner.key))
+        return issuer.IssueResponse(credential=issued.credential.message(issued.open()))
 
     async def IssueBatch(  # noqa: N802 - the contract's name
         self, request_iterator: AsyncIterator[issuer.IssueBatchRequest], context: Any
@@ -125,7 +125,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         key = (await self._keys.get([row.learner])).get(row.learner)
         if key is None:
             raise erased(row.id)
-        return issuer.GetCredentialResponse(credential=row.message(key))
+        return issuer.GetCredentialResponse(credential=row.message(row.open(key)))
 
     async def ListCredentials(  # noqa: N802 - the contract's name
         self, request: issuer.ListCredentialsRequest, context: Any

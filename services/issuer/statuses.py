@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -33,9 +33,9 @@ STATUS_CHANGED: Final = "vitne.ledger.status_changed.v1"
 LIST_PUBLISHED: Final = "vitne.ledger.list_published.v1"
 #: Name of the consumer; its offsets are kept under it.
 CONSUMER: Final = "issuer"
-#: One event a transaction. Each locks credential, learner, then the hubs' aggregates; a second event in the same
-#: transaction would lock in the order of the events, and wait for an issuance that waits for it.
-OPTIONS: Final = ConsumerOptions(batch=1)
+#: Events together lock credentials, learners, then the hubs' aggregates, each in the order in which everybody does. One
+#: by one in a transaction they would lock in the order of the events, and wait for an issuance that waits for them.
+OPTIONS: Final = ConsumerOptions(singly=1)
 #: What the ledger says about the change itself, and so to the institution that asked for it.
 _REFUSALS: Final = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -102,27 +102,33 @@ class Statuses:
         answer = await ledger_answers(self._stub.SetStatus(change))
         return issuer.ChangeStatusResponse(status=answer.status, effective=answer.effective, recorded=answer.recorded)
 
-    async def handle(self, connection: Any, message: Message) -> None:
-        """Take in one of the ledger's events, in the consumer's transaction.
+    async def handle(self, connection: Any, messages: Sequence[Message]) -> None:
+        """Take in the ledger's events, in the consumer's transaction.
 
         Raises:
             DataLoss: ``BAD_EVENT``, ``UNKNOWN_EVENT_TYPE``.
         """
-        if message.type == LIST_PUBLISHED:
+        changes = [(change, message) for message in messages if (change := _read(message)) is not None]
+        if not changes:
             return
-        if message.type != STATUS_CHANGED:
-            raise DataLoss("UNKNOWN_EVENT_TYPE", f"the issuer does not know events of type {message.type[:64]}")
-        try:
-            change = events_pb2.StatusChanged.FromString(message.value)
-        except DecodeError as error:
-            raise DataLoss("BAD_EVENT", "not a StatusChanged message") from error
-        if change.list != message.key or change.status not in _KNOWN:
-            raise DataLoss("BAD_EVENT", "the status is not known here, or the list is not the event's key")
-        row = await store.change_status(connection, change.list, change.index, change.status)
-        if row is not None:  # else another issuer's: lists are shared
-            await outbox.append(connection, await self._notices.status_changed(connection, row))
-        if change.status == credential.STATUS_REVOKED:  # another issuer's may be a part of one of ours, too
-            await self._parts.revoked(connection, change.list, change.index, instant(change.recorded))
+        # Of several changes of one status the last is the one that stays, and all of them are told.
+        ours = await store.change_statuses(
+            connection, {(change.list, change.index): change.status for change, _ in changes}
+        )
+        changed = [
+            (holding, message.traceparent or "")
+            for change, message in changes
+            if (holding := ours.get((change.list, change.index)))  # else another issuer's: lists are shared
+        ]
+        await outbox.append(connection, await self._notices.status_changed(connection, changed))
+        await self._parts.revoked(
+            connection,
+            {  # another issuer's may be a part of one of ours, too
+                (change.list, change.index): instant(change.recorded)
+                for change, _ in changes
+                if change.status == credential.STATUS_REVOKED
+            },
+        )
 
     def _check_effective(self, effective: datetime, issued_at: datetime) -> None:
         if effective < issued_at:
@@ -161,6 +167,21 @@ async def ledger_answers(call: Awaitable[ledger.SetStatusResponse]) -> ledger.Se
 
 
 _KNOWN: Final = frozenset((credential.STATUS_VALID, credential.STATUS_SUSPENDED, credential.STATUS_REVOKED))
+
+
+def _read(message: Message) -> events_pb2.StatusChanged | None:
+    """The change that an event tells of; None where it tells of something else that the issuer knows."""
+    if message.type == LIST_PUBLISHED:
+        return None
+    if message.type != STATUS_CHANGED:
+        raise DataLoss("UNKNOWN_EVENT_TYPE", f"the issuer does not know events of type {message.type[:64]}")
+    try:
+        change = events_pb2.StatusChanged.FromString(message.value)
+    except DecodeError as error:
+        raise DataLoss("BAD_EVENT", "not a StatusChanged message") from error
+    if change.list != message.key or change.status not in _KNOWN:
+        raise DataLoss("BAD_EVENT", "the status is not known here, or the list is not the event's key")
+    return change
 
 
 def unknown_credential() -> NotFound:

@@ -80,12 +80,8 @@ class Credential:
         signing_input, *disclosures = key.open(self.prepared, _TABLE, self.id, "prepared").split(b"~")
         return Prepared(signing_input, tuple(disclosure.decode("ascii") for disclosure in disclosures))
 
-    def message(self, key: DataKey | None = None) -> issuer.IssuedCredential:
-        """The credential as the contract shows it; with its artefact when the learner's key is given.
-
-        Raises:
-            DataLoss: ``SEAL_BROKEN``.
-        """
+    def message(self, prepared: Prepared | None = None) -> issuer.IssuedCredential:
+        """The credential as the contract shows it; with its artefact when what was signed is given."""
         if self.signature is None or self.digest is None:
             raise ValueError("a pending credential is not shown to anyone")
         message = issuer.IssuedCredential(
@@ -99,10 +95,10 @@ class Credential:
             digest=b64url(self.digest),
             status_reference=credential.StatusReference(list=self.status_list, index=self.status_index),
             status=credential.Status.ValueType(self.status),
-            decision=decision_message(self.decision),
+            decision=_decision_message(self.decision),
         )
-        if key is not None:
-            message.artefact = self.open(key).complete(self.signature)
+        if prepared is not None:
+            message.artefact = prepared.complete(self.signature)
         return message
 
 
@@ -112,9 +108,11 @@ def seal(prepared: Prepared, key: DataKey, row: UUID) -> bytes:
     return key.seal(plain, _TABLE, row, "prepared")
 
 
-def decision_message(record: bytes) -> credential.Decision:
-    """A stored decision record as the contract shows it."""
-    decision = _parse(record)
+# A group of issuances shares few decisions, and so does a page of credentials.
+@lru_cache(maxsize=1024)
+def _decision_message(record: bytes) -> credential.Decision:
+    """A stored decision record as the contract shows it, to be copied."""
+    decision = DecisionReference.parse(record)
     return credential.Decision(
         digest=decision.digest,
         record=record,
@@ -123,10 +121,6 @@ def decision_message(record: bytes) -> credential.Decision:
         rule=decision.rule,
         at=timestamp(decision.at),
     )
-
-
-# A group of issuances shares few decisions, and so does a page of credentials.
-_parse = lru_cache(maxsize=1024)(DecisionReference.parse)
 
 
 def _credential(row: Any) -> Credential:
@@ -188,15 +182,15 @@ async def insert(connection: Any, credentials: Sequence[Credential]) -> None:
     )
 
 
-async def lock(connection: Any, ids: Collection[UUID]) -> dict[UUID, tuple[bytes | None, bytes | None]]:
-    """Lock credentials, and answer the signature and digest that each has by now.
+async def lock(connection: Any, ids: Collection[UUID]) -> dict[UUID, tuple[bytes, bytes]]:
+    """Lock credentials, and answer signature and digest of those that are issued by now.
 
     In the order of their ids, as everybody does who locks several.
     """
     rows = await connection.fetch(
         "SELECT id, signature, digest FROM credential WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", list(ids)
     )
-    return {row["id"]: (row["signature"], row["digest"]) for row in rows}
+    return {row["id"]: (row["signature"], row["digest"]) for row in rows if row["signature"] is not None}
 
 
 async def finish(connection: Any, signed: Mapping[UUID, tuple[bytes, bytes]]) -> None:
@@ -339,12 +333,36 @@ async def by_handle(connection: Any, hub: str, handles: Collection[str]) -> dict
     return found
 
 
-async def change_status(connection: Any, status_list: str, index: int, status: int) -> Credential | None:
-    """Store a status as the ledger told it; answers the credential, if it is one of ours."""
-    row = await connection.fetchrow(
-        f"UPDATE credential SET status = $3 WHERE status_list = $1 AND status_index = $2 RETURNING {_COLUMNS}",  # noqa: S608 (a constant)
-        status_list,
-        index,
-        status,
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Whose a credential is, and what kind."""
+
+    id: UUID
+    provider: str
+    learner: UUID
+    kind: str
+
+
+async def change_statuses(connection: Any, statuses: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], Holding]:
+    """Store statuses as the ledger told them, by list and index; answers those credentials that are ours, likewise.
+
+    Locked in the order of their ids, as everybody does who locks several.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT status_list, status_index, id, provider, learner, kind FROM credential
+        JOIN unnest($1::text[], $2::integer[]) AS place (list, index) ON status_list = list AND status_index = index
+        ORDER BY id FOR UPDATE OF credential
+        """,
+        [status_list for status_list, _ in statuses],
+        [index for _, index in statuses],
     )
-    return _credential(row) if row else None
+    ours = {(row[0], row[1]): Holding(*row[2:]) for row in map(tuple, rows)}
+    if ours:
+        await connection.execute(
+            "UPDATE credential SET status = new.status FROM unnest($1::uuid[], $2::smallint[]) AS new (id, status) "
+            "WHERE credential.id = new.id",
+            [holding.id for holding in ours.values()],
+            [statuses[place] for place in ours],
+        )
+    return ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -11,6 +12,7 @@ from vitne.errors import InvalidArgument
 from vitne.merkle.leaves import AccreditationRecorded, Issued, KeyRecorded, Leaf, parse_leaf
 from vitne.messaging import topics
 from vitne.messaging.headers import Message
+from vitne.messaging.tracing import is_sampled
 from vitne_api.events.v1 import events_pb2
 
 #: Name of the consumer, under which its offsets are kept.
@@ -56,6 +58,11 @@ def read_leaf(message: Message) -> bytes:
     return record
 
 
-async def take_leaf(connection: Any, message: Message) -> None:
-    """Queue the leaf of an event, in the transaction that moves the consumer's offset."""
-    await queue_leaves(connection, [read_leaf(message)], happened=message.time)
+async def take_leaves(connection: Any, messages: Sequence[Message]) -> None:
+    """Queue the leaves of events, in the transaction that moves the consumer's offset."""
+    await queue_leaves(
+        connection,
+        [read_leaf(message) for message in messages],
+        happened=[message.time for message in messages],
+        traceparents=[message.traceparent if is_sampled(message.traceparent) else None for message in messages],
+    )

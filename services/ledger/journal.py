@@ -5,7 +5,7 @@ Written in the transaction of the batch: whatever is in the log is in the topic 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -31,7 +31,15 @@ def log_aggregate(origin: str) -> str:
 
 
 async def write_journal(
-    connection: Any, *, origin: str, first: int, size: int, root: bytes, now: datetime, new_id: Callable[[], UUID]
+    connection: Any,
+    *,
+    origin: str,
+    first: int,
+    size: int,
+    root: bytes,
+    newest: Sequence[bytes],
+    now: datetime,
+    new_id: Callable[[], UUID],
 ) -> int:
     """Tell of the leaves from ``first`` to before ``size``, in the transaction that appended the last of them.
 
@@ -41,6 +49,7 @@ async def write_journal(
         first: index of the first leaf that was not told of yet.
         size: of the tree.
         root: of the tree, 32 bytes.
+        newest: the last leaves of the tree, which need not be read.
         now: when it is.
         new_id: makes the UUIDv7 of events.
 
@@ -48,33 +57,40 @@ async def write_journal(
         how many leaves have been told of.
     """
     end = min(size, first + MOST)
+    begun = size - len(newest)
+    events: list[Event] = []
     while first < end:
-        rows = await connection.fetch(
-            "SELECT record FROM leaf WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index",
-            first,
-            min(end, first + PAGE),
+        page = (
+            await _read(connection, first, min(end, begun, first + PAGE))
+            if first < begun
+            else newest[first - begun : end - begun]
         )
-        for records in _parts(row["record"] for row in rows):
+        for records in _parts(page):
             told = events_pb2.LogExtended(first=first, leaves=records)
             first += len(records)
             if first == size:
                 told.root = root
-            await append(
-                connection,
-                [
-                    Event(
-                        topic=topics.LEDGER_LOG,
-                        key=origin,
-                        aggregate=log_aggregate(origin),
-                        type=LOG_EXTENDED,
-                        source=SOURCE,
-                        value=told.SerializeToString(),
-                        time=now,
-                        id=new_id(),
-                    )
-                ],
+            events.append(
+                Event(
+                    topic=topics.LEDGER_LOG,
+                    key=origin,
+                    aggregate=log_aggregate(origin),
+                    type=LOG_EXTENDED,
+                    source=SOURCE,
+                    value=told.SerializeToString(),
+                    time=now,
+                    id=new_id(),
+                )
             )
+    await append(connection, events)
     return first
+
+
+async def _read(connection: Any, first: int, end: int) -> list[bytes]:
+    rows = await connection.fetch(
+        "SELECT record FROM leaf WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index", first, end
+    )
+    return [row["record"] for row in rows]
 
 
 def _parts(records: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -360,7 +360,7 @@ class ListPublisher:
         )
         if row is not None:
             leaf = ListPublished(shelf.url, version, row["digest"], row["tree_size"])
-            await queue_leaves(connection, [leaf.to_bytes()], happened=now)
+            await queue_leaves(connection, [leaf.to_bytes()], happened=[now])
 
     async def _pause(self) -> None:
         """Wait for a call of :meth:`wake`, an interval at most."""

@@ -55,7 +55,7 @@ async def queue_leaves(
     connection: Any,
     records: Sequence[bytes],
     *,
-    happened: datetime | None = None,
+    happened: Sequence[datetime] = (),
     traceparents: Sequence[str | None] = (),
 ) -> None:
     """Queue leaves (canonical bytes) for the log, in the caller's transaction. Repeating one is harmless.
@@ -63,16 +63,15 @@ async def queue_leaves(
     Args:
         connection: with an open transaction.
         records: the leaves.
-        happened: when what they say did; None: not measured.
+        happened: for each when what it says did; empty: not measured.
         traceparents: for each the trace that it belongs to, None where that is not sampled; empty: the active one.
     """
-    causes = list(traceparents) or [sampled_traceparent()] * len(records)
     await connection.execute(
         "INSERT INTO queued_leaf (record, happened, traceparent) "
-        "SELECT record, $3, traceparent FROM unnest($1::bytea[], $2::text[]) AS leaf (record, traceparent)",
+        "SELECT * FROM unnest($1::bytea[], $2::timestamptz[], $3::text[])",
         list(records),
-        causes,
-        happened,
+        list(happened) if happened else [None] * len(records),
+        list(traceparents) or [sampled_traceparent()] * len(records),
     )
 
 
@@ -127,10 +126,13 @@ async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[by
         columns=("leaf_index", "hash", "record"),
         records=[(writer.append(value), value, record) for value, record in leaves.items()],
     )
-    await connection.executemany(
-        "INSERT INTO tile (level, number, hashes) VALUES ($1, $2, $3) "
+    changed = writer.changed()
+    await connection.execute(
+        "INSERT INTO tile (level, number, hashes) SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]) "
         "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
-        [(tile_id.level, tile_id.number, tile.hashes) for tile_id, tile in writer.changed().items()],
+        [tile_id.level for tile_id in changed],
+        [tile_id.number for tile_id in changed],
+        [tile.hashes for tile in changed.values()],
     )
     return writer.tree
 

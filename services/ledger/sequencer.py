@@ -29,6 +29,7 @@ from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.telemetry import DATABASE, joined
+from vitne.session_lock import session_lock
 
 #: Most leaves in a batch: some tenths of a second of work, within the second that a leaf may take.
 MAX_BATCH: Final = 8192
@@ -78,9 +79,8 @@ class Sequencer:
         """Wait for the lock, then integrate; a database that fails is tried again, without end."""
         while True:
             try:
-                async with self._pool.acquire() as connection:
-                    # The session's: it goes with the connection, or when that is returned to the pool.
-                    if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                async with self._pool.acquire() as connection, session_lock(connection, _LOCK) as leads:
+                    if leads:
                         await self.claim()
                         await self._integrate_forever()
                 await self._clock.sleep(STANDBY_SECONDS)
@@ -171,6 +171,7 @@ class Sequencer:
             first=log["journaled"],
             size=tree.size,
             root=root,
+            newest=list(leaves.values()),
             now=self._clock.now(),
             new_id=self._new_id,
         )

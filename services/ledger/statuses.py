@@ -200,7 +200,7 @@ class Statuses:
         await queue_leaves(
             connection,
             [_leaf(change).to_bytes() for change in recorded],
-            happened=recorded[0].standing.recorded,  # a group is recorded at one instant
+            happened=[change.standing.recorded for change in recorded],
             traceparents=[change.request.traceparent or None for change in recorded],
         )
         await append(connection, [self._event(change) for change in recorded])

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from services.ledger.events import SOURCE
-from services.ledger.intake import ALLOWED, CONSUMER, take_leaf
+from services.ledger.intake import ALLOWED, CONSUMER, take_leaves
 from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
@@ -175,7 +175,9 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
-    application.add_task("leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaf, settings=kafka, clock=clock).run)
+    application.add_task(
+        "leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaves, settings=kafka, clock=clock).run
+    )
 
     async def lists_ready() -> str | None:
         return None if publisher.loaded else "the published lists are not read yet"

@@ -25,6 +25,27 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What a notice tells of a credential that is to be fetched.
+
+    Attributes:
+        handle: its name for this hub.
+        pseudonym: whose it is.
+        kind: of credential.
+        provider: who issued it.
+        happened: when what the notice tells of did; None: not measured.
+        traceparent: of the notice; None where its trace is not sampled.
+    """
+
+    handle: str
+    pseudonym: str
+    kind: str
+    provider: str
+    happened: datetime | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A credential that is to be fetched.
 
@@ -97,55 +118,57 @@ class Store:
 
     # -- Notices: in the transaction of the consumer ---------------------------------------------
 
-    async def want(
-        self,
-        conn: Any,
-        *,
-        handle: str,
-        pseudonym: str,
-        kind: str,
-        provider: str,
-        now: datetime,
-        happened: datetime | None = None,
-        traceparent: str | None = None,
-    ) -> bool:
-        """Note that a credential is to be fetched; False when the handle is another learner's.
+    async def want(self, conn: Any, told: Sequence[Told], now: datetime) -> bool:
+        """Note that credentials are to be fetched; False when one of the handles is another learner's.
 
         Args:
             conn: with the consumer's transaction.
-            handle: as told.
-            pseudonym: whose it is.
-            kind: of credential.
-            provider: who issued it.
-            now: from when on it is due.
-            happened: when what the notice tells of did; None: not measured.
-            traceparent: of the notice; None where its trace is not sampled.
+            told: by notices, in their order: of several about one credential the last counts.
+            now: from when on they are due.
         """
-        await conn.execute(
-            "INSERT INTO subscriber (pseudonym, wrapped_key, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            pseudonym,
-            self._keys.new_data_key(pseudonym),
-            now,
-        )
-        changed = await conn.fetchval(
+        newest = {one.handle: one for one in told}
+        if any(newest[one.handle].pseudonym != one.pseudonym for one in told):
+            return False
+        await self._subscribe(conn, {one.pseudonym for one in told}, now)
+        rows = sorted(newest.values(), key=lambda one: one.handle)
+        changed = await conn.fetch(
             """
             INSERT INTO credential AS c (handle, pseudonym, kind, provider, fetch_at, happened, traceparent)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            SELECT handle, pseudonym, kind, provider, $7, happened, traceparent
+            FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
+                AS told (handle, pseudonym, kind, provider, happened, traceparent)
             ON CONFLICT (handle) DO UPDATE
                 SET notices = excluded.notices, fetch_at = excluded.fetch_at, attempts = 0,
                     happened = excluded.happened, traceparent = excluded.traceparent
                 WHERE c.pseudonym = excluded.pseudonym
             RETURNING true
             """,
-            handle,
-            pseudonym,
-            kind,
-            provider,
+            [one.handle for one in rows],
+            [one.pseudonym for one in rows],
+            [one.kind for one in rows],
+            [one.provider for one in rows],
+            [one.happened for one in rows],
+            [one.traceparent for one in rows],
             now,
-            happened,
-            traceparent,
         )
-        return bool(changed)
+        return len(changed) == len(rows)
+
+    async def _subscribe(self, conn: Any, pseudonyms: Collection[str], now: datetime) -> None:
+        """Have a row, and with it a key, for each of these learners."""
+        known = await conn.fetch(
+            "SELECT pseudonym FROM subscriber WHERE pseudonym = ANY($1::text[])", sorted(pseudonyms)
+        )
+        if new := sorted(set(pseudonyms) - {row["pseudonym"] for row in known}):
+            await conn.execute(
+                """
+                INSERT INTO subscriber (pseudonym, wrapped_key, created_at)
+                SELECT pseudonym, wrapped_key, $3 FROM unnest($1::text[], $2::bytea[]) AS new (pseudonym, wrapped_key)
+                ON CONFLICT DO NOTHING
+                """,
+                new,
+                [self._keys.new_data_key(pseudonym) for pseudonym in new],
+                now,
+            )
 
     async def forget(self, conn: Any, handles: Collection[str]) -> None:
         """Delete credentials, and with the last of them a subscriber whom nobody knows."""
@@ -207,27 +230,25 @@ class Store:
                     _log.error("a subscriber's key does not open", extra={"reason": error.reason})
                     broken.add(pseudonym)
             readable = [one for one in fetched if one.wanted.pseudonym in keys]
-            current = await self._hold(conn, [one.wanted for one in readable])
-            await conn.executemany(
+            held = await self._hold(conn, [one.wanted for one in readable])
+            current = [one for one in readable if one.wanted.handle in held]
+            await conn.execute(
                 """
-                UPDATE credential SET content = $2, status = $3, fetched_at = $4, attempts = 0, fetch_at = NULL
-                WHERE handle = $1
+                UPDATE credential SET content = new.content, status = new.status, fetched_at = $4, attempts = 0,
+                    fetch_at = NULL
+                FROM unnest($1::text[], $2::bytea[], $3::text[]) AS new (handle, content, status)
+                WHERE credential.handle = new.handle
                 """,
+                [one.wanted.handle for one in current],
                 [
-                    (
-                        one.wanted.handle,
-                        keys[one.wanted.pseudonym].seal(
-                            one.artefact.encode(), "credential", one.wanted.handle, "content"
-                        ),
-                        one.status,
-                        now,
-                    )
-                    for one in readable
-                    if one.wanted.handle in current
+                    keys[one.wanted.pseudonym].seal(one.artefact.encode(), "credential", one.wanted.handle, "content")
+                    for one in current
                 ],
+                [one.status for one in current],
+                now,
             )
-        for one in readable:
-            if one.wanted.handle in current and one.wanted.happened is not None:
+        for one in current:
+            if one.wanted.happened is not None:
                 VISIBLE_DELAY.record(max(0.0, (now - one.wanted.happened).total_seconds()))
         if gone:
             async with self._pool.acquire() as conn, conn.transaction():

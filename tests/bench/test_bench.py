@@ -72,6 +72,12 @@ def test_what_misses_its_first_target_is_told() -> None:
     assert [line.partition(":")[0] for line in report.missed(results)] == ["issue.batch"]
 
 
+def test_figures_that_say_nothing_are_held_against_no_target() -> None:
+    results = [Result(name="issue.batch", value=100.0, unit="ops/s")]
+    assert "✗" in report.text(results)
+    assert not {"✗", "✓"} & set(report.text(results, judged=False))
+
+
 def test_the_page_keeps_what_is_written_around_the_table(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")

@@ -112,8 +112,8 @@ async def handle(world: World, type_: str, key: str, value: bytes, traceparent: 
         traceparent=traceparent,
     )
     async with world.pool.acquire() as connection, connection.transaction():
-        with processing("issuer", message):
-            await world.issuer.statuses.handle(connection, message)
+        with processing("issuer", [message]) as traced:
+            await world.issuer.statuses.handle(connection, traced)
 
 
 async def test_a_learner_who_is_not_registered_is_in_no_topic(world: World) -> None:

@@ -420,7 +420,7 @@ async def test_two_replicas_that_meet_on_new_learners_and_on_requests_agree(worl
     )
     for mine, theirs in zip(outcomes[::2], outcomes[1::2], strict=True):
         assert mine.credential.id == theirs.credential.id
-        assert mine.credential.message(mine.learner.key) == theirs.credential.message(theirs.learner.key)
+        assert mine.credential.message(mine.open()) == theirs.credential.message(theirs.open())
     assert await world.pool.fetchval("SELECT count(*) FROM credential") == 60
     assert await world.pool.fetchval("SELECT count(*) FROM learner") == 7
     assert await world.keys_pool.fetchval("SELECT count(*) FROM learner_key") == 7

@@ -24,7 +24,7 @@ from vitne.dev.broker import EmbeddedBroker, TopicSpec, create_topics
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox, parked
-from vitne.messaging.consumer import Consumer, ConsumerOptions, Handler
+from vitne.messaging.consumer import Consumer, ConsumerOptions
 from vitne.messaging.headers import KafkaHeaders, Message, build
 from vitne.messaging.kafka import AIOKAFKA, AioKafka, Kafka, KafkaSettings, Producer
 from vitne.messaging.outbox import Event, append
@@ -35,6 +35,9 @@ from vitne_api.events.v1 import events_pb2
 SCHEMA = (Path(outbox.__file__).parent / "sql" / "0001_messaging.sql").read_text()
 CLOCK = SystemClock()
 QUICK = ConsumerOptions(poll_seconds=0.05, sweep_seconds=0.05)
+
+#: Handles one message.
+OneHandler = Callable[[asyncpg.Connection, Message], Awaitable[None]]
 
 new_id = UuidFactory(CLOCK)
 
@@ -71,12 +74,18 @@ class Road:
         options = {"idle_seconds": 0.02, "follower_seconds": 0.05, **options}
         return Relay(self.pool, self.settings, CLOCK, kafka=self.kafka, options=RelayOptions(**options))
 
-    def consumer(self, handler: Handler | None = None, name: str = "test") -> Consumer:
+    def consumer(self, handler: OneHandler | None = None, name: str = "test") -> Consumer:
+        handle = handler or self.handle
+
+        async def one_by_one(conn: asyncpg.Connection, messages: Sequence[Message]) -> None:
+            for message in messages:
+                await handle(conn, message)
+
         return Consumer(
             name,
             [self.topic],
             self.pool,
-            handler or self.handle,
+            one_by_one,
             settings=self.settings,
             clock=CLOCK,
             options=QUICK,

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from services.portal.sealing import PortalKeys
-from services.portal.store import Fetched, Store
+from services.portal.store import Fetched, Store, Told
 from services.portal.wiring import MIGRATIONS
 from vitne.runtime.database import migrate
 
@@ -31,14 +31,25 @@ async def told(store: Store, pool: asyncpg.Pool) -> None:
 
 
 async def notice(store: Store, conn: asyncpg.Connection, handle: str) -> None:
-    await store.want(
-        conn,
-        handle=handle,
-        pseudonym=PSEUDONYM,
-        kind="no.micro_credential",
-        provider="0192:971035854",
-        now=NOW,
-    )
+    assert await store.want(conn, [tell(handle)], NOW)
+
+
+def tell(handle: str, pseudonym: str = PSEUDONYM) -> Told:
+    return Told(handle, pseudonym, "no.micro_credential", "0192:971035854")
+
+
+async def test_a_group_that_tells_of_a_credential_twice_makes_it_due_once(store: Store, pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as conn, conn.transaction():
+        assert await store.want(conn, [tell(HANDLE), tell(OTHER, OTHER), tell(HANDLE)], NOW)
+    assert {one.handle: one.pseudonym for one in await store.claim(NOW, 10)} == {HANDLE: PSEUDONYM, OTHER: OTHER}
+
+
+async def test_a_handle_of_another_learner_is_told_of_a_whole_group(store: Store, pool: asyncpg.Pool) -> None:
+    await told(store, pool)
+    async with pool.acquire() as conn, conn.transaction():
+        assert not await store.want(conn, [tell(OTHER), tell(HANDLE, OTHER)], NOW)
+    async with pool.acquire() as conn, conn.transaction():
+        assert not await store.want(conn, [tell("b" * 43), tell("b" * 43, OTHER)], NOW)
 
 
 @pytest.mark.parametrize("answer", ["gone", "an older status"])

@@ -51,7 +51,7 @@ async def test_the_portal_gathers_what_notices_of_the_first_version_told(notices
             expected[said["handle"]] = (said["pseudonym"], said["kind"], said["provider"])
         async with pool.acquire() as conn, conn.transaction():
             # A field of a later version changes nothing.
-            await notices.handle(conn, event.altered(value=event.value + UNKNOWN_FIELD))
+            await notices.handle(conn, [event.altered(value=event.value + UNKNOWN_FIELD)])
     assert expected
     assert await gathered(pool) == expected
 
@@ -66,7 +66,7 @@ async def test_the_portal_parks_notices_that_it_does_not_know(notices: Notices, 
     ):
         async with pool.acquire() as conn:
             with pytest.raises(InvalidArgument) as caught:
-                await notices.handle(conn, message)
+                await notices.handle(conn, [message])
         assert caught.value.reason == reason
     assert await gathered(pool) == {}
 
@@ -74,7 +74,7 @@ async def test_the_portal_parks_notices_that_it_does_not_know(notices: Notices, 
 class NobodyToTell:
     """No hub has registered any learner."""
 
-    async def status_changed(self, _connection: Any, _row: Any) -> list[Any]:
+    async def status_changed(self, _connection: Any, _changed: Any) -> list[Any]:
         return []
 
 
@@ -105,7 +105,7 @@ async def test_the_issuer_learns_statuses_of_the_first_version(statuses: Statuse
         )
     for event in events(topics.LEDGER_STATUS):
         async with pool.acquire() as conn, conn.transaction():
-            await statuses.handle(conn, event.altered(value=event.value + UNKNOWN_FIELD))
+            await statuses.handle(conn, [event.altered(value=event.value + UNKNOWN_FIELD)])
     found = await pool.fetch("SELECT status_list, status_index, status FROM credential")
     assert {
         (row["status_list"], row["status_index"]): credential_pb2.Status.Name(row["status"]) for row in found
@@ -122,5 +122,5 @@ async def test_the_issuer_parks_statuses_that_it_does_not_know(statuses: Statuse
     ):
         async with pool.acquire() as conn:
             with pytest.raises(DataLoss) as caught:
-                await statuses.handle(conn, message)
+                await statuses.handle(conn, [message])
         assert caught.value.reason == reason

@@ -270,7 +270,7 @@ class Hooks:
             traceparent=None,
         )
         async with self.world.pool.acquire() as connection, connection.transaction():
-            await self.world.issuer.statuses.handle(connection, message)
+            await self.world.issuer.statuses.handle(connection, [message])
 
 
 @contextlib.asynccontextmanager

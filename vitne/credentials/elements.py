@@ -7,9 +7,9 @@ issuing, where it refuses the credential, and for verifying, where it is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
@@ -53,13 +53,17 @@ _OF_ACHIEVEMENT: Final[dict[str, tuple[str, Callable[[credential_pb2.Achievement
 }
 
 
-def _of_achievement(name: str) -> tuple[str, str, Callable[[Credential], bool]]:
+#: An element's name, where it stands, and whether a credential has it.
+_Required: TypeAlias = tuple[str, str, Callable[[Credential], bool]]
+
+
+def _of_achievement(name: str) -> _Required:
     where, has = _OF_ACHIEVEMENT[name]
     return name, where, lambda credential: has(credential.achievement)
 
 
 #: All of them, in the order of the Annex.
-_ELEMENTS: Final[tuple[tuple[str, str, Callable[[Credential], bool]], ...]] = (
+_ELEMENTS: Final[tuple[_Required, ...]] = (
     (
         "identification of the learner",
         "given_name, family_name",
@@ -77,6 +81,7 @@ _ELEMENTS: Final[tuple[tuple[str, str, Callable[[Credential], bool]], ...]] = (
     _of_achievement("type of quality assurance"),
 )
 
+_OWN: Final = tuple(element for element in _ELEMENTS if element[0] not in _OF_ACHIEVEMENT)
 #: The element that a holder may withhold; all others are in the signed part of every presentation.
 LEARNER: Final = _ELEMENTS[0][0]
 
@@ -92,9 +97,16 @@ def require_mandatory_elements(credential: Credential) -> None:
     Raises:
         InvalidArgument: ``MANDATORY_ELEMENT_MISSING`` with the first that is missing.
     """
-    for name, where, has in _ELEMENTS:
-        if not has(credential):
-            raise _missing("credential", name, where)
+    _require(credential, _ELEMENTS)
+
+
+def require_own_elements(credential: Credential) -> None:
+    """Refuse a credential that lacks one which is not its achievement's.
+
+    Raises:
+        InvalidArgument: ``MANDATORY_ELEMENT_MISSING`` with the first that is missing.
+    """
+    _require(credential, _OWN)
 
 
 def require_elements_of_achievement(achievement: credential_pb2.Achievement) -> None:
@@ -106,6 +118,12 @@ def require_elements_of_achievement(achievement: credential_pb2.Achievement) -> 
     for name, (where, has) in _OF_ACHIEVEMENT.items():
         if not has(achievement):
             raise _missing("achievement", name, where)
+
+
+def _require(credential: Credential, elements: Sequence[_Required]) -> None:
+    for name, where, has in elements:
+        if not has(credential):
+            raise _missing("credential", name, where)
 
 
 def _missing(what: str, name: str, where: str) -> InvalidArgument:

@@ -49,6 +49,8 @@ _SD_ALG: Final = "_sd_alg"
 _ELEMENT: Final = "..."
 _RESERVED: Final = frozenset({_SD, _ELEMENT})
 _ENCODE_JSON: Final = msgspec.json.Encoder().encode
+#: Types of values that are written as they are.
+_PLAIN: Final = frozenset((str, int, bool, msgspec.Raw))
 
 
 def _malformed(message: str, section: str, *, reason: str = "SD_JWT_MALFORMED") -> InvalidArgument:
@@ -107,6 +109,15 @@ def prepare(
     return Prepared(signing_input(header, _ENCODE_JSON(payload)), tuple(writer.disclosures))
 
 
+def written(claims: Mapping[str, Any]) -> msgspec.Raw:
+    """Claims of which nothing may be withheld, as JSON: a value to put among the claims of many SD-JWTs.
+
+    Raises:
+        ValueError: on a reserved member name, or something :class:`Disclosable`: a mistake of the caller.
+    """
+    return msgspec.Raw(_ENCODE_JSON(_Writer(iter(())).members(claims)))
+
+
 class _Writer:
     def __init__(self, salts: Iterator[bytes]) -> None:
         self._salts = salts
@@ -128,11 +139,10 @@ class _Writer:
         return written
 
     def _value(self, value: Any) -> Any:
-        if isinstance(
-            value, str
-        ):  # Most values are: looking for an abstract base class takes longer than all the rest.
+        # Most values are of these: looking for an abstract base class takes longer than all the rest.
+        if type(value) in _PLAIN:
             return value
-        if isinstance(value, dict | Mapping):
+        if type(value) is dict or isinstance(value, Mapping):
             return self.members(value)
         if isinstance(value, list | tuple):
             return [

@@ -33,9 +33,10 @@ from vitne_api.events.v1 import events_pb2
 
 _LOG: Final = logging.getLogger(__name__)
 
-#: Applies an event in the transaction that is open on the connection. It may be called again for a message whose
-#: transaction did not commit, so what it does elsewhere must bear repetition.
-Handler = Callable[[asyncpg.Connection, Message], Awaitable[None]]
+#: Applies events, one or many, in their order, in the transaction that is open on the connection. It may be called
+#: again for messages whose transaction did not commit, so what it does elsewhere must bear repetition; where it raises,
+#: each of them is tried by itself. A message's ``traceparent`` is that of its handling: what leads on from it takes it.
+Handler = Callable[[asyncpg.Connection, Sequence[Message]], Awaitable[None]]
 
 #: What says that the message itself is at fault, however often it is tried. Everything else may mend itself.
 PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, UnicodeDecodeError)
@@ -49,12 +50,15 @@ class ConsumerOptions:
     """How the consumer paces itself.
 
     Attributes:
-        batch: messages of a partition that share a transaction, at most.
+        batch: messages of a partition that are handled together, in one transaction, at most.
+        singly: messages that share a transaction where each is tried by itself, because something among them failed or
+            they were parked, at most. 1 for a handler that takes locks in an order that is not the messages'.
         poll_seconds: how long to wait for messages before looking at what else is due.
         sweep_seconds: how often parked messages are looked at.
     """
 
     batch: int = 500
+    singly: int = 500
     poll_seconds: float = 0.25
     sweep_seconds: float = 1.0
 
@@ -72,6 +76,7 @@ class _Batch:
         failed: keys with a failed message: later ones wait.
         waiting: keys with waiting messages and no failed one.
         advanced: what to write back of ``seen``.
+        due: messages that are still to be handled, together.
         sweep: whether a waiting message may be due after this transaction.
     """
 
@@ -79,6 +84,7 @@ class _Batch:
     failed: set[str]
     waiting: set[str]
     advanced: dict[str, int] = field(default_factory=dict)
+    due: list[Message] = field(default_factory=list)
     sweep: bool = False
 
     def advance(self, message: Message) -> None:
@@ -293,14 +299,17 @@ class Consumer:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, one by one shows which message it comes from
             _LOG.debug("a batch of %d failed, taking them one by one", len(records), exc_info=error)
-            return await self._transact(partition, records, alone=True)
+            singly = self._options.singly
+            for start in range(0, len(records), singly):
+                if not await self._transact(partition, records[start : start + singly], alone=True):
+                    return False
         return True
 
     async def _transact(self, partition: Partition, records: Sequence[Record], *, alone: bool) -> bool:
         """Handle records and move the offset behind those that were.
 
-        ``alone`` gives each a savepoint, so that one that fails takes no other with it;
-        without it, whatever the handler raises undoes them all.
+        ``alone`` handles each by itself, within a savepoint, so that one that fails takes
+        no other with it; without it, whatever the handler raises undoes them all.
         """
         position = reached = self._positions[partition]
         done = True
@@ -312,6 +321,8 @@ class Consumer:
                 if not done:
                     break
                 reached = record.offset + 1
+            if batch.due:
+                await self._handle(conn, batch.due)
             await self._store_seen(conn, partition.topic, batch)
             await self._move_offset(conn, partition, position, reached)
         self._positions[partition] = reached
@@ -353,13 +364,11 @@ class Consumer:
         self, conn: asyncpg.Connection, batch: _Batch, record: Record, message: Message, *, alone: bool
     ) -> bool:
         if not alone:
-            with processing(self.name, message):
-                await self._handler(conn, message)
+            batch.due.append(message)
         else:
             try:
                 async with conn.transaction():
-                    with processing(self.name, message):
-                        await self._handler(conn, message)
+                    await self._handle(conn, [message])
             except PERMANENT as error:
                 await self._fail(conn, batch, record, message.revision, _explained(error))
                 return True
@@ -367,8 +376,13 @@ class Consumer:
                 self._complain(message, error)
                 return False
         batch.advance(message)
-        self._count(message, "handled")
         return True
+
+    async def _handle(self, conn: asyncpg.Connection, messages: Sequence[Message]) -> None:
+        """Have messages of one topic handled together."""
+        with processing(self.name, messages) as traced:
+            await self._handler(conn, traced)
+        CONSUMER_MESSAGES.add(len(messages), self.name, messages[0].topic, "handled")
 
     async def _fail(
         self, conn: asyncpg.Connection, batch: _Batch, record: Record, revision: int | None, error: VitneError
@@ -448,7 +462,7 @@ class Consumer:
             progress, done = False, True
             async with self._pool.acquire() as conn, conn.transaction():
                 await self._hold(conn, partition)
-                due = await self._shelf.due(conn, partition.topic, partition.partition, self._options.batch)
+                due = await self._shelf.due(conn, partition.topic, partition.partition, self._options.singly)
                 batch = await self._know(conn, partition.topic, {parked.text_key for parked in due})
                 for parked in due:
                     done = await self._retry(conn, batch, parked)

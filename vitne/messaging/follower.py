@@ -146,7 +146,7 @@ class TopicFollower:
 
     def _handle(self, message: Message, record: Record) -> None:
         try:
-            with processing(self._name, message):
+            with processing(self._name, [message]):
                 self._apply(message)
         except (InvalidArgument, FailedPrecondition, DataLoss, DecodeError) as error:
             reason = error.reason if isinstance(error, VitneError) else "UNDECODABLE"

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -21,6 +21,7 @@ from vitne.messaging.lag import WATCH_SECONDS
 from vitne.messaging.metrics import OUTBOX_DELAY, OUTBOX_FAILED, OUTBOX_OLDEST, OUTBOX_PUBLISHED
 from vitne.messaging.tracing import publishing
 from vitne.outages import DATABASE_OUTAGES
+from vitne.session_lock import session_lock
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -96,19 +97,24 @@ class Relay:
                 _LOG.debug("what it was", exc_info=error)
             await backoff.wait()
 
-    async def _connected(self, backoff: Backoff) -> None:
+    async def _connected(self, backoff: Backoff) -> NoReturn:
         # The lock is the session's: losing the connection loses the lead, and nothing is marked without it.
         async with self._pool.acquire() as conn:
-            while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+            while True:
+                async with session_lock(conn, LOCK_KEY) as leads:
+                    if leads:
+                        await self._produce(conn, backoff)
                 await self._clock.sleep(self._options.follower_seconds)
-            producer = self._kafka.producer(self._settings)
-            try:
-                await producer.start()
-                await self._lead(conn, producer, backoff)
-            finally:
-                await producer.stop()
 
-    async def _lead(self, conn: asyncpg.Connection, producer: Producer, backoff: Backoff) -> None:
+    async def _produce(self, conn: asyncpg.Connection, backoff: Backoff) -> NoReturn:
+        producer = self._kafka.producer(self._settings)
+        try:
+            await producer.start()
+            await self._lead(conn, producer, backoff)
+        finally:
+            await producer.stop()
+
+    async def _lead(self, conn: asyncpg.Connection, producer: Producer, backoff: Backoff) -> NoReturn:
         options = self._options
         pause = options.busy_seconds
         while True:

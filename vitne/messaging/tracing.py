@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Final
 
 from opentelemetry import trace
@@ -21,9 +22,15 @@ _TRACER: Final = trace.get_tracer("vitne.messaging")
 
 def current_traceparent() -> str | None:
     """``traceparent`` of the span that is active now, None when there is none."""
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier)
-    return carrier.get("traceparent")
+    return traceparent_of(trace.get_current_span())
+
+
+def traceparent_of(span: Span) -> str | None:
+    """A span as a W3C ``traceparent``, None where it is none."""
+    context = span.get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def publishing(topic: str, causes: Sequence[str | None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for cause, count in Counter(filter(_is_sampled, causes)).items():
+        for cause, count in Counter(filter(is_sampled, causes)).items():
             span = _TRACER.start_span(
                 f"publish {topic}",
                 context=_PROPAGATOR.extract({"traceparent": cause or ""}, context=Context()),
@@ -52,21 +59,54 @@ def publishing(topic: str, causes: Sequence[str | None]) -> Iterator[None]:
             span.end()
 
 
-def _is_sampled(traceparent: str | None) -> bool:
+def is_sampled(traceparent: str | None) -> bool:
+    """Whether a ``traceparent`` belongs to a trace that is recorded."""
     # The flag is the last bit (https://www.w3.org/TR/trace-context/#sampled-flag): parsing all would cost more.
     return traceparent is not None and traceparent != "" and traceparent[-1] in "13579bdf"
 
 
 @contextmanager
-def processing(consumer: str, message: Message) -> Iterator[Span]:
-    """A span for the handling of a message, child of the one that made the event (OTel messaging conventions).
+def processing(consumer: str, messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Spans for the handling of messages, children of those that made the events (OTel messaging conventions).
 
-    Identifiers only: neither key nor value go into it.
+    Each message has a span of its own, as long as all of them take together, unless its trace is not sampled. Of a
+    single message it is also the current span. Identifiers only: neither key nor value go into it.
+
+    Yields:
+        the messages, each with the ``traceparent`` of its span where it has one.
     """
-    carrier = {"traceparent": message.traceparent} if message.traceparent else {}
-    with _TRACER.start_as_current_span(
+    spans: list[Span] = []
+    traced: list[Message] = []
+    for message in messages:
+        # Without a trace it is the sampler that decides. A span that is not recorded would take longer to start than
+        # its message to be handled.
+        if message.traceparent and not is_sampled(message.traceparent):
+            traced.append(message)
+            continue
+        spans.append(span := _start_processing(consumer, message))
+        traced.append(replace(message, traceparent=traceparent_of(span) or message.traceparent))
+    current: AbstractContextManager[object] = nullcontext()
+    if len(messages) == 1:
+        only = spans[0] if spans else trace.get_current_span(_context_of(messages[0].traceparent))
+        # An exception's text may say more than an identifier.
+        current = trace.use_span(only, record_exception=False, set_status_on_exception=False)
+    try:
+        with current:
+            yield traced
+    except Exception as error:
+        for span in spans:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(Status(StatusCode.ERROR))
+        raise
+    finally:
+        for span in spans:
+            span.end()
+
+
+def _start_processing(consumer: str, message: Message) -> Span:
+    return _TRACER.start_span(
         f"process {message.topic}",
-        context=_PROPAGATOR.extract(carrier),
+        context=_context_of(message.traceparent),
         kind=SpanKind.CONSUMER,
         attributes={
             "messaging.system": "kafka",
@@ -77,12 +117,8 @@ def processing(consumer: str, message: Message) -> Iterator[Span]:
             "messaging.message.id": str(message.id),
             "messaging.consumer.group.name": consumer,
         },
-        record_exception=False,  # An exception's text may say more than an identifier.
-        set_status_on_exception=False,
-    ) as span:
-        try:
-            yield span
-        except Exception as error:
-            span.set_attribute("error.type", type(error).__name__)
-            span.set_status(Status(StatusCode.ERROR))
-            raise
+    )
+
+
+def _context_of(traceparent: str | None) -> Context:
+    return _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {})

@@ -12,7 +12,7 @@ from uuid import UUID
 from services.issuer.events import Events
 from services.issuer.hubs import Issued, Notices
 from services.issuer.learners import Learners
-from services.issuer.store import Credential
+from services.issuer.store import Holding
 from services.issuer.webhooks import store
 from services.issuer.webhooks.payload import TYPES, Kind, credential_value
 from vitne.clock import Clock
@@ -43,17 +43,21 @@ class InstitutionNotices(Notices):
         await self._write(connection, webhooks.WEBHOOK_EVENT_KIND_CREDENTIAL_ISSUED, told)
         return await super().issued(connection, issued)
 
-    async def status_changed(self, connection: Any, credential: Credential) -> list[outbox.Event]:
-        told = [(credential.provider, credential.id)]
+    async def status_changed(self, connection: Any, changed: Sequence[tuple[Holding, str]]) -> list[outbox.Event]:
+        told = [(holding.provider, holding.id) for holding, _ in changed]
         await self._write(connection, webhooks.WEBHOOK_EVENT_KIND_CREDENTIAL_STATUS_CHANGED, told)
-        return await super().status_changed(connection, credential)
+        return await super().status_changed(connection, changed)
 
     async def _write(self, connection: Any, kind: Kind, told: Sequence[tuple[str, UUID]]) -> None:
+        listening = await store.listening(connection, {provider for provider, _ in told})
+        if not listening:  # As most have none: what nobody is told need not be put together.
+            return
         now = self._clock.now()
         await store.write(
             connection,
             [
                 store.Told(self._new_id(), provider, str(credential), TYPES[kind], now, credential_value(credential))
                 for provider, credential in told
+                if provider in listening
             ],
         )

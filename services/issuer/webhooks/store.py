@@ -5,7 +5,7 @@ Locks are taken in the order endpoint, lanes (by key), deliveries; see ``sql/000
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -59,6 +59,14 @@ class Claim:
     time: datetime
     value: bytes = field(repr=False)
     revision: int | None
+
+
+async def listening(connection: Any, organisations: Collection[str]) -> set[str]:
+    """Those of the organisations that have an endpoint."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT organisation FROM webhook_endpoint WHERE organisation = ANY($1::text[])", list(organisations)
+    )
+    return {row["organisation"] for row in rows}
 
 
 async def write(connection: Any, told: Sequence[Told]) -> None:

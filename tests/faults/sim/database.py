@@ -317,6 +317,9 @@ class Connection:
         )
         return status
 
+    def terminate(self) -> None:
+        """Only a session that is lost refuses to give a lock back: nothing is left to end."""
+
     def transaction(self, *, isolation: str | None = None, readonly: bool = False) -> Transaction:
         return Transaction(self, isolation, readonly)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ from services.issuer.projection import folder
 from services.issuer.settings import IssuerSettings
 from services.issuer.statuses import OPTIONS as STATUSES
 from services.issuer.wiring import Issuer
-from services.ledger.intake import ALLOWED, take_leaf
+from services.ledger.intake import ALLOWED, take_leaves
 from services.ledger.intake import CONSUMER as LEAVES
 from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
@@ -96,15 +96,13 @@ class Wiring:
     def _watched(self, consumer: str, handle: Handler) -> Handler:
         """A handler that some messages are poison to, and whose effects are counted."""
 
-        async def watched(connection: Any, message: Message) -> None:
-            self._world.poison.taste(consumer, message)
-            await handle(connection, message)
-            await connection.execute(
+        async def watched(connection: Any, messages: Sequence[Message]) -> None:
+            for message in messages:
+                self._world.poison.taste(consumer, message)
+            await handle(connection, messages)
+            await connection.executemany(
                 "INSERT INTO simulated_effect VALUES ($1, $2, $3, $4)",
-                consumer,
-                message.topic,
-                message.key,
-                message.revision,
+                [(consumer, message.topic, message.key, message.revision) for message in messages],
             )
 
         return watched
@@ -143,7 +141,7 @@ class Wiring:
             settings=KAFKA,
             clock=clock,
             kafka=kafka,
-            options=replace(CONSUMER, batch=STATUSES.batch),
+            options=replace(CONSUMER, singly=STATUSES.singly),
         )
         self.parts[process.name] = issuer.rpc
         self._run(process, "registry", follower.run)
@@ -179,7 +177,7 @@ class Wiring:
             LEAVES,
             tuple(ALLOWED),
             pool,
-            self._watched(LEAVES, take_leaf),
+            self._watched(LEAVES, take_leaves),
             settings=KAFKA,
             clock=clock,
             kafka=kafka,

@@ -17,6 +17,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from vitne.messaging.tracing import traceparent_of
+
 #: Most traces that a span of shared work is linked to; of a large batch the first tell enough.
 MAX_LINKS: Final = 64
 #: Attributes of a step that is a database transaction. Neither statement nor parameters: its name says which it is.
@@ -31,9 +33,7 @@ _NOTHING: Final[AbstractContextManager[Span]] = nullcontext(INVALID_SPAN)
 
 def current_traceparent() -> str:
     """The current span as a W3C ``traceparent``; empty where there is none."""
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier)
-    return carrier.get("traceparent", "")
+    return traceparent_of(trace.get_current_span()) or ""
 
 
 def sampled_traceparent() -> str | None:

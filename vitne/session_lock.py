@@ -1,0 +1,33 @@
+"""PostgreSQL's advisory locks of a session, given back by whoever took them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from vitne.outages import DATABASE_OUTAGES
+
+
+@asynccontextmanager
+async def session_lock(connection: Any, key: int) -> AsyncIterator[bool]:
+    """Try to take a lock; answers whether it was free. In the end it is given back, or goes with its connection.
+
+    A pool takes connections back as they are (:class:`vitne.runtime.database.MeasuredPool`), so nobody else would.
+    """
+    taken: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", key)
+    try:
+        yield taken
+    finally:
+        if taken:
+            await _give_back(connection, key)
+
+
+async def _give_back(connection: Any, key: int) -> None:
+    try:
+        await connection.execute("SELECT pg_advisory_unlock($1)", key)
+    except DATABASE_OUTAGES:
+        connection.terminate()  # and whatever its session still holds
+    except BaseException:
+        connection.terminate()
+        raise
