@@ -118,9 +118,10 @@ class Walk:
     def _types(self, element: Mapping[str, Any], context: Context, where: str) -> tuple[list[str], Context]:
         """A node's types as terms, and what applies to it by them (section 5.1.2, steps 10 and 11)."""
         owner, types = context, []
-        for name, value in element.items():
-            if name != "@type" and (name not in owner.terms or owner.terms[name].iri != "@type"):
+        for name in owner.type_names:
+            if name not in element:
                 continue
+            value = element[name]
             named = value if isinstance(value, list) else [value]
             for type_ in named:
                 if not isinstance(type_, str):
