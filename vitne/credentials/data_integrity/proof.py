@@ -31,6 +31,10 @@ class Prepared:
     _document: Mapping[str, Any] = field(repr=False)
     _options: Mapping[str, Any] = field(repr=False)
 
+    def unsigned(self) -> dict[str, Any]:
+        """The document with its proof, which has no value yet."""
+        return {**self._document, "proof": dict(self._options)}
+
     def complete(self, signature: bytes) -> dict[str, Any]:
         """The secured document."""
         return {**self._document, "proof": {**self._options, "proofValue": encode_base58(signature)}}
