@@ -94,8 +94,9 @@ oracles: setup ## RDFC-1.0 against other implementations: GRAPHS=20000 random gr
 contexts: setup ## Compile the pinned JSON-LD contexts anew, from the official documents in ../shared/vectors
 	@$(RUN) -m tools.contexts
 
-interop: setup ## A Node program reads the hub's topic and fetches by handle (needs Node 20 and npm)
+interop: setup ## Node programs read the hub's topic, verify our credentials and issue theirs (needs Node 20 and npm)
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
+	@$(RUN) -m tests.interop.credentials
 	@$(RUN) -m vitne.dev interop
 
 bench: setup ## What it costs: ONLY=issue (names that begin so), PROFILE=1, QUICK=1, KAFKA=apache

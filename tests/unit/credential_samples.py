@@ -146,6 +146,19 @@ def achievements(draw: st.DrawFn) -> credential_pb2.Achievement:
     return sample_achievement(**{"level": None} | fields)
 
 
+_RECOGNITIONS = st.builds(
+    credential_pb2.Recognition,
+    purpose=st.integers(1, 3),
+    methods=st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True),
+    evidence=st.lists(st.just("VhkMNUBmzZoorVxLPO0ZFsx2GMQWJkvUmugbN9NN7Io"), min_size=1, max_size=2),
+    assessor=_TEXT,
+    achievement_id=st.uuids().map(str),
+    achievement_version=st.integers(1, 9),
+    outcomes=st.lists(st.integers(0, 9), max_size=3, unique=True).map(sorted),
+    rule=_TERM,
+)
+
+
 @st.composite
 def credentials(draw: st.DrawFn) -> Credential:
     achievement = draw(achievements())
@@ -167,4 +180,5 @@ def credentials(draw: st.DrawFn) -> Credential:
         decision=DecisionReference.parse(canonical_bytes(decision)),
         status=StatusReference(list=LIST_URI, index=draw(st.integers(0, 2**32 - 1))),
         holder=draw(st.sampled_from([None, HOLDER_KEY.public_key])),
+        recognition=draw(st.none() | _RECOGNITIONS),
     )

@@ -18,6 +18,7 @@ from tests.unit.credential_samples import FOREIGN_KEY, HOLDER_KEY, ISSUED_AT, PR
 from vitne.credentials.artefact import data_integrity_digest
 from vitne.credentials.data_integrity import multikey, proof
 from vitne.credentials.data_integrity.multibase import decode, encode_base58, encode_base64url
+from vitne.credentials.data_integrity.options import canonical_options
 from vitne.credentials.data_integrity.suites import (
     ECDSA_JCS_2019,
     ECDSA_RDFC_2019,
@@ -29,6 +30,9 @@ from vitne.credentials.jose import LocalSigner
 from vitne.errors import InvalidArgument
 
 ED25519_KEY = LocalSigner(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+V2 = "https://www.w3.org/ns/credentials/v2"
+BADGES = "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json"
+HOSTILE = st.text(st.characters(codec="utf-8"), max_size=10)
 METHOD = "https://vitne.example/issuers/0184:30859480#key"
 PAIRS = [
     (EDDSA_JCS_2022, ED25519_KEY),
@@ -103,6 +107,26 @@ def test_the_options_are_signed_too(suite: Suite, signer: LocalSigner, change: d
     assert not read.verified_by(signer.public_key)
 
 
+@given(
+    st.fixed_dictionaries(
+        {
+            "@context": st.sampled_from([[V2], [V2, BADGES], [V2, {"did": "urn:x:", "https": "urn:y:"}]]),
+            "type": st.just(proof.TYPE),
+            "cryptosuite": st.sampled_from(["eddsa-rdfc-2022", "ecdsa-rdfc-2019"]) | HOSTILE,
+            "created": st.just("2026-11-21T10:00:00Z") | HOSTILE,
+            "verificationMethod": st.sampled_from([METHOD, "did:key:z1#z1", "urn:a"]),
+            "proofPurpose": st.sampled_from([proof.ASSERTION, "authentication", "keyAgreement"]),
+        },
+        optional={"expires": st.just("2026-11-21T10:00:00Z"), "nonce": HOSTILE},
+    )
+)
+def test_options_are_filled_in_as_the_general_path_has_them(options: dict[str, Any]) -> None:
+    filled = canonical_options(options)
+    assert filled in (None, EDDSA_RDFC_2022.canonicalise(options, "sha256"))
+    plain = options["verificationMethod"] == METHOD and len(options) == 6 and options["proofPurpose"] != "keyAgreement"
+    assert (filled is not None) == plain
+
+
 def test_purpose_and_end_are_asked_for() -> None:
     document = secured(EDDSA_JCS_2022, ED25519_KEY, purpose="authentication")
     document["proof"]["expires"] = "2026-11-21T11:00:00+01:00"
@@ -116,10 +140,9 @@ def test_purpose_and_end_are_asked_for() -> None:
 
 def test_contexts_may_be_added_behind_those_that_a_jcs_proof_names() -> None:
     document = secured(EDDSA_JCS_2022, ED25519_KEY)
-    more = "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json"
-    (read,) = proof.read(document | {"@context": [*DOCUMENT["@context"], more]})
+    (read,) = proof.read(document | {"@context": [*DOCUMENT["@context"], BADGES]})
     assert read.verified_by(ED25519_KEY.public_key)
-    assert refusal(document | {"@context": [more, *DOCUMENT["@context"]]}) == "PROOF_MALFORMED"
+    assert refusal(document | {"@context": [BADGES, *DOCUMENT["@context"]]}) == "PROOF_MALFORMED"
 
 
 def test_each_of_several_proofs_is_read() -> None:

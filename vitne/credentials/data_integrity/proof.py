@@ -31,6 +31,10 @@ class Prepared:
     _document: Mapping[str, Any] = field(repr=False)
     _options: Mapping[str, Any] = field(repr=False)
 
+    def unsigned(self) -> dict[str, Any]:
+        """The document with its proof, which has no value yet."""
+        return {**self._document, "proof": dict(self._options)}
+
     def complete(self, signature: bytes) -> dict[str, Any]:
         """The secured document."""
         return {**self._document, "proof": {**self._options, "proofValue": encode_base58(signature)}}
@@ -73,22 +77,39 @@ def prepare(
         "verificationMethod": verification_method,
         "proofPurpose": purpose,
     }
-    with_context = options | _context_of(document)
+    with_context = options | context_of(document)
     hash_data = suite.hash_data(document, with_context, algorithm)
     return Prepared(hash_data, document, with_context if suite.proof_has_context else options)
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """A proof as read. Nothing of it is verified but its form."""
+class Stated:
+    """What a proof says of itself. Nothing of it is verified but its form."""
 
-    suite: Suite
     #: URL of the key.
     verification_method: str
     purpose: str
     created: datetime | None
     #: First instant at which it says nothing any more; None: not stated.
     expires: datetime | None
+
+    def require(self, *, purpose: str, now: datetime) -> None:
+        """Refuse a proof for another purpose, or one that has expired.
+
+        Raises:
+            InvalidArgument: ``PROOF_PURPOSE``; ``PROOF_EXPIRED``.
+        """
+        if self.purpose != purpose:
+            raise refused("PROOF_PURPOSE", "proofPurpose", "the proof is for another purpose")
+        if self.expires is not None and self.expires <= now:
+            raise refused("PROOF_EXPIRED", "expires", "the proof has expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof(Stated):
+    """A proof as read."""
+
+    suite: Suite
     #: The bytes of ``proofValue``.
     signature: bytes = field(repr=False)
     _document: Mapping[str, Any] = field(repr=False)
@@ -110,17 +131,6 @@ class Proof:
         """
         return key.verify(self.hash_data(key.algorithm), self.signature)
 
-    def require(self, *, purpose: str, now: datetime) -> None:
-        """Refuse a proof for another purpose, or one that has expired.
-
-        Raises:
-            InvalidArgument: ``PROOF_PURPOSE``; ``PROOF_EXPIRED``.
-        """
-        if self.purpose != purpose:
-            raise _refused("PROOF_PURPOSE", "proofPurpose", "the proof is for another purpose")
-        if self.expires is not None and self.expires <= now:
-            raise _refused("PROOF_EXPIRED", "expires", "the proof has expired")
-
 
 def read(secured: Mapping[str, Any]) -> tuple[Proof, ...]:
     """The proofs of a secured document: each must hold.
@@ -132,39 +142,46 @@ def read(secured: Mapping[str, Any]) -> tuple[Proof, ...]:
     stated = secured.get("proof")
     proofs = stated if isinstance(stated, list) else [stated]
     if stated is None or not proofs:
-        raise _refused("PROOF_MISSING", "", "the document has no proof")
+        raise refused("PROOF_MISSING", "", "the document has no proof")
     if len(proofs) > MAX_PROOFS:
-        raise _refused("PROOF_MALFORMED", "", f"more than {MAX_PROOFS} proofs")
+        raise refused("PROOF_MALFORMED", "", f"more than {MAX_PROOFS} proofs")
     document = {name: value for name, value in secured.items() if name != "proof"}
     return tuple(_read_one(proof, document) for proof in proofs)
 
 
 def _read_one(proof: Any, document: Mapping[str, Any]) -> Proof:
     if not isinstance(proof, dict):
-        raise _refused("PROOF_MALFORMED", "", "a proof is no object")
+        raise refused("PROOF_MALFORMED", "", "a proof is no object")
     suite = SUITES.get(str(proof.get("cryptosuite"))) if proof.get("type") == TYPE else None
     if suite is None:
-        raise _refused("CRYPTOSUITE_REFUSED", "cryptosuite", f"not a {TYPE} of a suite that is known here")
+        raise refused("CRYPTOSUITE_REFUSED", "cryptosuite", f"not a {TYPE} of a suite that is known here")
     if "previousProof" in proof:
-        raise _refused("PROOF_MALFORMED", "previousProof", "chains of proofs are not read")
+        raise refused("PROOF_MALFORMED", "previousProof", "chains of proofs are not read")
     options = {name: value for name, value in proof.items() if name != "proofValue"}
     if suite.proof_has_context:
         document = _as_the_proof_has_it(document, options)
     else:
-        options |= _context_of(document)
+        options |= context_of(document)
     value = _text(proof, "proofValue")
     if not value.startswith(BASE58):
-        raise _refused("PROOF_MALFORMED", "proofValue", "the value is not base58btc")
+        raise refused("PROOF_MALFORMED", "proofValue", "the value is not base58btc")
     return Proof(
+        *stated(proof),
         suite=suite,
-        verification_method=_text(proof, "verificationMethod"),
-        purpose=_text(proof, "proofPurpose"),
-        created=_instant(proof, "created"),
-        expires=_instant(proof, "expires"),
         signature=decode(value, field="proof.proofValue"),
         _document=document,
         _options=options,
     )
+
+
+def stated(proof: Mapping[str, Any]) -> tuple[str, str, datetime | None, datetime | None]:
+    """The fields of :class:`Stated`, in their order.
+
+    Raises:
+        InvalidArgument: ``PROOF_MALFORMED``; ``BAD_INSTANT``.
+    """
+    method, purpose = (_text(proof, name) for name in ("verificationMethod", "proofPurpose"))
+    return method, purpose, _instant(proof, "created"), _instant(proof, "expires")
 
 
 def _as_the_proof_has_it(document: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -173,7 +190,7 @@ def _as_the_proof_has_it(document: Mapping[str, Any], options: Mapping[str, Any]
         return document
     signed, present = (_as_list(where.get("@context")) for where in (options, document))
     if present[: len(signed)] != signed:
-        raise _refused("PROOF_MALFORMED", "@context", "the document's contexts do not begin with the proof's")
+        raise refused("PROOF_MALFORMED", "@context", "the document's contexts do not begin with the proof's")
     return {**document, "@context": options["@context"]}
 
 
@@ -181,14 +198,15 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _context_of(document: Mapping[str, Any]) -> dict[str, Any]:
+def context_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What options get of the document that they are about."""
     return {"@context": document["@context"]} if "@context" in document else {}
 
 
 def _text(proof: Mapping[str, Any], name: str) -> str:
     value = proof.get(name)
     if not isinstance(value, str) or not value:
-        raise _refused("PROOF_MALFORMED", name, "the member is not text")
+        raise refused("PROOF_MALFORMED", name, "the member is not text")
     return value
 
 
@@ -196,7 +214,8 @@ def _instant(proof: Mapping[str, Any], name: str) -> datetime | None:
     return parse_date_time(_text(proof, name), field=f"proof.{name}") if name in proof else None
 
 
-def _refused(reason: str, name: str, message: str) -> InvalidArgument:
+def refused(reason: str, name: str, message: str) -> InvalidArgument:
+    """A refusal of a proof; ``name`` is its member."""
     return InvalidArgument(
         reason,
         message,

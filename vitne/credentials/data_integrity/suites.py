@@ -13,17 +13,22 @@ from typing import Any, Final
 
 from vitne.canonical import canonical_bytes
 from vitne.credentials.data_integrity.multikey import ES384
+from vitne.credentials.data_integrity.options import canonical_options
 from vitne.credentials.jose import ED25519, ES256
 from vitne.credentials.jsonld.to_rdf import to_rdf
 from vitne.credentials.rdf.canonical import Hash, canonicalise
 from vitne.errors import InvalidArgument
 
-#: A document's canonical bytes, with blank nodes told apart by a hash.
+#: Canonical bytes of a document, or of a proof's options, with blank nodes told apart by a hash.
 Canonicalise = Callable[[Mapping[str, Any], Hash], bytes]
 
 
 def _jcs(document: Mapping[str, Any], _hash_name: Hash) -> bytes:
     return canonical_bytes(document)
+
+
+def _rdfc_options(options: Mapping[str, Any], hash_name: Hash) -> bytes:
+    return canonical_options(options) or _rdfc(options, hash_name)
 
 
 def _rdfc(document: Mapping[str, Any], hash_name: Hash) -> bytes:
@@ -41,6 +46,7 @@ class Suite:
     #: Whether a proof carries the document's contexts, since its own JSON is what is signed.
     proof_has_context: bool
     canonicalise: Canonicalise
+    canonicalise_options: Canonicalise
 
     def hash_data(self, document: Mapping[str, Any], options: Mapping[str, Any], algorithm: str) -> bytes:
         """What is signed: the hash of the options, then that of the document; 64 bytes, 96 for P-384.
@@ -62,9 +68,8 @@ class Suite:
                 remedy="take the suite of the key",
             )
         hash_name = hash_of(algorithm)
-        return b"".join(
-            hashlib.new(hash_name, self.canonicalise(part, hash_name)).digest() for part in (options, document)
-        )
+        canonical = (self.canonicalise_options(options, hash_name), self.canonicalise(document, hash_name))
+        return b"".join(hashlib.new(hash_name, part).digest() for part in canonical)
 
 
 def hash_of(algorithm: str) -> Hash:
@@ -75,10 +80,10 @@ def hash_of(algorithm: str) -> Hash:
 _EDDSA: Final = frozenset({ED25519})
 _ECDSA: Final = frozenset({ES256, ES384})
 
-EDDSA_JCS_2022: Final = Suite("eddsa-jcs-2022", _EDDSA, True, _jcs)
-EDDSA_RDFC_2022: Final = Suite("eddsa-rdfc-2022", _EDDSA, False, _rdfc)
-ECDSA_JCS_2019: Final = Suite("ecdsa-jcs-2019", _ECDSA, True, _jcs)
-ECDSA_RDFC_2019: Final = Suite("ecdsa-rdfc-2019", _ECDSA, False, _rdfc)
+EDDSA_JCS_2022: Final = Suite("eddsa-jcs-2022", _EDDSA, True, _jcs, _jcs)
+EDDSA_RDFC_2022: Final = Suite("eddsa-rdfc-2022", _EDDSA, False, _rdfc, _rdfc_options)
+ECDSA_JCS_2019: Final = Suite("ecdsa-jcs-2019", _ECDSA, True, _jcs, _jcs)
+ECDSA_RDFC_2019: Final = Suite("ecdsa-rdfc-2019", _ECDSA, False, _rdfc, _rdfc_options)
 
 #: All of them by name.
 SUITES: Final[Mapping[str, Suite]] = {

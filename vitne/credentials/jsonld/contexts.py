@@ -27,7 +27,7 @@ _NO_TERMS: Final[Mapping[str, Definition]] = {}
 class Context:
     """The terms that apply at a place. Immutable; equal only to itself."""
 
-    __slots__ = ("language", "previous", "terms", "vocab")
+    __slots__ = ("language", "previous", "terms", "type_names", "vocab")
 
     def __init__(
         self,
@@ -38,6 +38,8 @@ class Context:
     ) -> None:
         #: By name.
         self.terms = terms
+        #: The names under which a node says its types.
+        self.type_names = ("@type", *(term for term, definition in terms.items() if definition.iri == "@type"))
         #: What a term that is not defined is appended to; empty: nothing, it is unknown.
         self.vocab = vocab
         #: Language of texts whose term says none; empty: none.

@@ -52,8 +52,8 @@ def to_rdf(document: Mapping[str, Any]) -> list[Quad]:
         InvalidArgument: ``UNKNOWN_CONTEXT``, ``BAD_CONTEXT``, ``UNKNOWN_TERM``, ``BAD_JSONLD``, ``BAD_IRI``,
             ``BAD_LITERAL``, with the path as field; ``TOO_LARGE`` beyond :data:`MAX_QUADS`.
     """
-    walk = _Walk()
-    walk.node(document, EMPTY, "", "")
+    walk = Walk()
+    walk.node(dict(document), EMPTY, "", "")
     return walk.quads
 
 
@@ -68,10 +68,11 @@ class _Property(NamedTuple):
     context: Context
 
 
-class _Walk:
-    """One document on its way."""
+class Walk:
+    """One document on its way: :meth:`node` for its root, then :attr:`quads`."""
 
     def __init__(self) -> None:
+        #: Those of what has been walked through.
         self.quads: list[Quad] = []
         self._labels: dict[str, str] = {}
         self._blanks = 0
@@ -79,7 +80,7 @@ class _Walk:
 
     # --- Nodes ----------------------------------------------------------------------------------
 
-    def node(self, element: Mapping[str, Any], context: Context, graph: str, where: str) -> str:
+    def node(self, element: dict[str, Any], context: Context, graph: str, where: str) -> str:
         """Emit a node object's quads; its subject. What surrounds it has been applied to ``context``."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -104,7 +105,7 @@ class _Walk:
                 raise refused(f"{expanded[:16]} is not understood in a node", _at(where, name))
             else:
                 properties.append((name, expanded, value))
-        subject = subject or self._blank()
+        subject = subject or self.unnamed(element)
         for type_ in types:
             self._emit((subject, _TYPE, type_, graph))
         for name, expanded, value in properties:
@@ -117,9 +118,10 @@ class _Walk:
     def _types(self, element: Mapping[str, Any], context: Context, where: str) -> tuple[list[str], Context]:
         """A node's types as terms, and what applies to it by them (section 5.1.2, steps 10 and 11)."""
         owner, types = context, []
-        for name, value in element.items():
-            if name != "@type" and (name not in owner.terms or owner.terms[name].iri != "@type"):
+        for name in owner.type_names:
+            if name not in element:
                 continue
+            value = element[name]
             named = value if isinstance(value, list) else [value]
             for type_ in named:
                 if not isinstance(type_, str):
@@ -195,10 +197,11 @@ class _Walk:
         objects = []
         for place, item in enumerate(items):
             if isinstance(item, list):
-                objects.append(self._list(item, of, f"{where}[{place}]"))
+                inner = of._replace(subject=f"{of.subject} {place}")
+                objects.append(self._list(item, inner, f"{where}[{place}]"))
             elif item is not None:
                 objects.append(self._object(item, of, f"{where}[{place}]"))
-        cells = [self._blank() for _ in objects]
+        cells = [self.cell(of.subject, of.predicate, place) for place in range(len(objects))]
         for cell, object_, rest in zip(cells, objects, [*cells[1:], _NIL], strict=False):
             self._emit((cell, _FIRST, object_, of.graph))
             self._emit((cell, _REST, rest, of.graph))
@@ -260,6 +263,14 @@ class _Walk:
                 remedy="send credentials one by one",
             )
         self.quads.append(quad)
+
+    def unnamed(self, element: dict[str, Any]) -> str:
+        """The label of a node object without an identifier."""
+        return self._blank()
+
+    def cell(self, subject: str, predicate: str, place: int) -> str:
+        """The label of a list's cell, by what the list belongs to and its place there."""
+        return self._blank()
 
     def _blank(self) -> str:
         label = f"{BLANK}b{self._blanks}"

@@ -91,9 +91,12 @@ class _Labelling:
         self._quads: defaultdict[str, list[Quad]] = defaultdict(list)
         for quad in dataset:
             subject, _, object_, graph = quad
-            for node in {subject, object_, graph}:
-                if node.startswith(BLANK):
-                    self._quads[node].append(quad)
+            if subject.startswith(BLANK):
+                self._quads[subject].append(quad)
+            if object_.startswith(BLANK) and object_ != subject:
+                self._quads[object_].append(quad)
+            if graph.startswith(BLANK) and graph not in (subject, object_):
+                self._quads[graph].append(quad)
         self._first_degree: dict[str, str] = {}
         self._issuer = _Issuer(_CANONICAL)
 

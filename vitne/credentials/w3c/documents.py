@@ -10,8 +10,8 @@
     credentialStatus    an entry for revocation and one for suspension, of one place
     credentialSubject   id: the wallet's key as did:key; given_name, family_name, birthdate, learner_identifier, grade
       micro_credential  the achievement: the same members as in the claims of an SD-JWT VC
-    salt, kind, retention, awarded_on, decision
-                        likewise; decision is the record, as JSON
+    salt, kind, retention, awarded_on, decision, recognition
+                        likewise; decision is the record, as JSON, and so is an act of recognition
 
 Claims have one home, :mod:`vitne.credentials.sd_jwt_vc`: here they are only put elsewhere. A document is read by taking
 the claims out and writing it again: what is not the same to the last member is refused.
@@ -42,8 +42,15 @@ TYPE: Final = "MicroCredential"
 ENTROPY_BYTES: Final = SALT_BYTES
 
 #: Claims that stand in the credential itself, in the subject, and in what it says of the awarding body.
-_OF_CREDENTIAL: Final = ("kind", "retention", "awarded_on")
+_OF_CREDENTIAL: Final = ("kind", "retention", "awarded_on", "recognition")
 _OF_SUBJECT: Final = ("given_name", "family_name", "birthdate", "learner_identifier", "grade")
+#: All claims that have a place in a document.
+_CARRIED: Final = frozenset(
+    {
+        *("vct", "iss", "iat", "exp", "jti", "cnf", "status", "awarding_body", "achievement", "decision"),
+        *(*_OF_CREDENTIAL, *_OF_SUBJECT),
+    }
+)
 _URN: Final = "urn:uuid:"
 # A text in one language is taken in this, where it is given.
 _FIRST_LANGUAGE: Final = "en"
@@ -71,11 +78,17 @@ def to_document(credential: Credential, *, salt: bytes) -> dict[str, Any]:
 
 
 def write(credential: Credential, *, salt: str) -> dict[str, Any]:
-    """The same for what may lack something, with a salt in its text form."""
+    """The same for what may lack something, with a salt in its text form.
+
+    Raises:
+        InvalidArgument: ``NOT_CARRIED`` for a claim that has no place here: nothing is dropped.
+    """
     claims = {
         name: value.value if isinstance(value, Disclosable) else value
         for name, value in sd_jwt_vc.to_claims(credential).items()
     }
+    if lost := claims.keys() - _CARRIED:
+        raise _refused("NOT_CARRIED", min(lost), "the format has no place for it")
     body = claims["awarding_body"]
     document: dict[str, Any] = {
         "@context": [vcdm.CONTEXT, CONTEXT],
@@ -93,7 +106,7 @@ def write(credential: Credential, *, salt: str) -> dict[str, Any]:
         "credentialStatus": bitstring.entries(credential.status),
         "credentialSubject": _subject(claims, credential.holder),
         "salt": salt,
-        **{name: claims[name] for name in _OF_CREDENTIAL},
+        **{name: claims[name] for name in _OF_CREDENTIAL if name in claims},
         "decision": claims["decision"]["record"],
     }
     if "exp" in claims:

@@ -1,0 +1,176 @@
+"""What we issue is verified by ``@digitalbazaar/vc`` and the reverse; rdf-canonize canonicalises as we do.
+
+Usage: ``python -m tests.interop.credentials`` from the project's root, after ``npm ci`` in this folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from tests.unit.credential_samples import FOREIGN_KEY, HOLDER_KEY, ISSUER_URI, PROVIDER_KEY, sample_credential
+from tests.unit.test_w3c_oracles import random_graph
+from tools.contexts import DESCRIBED, DOCUMENTS, OFFICIAL, OWN, OWN_URL
+from vitne.canonical import instant_text
+from vitne.credentials.data_integrity import ecdsa_sd_2023, multikey, proof
+from vitne.credentials.data_integrity.multibase import encode_base58
+from vitne.credentials.data_integrity.suites import EDDSA_RDFC_2022
+from vitne.credentials.jose import LocalSigner
+from vitne.credentials.rdf.canonical import canonicalise
+from vitne.credentials.rdf.terms import line
+from vitne.credentials.w3c import documents, open_badges, vcdm
+from vitne.errors import InvalidArgument
+
+PROGRAM = Path(__file__).with_suffix(".mjs")
+SECRET = bytes(range(32))
+SIGNER = LocalSigner(ed25519.Ed25519PrivateKey.from_private_bytes(SECRET))
+METHOD = f"{ISSUER_URI}#{SIGNER.key_id}"
+ECDSA_METHOD = f"{ISSUER_URI}#{PROVIDER_KEY.key_id}"
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+#: Multicodec prefixes of secret keys: Ed25519, P-256.
+SECRET_PREFIX = b"\x80\x26"
+ECDSA_SECRET_PREFIX = b"\x86\x26"
+#: The scalar of the samples' key of a provider.
+ECDSA_SECRET = (1001).to_bytes(32)
+#: What a holder must show of the document below, and what she chooses to.
+MANDATORY = ["/issuer", "/validFrom"]
+SELECTIVE = ["/credentialSubject/grade", "/credentialSubject/given_name"]
+#: Without lists: their implementation names no list's cells, so it can't disclose what has one.
+PARTIAL = {
+    "@context": [vcdm.CONTEXT, OWN_URL],
+    "type": ["VerifiableCredential", "MicroCredential"],
+    "issuer": {"id": ISSUER_URI, "type": "AwardingBody", "names": {"da": "Skolen"}, "country": "DK"},
+    "validFrom": "2026-11-21T10:00:00Z",
+    "kind": "dk.micro_credential",
+    "credentialSubject": {"type": ["Learner"], "given_name": "Kari", "family_name": "Prøvesen", "grade": "12"},
+}
+GRAPHS = 2000
+
+
+def secured(document: dict[str, Any]) -> dict[str, Any]:
+    prepared = proof.prepare(
+        document,
+        suite=EDDSA_RDFC_2022,
+        algorithm=SIGNER.algorithm,
+        verification_method=METHOD,
+        created=NOW,
+    )
+    return prepared.complete(SIGNER.sign(prepared.hash_data))
+
+
+def secured_for_parts() -> dict[str, Any]:
+    prepared = ecdsa_sd_2023.prepare(
+        PARTIAL,
+        mandatory=MANDATORY,
+        verification_method=ECDSA_METHOD,
+        created=NOW,
+        hmac_key=bytes(range(32)),
+        proof_key=FOREIGN_KEY,
+    )
+    return prepared.complete(PROVIDER_KEY.sign(prepared.to_sign))
+
+
+def named_documents() -> dict[str, Any]:
+    """Contexts as they are published, and what is found behind the issuer's address."""
+    contexts = {url: json.loads((DOCUMENTS / file).read_text()) for url, file in OFFICIAL.items()}
+    contexts |= {url: {"@context": context} for url, context in DESCRIBED.items()}
+    methods = {
+        method: {
+            "@context": "https://w3id.org/security/multikey/v1",
+            "id": method,
+            "type": "Multikey",
+            "controller": ISSUER_URI,
+            "publicKeyMultibase": multikey.encode(key.public_key),
+        }
+        for method, key in ((METHOD, SIGNER), (ECDSA_METHOD, PROVIDER_KEY))
+    }
+    controller = {"@context": "https://www.w3.org/ns/did/v1", "id": ISSUER_URI, "assertionMethod": list(methods)}
+    return contexts | {OWN_URL: json.loads(OWN.read_text()), ISSUER_URI: controller} | methods
+
+
+def graphs() -> list[tuple[str, str]]:
+    """Datasets with what we make of them: those that take too much work left out."""
+    asked = []
+    for seed in range(GRAPHS):
+        quads = random_graph(seed)
+        try:
+            asked.append(("".join(map(line, quads)), canonicalise(quads).document.decode()))
+        except InvalidArgument:
+            continue
+    return asked
+
+
+def ask(job: dict[str, Any]) -> dict[str, Any]:
+    node = shutil.which("node")
+    if node is None:
+        raise SystemExit("interop: Node 20 or newer is not on the PATH")
+    ended = subprocess.run([node, PROGRAM], input=json.dumps(job), text=True, capture_output=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"interop: {ended.stderr}")
+    answers: dict[str, Any] = json.loads(ended.stdout)
+    return answers
+
+
+def without_proof(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "proof"}
+
+
+def main() -> None:
+    credential = sample_credential(holder=HOLDER_KEY.public_key)
+    plain = [form.to_document(credential, salt=bytes(16)) for form in (documents, open_badges)]
+    ours = [secured(document) for document in plain]
+    spoilt = [document | {"awarded_on": "2026-11-19"} for document in ours]
+    in_parts = secured_for_parts()
+    shown = ecdsa_sd_2023.derive(in_parts, SELECTIVE)
+    spoilt.append(shown | {"validFrom": "2026-11-21T10:00:01Z"})
+    datasets = graphs()
+    answers = ask(
+        {
+            "now": instant_text(NOW),
+            "documents": named_documents(),
+            "key": {
+                "type": "Multikey",
+                "id": METHOD,
+                "controller": ISSUER_URI,
+                "publicKeyMultibase": multikey.encode(SIGNER.public_key),
+                "secretKeyMultibase": encode_base58(SECRET_PREFIX + SECRET),
+            },
+            "ecdsaKey": {
+                "type": "Multikey",
+                "id": ECDSA_METHOD,
+                "controller": ISSUER_URI,
+                "publicKeyMultibase": multikey.encode(PROVIDER_KEY.public_key),
+                "secretKeyMultibase": encode_base58(ECDSA_SECRET_PREFIX + ECDSA_SECRET),
+            },
+            "verify": [*ours, shown, *spoilt],
+            "issue": plain,
+            "disclose": [{"secured": in_parts, "selective": SELECTIVE}],
+            "issueInParts": [{"credential": PARTIAL, "mandatory": MANDATORY, "selective": SELECTIVE}],
+            "canonize": [dataset for dataset, _ in datasets],
+        }
+    )
+    assert answers["verified"][:3] == [""] * 3, answers["verified"]
+    assert all(answers["verified"][3:]), "what was changed was believed"
+    for document in answers["disclosed"] + answers["issuedInParts"]:
+        assert ecdsa_sd_2023.read(document).verified_by(PROVIDER_KEY.public_key)
+        assert without_proof(document) == without_proof(shown)
+    for form, document in zip((documents, open_badges), answers["issued"], strict=True):
+        (read,) = proof.read(document)
+        assert read.verified_by(SIGNER.public_key)
+        assert form.from_document(document) == credential
+    assert answers["canonical"] == [ours for _, ours in datasets]
+    print(
+        json.dumps(
+            {"credentials": "both ways", "suites": ["eddsa-rdfc-2022", "ecdsa-sd-2023"], "graphs": len(datasets)}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
