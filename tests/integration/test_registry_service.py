@@ -575,9 +575,12 @@ async def test_what_is_published_for_others_to_prove_and_to_compare(registry: Ru
     # An extract of the list, and the list's changes.
     extract = json.loads((await registry.get("/v1/trust-list/extracts/0184-30859480"))[2])
     assert {json.loads(line)["subject"] for line in extract["facts"].splitlines()} == {DAI, UCL}
-    whole = (await registry.get("/v1/trust-list/facts/4"))[2]
-    first = (await registry.get("/v1/trust-list/facts/3"))[2]
-    assert first + (await registry.get("/v1/trust-list/facts/4/since/3"))[2] == whole
+    revisions = [json.loads(line)["registry_revision"] for line in extract["facts"].splitlines()]
+    known, newest = revisions[-2:]
+    whole = (await registry.get(f"/v1/trust-list/facts/{newest}"))[2]
+    first = (await registry.get(f"/v1/trust-list/facts/{known}"))[2]
+    assert first + (await registry.get(f"/v1/trust-list/facts/{newest}/since/{known}"))[2] == whole
+    assert (await registry.get(f"/v1/trust-list/facts/{known}/since/{newest}"))[0] == 404
 
     # The catalogue.
     entry = json.loads((await registry.get(f"/v1/catalogue?country=DK&text=klima&max_points=1&provider={UCL}"))[2])
