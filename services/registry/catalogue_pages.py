@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -21,7 +21,7 @@ from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
 from services.registry.search import CatalogueIndex, Found, Query
 from vitne.errors import NotFound
-from vitne.frameworks import Frameworks
+from vitne.frameworks import Framework, Frameworks
 from vitne.identifiers import parse_uuid
 from vitne.runtime.languages import best_table, best_text, reader_languages
 
@@ -153,8 +153,10 @@ class _Pages:
         countries = [framework for framework in frameworks if framework.rules]
         self._options = {
             "countries": [(framework.country, framework.name) for framework in countries],
-            "kinds": [(kind.id, kind.name) for framework in countries for kind in framework.credential_kinds.values()],
-            "units": list({unit.id: (unit.id, unit.name) for one in countries for unit in one.units.values()}.values()),
+            "kinds": [
+                (one.name, [(kind.id, kind.name) for kind in one.credential_kinds.values()]) for one in countries
+            ],
+            "units": list(_units(countries).items()),
             "eqf": [(level, {}) for level in EQF_LEVELS],
         }
 
@@ -181,6 +183,15 @@ class _Pages:
         texts = best_table(TEXTS, languages, DEFAULT_LANGUAGE)
         html = self._templates.get_template(template).render(t=texts, languages=languages, **content)
         return HTMLResponse(html, headers=self._headers | {"Content-Language": texts["language"]})
+
+
+def _units(countries: Iterable[Framework]) -> dict[str, dict[str, str]]:
+    """Credit units with their names; one that several countries have is named in the languages of all."""
+    units: dict[str, dict[str, str]] = {}
+    for country in countries:
+        for unit in country.units.values():
+            units[unit.id] = dict(unit.name) | units.get(unit.id, {})
+    return units
 
 
 @pass_context
