@@ -434,6 +434,7 @@ class Road:
             status=model.StatusReference(reference.list, reference.index),
             holder=order.holder,
             recognition=permission.recognition,
+            accreditation_digest=permission.accreditation_digest,
         )
         prepared = sd_jwt_vc.prepare(
             credential, key_id=permission.key_id, entropy=secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES)

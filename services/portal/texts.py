@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
+from vitne.runtime import languages as negotiation
+from vitne.runtime.languages import reader_languages
+
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "nb"
-#: Where to look next when a text is not in a reader's language: Nordic readers understand their neighbours.
-NEIGHBOURS: Final[Mapping[str, Sequence[str]]] = {
-    "nb": ("nn", "da", "sv", "en"),
-    "nn": ("nb", "da", "sv", "en"),
-    "se": ("nb", "nn", "sv", "en"),
-    "da": ("nb", "nn", "sv", "en"),
-    "sv": ("nb", "nn", "da", "en"),
-    "is": ("da", "nb", "nn", "sv", "en"),
-    "en": ("nb", "da", "sv"),
-}
-#: Characters of an Accept-Language header that are read.
-_HEADER_LIMIT: Final = 200
-_ENTRY: Final = re.compile(r"\s*([a-zA-Z]{2,3})(?:-[a-zA-Z0-9]+)*\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*\Z")
-#: ``no`` is what older browsers send; it means bokmål in practice.
-_ALIASES: Final = {"no": "nb"}
 
 TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
     files(__package__).joinpath("texts.toml").read_text("utf-8")
 )
 
 
-def reader_languages(accept_language: str) -> list[str]:
-    """Languages of a reader, best first (RFC 9110, section 12.5.4), without their regions; may be empty."""
-    wanted: dict[str, float] = {}
-    for entry in accept_language[:_HEADER_LIMIT].split(","):
-        match = _ENTRY.match(entry)
-        if match is not None:
-            language = _ALIASES.get(match[1].lower(), match[1].lower())
-            quality = 1.0 if match[2] is None else float(match[2])
-            wanted[language] = max(quality, wanted.get(language, 0.0))
-    return [language for language, quality in sorted(wanted.items(), key=lambda one: -one[1]) if quality > 0]
-
-
 def page_texts(languages: Sequence[str]) -> Mapping[str, Any]:
     """The page's texts in the best of the reader's languages that there is."""
-    for language in _with_neighbours(languages or [DEFAULT_LANGUAGE]):
-        if language in TEXTS:
-            return TEXTS[language]
-    return TEXTS[DEFAULT_LANGUAGE]
+    return negotiation.best_table(TEXTS, languages, DEFAULT_LANGUAGE)
 
 
 def best_text(texts: Mapping[str, str], languages: Sequence[str]) -> tuple[str, str]:
     """Language and text of what suits a reader best; two empty strings where there is no text."""
-    by_primary = {tag.split("-", 1)[0].lower(): tag for tag in reversed(list(texts))}
-    for language in _with_neighbours(languages or [DEFAULT_LANGUAGE]):
-        if (tag := by_primary.get(language)) is not None:
-            return tag, texts[tag]
-    return next(iter(texts.items()), ("", ""))
+    return negotiation.best_text(texts, languages, DEFAULT_LANGUAGE)
 
 
-def _with_neighbours(languages: Sequence[str]) -> list[str]:
-    """The languages themselves first, then what their readers understand as well."""
-    return [*languages, *(near for language in languages for near in NEIGHBOURS.get(language, ("en",)))]
+__all__ = ["DEFAULT_LANGUAGE", "TEXTS", "best_text", "page_texts", "reader_languages"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from services.registry.concepts import check_concept
 from services.registry.desk import Desk, check_languages, check_next_version
+from services.registry.offerings import check_information
 from services.registry.scopes import check_field_code
 from vitne.credentials.elements import require_elements_of_achievement
 from vitne.errors import InvalidArgument, PermissionDenied
@@ -23,7 +25,7 @@ def publish(desk: Desk, request: registry_pb2.PublishAchievementRequest) -> fact
         NotFound: ``PROVIDER_UNKNOWN``.
         FailedPrecondition: ``PROVIDER_CLOSED``, ``VERSION_NOT_NEXT``.
         InvalidArgument: ``MANDATORY_ELEMENT_MISSING``, ``WORKLOAD_CONTRADICTS``, ``UNKNOWN_TERM``, ``UNKNOWN_LEVEL``,
-            ``BAD_FIELD_CODE``, ``LANGUAGE_REPEATED``.
+            ``BAD_FIELD_CODE``, ``BAD_CONCEPT``, ``LANGUAGE_REPEATED``, ``DATES_CONTRADICT``, ``BAD_CURRENCY``.
     """
     achievement = request.achievement
     if achievement.provider != desk.caller:
@@ -75,10 +77,13 @@ def _check_terms(desk: Desk, country: str, achievement: credential_pb2.Achieveme
             framework.outcome_categories, outcome.category, "category of outcomes", field=f"{field}.category"
         )
         check_languages(list(outcome.text), field=f"{field}.text")
+        for place, concept in enumerate(outcome.concepts):
+            check_concept(concept, field=f"{field}.concepts[{place}]")
     if achievement.field:
         check_field_code(achievement.field, field="achievement.field")
     for name in ("title", "prerequisites", "further_information"):
         check_languages(list(getattr(achievement, name)), field=f"achievement.{name}")
+    check_information(achievement.catalogue, field="achievement.catalogue")
     check_languages(list(achievement.quality_assurance.internal), field="achievement.quality_assurance.internal")
 
 

@@ -7,10 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from vitne.accreditation import fact_digest, instant, timestamp
-from vitne.canonical import from_b64url
-from vitne.identifiers import parse_uuid
-from vitne.merkle.leaves import AccreditationRecorded, KeyRecorded
+from vitne.accreditation import instant, leaf_of, timestamp
 from vitne.messaging import topics
 from vitne.messaging.outbox import Event
 from vitne_api.events.v1 import events_pb2
@@ -47,7 +44,7 @@ def events_of(fact: facts_pb2.Fact, *, new_id: Callable[[], UUID]) -> list[Event
             revision=fact.subject_revision,
         )
     ]
-    leaf = _leaf(fact)
+    leaf = leaf_of(fact)
     if leaf is not None:
         told.append(
             Event(
@@ -56,7 +53,7 @@ def events_of(fact: facts_pb2.Fact, *, new_id: Callable[[], UUID]) -> list[Event
                 aggregate=f"leaf:{fact.id}",
                 type=LEAF_TYPE,
                 source=SOURCE,
-                value=events_pb2.LeafSubmitted(leaf=leaf).SerializeToString(),
+                value=events_pb2.LeafSubmitted(leaf=leaf.to_bytes()).SerializeToString(),
                 time=at,
                 id=new_id(),
             )
@@ -76,15 +73,3 @@ def heartbeat(revision: int, at: datetime, *, new_id: Callable[[], UUID]) -> Eve
         time=at,
         id=new_id(),
     )
-
-
-def _leaf(fact: facts_pb2.Fact) -> bytes | None:
-    """The log's leaf (RECORDS: Log leaves): accreditations and keys, so that a rewritten past is found out."""
-    match fact.WhichOneof("content"):
-        case "accreditation":
-            said = fact.accreditation
-            return AccreditationRecorded(parse_uuid(said.id), said.revision, fact_digest(fact)).to_bytes()
-        case "key":
-            return KeyRecorded(from_b64url(fact.key.id), fact.key.revision, fact_digest(fact)).to_bytes()
-        case _:
-            return None

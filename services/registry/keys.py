@@ -17,17 +17,18 @@ _ALGORITHMS: Final = {
     facts_pb2.KEY_USE_STATUS_LIST: ES256,
     facts_pb2.KEY_USE_CHECKPOINT: ED25519,
     facts_pb2.KEY_USE_TRUST_LIST: ES256,
+    facts_pb2.KEY_USE_ACCREDITATION: ES256,
 }
 
 
 def register_key(desk: Desk, request: registry_pb2.RegisterKeyRequest) -> facts_pb2.Fact:
     """Enter a key of the caller's own.
 
-    Providers enter keys for credentials; keys for status lists, checkpoints and
-    the trust list are the operator's.
+    Providers enter keys for credentials, authorities keys for their accreditations; keys for
+    status lists, checkpoints and the trust list are the operator's.
 
     Raises:
-        PermissionDenied: ``FOREIGN_KEY``, ``NOT_THE_OPERATOR``.
+        PermissionDenied: ``FOREIGN_KEY``, ``NOT_AN_AUTHORITY``, ``NOT_THE_OPERATOR``.
         NotFound: ``PROVIDER_UNKNOWN``.
         FailedPrecondition: ``PROVIDER_CLOSED``.
         AlreadyExists: ``KEY_EXISTS``.
@@ -39,6 +40,8 @@ def register_key(desk: Desk, request: registry_pb2.RegisterKeyRequest) -> facts_
         raise _foreign("key.owner")
     if asked.use == facts_pb2.KEY_USE_CREDENTIAL:
         desk.open_provider(asked.owner, field="key.owner")
+    elif asked.use == facts_pb2.KEY_USE_ACCREDITATION:
+        desk.authority()
     else:
         desk.require_operator("keys for status lists, checkpoints and the trust list are the operator's")
     public = parse_public_jwk(asked.public_jwk, field="key.public_jwk")
@@ -48,7 +51,7 @@ def register_key(desk: Desk, request: registry_pb2.RegisterKeyRequest) -> facts_
             "KEY_TYPE_WRONG",
             f"a key for {public.algorithm} does not serve {facts_pb2.KeyUse.Name(asked.use)}",
             field="key.public_jwk",
-            rule="P-256 for credentials, status lists and the trust list; Ed25519 for checkpoints",
+            rule="P-256 for credentials, accreditations, status lists and the trust list; Ed25519 for checkpoints",
             remedy=f"make a key for {algorithm}",
         )
     if asked.id and asked.id != public.key_id:

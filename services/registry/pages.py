@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from importlib.resources import files
 from itertools import islice
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader
+from pydantic import BaseModel, Field
 
-from services.registry import views
+from services.registry import issuers, views
+from services.registry.accreditation_credentials import AccreditationCredentials
+from services.registry.accreditation_pages import accreditation_routes
+from services.registry.catalogue_pages import catalogue_routes
+from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
+from services.registry.search import CatalogueIndex
 from services.registry.trust_list import TrustListPublisher
 from vitne.accreditation import Projection
+from vitne.accreditation.dids import organisation_of_path
 from vitne.accreditation.trust_list import FACTS_MEDIA_TYPE, TYPE
 from vitne.identifiers import parse_uuid
 
@@ -38,9 +42,18 @@ _BRIEF: Final = _OPEN | {"Cache-Control": "max-age=1"}
 #: A body of facts never changes.
 _FOR_EVER: Final = _OPEN | {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 _TEMPLATE: Final = "registry.html"
-_STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 #: The weight of what is refused (RFC 9110, section 12.4.2).
 _NOT_AT_ALL: Final = re.compile(r"q=0(\.0{0,3})?\Z", re.IGNORECASE)
+
+
+_Revision = Annotated[int, Path(ge=0, le=(1 << 31) - 1)]
+
+
+class ExtractAnswer(BaseModel):
+    """An extract of the trust list."""
+
+    statement: str = Field(description="Compact JWS of type vitne-trust-list-extract+jwt.")
+    facts: str = Field(description="The facts that it names: JSON Lines.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +65,28 @@ class _Page:
     html: str
 
 
-def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: TrustListPublisher) -> FastAPI:
+def build_pages(  # noqa: PLR0917 - what the pages show
+    recorder: Recorder,
+    now: Callable[[], datetime],
+    trust_list: TrustListPublisher,
+    credentials: AccreditationCredentials,
+    catalogue: CatalogueIndex,
+    registry_uri: str,
+) -> FastAPI:
     """The registry's HTTP application; nothing is shown before the facts are read."""
     projection, frameworks = recorder.projection, recorder.frameworks
     # FastAPI's own pages of documentation would have third parties' scripts run here.
     app = FastAPI(title="Vitne registry", description="Who may issue what.", version="1", docs_url=None, redoc_url=None)
+    app.include_router(catalogue_routes(recorder, catalogue, now))
+    app.include_router(accreditation_routes(recorder, credentials, registry_uri, now))
+    for prefix, documented in ((issuers.PREFIX, True), (issuers.EBSI_PREFIX, False)):
+        app.include_router(
+            issuers.issuer_routes(recorder, credentials, registry_uri, prefix), include_in_schema=documented
+        )
     template = Environment(
         loader=PackageLoader("services.registry"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template(_TEMPLATE)
-    page_headers = _BRIEF | _page_security()
+    page_headers = _BRIEF | page_security(_TEMPLATE)
     newest: _Page | None = None
 
     @app.get("/v1/trust-list", response_class=Response)
@@ -73,7 +99,7 @@ def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: Tru
         return Response(statement.token, media_type=f"application/{TYPE}", headers=headers)
 
     @app.get("/v1/trust-list/facts/{revision}", response_class=Response)
-    async def get_facts(request: Request, revision: Annotated[int, Path(ge=0, le=(1 << 31) - 1)]) -> Response:
+    async def get_facts(request: Request, revision: _Revision) -> Response:
         """The facts that a statement names: JSON Lines, for ever the same."""
         served = await trust_list.facts(revision, gzip=_takes_gzip(request.headers.getlist("accept-encoding")))
         headers = _FOR_EVER | {"ETag": served.etag}
@@ -82,6 +108,21 @@ def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: Tru
         if served.gzip:
             headers["Content-Encoding"] = "gzip"
         return Response(served.body, media_type=FACTS_MEDIA_TYPE, headers=headers)
+
+    @app.get("/v1/trust-list/facts/{revision}/since/{known}", response_class=Response)
+    async def get_changes(request: Request, revision: _Revision, known: _Revision) -> Response:
+        """What facts have beyond an earlier body of theirs: the rest of its bytes, for ever the same."""
+        served = await trust_list.changes(revision, known)
+        headers = _FOR_EVER | {"ETag": served.etag}
+        if _matches(request.headers.getlist("if-none-match"), served.etag):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return Response(served.body, media_type=FACTS_MEDIA_TYPE, headers=headers)
+
+    @app.get("/v1/trust-list/extracts/{provider}")
+    async def get_extract(provider: Annotated[str, Path(max_length=40)]) -> ExtractAnswer:
+        """All that the list says of a provider and of those whom its credentials rest on, signed."""
+        extract = trust_list.extract(organisation_of_path(provider, field="provider"))
+        return ExtractAnswer(statement=extract.statement, facts=extract.facts.decode())
 
     @app.get("/v1/providers")
     async def get_providers(
@@ -140,19 +181,6 @@ def build_pages(recorder: Recorder, now: Callable[[], datetime], trust_list: Tru
         )
 
     return app
-
-
-def _page_security() -> dict[str, str]:
-    """What a browser may do with the page: show it, in its own style; nothing runs and nothing is fetched."""
-    source = (files("services.registry") / "templates" / _TEMPLATE).read_text("utf-8")
-    styles = [b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in _STYLE.findall(source)]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in styles)
-    return {
-        "Content-Security-Policy": f"default-src 'none'; style-src {allowed}; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-    }
 
 
 def _json(projection: Projection, content: dict[str, Any]) -> Response:

@@ -81,7 +81,7 @@ class Recorder:
         self._pool = pool
         self._clock = clock
         self._new_id = new_id
-        self._operator = operator
+        self.operator = operator
         self._refresh_seconds = refresh_seconds
 
     async def change(
@@ -108,12 +108,11 @@ class Recorder:
 
         async def work(conn: Any) -> R:
             newest = await self._lock(conn)
-            now = self._clock.now()
             alias = await officer.alias(conn)
-            desk = Desk(self.projection, self.frameworks, self._operator, caller, now, self._new_id, alias)
+            desk = self.desk(caller, alias)
             draft = decide(desk)
             await officer.remember(conn, draft)
-            fact = await store.append(conn, draft, newest=newest, actor=caller, at=now, new_id=self._new_id)
+            fact = await store.append(conn, draft, newest=newest, actor=caller, at=desk.now, new_id=self._new_id)
             return response(fact=fact)
 
         answer = await answer_once(self._pool, key, self._clock, response, work)
@@ -130,16 +129,21 @@ class Recorder:
         """
         async with self._pool.acquire() as conn, conn.transaction():
             newest = await self._lock(conn)
-            now = self._clock.now()
-            desk = Desk(self.projection, self.frameworks, self._operator, actor, now, self._new_id)
+            desk = self.desk(actor)
             facts = []
             for number, draft in enumerate(list(observe(desk))):
                 facts.append(
-                    await store.append(conn, draft, newest=newest + number, actor=actor, at=now, new_id=self._new_id)
+                    await store.append(
+                        conn, draft, newest=newest + number, actor=actor, at=desk.now, new_id=self._new_id
+                    )
                 )
         for fact in facts:
             self.projection.fold(fact)
         return facts
+
+    def desk(self, caller: str, officer: str = "") -> Desk:
+        """What is known now, for a question of a caller's, and of which officer of the caller's."""
+        return Desk(self.projection, self.frameworks, self.operator, caller, self._clock.now(), self._new_id, officer)
 
     @property
     def read(self) -> bool:

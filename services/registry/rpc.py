@@ -17,6 +17,7 @@ from services.registry import (
     qualifications,
     store,
 )
+from services.registry.accreditation_credentials import AccreditationCredentials
 from services.registry.desk import Desk
 from services.registry.officers import Officer
 from services.registry.paging import IdPageToken, PageToken
@@ -25,6 +26,7 @@ from services.registry.stacking import StackingDesk
 from vitne.accreditation import Case, case_of, decide, instant, record_of
 from vitne.accreditation.cases import OPEN
 from vitne.accreditation.facts import has_unknown_fields
+from vitne.canonical import canonical_bytes
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, NotFound
 from vitne.runtime.idempotency import RequestKey, body_digest
@@ -80,10 +82,12 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
         recorder: makes changes and knows what is known.
         pool: the registry's database.
         clock: tells when.
+        credentials: makes authorities' keys.
     """
 
-    def __init__(self, recorder: Recorder, pool: Any, clock: Clock) -> None:
+    def __init__(self, recorder: Recorder, pool: Any, clock: Clock, credentials: AccreditationCredentials) -> None:
         self._recorder = recorder
+        self._credentials = credentials
         self._pool = pool
         self._clock = clock
         self._stacking = StackingDesk(recorder.projection, recorder.frameworks)
@@ -125,6 +129,18 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
     ) -> registry_pb2.RegisterKeyResponse:
         """Enter a key; see :func:`keys.register_key`."""
         return await self._change("RegisterKey", request, registry_pb2.RegisterKeyResponse, keys.register_key)
+
+    async def CreateAccreditationKey(  # noqa: N802
+        self, request: registry_pb2.CreateAccreditationKeyRequest, context: Any
+    ) -> registry_pb2.CreateAccreditationKeyResponse:
+        """Make a key for the calling authority's accreditations."""
+        self._recorder.as_of()
+        caller = current_caller().organisation
+        self._recorder.desk(str(caller)).authority()
+        signer = await self._credentials.create_key(caller, UUID(request.request_id))
+        return registry_pb2.CreateAccreditationKeyResponse(
+            key_id=signer.key_id, public_jwk=canonical_bytes(signer.public_jwk).decode()
+        )
 
     async def RetireKey(  # noqa: N802
         self, request: registry_pb2.RetireKeyRequest, context: Any

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from vitne.accreditation import FactsReference, Projection, render, sign_statement
+from vitne.accreditation.dids import path_name
+from vitne.accreditation.extract import Extract, concerned, sign_extract
 from vitne.canonical import b64url, digest_text
 from vitne.credentials.jose import ES256, Signer
 from vitne.errors import NotFound
@@ -22,6 +24,8 @@ from vitne.runtime.signing import MeasuredSigner
 LABEL: Final = "trust-list"
 #: Where the facts are, relative to the statement; the number is that of the newest of them.
 FACTS_PATH: Final = "trust-list/facts/{revision}"
+#: Where the extract about a provider is, likewise.
+EXTRACT_PATH: Final = "trust-list/extracts/{provider}"
 #: An unchanged statement is signed again when it is older than this: a reader can then tell a list that is
 #: fresh from one that somebody kept back, and signing costs nothing to speak of.
 SIGN_AGAIN_AFTER: Final = timedelta(seconds=2)
@@ -89,6 +93,19 @@ class _Body:
         path = FACTS_PATH.format(revision=self.revision)
         return FactsReference(path, b64url(self._hash.digest()), len(self._plain))
 
+    def since(self, revision: int, known: int) -> ServedFacts | None:
+        """What the body of a revision has beyond that of an earlier one; None where one of the two is no body's."""
+        last, first = self._place(revision), self._place(known)
+        if last is None or first is None or first > last:
+            return None
+        changes = bytes(self._plain[self._ends[first] : self._ends[last]])
+        return ServedFacts(changes, f'"{b64url(self._digests[last])}-since-{known}"', gzip=False)
+
+    def _place(self, revision: int) -> int | None:
+        """Where the fact of a registry revision stands in the body; None where there is none of it."""
+        place = bisect_right(self._revisions, revision) - 1
+        return place if place >= 0 and self._revisions[place] == revision else None
+
     def up_to(self, revision: int, *, gzip: bool) -> ServedFacts | None:
         """The body that ends with the fact of a revision; None where none does.
 
@@ -99,8 +116,8 @@ class _Body:
             if gzip not in self._newest:
                 self._newest[gzip] = self._whole(gzip=gzip)
             return self._newest[gzip]
-        place = bisect_right(self._revisions, revision) - 1
-        if place < 0 or self._revisions[place] != revision:
+        place = self._place(revision)
+        if place is None:
             return None
         return ServedFacts(bytes(self._plain[: self._ends[place]]), f'"{b64url(self._digests[place])}"', gzip=False)
 
@@ -167,14 +184,54 @@ class TrustListPublisher:
             await self.statement()
         found = self._body.up_to(revision, gzip=gzip)
         if found is None:
-            raise NotFound(
-                "FACTS_UNKNOWN",
-                "no statement of this registry names these facts",
-                field="revision",
-                rule="facts are found under the path that a statement of the trust list names",
-                remedy="fetch the trust list again, and then the facts that it names",
-            )
+            raise _unknown("revision")
         return found
+
+    async def changes(self, revision: int, known: int) -> ServedFacts:
+        """What facts have beyond an earlier body of theirs (:func:`~vitne.accreditation.trust_list.changes_path`).
+
+        Args:
+            revision: of the newest fact among them.
+            known: of the newest fact in the earlier body.
+
+        Raises:
+            NotFound: ``FACTS_UNKNOWN``.
+            Unavailable: as ``as_of``.
+        """
+        if revision > self._body.revision:
+            await self.statement()
+        found = self._body.since(revision, known)
+        if found is None:
+            raise _unknown("known")
+        return found
+
+    def extract(self, provider: str) -> Extract:
+        """Everything that the list says of a provider and of those whom its credentials rest on; signed now.
+
+        Raises:
+            NotFound: ``PROVIDER_UNKNOWN``.
+            Unavailable: as ``as_of``.
+        """
+        as_of, projection = self._as_of(), self._projection
+        if projection.provider(provider) is None:
+            raise NotFound(
+                "PROVIDER_UNKNOWN",
+                f"{provider} is not a provider that the registry knows",
+                field="provider",
+                rule="an extract is about a provider, and whom its credentials rest on",
+                remedy="take the id from /v1/providers",
+            )
+        own_key = projection.key(self._signer.key_id)
+        organisations = concerned(projection, provider, own_key.owner if own_key is not None else "")
+        return sign_extract(
+            projection.trusted_facts_about(organisations),
+            organisations,
+            projection.revision,
+            path=EXTRACT_PATH.format(provider=path_name(provider)),
+            issuer=self._issuer,
+            at=as_of,
+            signer=self._signer,
+        )
 
     async def _render(self, revision: int) -> None:
         """Take in the facts up to a revision, a few at a time."""
@@ -185,3 +242,13 @@ class TrustListPublisher:
             if len(facts) < RENDERED_AT_ONCE:
                 return
             await asyncio.sleep(0)
+
+
+def _unknown(field: str) -> NotFound:
+    return NotFound(
+        "FACTS_UNKNOWN",
+        "no statement of this registry names these facts",
+        field=field,
+        rule="facts are found under the path that a statement of the trust list names",
+        remedy="fetch the trust list again, and then the facts that it names",
+    )

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from services.registry.accreditation_credentials import AccreditationCredentials
 from services.registry.due import DueWatch
 from services.registry.heartbeat import Heartbeat
 from services.registry.pages import build_pages
 from services.registry.recorder import Recorder
 from services.registry.rpc import SERVICE, RegistryRpc
+from services.registry.search import CatalogueIndex
 from services.registry.settings import RegistrySettings
 from services.registry.trust_list import TrustListPublisher, trust_list_signer
 from vitne.clock import Clock, SystemClock
@@ -74,9 +76,11 @@ def build(
         operator=settings.operator,
         refresh_seconds=settings.refresh_seconds,
     )
+    custody = FileKeyCustody(settings.state_dir)
+    credentials = AccreditationCredentials(pool, recorder, custody, clock, settings.registry_uri)
     publisher = TrustListPublisher(
         recorder.projection,
-        trust_list_signer(FileKeyCustody(settings.state_dir)),
+        trust_list_signer(custody),
         recorder.as_of,
         settings.registry_uri,
     )
@@ -91,11 +95,15 @@ def build(
     )
     application = Application("registry", settings, clock, verifier=verifier)
     application.add_servicer(
-        registry_pb2_grpc.add_RegistryServiceServicer_to_server, RegistryRpc(recorder, pool, clock), SERVICE
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server,
+        RegistryRpc(recorder, pool, clock, credentials),
+        SERVICE,
     )
-    application.mount_http(build_pages(recorder, clock.now, publisher))
+    catalogue = CatalogueIndex(recorder.projection, recorder.frameworks)
+    application.mount_http(build_pages(recorder, clock.now, publisher, credentials, catalogue, settings.registry_uri))
     application.add_task("facts", recorder.run)
     application.add_task("heartbeat", Heartbeat(pool, clock, new_id, settings.heartbeat_seconds).run)
+    application.add_task("accreditation-credentials", credentials.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 

@@ -1,10 +1,10 @@
-"""``python -m services.verifier serve|check``."""
+"""``python -m services.verifier serve|check|gather|bundle``."""
 
 from __future__ import annotations
 
 import sys
 
-from services.verifier import command
+from services.verifier import bundles, command
 from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import serve
 from vitne.runtime.main import Command, cli
@@ -20,7 +20,15 @@ def main(arguments: list[str]) -> int:
         serve=serve,
         migrations=(),
         settings=VerifierSettings,
-        further={"check": Command("verify one credential with public endpoints only", command.main, arguments=True)},
+        further={
+            "check": Command("verify one credential with public endpoints only", command.main, arguments=True),
+            "gather": Command("put together what proves a credential's chain", bundles.gather_command, arguments=True),
+            "bundle": Command(
+                "check authority, provider and credential from a bundle, asking nobody",
+                bundles.bundle_command,
+                arguments=True,
+            ),
+        },
         arguments=arguments,
     )
 

@@ -84,10 +84,15 @@ def parser() -> argparse.ArgumentParser:
         help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable). A host "
         "name in BASE that resolves to a private address is called only with ';private' at the end",
     )
+    add_credential(made)
+    return made
+
+
+def add_credential(made: argparse.ArgumentParser) -> None:
+    """The argument that names the credential."""
     made.add_argument(
         "credential", metavar="CREDENTIAL_FILE", help="file with an SD-JWT VC in compact form; - for stdin"
     )
-    return made
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -98,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_USAGE
     try:
         rules = [AllowRule.parse(text) for text in asked.allow]
-        credential = _read(asked.credential)
+        credential = read_credential(asked.credential)
         verification = asyncio.run(_check(asked, rules, credential, SystemClock()))
     except (InvalidArgument, FailedPrecondition, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -107,14 +112,17 @@ def main(arguments: Sequence[str]) -> int:
     return EXIT_VALID if verification.verdict in {VALID, VALID_WITH_NOTES} else EXIT_NOT_VALID
 
 
-def _read(name: str) -> str:
-    # A character more than is read, so that what is too long is told as that.
+def read_argument(name: str, limit: int) -> bytes:
+    """What an argument names: a file, or stdin for ``-``. A byte beyond the limit is read: too long is told as that."""
     if name == "-":
-        data = sys.stdin.buffer.read(MAX_LENGTH + 1)
-    else:
-        with Path(name).open("rb") as file:
-            data = file.read(MAX_LENGTH + 1)
-    return data.decode("utf-8", "replace").strip()
+        return sys.stdin.buffer.read(limit + 1)
+    with Path(name).open("rb") as file:
+        return file.read(limit + 1)
+
+
+def read_credential(name: str) -> str:
+    """The credential that an argument names."""
+    return read_argument(name, MAX_LENGTH).decode("utf-8", "replace").strip()
 
 
 async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credential: str, clock: Clock) -> Verification:

@@ -28,6 +28,7 @@ ON_FAILURE: Final[dict[str, Verdict]] = {
     names.VALIDITY: INVALID,
     names.ACCREDITATION_THEN: INVALID,
     names.DECISION: INVALID,
+    names.ACCREDITATION_CITED: INVALID,
     names.NOT_WITHDRAWN_BACKWARDS: INVALID,
     names.ACCREDITATION_TODAY: INVALID,
     names.CATALOGUE: INVALID,
@@ -36,10 +37,12 @@ ON_FAILURE: Final[dict[str, Verdict]] = {
     names.NOT_REVOKED: REVOKED,
     names.NOT_SUSPENDED: SUSPENDED,
     names.LOG_INCLUSION: INVALID,
+    names.REGISTRY_LOGGED: NOT_DETERMINABLE,
     names.MANDATORY_ELEMENTS: INVALID,
 }
-#: Checks that may be skipped or missing without harm: a trust list holds no catalogue.
-OPTIONAL: Final = frozenset({names.CATALOGUE, names.RECOGNITION})
+#: Checks that may be skipped or missing without harm: a trust list holds no catalogue, and credentials of the first
+#: release cite no accreditation by its digest.
+OPTIONAL: Final = frozenset({names.CATALOGUE, names.RECOGNITION, names.ACCREDITATION_CITED})
 #: Checks that are told only where they were made: most credentials document no recognition.
 UNTOLD: Final = frozenset({names.RECOGNITION})
 

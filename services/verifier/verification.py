@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from services.verifier.checks import names
 from services.verifier.checks.accreditation import check_accreditation
 from services.verifier.checks.catalogue import check_catalogue
+from services.verifier.checks.citation import check_citation
 from services.verifier.checks.decision import check_decision
 from services.verifier.checks.issuer import check_issuer
 from services.verifier.checks.issuer_key import IssuerKey, check_issuer_key
@@ -19,6 +20,7 @@ from services.verifier.checks.mandatory_elements import check_mandatory_elements
 from services.verifier.checks.names import NOT_DETERMINABLE, Check, skipped, told
 from services.verifier.checks.recognition import check_recognised
 from services.verifier.checks.registry import check_registry
+from services.verifier.checks.registry_log import check_registry_log, facts_to_look_up, leaf_hash_of
 from services.verifier.checks.signature import check_signature
 from services.verifier.checks.status import check_status
 from services.verifier.checks.structure import check_structure, summary
@@ -109,15 +111,18 @@ class Verifier:
         accreditation = look.at(_ACCREDITATION, lambda: check_accreditation(credential, knowledge, now))
         then = accreditation and accreditation[-1]
         look.at((names.DECISION,), lambda: check_decision(credential, then))
+        look.at((names.ACCREDITATION_CITED,), lambda: check_citation(credential, knowledge))
         look.at((names.CATALOGUE,), lambda: check_catalogue(credential, knowledge))
         look.at((names.RECOGNITION,), lambda: check_recognised(credential, knowledge))
         await self._fetch(presentation, key, look, now)
 
     async def _fetch(self, presentation: Presentation, key: IssuerKey, look: _Look, now: datetime) -> None:
         reference = presentation.credential.status
-        found, included = await asyncio.gather(
+        facts = facts_to_look_up(presentation, self._knowledge)
+        found, included, logged = await asyncio.gather(
             _attempt(self._statuses.status_list(reference.list)),
             _attempt(self._log.inclusion(leaf_of(presentation))),
+            asyncio.gather(*(_attempt(self._log.inclusion(leaf_hash_of(fact))) for fact in facts)),
         )
         # After the issuance was found: what the log does not have even then came later.
         told_at = None if key.told is None else await _attempt(self._log.inclusion(key.told))
@@ -126,6 +131,7 @@ class Verifier:
             (names.LOG_INCLUSION,),
             lambda: check_log_inclusion(presentation, included, now, compromised=key.compromised, told_at=told_at),
         )
+        look.at((names.REGISTRY_LOGGED,), lambda: check_registry_log(facts, logged, now))
 
 
 class _Look:

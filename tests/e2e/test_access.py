@@ -36,8 +36,10 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "registry.AmendAuthority": {"operator"},
     "registry.RegisterProvider": {"authority"},
     "registry.CloseProvider": {"authority"},
-    "registry.RegisterKey": {"institution", "operator"},
-    "registry.RetireKey": {"institution", "operator"},
+    # Who is no authority is refused by its own check, behind the scope.
+    "registry.CreateAccreditationKey": {"authority", "institution", "operator"},
+    "registry.RegisterKey": {"authority", "institution", "operator"},
+    "registry.RetireKey": {"authority", "institution", "operator"},
     "registry.GrantAccreditation": {"authority"},
     "registry.AmendAccreditation": {"authority"},
     "registry.SuspendAccreditation": {"authority"},

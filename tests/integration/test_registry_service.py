@@ -25,9 +25,10 @@ from services.registry.recorder import Recorder
 from services.registry.settings import RegistrySettings
 from services.registry.wiring import MIGRATIONS, build, service_keys
 from vitne.accreditation import Projection, fact_digest, read_facts, read_statement, timestamp
+from vitne.accreditation.credential import read_accreditation
 from vitne.canonical import from_b64url, sha256
 from vitne.clock import ManualClock, SystemClock
-from vitne.credentials.jose import parse_public_jwk, thumbprint
+from vitne.credentials.jose import parse_jws, parse_public_jwk, thumbprint
 from vitne.errors import Aborted, AlreadyExists, InvalidArgument, PermissionDenied, Unauthenticated, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.identifiers import OrganisationId, UuidFactory
@@ -493,6 +494,123 @@ async def test_the_signed_list_and_the_pages(registry: Running, tmp_path: Path) 
     assert "unsafe" not in policy
     for gone in ("/docs", "/redoc"):
         assert (await registry.get(gone))[0] == 404
+
+
+async def signed_accreditation(registry: Running, path: str) -> str:
+    """What is served once the authority's key has signed: a moment after either is recorded."""
+    async with asyncio.timeout(60):
+        while True:
+            status, headers, body = await registry.get(path)
+            if status == 200:
+                assert headers["Content-Type"] == "application/vc+jwt"
+                return str(body)
+            assert json.loads(body)["reason"] == "ACCREDITATION_NOT_SIGNED"
+            await asyncio.sleep(0.05)
+
+
+async def test_what_is_published_for_others_to_prove_and_to_compare(registry: Running) -> None:
+    granted = (await set_up_ucl(registry)).accreditation
+    path = f"/v1/accreditations/{granted.id}"
+    assert (await registry.get(path))[0] == 409, "the authority has no key yet"
+    with pytest.raises(PermissionDenied):
+        await registry.call(UCL, "CreateAccreditationKey", registry_pb2.CreateAccreditationKeyRequest(request_id=rid()))
+    order = registry_pb2.CreateAccreditationKeyRequest(request_id=rid())
+    made = await registry.call(DAI, "CreateAccreditationKey", order)
+    assert made == await registry.call(DAI, "CreateAccreditationKey", order)
+    key = facts_pb2.Key(
+        owner=DAI,
+        use=facts_pb2.KEY_USE_ACCREDITATION,
+        public_jwk=made.public_jwk,
+        valid_from=timestamp(datetime.now(UTC)),
+    )
+    await registry.call(DAI, "RegisterKey", registry_pb2.RegisterKeyRequest(request_id=rid(), key=key))
+    published = klima()
+    published.achievement.catalogue.languages.append("da")
+    await registry.call(UCL, "PublishAchievement", published)
+
+    compact = await signed_accreditation(registry, f"{path}/revisions/1")
+    read = read_accreditation(compact, registry_uri=ISSUER)
+    assert read.verified_by(parse_public_jwk(made.public_jwk))
+    assert read.fact.accreditation == granted
+    assert (await registry.get(path))[2] == compact
+    for nowhere in (f"{path}/revisions/2", f"/v1/accreditations/{rid()}"):
+        assert (await registry.get(nowhere))[0] == 404
+
+    # The key is in the authority's DID document, under the name that the credential gives it.
+    kid = parse_jws(compact, algorithms=("ES256",), types=("vc+jwt",)).header.key_id
+    document = json.loads((await registry.get("/organisations/0184-99000007/did.json"))[2])
+    assert document["assertionMethod"] == [kid]
+    assert (await registry.get("/organisations/0192-971035854/did.json"))[0] == 404
+    assert (await registry.get("/organisations/nobody/did.json"))[0] == 400
+
+    # As EBSI's Trusted Issuers Registry shows it.
+    did, tao = document["id"].replace("0184-99000007", "0184-30859480"), document["id"]
+    for prefix in ("/v5", "/trusted-issuers-registry/v5"):
+        issuers = json.loads((await registry.get(f"{prefix}/issuers?page[size]=1&page[after]=2"))[2])
+        assert (issuers["total"], issuers["pageSize"], len(issuers["items"])) == (2, 1, 1)
+        assert issuers["links"]["prev"] == f"{ISSUER}{prefix}/issuers?page[after]=1&page[size]=1"
+        assert issuers["links"]["next"] == issuers["links"]["last"] == issuers["self"]
+        place = f"{prefix}/issuers/{did}"
+        assert json.loads((await registry.get(place))[2]) == {
+            "did": did,
+            "attributes": f"{ISSUER}{place}/attributes",
+            "hasAttributes": True,
+        }
+        [item] = json.loads((await registry.get(f"{place}/attributes"))[2])["items"]
+        shown = json.loads((await registry.get(item["href"].removeprefix(ISSUER)))[2])
+        assert shown["did"] == did
+        attribute = shown["attribute"]
+        assert (attribute["body"], attribute["issuerType"], attribute["tao"]) == (compact, "TI", tao)
+        assert attribute["hash"] == sha256(compact.encode()).hex()
+        assert attribute["rootTao"].endswith(":0192-313000044")
+        revisions = json.loads((await registry.get(f"{place}/attributes/{attribute['hash']}/revisions"))[2])
+        assert revisions["items"] == [attribute]
+        by_hash = f"{place}/attributes/{item['id']}/revisions/{attribute['hash']}"
+        assert json.loads((await registry.get(by_hash))[2])["attribute"] == attribute
+        assert json.loads((await registry.get(f"{prefix}/issuers/{tao}"))[2])["hasAttributes"] is False
+        for wrong, status in (("did:ebsi:z1", 400), (did.replace("0184-30859480", "0192-971035854"), 404)):
+            assert (await registry.get(f"{prefix}/issuers/{wrong}"))[0] == status
+        assert (await registry.get(f"{place}/attributes/{'0' * 64}"))[0] == 404
+
+    # An extract of the list, and the list's changes.
+    extract = json.loads((await registry.get("/v1/trust-list/extracts/0184-30859480"))[2])
+    assert {json.loads(line)["subject"] for line in extract["facts"].splitlines()} == {DAI, UCL}
+    revisions = [json.loads(line)["registry_revision"] for line in extract["facts"].splitlines()]
+    known, newest = revisions[-2:]
+    whole = (await registry.get(f"/v1/trust-list/facts/{newest}"))[2]
+    first = (await registry.get(f"/v1/trust-list/facts/{known}"))[2]
+    assert first + (await registry.get(f"/v1/trust-list/facts/{newest}/since/{known}"))[2] == whole
+    assert (await registry.get(f"/v1/trust-list/facts/{known}/since/{newest}"))[0] == 404
+
+    # The catalogue.
+    entry = json.loads((await registry.get(f"/v1/catalogue?country=DK&text=klima&max_points=1&provider={UCL}"))[2])
+    assert [one["id"] for one in entry["achievements"]] == [published.achievement.id]
+    assert (entry["achievements"][0]["languages"], entry["after"]) == (["da"], None)
+    assert json.loads((await registry.get("/v1/catalogue?eqf=7"))[2])["achievements"] == []
+    for wrong in ("country=dk", "min_points=x", "limit=0", "after=x", "field=abc"):
+        assert (await registry.get(f"/v1/catalogue?{wrong}"))[0] == 400
+    for language, heading in (
+        ("da, en;q=0.5", "Vitne: kataloget"),
+        ("fr", "Vitne: the catalogue"),
+        ("is", "námsskráin"),
+    ):
+        status, headers, body = await registry.get("/catalogue?unit=ects", **{"Accept-Language": language})
+        assert (status, headers["Content-Language"]) == (200, language[:2] if language != "fr" else "en")
+        assert f'<html lang="{headers["Content-Language"]}">' in body
+        assert heading in body
+        assert f"/catalogue/{published.achievement.id}" in body
+        assert "form-action 'self'" in headers["Content-Security-Policy"]
+    status, _, body = await registry.get(f"/catalogue/{published.achievement.id}", **{"Accept-Language": "en"})
+    assert status == 200
+    for words in (
+        '<span lang="da">Klimaregnskaber</span>',
+        "written",
+        "not stated",
+        "without end",
+        "Provider &amp; Co",
+    ):
+        assert words in body
+    assert (await registry.get(f"/catalogue/{rid()}"))[0] == 404
 
 
 async def test_facts_are_never_changed(registry: Running, pool: asyncpg.Pool) -> None:

@@ -101,6 +101,7 @@ class Public:
 @pytest.fixture
 async def public() -> AsyncIterator[Public]:
     world = World(clock=CLOCK)
+    world.log_facts()
 
     def facts() -> tuple[str, bytes]:
         listed = [fact for fact in world.chronicle.facts if not fact.HasField("achievement")]

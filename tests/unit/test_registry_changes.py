@@ -318,6 +318,13 @@ def test_the_operator_enters_the_keys_of_the_installation(use: facts_pb2.KeyUse.
     assert refusal(register(OPERATOR, ED if signer is P256 else P256, use=use)) == ("KEY_TYPE_WRONG", "key.public_jwk")
 
 
+def test_an_authority_enters_keys_for_its_accreditations() -> None:
+    key = register(NOKUT, use=facts_pb2.KEY_USE_ACCREDITATION)().key
+    assert (key.owner, key.use) == (NOKUT, facts_pb2.KEY_USE_ACCREDITATION)
+    assert refusal(register(UCL, use=facts_pb2.KEY_USE_ACCREDITATION)) == ("NOT_AN_AUTHORITY", "")
+    assert refusal(register(NOKUT, ED, use=facts_pb2.KEY_USE_ACCREDITATION)) == ("KEY_TYPE_WRONG", "key.public_jwk")
+
+
 PRIVATE_JWK = json.dumps(P256.public_jwk | {"d": "AAAA"})
 
 

@@ -122,6 +122,24 @@ async def test_the_facts_of_every_statement_stay_where_they_are(monkeypatch: pyt
             await registry.publisher.facts(revision, gzip=True)
 
 
+async def test_what_was_added_since_is_the_rest_of_the_body() -> None:
+    registry = Registry()
+    for number in range(4):
+        registry.chronicle.accredit(UCL, "dk.institution", scope("dk.module"), accreditation=number)
+    registry.fold()
+    bodies = {revision: (await registry.publisher.facts(revision, gzip=False)).body for revision in range(1, 5)}
+    for known in range(1, 5):
+        for revision in range(known, 5):
+            served = await registry.publisher.changes(revision, known)
+            assert bodies[known] + served.body == bodies[revision]
+    registry.chronicle.publish(achievement(UCL, "dk.micro_credential"))
+    registry.fold()
+    # Earlier than what is known, no fact of the list, or none at all.
+    for revision, known in ((2, 3), (4, 0), (5, 4), (4, 5), (6, 4)):
+        with pytest.raises(NotFound):
+            await registry.publisher.changes(revision, known)
+
+
 async def test_a_registry_that_lost_its_database_does_not_look_fresh() -> None:
     registry = Registry()
     first = await registry.statement()

@@ -30,6 +30,8 @@ class Registry:
         self.options: dict[str, Any] = {}
         self.statement: Callable[[str], str] = lambda token: token
         self.body: Callable[[bytes], bytes] = lambda body: body
+        self.changes: Callable[[bytes], bytes] = lambda body: body
+        self.has_changes = True
         self.asked: list[str] = []
 
     async def fetch(self, url: str, *, accept: str = "", max_bytes: int | None = None) -> Fetched:
@@ -42,9 +44,13 @@ class Registry:
             options: dict[str, Any] = {"issuer": REGISTRY, "at": NOW, "signer": TRUST_KEY}
             token = sign_statement(FactsReference.of(path, body), revision, **options | self.options)
             answer = self.statement(token).encode()
-        else:
-            assert url == f"https://r.example/v1/{path}"
+        elif url == f"https://r.example/v1/{path}":
             answer = self.body(body)
+        else:
+            whole, _, known = url.rpartition("/since/")
+            if whole != f"https://r.example/v1/{path}" or not self.has_changes:
+                raise Unavailable("FETCH_FAILED", "it answered 404")
+            answer = self.changes(b"".join(render(fact) for fact in facts if fact.registry_revision > int(known)))
         assert max_bytes is not None
         if len(answer) > max_bytes:
             raise Unavailable("FETCH_TOO_LARGE", f"it is larger than {max_bytes} bytes")
@@ -86,6 +92,37 @@ async def test_a_fact_that_is_not_in_the_list_needs_no_new_facts() -> None:
     await reading.refresh()
     assert projection.revision == len(registry.world.chronicle.facts)
     assert [url == URL for url in registry.asked] == [True, False, True]
+
+
+async def test_a_mirror_fetches_what_was_added_and_all_of_it_where_that_does_not_fit() -> None:
+    registry, projection = Registry(), Projection()
+    mirror = source(projection, registry)
+    await mirror.refresh()
+    known = registry.asked[-1].rpartition("/")[2]
+
+    async def refreshed(number: int) -> list[str]:
+        registry.world.accredit(accreditation=number)
+        before = len(registry.asked)
+        await mirror.refresh()
+        assert projection.revision == len(registry.world.chronicle.facts)
+        return [url.removeprefix(f"{URL}/facts/") for url in registry.asked[before + 1 :]]
+
+    newest = len(registry.world.chronicle.facts) + 1
+    assert await refreshed(0xA101) == [f"{newest}/since/{known}"]
+    # A registry that does not serve changes, or a cache that answers with others: the whole list is the same.
+    registry.has_changes = False
+    assert await refreshed(0xA102) == [f"{newest + 1}/since/{newest}", f"{newest + 1}"]
+    registry.has_changes, registry.changes = True, lambda body: b" " * len(body)
+    assert await refreshed(0xA103) == [f"{newest + 2}/since/{newest + 1}", f"{newest + 2}"]
+    registry.changes = lambda body: body
+    assert await refreshed(0xA104) == [f"{newest + 3}/since/{newest + 2}"]
+
+
+def test_an_address_without_a_path_is_told_as_that() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        trust_list_fetcher("https://registry.example", development=False)
+    assert (caught.value.reason, caught.value.field) == ("BAD_URL", "trust_list")
+    assert "where on it the list is" in caught.value.message
 
 
 async def test_only_new_facts_are_read() -> None:

@@ -207,7 +207,7 @@ async def test_what_is_in_the_log_is_asked_for_once(world: World) -> None:
     await asyncio.gather(*(verifier.verify(compact) for _ in range(5)))
     shown = sd_jwt_vc.parse(compact).sd_jwt.present(lambda _: False)
     assert verdict_word(await verifier.verify(shown)) == "valid"
-    assert world.log.asked == 1
+    assert world.log.asked == 3, "its issuance, the accreditation, the key"
     world.log.failure = Unavailable("UNAVAILABLE", "connection refused")
     expect(await verifier.verify(compact), "valid", "log_inclusion", "passed")
 
@@ -751,3 +751,45 @@ async def test_another_type_of_credential_is_not_ours(world: World) -> None:
 async def test_an_address_that_no_rule_covers_is_not_determinable(world: World) -> None:
     compact = world.issue(status=StatusReference("http://169.254.169.254/latest", 7))
     expect(await world.verify(compact), "not_determinable", "status_list", "not_determinable")
+
+
+# --- The registry's past ---
+
+
+async def test_a_registry_that_tells_another_past_than_it_logged_is_found_out(world: World) -> None:
+    compact = world.issue()
+    world.log_facts()
+    expect(await world.verify(compact), "valid", "registry_logged", "passed")
+    # Years later the registry serves another accreditation under the same revision: the provider's own signature tells.
+    world.accreditation.accreditation.scope.credential_kinds.append("dk.module")
+    verification = await world.verify(compact)
+    expect(verification, "invalid", "accreditation_cited", "failed")
+    assert "shows another accreditation" in detail(verification, "accreditation_cited")
+    # Without a citation the log tells, by name.
+    world.accreditation.accreditation.scope.credential_kinds.remove("dk.module")
+    uncited = world.sign(world.credential(accreditation_digest=""))
+    world.accreditation.accreditation.scope.credential_kinds.append("dk.module")
+    verification = await world.verify(uncited)
+    expect(verification, "not_determinable", "registry_logged", "not_determinable")
+    assert outcomes(verification)["accreditation_cited"] == "skipped"
+    assert f"accreditation {uuid(0xA001)} revision 1 as the registry shows it" in detail(
+        verification, "registry_logged"
+    )
+
+
+async def test_a_key_that_was_not_logged_as_it_is_shown_is_found_out(world: World) -> None:
+    compact = world.issue()
+    world.log_facts()
+    entry = next(fact for fact in world.chronicle.facts if fact.key.id == PROVIDER_KEY.key_id)
+    entry.key.valid_from.CopyFrom(timestamp(T0 - timedelta(days=1)))
+    verification = await world.verify(compact)
+    expect(verification, "not_determinable", "registry_logged", "not_determinable")
+    assert f"key {PROVIDER_KEY.key_id} revision 1" in detail(verification, "registry_logged")
+
+
+async def test_a_fact_that_is_on_its_way_to_the_log_is_waited_for(world: World) -> None:
+    world.logged_facts = len(world.chronicle.facts)
+    clock = ManualClock(T0 + timedelta(minutes=10))
+    world.clock = world.publisher._clock = clock
+    compact = world.issue(at=clock.now())
+    expect(await world.verify(compact), "not_determinable", "registry_logged", "not_determinable")

@@ -17,7 +17,8 @@ from services.verifier.evidence import Inclusions, StatusLists
 from services.verifier.knowledge import Knowledge
 from services.verifier.verification import Verification, Verifier
 from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, Chronicle, achievement, scope
-from vitne.accreditation import Projection, decide, record_of, timestamp
+from vitne.accreditation import Projection, decide, leaf_of, record_of, timestamp
+from vitne.accreditation.facts import fact_digest_text
 from vitne.canonical import from_b64url
 from vitne.clock import Clock, ManualClock
 from vitne.credentials import sd_jwt_vc
@@ -137,6 +138,7 @@ class World:
     chronicle: Chronicle = field(default_factory=Chronicle)
     log: MemoryLog = field(default_factory=MemoryLog)
     heard: timedelta = timedelta(seconds=2)
+    logged_facts: int = 0
 
     def __post_init__(self) -> None:
         self.publisher = Publisher(self.clock)
@@ -190,6 +192,7 @@ class World:
             decision = DecisionReference.parse(record_of(outcome).record)
         entry = projection.provider(UCL)
         assert entry is not None
+        cited = projection.accreditation_fact(str(decision.accreditation_id), decision.accreditation_revision)
         fields: dict[str, Any] = {
             "id": UUID("01930f6e-7a00-7000-8000-00000000e001"),
             "achievement": self.achievement,
@@ -202,6 +205,7 @@ class World:
             "decision": decision,
             "status": StatusReference(LIST, 7),
             "holder": None,
+            "accreditation_digest": fact_digest_text(cited) if cited is not None else "",
         }
         return Credential(**fields | changes)
 
@@ -219,7 +223,15 @@ class World:
     def issue(self, **changes: Any) -> str:
         return self.sign(self.credential(**changes))
 
+    def log_facts(self) -> None:
+        """What the registry recorded arrives in the log, as it was recorded."""
+        for fact in self.chronicle.facts[self.logged_facts :]:
+            if (leaf := leaf_of(fact)) is not None:
+                self.log.append(leaf.leaf_hash())
+        self.logged_facts = len(self.chronicle.facts)
+
     def verifier(self) -> Verifier:
+        self.log_facts()
         knowledge = Knowledge(
             projection=self.projection(),
             frameworks=self.frameworks,

@@ -8,6 +8,7 @@ from vitne.accreditation.decide import DecisionOutcome, decide, judge, offer_of
 from vitne.accreditation.decision import DecisionRecord, record_of
 from vitne.accreditation.facts import fact_digest, instant, key_counts_at, timestamp
 from vitne.accreditation.keys import public_keys
+from vitne.accreditation.logged import leaf_of
 from vitne.accreditation.projection import Held, Projection
 from vitne.accreditation.trust_list import (
     FactsReference,
@@ -32,6 +33,7 @@ __all__ = [
     "instant",
     "judge",
     "key_counts_at",
+    "leaf_of",
     "offer_of",
     "public_keys",
     "read_facts",

@@ -158,6 +158,7 @@ class Projection:
         self._awarding: dict[str, set[bytes]] = {}
         self._trusted: list[_Entry] = []
         self._stacks: list[_Entry] = []
+        self._offered: list[_Entry] = []
         self._beats: deque[tuple[int, datetime]] = deque(maxlen=_MAX_WAITING_BEATS)
         self._fresh_at: datetime | None = None
         self._memos: dict[str, dict[Any, Any]] = {}
@@ -303,6 +304,10 @@ class Projection:
         said = revisions[-1].fact.accreditation
         return Held(said.id, said.provider, said.authority, said.kind, revisions)
 
+    def accreditation_fact(self, accreditation_id: str, revision: int) -> facts_pb2.Fact | None:
+        """The fact of an accreditation's revision; its digest is in the log."""
+        return _version(_known(self._accreditations.get(accreditation_id, []), self._revision), revision)
+
     def accreditations_of(self, provider: str, known_at: int | None = None) -> list[Held]:
         """A provider's accreditations, whatever their state, by id."""
         found = (self.accreditation(key, known_at) for key in sorted(self._accreditations_of.get(provider, ())))
@@ -388,6 +393,12 @@ class Projection:
             if fact is not None and fact.qualification.awards.id == achievement_id:
                 yield fact.qualification
 
+    def achievement_facts(self, after: int = 0, limit: int | None = None) -> list[facts_pb2.Fact]:
+        """Facts about achievements beyond a registry revision, in its order; ``limit`` at most."""
+        first = bisect_right(self._offered, after, key=_number)
+        known = _known(self._offered, self._revision)
+        return [entry.fact() for entry in known[first : None if limit is None else first + limit]]
+
     def qualification_facts(self, after: int = 0) -> list[facts_pb2.Fact]:
         """Facts about qualifications beyond a registry revision, in its order."""
         first = bisect_right(self._stacks, after, key=_number)
@@ -406,6 +417,19 @@ class Projection:
         if limit is not None:
             last = min(last, first + limit)
         return [entry.fact() for entry in self._trusted[first:last]]
+
+    def trusted_facts_about(self, organisations: Iterable[str]) -> list[facts_pb2.Fact]:
+        """Facts as :meth:`trusted_facts` has them whose subject is one of these, by registry revision."""
+        entries: list[_Entry] = []
+        for organisation in organisations:
+            entries += self._authorities.get(organisation, ())
+            entries += self._providers.get(organisation, ())
+            for use in facts_pb2.KeyUse.values():
+                for key_id in self._keys_of.get((organisation, use), ()):
+                    entries += self._keys[key_id]
+            for accreditation_id in self._accreditations_of.get(organisation, ()):
+                entries += self._accreditations[accreditation_id]
+        return [entry.fact() for entry in _known(sorted(entries), self._revision)]
 
     def everything_about(self, provider: str) -> Iterator[facts_pb2.Fact]:
         """The facts of a provider's entry and accreditations, also those that still wait for a gap to close."""
@@ -452,6 +476,8 @@ class Projection:
         if kind == "qualification":
             insort(self._stacks, entry)
             self._awarding.setdefault(fact.qualification.awards.id, set()).add(key)
+        elif kind == "achievement":
+            insort(self._offered, entry)
         elif kind not in NOT_LISTED:
             insort(self._trusted, entry)
         if kind == "provider":

@@ -12,16 +12,19 @@ The **facts** are JSON Lines: one fact a line, in canonical ProtoJSON, by regist
 revision. They lie under a path that names the newest of them, relative to the
 statement's own URL (RFC 3986, section 5), and what lies there never changes: facts are
 only added, so that the body of a later revision begins with all earlier ones, byte
-for byte. Caches keep it for ever, and who has it needs only a new statement. Whoever
-has all facts can ask every question *as known at* any revision, except about the
-catalogue and about cases, which are not in the list.
+for byte. Caches keep it for ever, and who has it needs only a new statement. Who has an
+earlier body needs only what was added: that lies under :func:`changes_path`, and the
+two together have the digest that the statement names. Whoever has all facts can ask
+every question *as known at* any revision, except about the catalogue and about cases,
+which are not in the list.
 
 How a reader goes about it::
 
     statement = read_statement(compact, pinned=key_id, issuer=uri, now=clock.now())
     if statement.facts.digest != digest_of_what_was_read_last:
-        body = fetch(urljoin(statement_url, statement.facts.path), max_bytes=statement.facts.size)
-        statement.fold_into(projection, read_facts(statement, body, known=body_that_was_read_last))
+        path = changes_path(statement.facts.path, known_path) if known_body else statement.facts.path
+        body = known_body + fetch(urljoin(statement_url, path), max_bytes=statement.facts.size - len(known_body))
+        statement.fold_into(projection, read_facts(statement, body, known=known_body))
     else:
         statement.fold_into(projection)  # nothing new: only what is known is dated anew
 """
@@ -87,6 +90,16 @@ class FactsReference:
         return cls(path, b64url(sha256(body)), len(body))
 
 
+def changes_path(path: str, known: str) -> str:
+    """Where lies what facts have beyond those of an earlier body: the rest of the bytes.
+
+    Args:
+        path: of the facts.
+        known: path of the earlier body.
+    """
+    return f"{path}/since/{known.rpartition('/')[2]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A statement whose signature was checked."""
@@ -130,8 +143,15 @@ def sign_statement(facts: FactsReference, registry_revision: int, *, issuer: str
         at: when it was so.
         signer: the trust-list key.
     """
+    return sign_jws(statement_claims(facts, registry_revision, issuer=issuer, at=at, signer=signer), signer, typ=TYPE)
+
+
+def statement_claims(
+    facts: FactsReference, registry_revision: int, *, issuer: str, at: datetime, signer: Signer
+) -> dict[str, Any]:
+    """What :func:`sign_statement` signs."""
     issued = int(at.timestamp())
-    claims = {
+    return {
         "exp": issued + int(LIFETIME.total_seconds()),
         "facts": {"digest": facts.digest, "path": facts.path, "size": facts.size},
         "iat": issued,
@@ -140,7 +160,6 @@ def sign_statement(facts: FactsReference, registry_revision: int, *, issuer: str
         "key": signer.public_jwk,
         "registry_revision": registry_revision,
     }
-    return sign_jws(claims, signer, typ=TYPE)
 
 
 def read_statement(compact: str, *, pinned: PublicKey | str, issuer: str, now: datetime) -> Statement:
@@ -158,20 +177,7 @@ def read_statement(compact: str, *, pinned: PublicKey | str, issuer: str, now: d
             :func:`~vitne.credentials.jose.parse_public_jwk`.
         Unavailable: ``TRUST_LIST_EXPIRED``.
     """
-    jws = parse_jws(compact, algorithms=(ES256,), types=(TYPE,), max_length=MAX_STATEMENT_LENGTH, field="trust_list")
-    pinned_id = pinned if isinstance(pinned, str) else pinned.key_id
-    if jws.header.key_id != pinned_id:
-        raise _bad("it is signed with a key that is not pinned", "pin the registry's trust-list key")
-    claims = strict_json(jws.payload, field="trust_list")
-    if not isinstance(claims, dict):
-        raise _bad("it is not an object", "fetch it again from the registry")
-    key = parse_public_jwk(claims.get("key") or {}, field="trust_list") if isinstance(pinned, str) else pinned
-    # What the statement says of itself counts for nothing before this: the thumbprint is computed.
-    if key.key_id != pinned_id or not jws.verified_by(key):
-        raise _bad("its signature does not hold", "fetch it again from the registry")
-    statement = _statement(claims, issuer, now)
-    if statement.issued_at > now + CLOCK_SKEW:
-        raise _bad("it is from the future", "compare the clocks")
+    statement = read_past_statement(compact, pinned=pinned, issuer=issuer, now=now)
     if statement.expires_at <= now:
         raise Unavailable(
             "TRUST_LIST_EXPIRED",
@@ -180,6 +186,37 @@ def read_statement(compact: str, *, pinned: PublicKey | str, issuer: str, now: d
             remedy="fetch a new one",
         )
     return statement
+
+
+def read_past_statement(compact: str, *, pinned: PublicKey | str, issuer: str, now: datetime) -> Statement:
+    """The same for a statement of any age: for what was so when it was made, never for what is so now.
+
+    Args:
+        compact: the JWS.
+        pinned: as :func:`read_statement`.
+        issuer: the URI that it must come from.
+        now: the present instant.
+
+    Raises:
+        InvalidArgument: as :func:`read_statement`.
+    """
+    return statement_of(open_statement(compact, TYPE, pinned), issuer, now)
+
+
+def open_statement(compact: str, typ: str, pinned: PublicKey | str) -> dict[str, Any]:
+    """The claims of what the pinned key signed; see :func:`read_statement`."""
+    jws = parse_jws(compact, algorithms=(ES256,), types=(typ,), max_length=MAX_STATEMENT_LENGTH, field="trust_list")
+    pinned_id = pinned if isinstance(pinned, str) else pinned.key_id
+    if jws.header.key_id != pinned_id:
+        raise bad_trust_list("it is signed with a key that is not pinned", "pin the registry's trust-list key")
+    claims = strict_json(jws.payload, field="trust_list")
+    if not isinstance(claims, dict):
+        raise bad_trust_list("it is not an object", "fetch it again from the registry")
+    key = parse_public_jwk(claims.get("key") or {}, field="trust_list") if isinstance(pinned, str) else pinned
+    # What the statement says of itself counts for nothing before this: the thumbprint is computed.
+    if key.key_id != pinned_id or not jws.verified_by(key):
+        raise bad_trust_list("its signature does not hold", "fetch it again from the registry")
+    return claims
 
 
 def read_facts(statement: Statement, body: bytes, *, known: bytes = b"") -> tuple[facts_pb2.Fact, ...]:
@@ -200,43 +237,47 @@ def read_facts(statement: Statement, body: bytes, *, known: bytes = b"") -> tupl
         DataLoss: ``UNKNOWN_FACT``.
     """
     if not hmac.compare_digest(b64url(sha256(body)), statement.facts.digest):
-        raise _bad("its facts are not those that the statement names", "fetch them again from the registry")
+        raise bad_trust_list("its facts are not those that the statement names", "fetch them again from the registry")
     skipped = len(known) if body.startswith(known) else 0
     facts = []
     after = 0
     for line in body[skipped:].splitlines():
         record = strict_json(line, field="trust_list")
         if not isinstance(record, dict):
-            raise _bad("a fact is not an object", "ask the operator")
+            raise bad_trust_list("a fact is not an object", "ask the operator")
         fact = fact_from_json(record)
         left_out = content_kind(fact) in NOT_LISTED
         if left_out or not after < fact.registry_revision <= statement.registry_revision:
-            raise _bad("a fact does not belong into it", "ask the operator")
+            raise bad_trust_list("a fact does not belong into it", "ask the operator")
         after = fact.registry_revision
         facts.append(fact)
     return tuple(facts)
 
 
-def _statement(claims: dict[str, Any], issuer: str, now: datetime) -> Statement:
+def statement_of(claims: dict[str, Any], issuer: str, now: datetime) -> Statement:
+    """The statement that claims make, whatever its age; raises ``BAD_TRUST_LIST`` for any that no registry makes."""
     if claims.get("iss") != issuer:
-        raise _bad("it is not this registry's", "fetch it from the registry that is configured")
+        raise bad_trust_list("it is not this registry's", "fetch it from the registry that is configured")
     said = claims.get("facts")
     if not isinstance(said, dict):
-        raise _bad("facts are missing", "fetch it again from the registry")
+        raise bad_trust_list("facts are missing", "fetch it again from the registry")
     path, digest, size = (said.get(name) for name in ("path", "digest", "size"))
     numbers = [claims.get(name) for name in ("iat", "exp", "registry_revision")] + [size]
     if not all(type(number) is int and 0 <= number < 1 << 40 for number in numbers):
-        raise _bad("iat, exp, registry_revision or the size of the facts is missing", "fetch it again")
+        raise bad_trust_list("iat, exp, registry_revision or the size of the facts is missing", "fetch it again")
     issued, expires, revision, length = (int(number) for number in numbers if number is not None)
     if not issued < expires <= issued + LIFETIME.total_seconds():
-        raise _bad("it claims to live longer than a list may", "ask the operator")
+        raise bad_trust_list("it claims to live longer than a list may", "ask the operator")
     if length > MAX_FACTS_SIZE:
-        raise _bad("its facts are larger than what is read", "ask the operator")
+        raise bad_trust_list("its facts are larger than what is read", "ask the operator")
     if not isinstance(digest, str) or not isinstance(path, str) or len(path) > MAX_PATH_LENGTH or not _PATH.match(path):
-        raise _bad("it does not say where its facts are", "fetch it again from the registry")
+        raise bad_trust_list("it does not say where its facts are", "fetch it again from the registry")
+    issued_at = datetime.fromtimestamp(issued, UTC)
+    if issued_at > now + CLOCK_SKEW:
+        raise bad_trust_list("it is from the future", "compare the clocks")
     return Statement(
         issuer=issuer,
-        issued_at=datetime.fromtimestamp(issued, UTC),
+        issued_at=issued_at,
         expires_at=datetime.fromtimestamp(expires, UTC),
         registry_revision=revision,
         facts=FactsReference(path, digest, length),
@@ -244,11 +285,12 @@ def _statement(claims: dict[str, Any], issuer: str, now: datetime) -> Statement:
     )
 
 
-def _bad(problem: str, remedy: str) -> InvalidArgument:
+def bad_trust_list(problem: str, remedy: str) -> InvalidArgument:
+    """The refusal of a list, with what is wrong with it."""
     return InvalidArgument(
         "BAD_TRUST_LIST",
         f"not a list to be trusted: {problem}",
         field="trust_list",
-        rule=f"a JWS of type {TYPE} signed with ES256 by the pinned key",
+        rule=f"a JWS of type {TYPE}, or an extract of one, signed with ES256 by the pinned key",
         remedy=remedy,
     )

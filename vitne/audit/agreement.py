@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Final, TypeVar
 from uuid import UUID
 
+from vitne.accreditation import leaf_of
 from vitne.audit.snapshots import (
     VALID,
     Aggregate,
@@ -292,6 +293,36 @@ def check_leaves(world: WorldSnapshot) -> Iterator[Disagreement]:
     yield from _both(facts, expected, lambda leaf: b64url(leaf_hash(leaf)), "a fact", "of no fact")
 
 
+def check_registry_facts(world: WorldSnapshot) -> Iterator[Disagreement]:
+    """What the registry shows of accreditations and keys is what it logged: it tells no other past."""
+    if world.registry is None:
+        return
+    logged: dict[tuple[str, str, int], AccreditationRecorded | KeyRecorded] = {}
+    for _, leaf in _leaves(world.ledger):
+        if isinstance(leaf, AccreditationRecorded | KeyRecorded):
+            logged[_revision_of(leaf)] = leaf
+    for place, facts in world.registry.shown.items():
+        shown = [made for fact in facts if (made := leaf_of(fact)) is not None]
+        for made in shown:
+            name = " ".join(map(str, _revision_of(made)[:2])) + f" revision {made.revision}"
+            known = logged.get(_revision_of(made))
+            if known is None:
+                yield Disagreement(
+                    "fact.unlogged", name, f"the registry's {place} shows it, and the log has no such leaf"
+                )
+            elif known != made:
+                yield Disagreement("fact.rewritten", name, f"the registry's {place} shows another than the log has")
+        for gone in logged.keys() - {_revision_of(made) for made in shown}:
+            yield Disagreement(
+                "fact.hidden", f"{gone[0]} {gone[1]} revision {gone[2]}", f"the registry's {place} lacks it"
+            )
+
+
+def _revision_of(leaf: AccreditationRecorded | KeyRecorded) -> tuple[str, str, int]:
+    about = str(leaf.accreditation_id) if isinstance(leaf, AccreditationRecorded) else b64url(leaf.thumbprint)
+    return leaf.type_name, about, leaf.revision
+
+
 # --- Events ---------------------------------------------------------------------------------------------
 
 
@@ -442,6 +473,7 @@ CHECKS: Final[Sequence[Callable[[WorldSnapshot], Iterable[Disagreement]]]] = (
     check_statuses,
     check_log,
     check_leaves,
+    check_registry_facts,
     check_events,
     check_hubs,
     check_portals,

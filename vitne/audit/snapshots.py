@@ -7,9 +7,11 @@ pages, topics, or files that an auditor was given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
+
+from vitne_api.registry.v1 import facts_pb2
 
 #: Statuses as everything here names them.
 VALID, SUSPENDED, REVOKED = "valid", "suspended", "revoked"
@@ -309,10 +311,17 @@ class PortalSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RegistrySnapshot:
-    """The leaves (canonical bytes) that the registry's facts put into the log."""
+    """What the registry put into the log, and what it shows today.
+
+    Attributes:
+        leaves: the leaves (canonical bytes) that it submitted.
+        messaging: see there.
+        shown: its facts about accreditations and keys, by where they are shown: its table, its topic.
+    """
 
     leaves: Sequence[bytes]
     messaging: Messaging | None = None
+    shown: Mapping[str, Sequence[facts_pb2.Fact]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

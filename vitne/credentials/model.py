@@ -207,6 +207,8 @@ class Credential:
     holder: PublicKey | None
     #: How prior learning was recognised, where the credential documents that. Read-only.
     recognition: credential_pb2.Recognition | None = field(default=None, hash=False)
+    #: SHA-256 of the fact that the decision's accreditation is at its revision, base64url; empty: not cited.
+    accreditation_digest: str = ""
 
     @property
     def issued_at(self) -> datetime:

@@ -12,6 +12,7 @@ Claims of vct :data:`VCT`::
     decision             digest, and the record that it is the digest of (RECORDS: Decision)
     recognition          of prior learning, where it documents that: purpose, methods, evidence (digests), assessor,
                          achievement.{id,version} and outcomes (numbers; none: all) that were found, rule
+    accreditation        id, revision and digest of the accreditation that the decision rests on
     given_name, family_name, birthdate, learner_identifier.{scheme,value}, grade
                          each selectively disclosable
 
@@ -63,12 +64,14 @@ ENTROPY_BYTES: Final = SALT_BYTES * (len(DISCLOSABLE) + 1)
 _ALWAYS_SHOWN: Final = frozenset(
     {
         *("iss", "iat", "nbf", "exp", "cnf", "vct", "vct#integrity", "status"),
-        *("jti", "salt", "kind", "awarding_body", "achievement", "awarded_on", "retention", "decision", "recognition"),
+        *("jti", "salt", "kind", "awarding_body", "achievement", "awarded_on", "retention", "recognition"),
+        *("decision", "accreditation"),
     }
 )
 _URN: Final = "urn:uuid:"
 # What the contract takes for a decimal (``FORMAT_DECIMAL``), and nothing else was ever published.
 _DECIMAL: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,2})?")
+_DIGEST: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _T = TypeVar("_T")
 
 
@@ -127,6 +130,12 @@ def to_claims(
         "retention": _RETENTION.term(credential.retention),
         "decision": {"digest": credential.decision.digest, "record": decision or credential.decision.members()},
     }
+    if credential.accreditation_digest:
+        claims["accreditation"] = {
+            "id": str(credential.decision.accreditation_id),
+            "revision": credential.decision.accreditation_revision,
+            "digest": credential.accreditation_digest,
+        }
     if credential.expires_on is not None:
         claims["exp"] = int(datetime.combine(credential.expires_on, time(), UTC).timestamp())
     if credential.holder is not None:
@@ -287,12 +296,26 @@ def from_claims(claims: Mapping[str, Any]) -> Credential:
         status=StatusReference(list=status.text("uri"), index=status.number("idx")),
         holder=(parse_public_jwk(root.object("cnf").members("jwk"), field="cnf.jwk") if "cnf" in claims else None),
         recognition=_recognition(root.object("recognition")) if "recognition" in claims else None,
+        accreditation_digest=_cited_accreditation(root, reference),
     )
     if decision.text("digest") != reference.digest:
         raise _refused("CLAIMS_CONTRADICT", "decision.digest", "the digest is not that of the decision's record")
     if root.number("iat") != int(reference.at.timestamp()):
         raise _refused("CLAIMS_CONTRADICT", "iat", "the credential was not issued at the instant of its decision")
     return credential
+
+
+def _cited_accreditation(root: _Claims, decision: DecisionReference) -> str:
+    """The digest that is cited for the decision's accreditation; empty where none is."""
+    if "accreditation" not in root:
+        return ""
+    cited = root.object("accreditation")
+    if (cited.text("id"), cited.number("revision")) != (
+        str(decision.accreditation_id),
+        decision.accreditation_revision,
+    ):
+        raise _refused("CLAIMS_CONTRADICT", "accreditation", "it is not the accreditation that the decision rests on")
+    return cited.digest("digest")
 
 
 def _learner(root: _Claims) -> Learner:
@@ -337,7 +360,10 @@ def _achievement(claims: _Claims, *, kind: str, provider: str) -> credential_pb2
                 internal=_localised(quality.texts("internal")),
                 external_body=quality.optional_text("external_body") or "",
             ),
-            **{name: claims.optional_text(name) or "" for name in ("creator", "deliverer", "field", "part_of")},
+            creator=claims.optional_text("creator") or "",
+            deliverer=claims.optional_text("deliverer") or "",
+            field=claims.optional_text("field") or "",
+            part_of=claims.optional_text("part_of") or "",
             prerequisites=_localised(claims.optional_texts("prerequisites")),
             supervision=_SUPERVISION.optional_number(claims.optional_text("supervision"), "achievement.supervision"),
             stackability=_STACKABILITY.optional_number(
@@ -423,6 +449,12 @@ class _Claims:
         if text is not None and not _DECIMAL.fullmatch(text):
             raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not a decimal like 0.75")
         return text or ""
+
+    def digest(self, name: str) -> str:
+        text = self.text(name)
+        if not _DIGEST.fullmatch(text):
+            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not a SHA-256 in base64url")
+        return text
 
     def members(self, name: str) -> dict[str, Any]:
         return self._get(name, dict, "an object")

@@ -124,6 +124,8 @@ class Demo:
             await operator.registry.RegisterAuthority(
                 registry_pb2.RegisterAuthorityRequest(request_id=new_id(), authority=authority)
             )
+            if self.stack.release is None:  # the release before has no keys for accreditations
+                await self._give_authority_key(self.actors.organisation(authority.id))
             self.narrator.say(
                 f"authority  {_name(authority.name)}, for {', '.join(authority.remit.accreditation_kinds)}"
             )
@@ -168,19 +170,18 @@ class Demo:
                 )
             )
 
+    async def _give_authority_key(self, authority: Organisation) -> None:
+        request = registry_pb2.CreateAccreditationKeyRequest(request_id=new_id())
+        made = await authority.registry.CreateAccreditationKey(request)
+        await self._enter_key(authority, facts_pb2.KEY_USE_ACCREDITATION, made.public_jwk)
+
     async def _give_key(self, provider: Organisation) -> None:
         made = await provider.issuer.CreateSigningKey(issuer_pb2.CreateSigningKeyRequest(request_id=new_id()))
-        await provider.registry.RegisterKey(
-            registry_pb2.RegisterKeyRequest(
-                request_id=new_id(),
-                key=facts_pb2.Key(
-                    owner=provider.id,
-                    use=facts_pb2.KEY_USE_CREDENTIAL,
-                    public_jwk=made.public_jwk,
-                    valid_from=_now(),
-                ),
-            )
-        )
+        await self._enter_key(provider, facts_pb2.KEY_USE_CREDENTIAL, made.public_jwk)
+
+    async def _enter_key(self, owner: Organisation, use: facts_pb2.KeyUse.ValueType, public_jwk: str) -> None:
+        key = facts_pb2.Key(owner=owner.id, use=use, public_jwk=public_jwk, valid_from=_now())
+        await owner.registry.RegisterKey(registry_pb2.RegisterKeyRequest(request_id=new_id(), key=key))
 
     # -- 2 ----------------------------------------------------------------------------
 
@@ -344,18 +345,18 @@ class Demo:
 
         async def integrated() -> bool:
             answer = await self.actors.verifier.Verify(verifier_pb2.VerifyRequest(credential=credential.artefact))
-            return any(
-                check.name == "log_inclusion" and check.outcome == credential_pb2.Check.OUTCOME_PASSED
-                for check in answer.checks
-            )
+            passed = {check.name for check in answer.checks if check.outcome == credential_pb2.Check.OUTCOME_PASSED}
+            return {"log_inclusion", "registry_logged"} <= passed
 
-        await until(integrated, "the credential's leaf in the log", self.narrator, every=0.1)
+        await until(integrated, "the leaves of credential, accreditation and key in the log", self.narrator, every=0.1)
         code, output = await self.stack.verify_publicly(credential.artefact)
         self.narrator.say(output)
         self.narrator.expect(code == 0, "valid, with every check shown")
         broken = _with_another_title(credential.artefact)
         code, output = await self.stack.verify_publicly(broken)
         self.narrator.expect(code == 1, f"tampered with: {output.splitlines()[0]}")
+        code, output = await self.stack.verify_bundle(credential.artefact)
+        self.narrator.expect(code == 0, f"authority, provider, credential from one file: {output.splitlines()[0]}")
 
     async def _verdict(self, key: str) -> verifier_pb2.VerifyResponse:
         credential = self.issued[key]

@@ -96,7 +96,7 @@ _INSTITUTION: Final = (
     "vitne:registry.stacking",
     "vitne:webhooks.manage",
 )
-_AUTHORITY: Final = ("vitne:registry.accredit", "vitne:registry.qualifications")
+_AUTHORITY: Final = ("vitne:registry.accredit", "vitne:registry.keys", "vitne:registry.qualifications")
 #: Officers of each authority: the token issuer's names for them.
 OFFICERS: Final = ("officer-1", "officer-2")
 _OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
@@ -578,7 +578,7 @@ class Stack:
         )
         output, errors = await process.communicate(stdin)
         assert process.returncode is not None  # noqa: S101 - communicate waits for the end
-        if process.returncode and arguments[0] != "check":
+        if process.returncode and arguments[0] not in ("check", "bundle"):
             raise FailedPrecondition("COMMAND_FAILED", f"{module} {arguments[0]} failed\n{errors.decode()}")
         return process.returncode, (output + (errors if process.returncode else b"")).decode().strip()
 
@@ -624,6 +624,15 @@ class Stack:
         if (tls := self.client_tls) is not None:
             arguments += ["--ledger-ca", str(tls.authority), "--ledger-certificate", str(tls.certificate)]
         return await self._run("verifier", "services.verifier", "check", *arguments, "-", stdin=credential.encode())
+
+    async def verify_bundle(self, credential: str) -> tuple[int, str]:
+        """Gather what a credential's chain rests on, and check it without asking anyone; as :meth:`verify_publicly`."""
+        place = ["--registry", self.http_url("registry")]
+        _code, bundle = await self._run(
+            "verifier", "services.verifier", "gather", *place, "-", stdin=credential.encode()
+        )
+        arguments = ["--registry-key", await self.registry_key(), "-"]
+        return await self._run("verifier", "services.verifier", "bundle", *arguments, stdin=bundle.encode())
 
     async def published_status(self, reference: credential_pb2.StatusReference) -> credential_pb2.Status.ValueType:
         """What the published list says, once its signature is checked."""

@@ -25,6 +25,7 @@ from vitne.messaging.kafka import KafkaSettings
 from vitne.messaging.reading import read_topic
 from vitne.outages import DATABASE_OUTAGES
 from vitne_api.events.v1 import events_pb2
+from vitne_api.registry.v1 import facts_pb2
 
 #: It never rests, and nothing is built on its records: it is not compared.
 _RESTLESS: Final = topics.REGISTRY_HEARTBEAT
@@ -102,6 +103,7 @@ async def observe(
         ledger_snapshot = await read_ledger(ledger, lists.get)
     async with _connected(installation.registry) as registry:
         registry_messaging = await read_messaging(registry, "registry")
+        table = await registry.fetch("SELECT body FROM fact WHERE kind IN ('accreditation', 'key')")
         # A heartbeat every two seconds: one that waits says nothing.
         waiting = await registry.fetchval(
             "SELECT count(*) FROM outbox WHERE published_at IS NULL AND topic <> $1", _RESTLESS
@@ -113,7 +115,12 @@ async def observe(
         topics=read,
         portals=portals,
         registry=RegistrySnapshot(
-            _leaves(read[topics.REGISTRY_LEAVES]), replace(_without_heartbeat(registry_messaging), unpublished=waiting)
+            _leaves(read[topics.REGISTRY_LEAVES]),
+            replace(_without_heartbeat(registry_messaging), unpublished=waiting),
+            {
+                "table": [facts_pb2.Fact.FromString(row["body"]) for row in table],
+                "topic": _facts(read[topics.REGISTRY_FACTS]),
+            },
         ),
         issued=issued,
         changed=changed,
@@ -172,3 +179,12 @@ def _leaves(topic: TopicSnapshot) -> list[bytes]:
         for record in topic.records
     }
     return list(submitted.values())
+
+
+def _facts(topic: TopicSnapshot) -> list[facts_pb2.Fact]:
+    """What the registry told everybody; a repeated event is one fact."""
+    told = {
+        (record.key, record.revision): events_pb2.RegistryFactRecorded.FromString(record.value).fact
+        for record in topic.records
+    }
+    return list(told.values())

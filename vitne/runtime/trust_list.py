@@ -8,9 +8,10 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from vitne.accreditation import Projection, Statement, read_facts, read_statement
-from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
+from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH, changes_path
+from vitne.canonical import digest_text
 from vitne.clock import Clock
-from vitne.errors import DataLoss, InvalidArgument, VitneError
+from vitne.errors import DataLoss, InvalidArgument, Unavailable, VitneError
 from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher, Fetches
 
 #: Whole time of fetching a trust list's facts, in seconds: they may have megabytes.
@@ -32,14 +33,10 @@ def trust_list_fetcher(url: str, *, development: bool) -> Fetcher:
         InvalidArgument: ``BAD_URL``, ``BAD_ALLOW_RULE``.
     """
     parts = urlsplit(url)
-    if not parts.hostname or not parts.path.strip("/"):
-        raise InvalidArgument(
-            "BAD_URL",
-            "the trust list's address is no absolute URL",
-            field="trust_list",
-            rule="https://host/path",
-            remedy="give the address at which the registry publishes its list",
-        )
+    if not parts.hostname:
+        raise _bad_url("the trust list's address is no absolute URL")
+    if not parts.path.strip("/"):
+        raise _bad_url("the trust list's address names a host, and not where on it the list is")
     return Fetcher(
         # Whoever operates this chose the address, and nobody else can change anything in it.
         [AllowRule.parse(url[: url.rfind("/") + 1] + PRIVATE)],
@@ -99,8 +96,7 @@ class TrustListSource:
         self._newest = statement
 
     async def _take_facts(self, statement: Statement) -> None:
-        place = urljoin(self._url, statement.facts.path)
-        body = (await self._fetcher.fetch(place, max_bytes=statement.facts.size)).body
+        body = await self._changed_body(statement) or await self._fetch(statement.facts.path, statement.facts.size)
         # In a thread: reading all of them takes seconds, in which nobody else should wait.
         facts = await asyncio.to_thread(read_facts, statement, body, known=self._body)
         # What is folded counts as known once all before it is: the statement says so only when everything is.
@@ -109,6 +105,22 @@ class TrustListSource:
             if number % FOLDED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._body = body
+
+    async def _changed_body(self, statement: Statement) -> bytes:
+        """The statement's facts, made of those that are known and what was added; empty where that can't be had."""
+        newest, known = self._newest, len(self._body)
+        if newest is None or not known or statement.facts.size <= known:
+            return b""
+        path = changes_path(statement.facts.path, newest.facts.path)
+        try:
+            body = self._body + await self._fetch(path, statement.facts.size - known)
+        except Unavailable as error:
+            _log.info("the changes of the registry's trust list were not to be had, all of it is fetched: %s", error)
+            return b""
+        return body if await asyncio.to_thread(digest_text, body) == statement.facts.digest else b""
+
+    async def _fetch(self, path: str, size: int) -> bytes:
+        return (await self._fetcher.fetch(urljoin(self._url, path), max_bytes=size)).body
 
     async def run(self, every_seconds: float) -> None:
         """Refresh for ever. A failure is logged: the projection then ages, and past its bound says nothing."""
@@ -120,3 +132,13 @@ class TrustListSource:
             except VitneError as error:
                 _log.warning("the registry's trust list was not taken: %s", error)
             await self._clock.sleep(every_seconds)
+
+
+def _bad_url(problem: str) -> InvalidArgument:
+    return InvalidArgument(
+        "BAD_URL",
+        problem,
+        field="trust_list",
+        rule="https://host/path",
+        remedy="give the address at which the registry publishes its list, such as https://registry.example/v1/trust-list",
+    )

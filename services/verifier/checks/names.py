@@ -16,6 +16,7 @@ ISSUER: Final = "issuer"
 ISSUER_KEY: Final = "issuer_key"
 SIGNATURE: Final = "signature"
 DECISION: Final = "decision"
+ACCREDITATION_CITED: Final = "accreditation_cited"
 ACCREDITATION_THEN: Final = "accreditation_then"
 NOT_WITHDRAWN_BACKWARDS: Final = "not_withdrawn_backwards"
 ACCREDITATION_TODAY: Final = "accreditation_today"
@@ -25,6 +26,7 @@ STATUS_LIST: Final = "status_list"
 NOT_REVOKED: Final = "not_revoked"
 NOT_SUSPENDED: Final = "not_suspended"
 LOG_INCLUSION: Final = "log_inclusion"
+REGISTRY_LOGGED: Final = "registry_logged"
 
 PASSED: Final = credential_pb2.Check.OUTCOME_PASSED
 FAILED: Final = credential_pb2.Check.OUTCOME_FAILED
@@ -44,6 +46,7 @@ def told(error: VitneError) -> str:
 
 
 __all__ = [
+    "ACCREDITATION_CITED",
     "ACCREDITATION_THEN",
     "ACCREDITATION_TODAY",
     "CATALOGUE",
@@ -61,6 +64,7 @@ __all__ = [
     "PASSED",
     "RECOGNITION",
     "REGISTRY",
+    "REGISTRY_LOGGED",
     "SIGNATURE",
     "SKIPPED",
     "STATUS_LIST",

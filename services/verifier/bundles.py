@@ -1,0 +1,146 @@
+"""``gather`` and ``bundle``: put together what proves a credential's chain, and check it without asking anyone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from services.verifier.answers import outcome_word
+from services.verifier.checks.names import PASSED
+from services.verifier.command import (
+    EXIT_NOT_VALID,
+    EXIT_USAGE,
+    EXIT_VALID,
+    add_credential,
+    read_argument,
+    read_credential,
+)
+from services.verifier.settings import DEFAULT_REGISTRY_URI
+from vitne.accreditation.chain import MAX_SIZE, Bundle, Chain, check_bundle, parse_bundle
+from vitne.accreditation.credential import MAX_LENGTH, TYPE
+from vitne.accreditation.dids import path_name
+from vitne.accreditation.extract import Extract
+from vitne.canonical import instant_text
+from vitne.clock import Clock, SystemClock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.jose import strict_json
+from vitne.errors import InvalidArgument, VitneError
+from vitne.frameworks import Frameworks, Standing
+from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher, Fetches
+
+#: Seconds for each of the two answers that a bundle is made of.
+GATHER_TIMEOUT_SECONDS: Final = 10.0
+
+
+async def gather(credential: str, registry: str, fetcher: Fetches) -> Bundle:
+    """Fetch what a credential's chain rests on from a registry.
+
+    Args:
+        credential: SD-JWT VC, compact.
+        registry: where the registry's HTTP interface is, ending in ``/``.
+        fetcher: may fetch from there.
+
+    Raises:
+        InvalidArgument: the credential can't be read; ``BAD_EXTRACT``.
+        Unavailable: ``FETCH_FAILED`` and its kin.
+    """
+    stated = sd_jwt_vc.parse(credential).credential
+    decision = stated.decision
+    place = f"{registry}v1/accreditations/{decision.accreditation_id}/revisions/{decision.accreditation_revision}"
+    accreditation = await fetcher.fetch(place, accept=f"application/{TYPE}", max_bytes=MAX_LENGTH)
+    about = path_name(str(stated.awarding_body.id))
+    answer = await fetcher.fetch(f"{registry}v1/trust-list/extracts/{about}", max_bytes=MAX_SIZE)
+    members = strict_json(answer.body, field="extract")
+    statement, facts = (members.get(name) if isinstance(members, dict) else None for name in ("statement", "facts"))
+    if not isinstance(statement, str) or not isinstance(facts, str):
+        raise InvalidArgument(
+            "BAD_EXTRACT",
+            "what the registry answered is no extract of its list",
+            field="extract",
+            rule="a JSON object with statement and facts",
+            remedy="compare the address with that of the registry",
+        )
+    return Bundle(credential, accreditation.body.decode("ascii", "replace"), Extract(statement, facts.encode()))
+
+
+def to_text(chain: Chain) -> str:
+    """A chain as the command line prints it: the answer in one line, then every step."""
+    broken = next((step for step in chain.steps if step.outcome != PASSED), chain.steps[0])
+    if chain.holds and chain.as_of is not None:
+        lines = [f"The chain holds, as of {instant_text(chain.as_of)}. Status and log were not looked at."]
+    else:
+        lines = [f"The chain does not hold: {broken.detail}."]
+    for step in chain.steps:
+        lines.append(f"  {outcome_word(step.outcome):<17}{step.name}: {step.detail}")
+        if step.evidence:
+            lines.append(f"  {'':<17}{step.evidence}")
+    return "\n".join(lines)
+
+
+def gather_command(arguments: Sequence[str]) -> int:
+    """Run ``gather``; answers the exit code."""
+    made = argparse.ArgumentParser(
+        prog="python -m services.verifier gather",
+        description="Put together what proves a credential's chain, from public endpoints: the credential, that of the "
+        "accreditation it cites, and an extract of the registry's signed list. Prints a JSON file.",
+        epilog="Exit code: 0 done, 1 something could not be had, 2 wrong usage.",
+    )
+    made.add_argument("--registry", required=True, metavar="URL", help="the registry's HTTP interface, https://host")
+    add_credential(made)
+    asked = made.parse_args(arguments)
+    registry = asked.registry.rstrip("/") + "/"
+    try:
+        rule = AllowRule.parse(registry + PRIVATE)
+        credential = read_credential(asked.credential)
+    except (InvalidArgument, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    try:
+        bundle = asyncio.run(_gather(credential, registry, rule))
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_NOT_VALID
+    sys.stdout.write(bundle.to_bytes().decode())
+    return EXIT_VALID
+
+
+def bundle_command(arguments: Sequence[str]) -> int:
+    """Run ``bundle``; answers the exit code."""
+    made = argparse.ArgumentParser(
+        prog="python -m services.verifier bundle",
+        description="Check the chain authority, provider, credential from a bundle, without asking anyone.",
+        epilog="Exit code: 0 the chain holds, 1 it does not, 2 wrong usage.",
+    )
+    made.add_argument(
+        "--registry-key", required=True, metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key of its list"
+    )
+    made.add_argument(
+        "--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="who issues it (default: %(default)s)"
+    )
+    made.add_argument("bundle", metavar="BUNDLE_FILE", help="what gather printed; - for stdin")
+    asked = made.parse_args(arguments)
+    try:
+        bundle = parse_bundle(read_argument(asked.bundle, MAX_SIZE))
+    except (InvalidArgument, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    clock: Clock = SystemClock()
+    chain = check_bundle(
+        bundle,
+        pinned=asked.registry_key,
+        registry_uri=asked.registry_uri,
+        # As in check: which standings an issuer applied is no part of what a bundle holds.
+        frameworks=Frameworks.load(Standing),
+        now=clock.now(),
+    )
+    sys.stdout.write(to_text(chain) + "\n")
+    return EXIT_VALID if chain.holds else EXIT_NOT_VALID
+
+
+async def _gather(credential: str, registry: str, rule: AllowRule) -> Bundle:
+    # Plain http goes to loopback only, and only where whoever runs this says so.
+    async with Fetcher([rule], development=True, timeout_seconds=GATHER_TIMEOUT_SECONDS) as fetcher:
+        return await gather(credential, registry, fetcher)
