@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,12 +21,12 @@ class Officer:
 
     Attributes:
         organisation: for which.
-        subject: the issuer's opaque name for the person; empty: nobody in particular.
+        subject: the issuer's opaque name for the person, personal data; empty: nobody in particular.
         case: id of the case at hand; None: it begins with this act.
     """
 
     organisation: str
-    subject: str
+    subject: str = field(repr=False)
     case: UUID | None = None
 
     async def alias(self, conn: Any) -> str:

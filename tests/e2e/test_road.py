@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+from services.issuer.events import SOURCE
 from services.issuer.tracing import NOTIFY_HUB
 from vitne.dev.demo import Demo, until
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.stack import Stack
 from vitne.messaging import topics
+from vitne.messaging.reading import read_messages
+from vitne_api.events.v1 import events_pb2
 
 
 async def test_every_expectation_of_the_demonstration_holds(world: Demo) -> None:
@@ -53,6 +56,24 @@ async def test_the_institutions_trace_is_linked_to_the_one_that_leads_to_the_por
     assert any(
         learned in stories[cause] and arrived in stories[trace] for trace, causes in caused.items() for cause in causes
     )
+
+
+async def test_how_much_each_withdrawal_touched_was_told(world: Demo, stack: Stack) -> None:
+    told: dict[int, events_pb2.EffectsCounted] = {}
+
+    async def counted() -> bool:
+        for message in await read_messages(stack.kafka_settings(), topics.ISSUER_EFFECTS, SOURCE):
+            event = events_pb2.EffectsCounted.FromString(message.value)
+            told[event.accreditation_revision] = event
+        return 3 in told
+
+    await until(counted, "the effects of the withdrawal", world.narrator, every=0.2)
+    # From now on touched at most what was issued before the issuer had heard of it; backwards all that UCL had issued.
+    event = told.pop(3)
+    assert event.accreditation_id == world.accreditations["ucl"].id
+    assert event.credentials >= 6
+    assert event.achievements == 5
+    assert all(other.credentials < event.credentials - 4 for other in told.values())
 
 
 async def test_no_trace_leads_from_one_notice_to_another_or_to_another_topic(world: Demo, stack: Stack) -> None:

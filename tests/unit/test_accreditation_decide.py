@@ -253,6 +253,16 @@ def test_validity_is_half_open() -> None:
     assert ask(projection, days(20)).reason == "ACCREDITATION_EXPIRED"
 
 
+def test_between_a_lapse_and_its_renewal_nothing_is_issued() -> None:
+    limited = {"valid_until": days(20)}
+    lapse = {"state": facts_pb2.ACCREDITATION_STATE_LAPSED, "effective_from": days(20), **limited}
+    projection = held_through(limited, lapse, {"effective_from": days(30)}).projection()
+    assert [ask(projection, days(day)).allowed for day in (19, 20, 29, 30)] == [True, False, False, True]
+    refused = ask(projection, days(29))
+    assert (refused.reason, refused.accreditation_revision) == ("ACCREDITATION_EXPIRED", 2)
+    assert "lapsed from 2026-01-21" in refused.message
+
+
 def test_suspension_ends_where_it_ends() -> None:
     projection = held_through(
         {},

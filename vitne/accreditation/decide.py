@@ -424,7 +424,8 @@ class _Question:
         if revision.state != _GRANTED:
             # A state that is not known never counts as granted.
             reason = _STATES.get(revision.state, Reason.ACCREDITATION_WITHDRAWN)
-            word = reason.value.removeprefix("ACCREDITATION_").lower()
+            lapsed = revision.state == facts_pb2.ACCREDITATION_STATE_LAPSED
+            word = "lapsed" if lapsed else reason.value.removeprefix("ACCREDITATION_").lower()
             return reason, f"the accreditation was {word} from {_text(revision.effective_from)}"
         if self._t < revision.valid_from:
             return Reason.ACCREDITATION_NOT_YET_VALID, f"the accreditation is valid from {_text(revision.valid_from)}"
