@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.verifier.checks.names import FAILED, ISSUER_KEY, NOTE, PASSED, Check, told
+from services.verifier.checks.registry_log import leaf_hash_of
 from services.verifier.knowledge import Knowledge
-from vitne.accreditation import fact_digest, instant
-from vitne.canonical import from_b64url
+from vitne.accreditation import instant
 from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
-from vitne.merkle.leaves import KeyRecorded
 from vitne_api.registry.v1 import facts_pb2
 
 
@@ -54,7 +53,7 @@ def check_issuer_key(presentation: Presentation, knowledge: Knowledge, now: date
     if valid_until is not None and issued >= valid_until:
         return _failed(f"the key no longer counted at issuance: until {valid_until:%Y-%m-%d %H:%M:%S} UTC", key_id)
     fact = knowledge.projection.compromise_fact(key_id)
-    found = IssuerKey(public, compromised is not None, fact and _leaf_of(fact))
+    found = IssuerKey(public, compromised is not None, None if fact is None else leaf_hash_of(fact))
     if compromised is not None:
         detail = f"the key counted at issuance; since {compromised:%Y-%m-%d} others may know it"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
@@ -62,11 +61,6 @@ def check_issuer_key(presentation: Presentation, knowledge: Knowledge, now: date
         detail = f"the key counted at issuance, and was retired on {valid_until:%Y-%m-%d}"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
     return Check(ISSUER_KEY, PASSED, "the key is the provider's own, and counted at issuance", key_id), found
-
-
-def _leaf_of(fact: facts_pb2.Fact) -> bytes:
-    """The leaf hash by which the log knows a fact about a key."""
-    return KeyRecorded(from_b64url(fact.key.id), fact.key.revision, fact_digest(fact)).leaf_hash()
 
 
 def _failed(detail: str, key_id: str) -> tuple[Check, None]:
