@@ -205,8 +205,13 @@ def test_the_look_for_what_is_due_would_start(installation: Installation, monkey
     (container,) = pod["spec"]["containers"]
     for name, value in installation.environment(container).items():
         monkeypatch.setenv(name, value)
-    assert RegistrySettings().database_faults() == []
+    settings = RegistrySettings()
+    assert settings.database_faults() == []
     assert container["command"][:4] == ["python", "-m", "services.registry", "due"]
+    # It records what it finds: as somebody, and where one can write.
+    assert "--record" in container["command"]
+    assert settings.operator
+    assert "-rw." in settings.database_dsn
 
 
 @pytest.mark.parametrize("service", SERVICES)
