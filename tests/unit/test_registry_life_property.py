@@ -211,7 +211,7 @@ class Office:
         return decide(projection, ALL, UCL, OFFERED, 1, at, known_at).allowed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(STEPS, CLOSING, st.randoms(use_true_random=False))
 def test_whatever_is_done_nobody_issues_outside_what_was_valid(
     steps: list[Any], closing: int | None, chance: random.Random
