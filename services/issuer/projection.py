@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from vitne.accreditation import Projection, decide, instant, key_counts_at, record_of
-from vitne.accreditation.facts import fact_digest_text
+from vitne.accreditation.logged import logged_accreditation
 from vitne.clock import Clock
 from vitne.credentials.model import AwardingBody, DecisionReference
 from vitne.errors import DataLoss, FailedPrecondition, Unavailable
@@ -95,23 +95,15 @@ class RegistryView:
             raise error
         published = self._projection.achievement(str(achievement), version, outcome.known_at)
         entry = self._projection.provider(provider, outcome.known_at)
-        accreditation = self._accreditation_digest(provider, outcome.accreditation_id, outcome.accreditation_revision)
-        if published is None or entry is None or not accreditation:
+        accreditation = logged_accreditation(
+            self._projection, provider, outcome.accreditation_id, outcome.accreditation_revision
+        )
+        if published is None or entry is None or accreditation is None:
             raise RuntimeError("a decision allowed what is not known")
         # A credential says what was achieved, not where and when that is on offer.
         published.ClearField("catalogue")
         decision = DecisionReference.parse(record_of(outcome).record)
-        return Permission(decision, published, AwardingBody.of(entry), accreditation)
-
-    def _accreditation_digest(self, provider: str, accreditation_id: str, revision: int) -> str:
-        """Digest of an accreditation's fact, base64url: its canonical form is made once, not at each issuance."""
-        key = ("accreditation_digest", accreditation_id, revision)
-        digest: str | None = self._projection.recall(provider, key)
-        if digest is None:
-            fact = self._projection.accreditation_fact(accreditation_id, revision)
-            digest = fact_digest_text(fact) if fact is not None else ""
-            self._projection.remember(provider, key, digest)
-        return digest
+        return Permission(decision, published, AwardingBody.of(entry), accreditation.digest)
 
     def recognise(self, permission: Permission, act: credential_pb2.Recognition | None, decided_on: date) -> Permission:
         """The permission with the act of recognition that an institution states, which is checked.

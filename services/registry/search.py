@@ -15,6 +15,8 @@ from vitne.frameworks import Frameworks
 from vitne.identifiers import parse_uuid
 from vitne_api.credential.v1 import credential_pb2
 
+#: Seconds between two looks for what was published, so that no search has to wait for much.
+FOLLOW_SECONDS: Final = 1.0
 #: Facts that are taken in, or entries that are looked at, in one go: some 10 ms.
 TAKEN_AT_ONCE: Final = 200
 LOOKED_AT_AT_ONCE: Final = 5_000

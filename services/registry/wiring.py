@@ -9,10 +9,11 @@ from typing import Any, Final
 from services.registry.accreditation_credentials import AccreditationCredentials
 from services.registry.due import DueWatch
 from services.registry.heartbeat import Heartbeat
+from services.registry.loops import repeat
 from services.registry.pages import build_pages
 from services.registry.recorder import Recorder
 from services.registry.rpc import SERVICE, RegistryRpc
-from services.registry.search import CatalogueIndex
+from services.registry.search import FOLLOW_SECONDS, CatalogueIndex
 from services.registry.settings import RegistrySettings
 from services.registry.trust_list import TrustListPublisher, trust_list_signer
 from vitne.clock import Clock, SystemClock
@@ -104,6 +105,7 @@ def build(
     application.add_task("facts", recorder.run)
     application.add_task("heartbeat", Heartbeat(pool, clock, new_id, settings.heartbeat_seconds).run)
     application.add_task("accreditation-credentials", credentials.run)
+    application.add_task("catalogue", lambda: repeat("catalogue", catalogue.follow, clock, FOLLOW_SECONDS))
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 

@@ -20,7 +20,7 @@ from services.verifier.checks.mandatory_elements import check_mandatory_elements
 from services.verifier.checks.names import NOT_DETERMINABLE, Check, skipped, told
 from services.verifier.checks.recognition import check_recognised
 from services.verifier.checks.registry import check_registry
-from services.verifier.checks.registry_log import check_registry_log, facts_to_look_up, leaf_hash_of
+from services.verifier.checks.registry_log import check_registry_log, facts_to_look_up
 from services.verifier.checks.signature import check_signature
 from services.verifier.checks.status import check_status
 from services.verifier.checks.structure import check_structure, summary
@@ -122,7 +122,7 @@ class Verifier:
         found, included, logged = await asyncio.gather(
             _attempt(self._statuses.status_list(reference.list)),
             _attempt(self._log.inclusion(leaf_of(presentation))),
-            asyncio.gather(*(_attempt(self._log.inclusion(leaf_hash_of(fact))) for fact in facts)),
+            asyncio.gather(*(_attempt(self._log.inclusion(fact.leaf_hash)) for fact in facts)),
         )
         # After the issuance was found: what the log does not have even then came later.
         told_at = None if key.told is None else await _attempt(self._log.inclusion(key.told))

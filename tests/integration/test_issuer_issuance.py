@@ -30,6 +30,7 @@ from tests.integration.issuer_harness import (
     request,
 )
 from tests.unit.accreditation_samples import PRIVATE, SUSPENDED, UCL, UIO, WITHDRAWN, scope
+from vitne.accreditation import fact_digest
 from vitne.canonical import b64url, digest_text, sha256
 from vitne.clock import ManualClock
 from vitne.credentials import sd_jwt_vc
@@ -67,6 +68,15 @@ async def test_what_is_issued_verifies_by_others_and_says_what_it_rests_on(world
     assert verified["decision"]["record"]["accreditation"] == {
         "id": issued.decision.accreditation_id,
         "revision": issued.decision.accreditation_revision,
+    }
+    rested_on = world.projection.accreditation_fact(
+        issued.decision.accreditation_id, issued.decision.accreditation_revision
+    )
+    assert rested_on is not None
+    assert verified["accreditation"] == {
+        "id": issued.decision.accreditation_id,
+        "revision": issued.decision.accreditation_revision,
+        "digest": b64url(fact_digest(rested_on)),
     }
     assert verified["decision"]["record"]["registry_revision"] == world.projection.revision
     assert issued.digest == b64url(sha256(issued.artefact.partition("~")[0].encode()))

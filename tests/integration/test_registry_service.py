@@ -536,6 +536,21 @@ async def test_what_is_published_for_others_to_prove_and_to_compare(registry: Ru
     for nowhere in (f"{path}/revisions/2", f"/v1/accreditations/{rid()}"):
         assert (await registry.get(nowhere))[0] == 404
 
+    # A key that others may know signed nothing that counts: what it signed is signed again with the next one.
+    retired = registry_pb2.RetireKeyRequest(request_id=rid(), key_id=made.key_id, compromised_from=key.valid_from)
+    await registry.call(DAI, "RetireKey", retired)
+    assert (await registry.get(path))[0] == 409
+    made = await registry.call(
+        DAI, "CreateAccreditationKey", registry_pb2.CreateAccreditationKeyRequest(request_id=rid())
+    )
+    key.public_jwk = made.public_jwk
+    key.valid_from.FromDatetime(datetime.now(UTC))
+    await registry.call(DAI, "RegisterKey", registry_pb2.RegisterKeyRequest(request_id=rid(), key=key))
+    compact = await signed_accreditation(registry, path)
+    again = read_accreditation(compact, registry_uri=ISSUER)
+    assert again.verified_by(parse_public_jwk(made.public_jwk))
+    assert again.digest == read.digest
+
     # The key is in the authority's DID document, under the name that the credential gives it.
     kid = parse_jws(compact, algorithms=("ES256",), types=("vc+jwt",)).header.key_id
     document = json.loads((await registry.get("/organisations/0184-99000007/did.json"))[2])

@@ -181,4 +181,5 @@ def credentials(draw: st.DrawFn) -> Credential:
         status=StatusReference(list=LIST_URI, index=draw(st.integers(0, 2**32 - 1))),
         holder=draw(st.sampled_from([None, HOLDER_KEY.public_key])),
         recognition=draw(st.none() | _RECOGNITIONS),
+        accreditation_digest=draw(st.sampled_from(["", "A" * 43])),
     )

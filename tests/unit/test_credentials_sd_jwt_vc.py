@@ -25,7 +25,7 @@ from vitne.canonical import b64url, canonical_bytes, digest_text
 from vitne.credentials.elements import LEARNER, mandatory_elements, require_mandatory_elements
 from vitne.credentials.jose import complete, signing_input
 from vitne.credentials.model import Credential, DecisionReference, Learner
-from vitne.credentials.sd_jwt_vc import ENTROPY_BYTES, VCT, Presentation, parse, prepare
+from vitne.credentials.sd_jwt_vc import ENTROPY_BYTES, VCT, Presentation, parse, prepare, to_claims
 from vitne.errors import InvalidArgument
 from vitne_api.credential.v1 import credential_pb2
 
@@ -140,6 +140,41 @@ def drop(path: str) -> Any:
         del payload[last]
 
     return change
+
+
+def test_the_accreditation_is_cited_by_id_revision_and_digest() -> None:
+    digest = "c" * 42 + "A"
+    cited = sample_credential(accreditation_digest=digest)
+    claims = to_claims(cited)
+    assert claims["accreditation"] == {
+        "id": str(cited.decision.accreditation_id),
+        "revision": cited.decision.accreditation_revision,
+        "digest": digest,
+    }
+    read = parse(issue(cited)).credential
+    assert read.accreditation_digest == digest
+    assert "accreditation" not in to_claims(sample_credential())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "where"),
+    [
+        ({"revision": 4}, "CLAIMS_CONTRADICT", "accreditation"),
+        ({"id": "01930f6e-7a00-7000-8000-00000000a002"}, "CLAIMS_CONTRADICT", "accreditation"),
+        ({"digest": "abc"}, "CLAIM_MALFORMED", "accreditation.digest"),
+        ({"digest": 1}, "CLAIM_MALFORMED", "accreditation.digest"),
+    ],
+)
+def test_a_citation_that_contradicts_the_decision_is_refused(change: dict[str, Any], reason: str, where: str) -> None:
+    decision = sample_credential().decision
+    cited = {"id": str(decision.accreditation_id), "revision": decision.accreditation_revision, "digest": "A" * 43}
+
+    def cite(claims: dict[str, Any]) -> None:
+        claims["accreditation"] = cited | change
+
+    with pytest.raises(InvalidArgument) as caught:
+        parse(forged(cite))
+    assert (caught.value.reason, caught.value.field) == (reason, where)
 
 
 @pytest.mark.parametrize(

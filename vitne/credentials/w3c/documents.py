@@ -10,8 +10,9 @@
     credentialStatus    an entry for revocation and one for suspension, of one place
     credentialSubject   id: the wallet's key as did:key; given_name, family_name, birthdate, learner_identifier, grade
       micro_credential  the achievement: the same members as in the claims of an SD-JWT VC
-    salt, kind, retention, awarded_on, decision, recognition
-                        likewise; decision is the record, as JSON, and so is an act of recognition
+    salt, kind, retention, awarded_on, decision, recognition, accreditation
+                        likewise; decision is the record, as JSON, and so are an act of recognition and the citation
+                        of the accreditation
 
 Claims have one home, :mod:`vitne.credentials.sd_jwt_vc`: here they are only put elsewhere. A document is read by taking
 the claims out and writing it again: what is not the same to the last member is refused.
@@ -42,7 +43,7 @@ TYPE: Final = "MicroCredential"
 ENTROPY_BYTES: Final = SALT_BYTES
 
 #: Claims that stand in the credential itself, in the subject, and in what it says of the awarding body.
-_OF_CREDENTIAL: Final = ("kind", "retention", "awarded_on", "recognition")
+_OF_CREDENTIAL: Final = ("kind", "retention", "awarded_on", "recognition", "accreditation")
 _OF_SUBJECT: Final = ("given_name", "family_name", "birthdate", "learner_identifier", "grade")
 #: All claims that have a place in a document.
 _CARRIED: Final = frozenset(
