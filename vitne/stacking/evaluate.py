@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from vitne.accreditation.facts import milliseconds
 from vitne.errors import InvalidArgument
 from vitne.stacking.answer import Answer, Counted, Missing, Outcome, Uncounted, Why
-from vitne.stacking.assign import Budget, ByLeaf, Candidate, assign, beyond_room, credits_of, obstacle, satisfied
+from vitne.stacking.assign import Budget, ByLeaf, Candidate, State, assign, beyond_room, credits_of, satisfied, state_of
 from vitne.stacking.held import Held, Standing
 from vitne.stacking.plan import Branch, Leaf, Plan, make
 from vitne.stacking.rule import Rule
@@ -260,18 +260,19 @@ class _Answering:
         taken = {one.reference for one in self._counted}
         if len(taken) == len(waiting):
             return
+        state = state_of(self._plan, counted)
         for one in waiting:
             if one.reference not in taken:
-                leaf, why = self._nearest(one, counted)
+                leaf, why = self._nearest(one, counted, state)
                 self._uncounted.append(Uncounted(one.reference, why, leaf.key))
 
-    def _nearest(self, one: Held, counted: ByLeaf) -> tuple[Leaf, Why]:
+    def _nearest(self, one: Held, counted: ByLeaf, state: State) -> tuple[Leaf, Why]:
         """The leaf that a credential came nearest to, and what kept it: one that still lacks something, if any."""
         could = [leaf for leaf in self._plan.by_achievement[one.achievement] if self._waits(leaf, one)]
         for leaf in could:
             if not _full(leaf, counted):
                 candidate = next(other for other in self._candidates[leaf.index] if other.held is one)
-                why = obstacle(self._plan, counted, leaf, candidate)
+                why = state.obstacle(leaf, candidate)
                 if why is None and beyond_room(leaf, counted[leaf.index], candidate):
                     why = Why.TOO_MUCH_RECOGNISED
                 if why is not None:
@@ -322,7 +323,13 @@ def _progress(branch: Branch, counted: ByLeaf) -> Decimal:
     """How far along, from 0 to 1: of a number of parts, the furthest."""
     leaf = branch.leaf
     if leaf is None:
-        parts = [_progress(part, counted) for part in branch.parts]
+        parts = [
+            # Most parts ask for one credential: those are not worth a call.
+            (_ONE if counted[one.index] else _NOTHING)
+            if (one := part.leaf) is not None and one.need is None
+            else _progress(part, counted)
+            for part in branch.parts
+        ]
         if branch.count < len(parts):
             parts.sort(reverse=True)
         return sum(parts[: branch.count], _NOTHING) / branch.count

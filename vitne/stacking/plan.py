@@ -95,6 +95,8 @@ class Plan:
     simple: bool
     #: What the whole needs in any case, as far as it is choices among single credentials.
     groups: tuple[Group, ...]
+    #: The group that a leaf is in, by the leaf's number.
+    group_of: dict[int, int]
     #: True: the groups, and leaves that are free, are all that there is, and nothing else couples them.
     flowing: bool
 
@@ -133,6 +135,7 @@ def make(rule: Rule, terms: Terms) -> Plan:
         formal=not terms.is_non_formal(rule.kind),
         simple=all(leaf.free for leaf in leaves),
         groups=tuple(groups),
+        group_of={leaf: number for number, group in enumerate(groups) for leaf in group.leaves},
         flowing=whole and not coupled,
     )
 
