@@ -14,12 +14,15 @@ from vitne.runtime.languages import reader_languages
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "nb"
 
+#: The national rules, whatever their standing: for the names of things.
+RULES: Final = Frameworks.load(Standing)
+
 
 def _texts() -> dict[str, dict[str, Any]]:
     """The page's own texts; what they don't name of a country is called as its national rules call it."""
     texts = tomllib.loads(files(__package__).joinpath("texts.toml").read_text("utf-8"))
     names: dict[str, dict[str, Mapping[str, str]]] = {"countries": {}, "units": {}, "frameworks": {}}
-    for rules in Frameworks.load(Standing):
+    for rules in RULES:
         names["countries"][rules.country] = rules.name
         names["units"] |= {unit.id: unit.name for unit in rules.units.values() if unit.id.startswith(_prefix(rules))}
         names["frameworks"] |= {scheme.id: scheme.name for scheme in rules.level_frameworks.values()}
