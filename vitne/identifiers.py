@@ -18,6 +18,7 @@ from uuid import UUID
 
 from stdnum.dk import cvr
 from stdnum.exceptions import ValidationError
+from stdnum.fi import ytunnus
 from stdnum.is_ import kennitala
 from stdnum.no import fodselsnummer, orgnr
 from stdnum.se import orgnr as se_orgnr
@@ -32,7 +33,13 @@ _REGISTERS: Final[dict[str, tuple[str, Callable[[str], str], str]]] = {
     "0184": ("DK", cvr.validate, "CVR-nummer"),
     "0192": ("NO", orgnr.validate, "organisasjonsnummer"),
     "0196": ("IS", kennitala.validate, "kennitala"),
+    # Finland's rules are not here yet; its organisations can be named already, so that a file is all that it takes.
+    "0212": ("FI", ytunnus.validate, "Y-tunnus"),
 }
+#: How an organisation is written.
+ORGANISATION_RULE: Final = "scheme:value with the ISO 6523 code " + ", ".join(
+    f"{scheme} ({country})" for scheme, (country, _, _) in _REGISTERS.items()
+)
 _ORGANISATION = re.compile(r"(\d{4}):(\d{8,10})\Z", re.ASCII)
 
 #: A Norwegian national identity number (fødselsnummer, D-number, or synthetic).
@@ -63,7 +70,7 @@ class OrganisationId:
                 "BAD_ORGANISATION",
                 "not an organisation identifier of a register that is known here",
                 field=field,
-                rule="scheme:value with the ISO 6523 code 0192 (NO), 0184 (DK), 0007 (SE) or 0196 (IS)",
+                rule=ORGANISATION_RULE,
                 remedy="write it like 0192:971035854",
             )
         _, validate, name = register

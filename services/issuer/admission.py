@@ -7,7 +7,7 @@ does I/O, so a batch answers these refusals while the client still sends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -179,7 +179,7 @@ def admit(
         expires_on=expires_on,
         retention=issuance.retention,
         recognition=_recognition(issuance, prefix) if issuance.HasField("recognition") else None,
-        parts=_parts(issuance, prefix),
+        parts=read_parts(issuance.parts, f"{prefix}.parts"),
         holder=_holder(issuance.holder_jwk, f"{prefix}.holder_jwk") if issuance.holder_jwk else None,
     )
 
@@ -199,8 +199,13 @@ def _recognition(issuance: issuer.Issuance, prefix: str) -> credential.Recogniti
     return act
 
 
-def _parts(issuance: issuer.Issuance, prefix: str) -> tuple[Part, ...]:
-    parts = tuple(Part(one.digest, one.status_list, one.status_index) for one in issuance.parts)
+def read_parts(stated: Sequence[issuer.CountedPart], path: str) -> tuple[Part, ...]:
+    """The parts of a whole, as a message that keeps the rules of the contract states them.
+
+    Raises:
+        InvalidArgument: ``PART_REPEATED``.
+    """
+    parts = tuple(Part(one.digest, one.status_list, one.status_index) for one in stated)
     seen: set[object] = set()
     for number, part in enumerate(parts):
         same = {part.digest, (part.status_list, part.status_index)}
@@ -208,7 +213,7 @@ def _parts(issuance: issuer.Issuance, prefix: str) -> tuple[Part, ...]:
             raise InvalidArgument(
                 "PART_REPEATED",
                 "this credential is there twice",
-                field=f"{prefix}.parts[{number}].digest",
+                field=f"{path}[{number}].digest",
                 rule="a credential counts once",
                 remedy="state each part once",
             )

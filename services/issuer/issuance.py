@@ -36,6 +36,7 @@ from services.issuer.metrics import ALLOWED, DECIDE_DURATION, FAILED, REFUSED
 from services.issuer.origins import Origins
 from services.issuer.parts import Parts
 from services.issuer.projection import Permission, RegistryView
+from services.issuer.refusals import erased
 from services.issuer.signing import SigningKeys
 from services.issuer.store import Credential, RequestKey
 from vitne.canonical import from_b64url
@@ -43,7 +44,7 @@ from vitne.clock import Clock
 from vitne.credentials import model, sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
 from vitne.credentials.sd_jwt import Prepared
-from vitne.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, NotFound, Unavailable, VitneError
+from vitne.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, Unavailable, VitneError
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
 from vitne.outages import DATABASE_OUTAGES
@@ -524,15 +525,6 @@ def _copy(error: VitneError, path: str = "") -> VitneError:
         rule=error.rule,
         remedy=error.remedy,
         metadata=error.metadata,
-    )
-
-
-def erased(credential: UUID) -> NotFound:
-    """The answer about a credential whose learner was erased."""
-    return NotFound(
-        "CREDENTIAL_ERASED",
-        "the learner's data was erased, and the credential with it",
-        metadata={"credential": str(credential)},
     )
 
 

@@ -20,6 +20,7 @@ import msgspec
 from services.issuer.admission import Part
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.key_store import LearnerKeyStore
+from services.issuer.refusals import erased, unknown_credential
 from vitne.accreditation import timestamp
 from vitne.canonical import b64url, from_b64url
 from vitne.clock import Clock
@@ -76,7 +77,7 @@ class Parts:
         return refused
 
     async def cite(self, connection: Any, wholes: Sequence[tuple[UUID, DataKey, Sequence[Part]]]) -> None:
-        """Store the parts of new credentials: id, the learner's key, and what was counted."""
+        """Store the parts of credentials: id, the learner's key, and what is counted."""
         rows = [
             (whole, place, _seal(part, key, whole, place))
             for whole, key, parts in wholes
@@ -86,9 +87,46 @@ class Parts:
         if rows:
             await connection.execute(
                 "INSERT INTO counted_part (whole, place, part) "
-                "SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[])",
+                "SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) "
+                "ON CONFLICT (whole, place) DO UPDATE SET part = excluded.part, until = NULL",
                 *(list(column) for column in zip(*rows, strict=True)),
             )
+
+    async def restate(self, provider: str, whole: UUID, stated: Sequence[Part]) -> None:
+        """Count these, and no others, towards an institution's credential from now on.
+
+        Raises:
+            NotFound: ``CREDENTIAL_UNKNOWN``, ``CREDENTIAL_ERASED``.
+            FailedPrecondition: ``CREDENTIAL_REVOKED``; ``PART_CONTRADICTS``, ``PART_NOT_VALID``.
+            Unavailable: ``KEY_STORE_UNAVAILABLE``.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(
+                "SELECT learner, status FROM credential WHERE id = $1 AND provider = $2 AND signature IS NOT NULL "
+                "FOR NO KEY UPDATE",
+                whole,
+                provider,
+            )
+            if row is None:
+                raise unknown_credential()
+            if row["status"] == credential.STATUS_REVOKED:
+                raise _revoked()
+            # Erasure waits until this has ended, and then deletes what it stored; or this finds no key.
+            await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR KEY SHARE", row["learner"])
+            key = (await self._keys.get([row["learner"]])).get(row["learner"])
+            if key is None:
+                raise erased(whole)
+            refused = await self.refusals(connection, stated)
+            for number, part in enumerate(stated):
+                if part in refused:
+                    raise at_part(refused[part], f"parts[{number}]")
+            await connection.execute(
+                "UPDATE counted_part SET until = $2 WHERE whole = $1 AND until IS NULL AND place <> ALL($3::bytea[])",
+                whole,
+                self._clock.now(),
+                [self._place(part.status_list, part.status_index) for part in stated],
+            )
+            await self.cite(connection, [(whole, key, stated)])
 
     async def revoked(self, connection: Any, places: Mapping[tuple[str, int], datetime]) -> None:
         """Remember that what stands at places was revoked, and when."""
@@ -174,8 +212,25 @@ class Parts:
 #: Wholes that stand, with their revoked parts.
 _FLAGGED_SQL: Final = f"""
     FROM counted_part JOIN revoked_place USING (place) JOIN credential ON credential.id = whole
-    WHERE signature IS NOT NULL AND status <> {credential.STATUS_REVOKED}
+    WHERE until IS NULL AND signature IS NOT NULL AND status <> {credential.STATUS_REVOKED}
 """
+
+
+def at_part(error: FailedPrecondition, path: str) -> FailedPrecondition:
+    """The refusal of a part, with where the part stands in a request."""
+    return FailedPrecondition(
+        error.reason, error.message, field=f"{path}.{error.field}", rule=error.rule, remedy=error.remedy
+    )
+
+
+def _revoked() -> FailedPrecondition:
+    return FailedPrecondition(
+        "CREDENTIAL_REVOKED",
+        "the credential is revoked: nothing counts towards it any more",
+        field="credential_id",
+        rule="revoked is final",
+        remedy="issue another credential, with its parts",
+    )
 
 
 def _refusal(part: Part, row: Mapping[str, Any]) -> FailedPrecondition | None:

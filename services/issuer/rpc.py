@@ -11,19 +11,21 @@ from uuid import UUID
 import asyncpg
 
 from services.issuer import store
-from services.issuer.admission import admit
+from services.issuer.admission import admit, read_parts
 from services.issuer.batch import Batches
 from services.issuer.effects import Effects
 from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
-from services.issuer.issuance import MAX_WAITING, Road, erased
+from services.issuer.issuance import MAX_WAITING, Road
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.measuring import measured_issue
 from services.issuer.metrics import UNARY
+from services.issuer.parts import Parts
 from services.issuer.quota import Quota
+from services.issuer.refusals import erased, unknown_credential
 from services.issuer.revocation import Revocations
 from services.issuer.signing import SigningKeys
-from services.issuer.statuses import Statuses, unknown_credential
+from services.issuer.statuses import Statuses
 from vitne.canonical import b64url, from_b64url
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument
@@ -54,6 +56,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         flags: finds what later facts touch.
         effects: counts what a change would touch.
         revocations: carries out authorities' orders to revoke.
+        parts: what was counted towards what.
         quota: what providers may issue by batches.
         clock: for the checks of dates.
     """
@@ -71,6 +74,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         flags: Flags,
         effects: Effects,
         revocations: Revocations,
+        parts: Parts,
         quota: Quota,
         clock: Clock,
     ) -> None:
@@ -84,6 +88,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self._flags = flags
         self._effects = effects
         self._revocations = revocations
+        self._parts = parts
         self._clock = clock
 
     async def CreateSigningKey(  # noqa: N802 - the contract's name
@@ -168,6 +173,14 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         async with aclosing(self._revocations.carry_out(str(_organisation()), request)) as answers:
             async for answer in answers:
                 yield answer
+
+    async def RestateParts(  # noqa: N802 - the contract's name
+        self, request: issuer.RestatePartsRequest, context: Any
+    ) -> issuer.RestatePartsResponse:
+        """State anew what is counted towards one of the caller's credentials."""
+        stated = read_parts(request.parts, "parts")
+        await self._parts.restate(str(_organisation()), UUID(request.credential_id), stated)
+        return issuer.RestatePartsResponse()
 
     async def ChangeStatus(  # noqa: N802 - the contract's name
         self, request: issuer.ChangeStatusRequest, context: Any

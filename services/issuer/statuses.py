@@ -13,9 +13,10 @@ from google.protobuf.message import DecodeError
 from services.issuer import store
 from services.issuer.hubs import Notices
 from services.issuer.parts import Parts
+from services.issuer.refusals import unknown_credential
 from vitne.accreditation import instant, timestamp
 from vitne.clock import Clock
-from vitne.errors import DataLoss, InvalidArgument, NotFound, Unauthenticated
+from vitne.errors import DataLoss, InvalidArgument, Unauthenticated
 from vitne.identifiers import OrganisationId, parse_uuid
 from vitne.messaging import outbox
 from vitne.messaging.consumer import ConsumerOptions
@@ -182,13 +183,3 @@ def _read(message: Message) -> events_pb2.StatusChanged | None:
     if change.list != message.key or change.status not in _KNOWN:
         raise DataLoss("BAD_EVENT", "the status is not known here, or the list is not the event's key")
     return change
-
-
-def unknown_credential() -> NotFound:
-    """The answer about a credential that is not the institution's: whether it exists is not told."""
-    return NotFound(
-        "CREDENTIAL_UNKNOWN",
-        "the institution has no credential with this id",
-        field="credential_id",
-        remedy="use an id that Issue, IssueBatch or ListCredentials answered",
-    )

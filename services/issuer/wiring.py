@@ -181,6 +181,7 @@ class Issuer:
             flags=flags,
             effects=effects,
             revocations=Revocations(ledger, flags, projection, registry),
+            parts=parts,
             quota=quota,
             unary=unary,
             bulk=bulk,

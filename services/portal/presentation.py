@@ -8,18 +8,15 @@ from datetime import date
 from typing import Any, Final
 
 from services.portal.store import Kept
-from services.portal.texts import best_text, page_texts
+from services.portal.texts import RULES, best_text, page_texts
 from vitne.canonical import instant_text
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
-from vitne.frameworks import Frameworks, Standing
 from vitne.stacking import counts_whole, purpose_of
 
 #: Kinds of credential as the national rules have them: in each country's own words, and whether they are formal.
-KINDS: Final = {
-    kind.id: kind for framework in Frameworks.load(Standing) for kind in framework.credential_kinds.values()
-}
+KINDS: Final = {kind.id: kind for framework in RULES for kind in framework.credential_kinds.values()}
 
 FETCHED: Final = "fetched"
 FETCHING: Final = "fetching"

@@ -7,15 +7,33 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
+from vitne.frameworks import Framework, Frameworks, Standing
 from vitne.runtime import languages as negotiation
 from vitne.runtime.languages import reader_languages
 
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "nb"
 
-TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
-    files(__package__).joinpath("texts.toml").read_text("utf-8")
-)
+#: The national rules, whatever their standing: for the names of things.
+RULES: Final = Frameworks.load(Standing)
+
+
+def _texts() -> dict[str, dict[str, Any]]:
+    """The page's own texts; what they don't name of a country is called as its national rules call it."""
+    texts = tomllib.loads(files(__package__).joinpath("texts.toml").read_text("utf-8"))
+    names: dict[str, dict[str, Mapping[str, str]]] = {"countries": {}, "units": {}, "frameworks": {}}
+    for rules in RULES:
+        names["countries"][rules.country] = rules.name
+        names["units"] |= {unit.id: unit.name for unit in rules.units.values() if unit.id.startswith(_prefix(rules))}
+        names["frameworks"] |= {scheme.id: scheme.name for scheme in rules.level_frameworks.values()}
+    for language, table in texts.items():
+        for what, known in names.items():
+            table[what] = {term: best_text(name, [language])[1] for term, name in known.items()} | table[what]
+    return texts
+
+
+def _prefix(rules: Framework) -> str:
+    return f"{rules.country.lower()}."
 
 
 def page_texts(languages: Sequence[str]) -> Mapping[str, Any]:
@@ -27,5 +45,8 @@ def best_text(texts: Mapping[str, str], languages: Sequence[str]) -> tuple[str, 
     """Language and text of what suits a reader best; two empty strings where there is no text."""
     return negotiation.best_text(texts, languages, DEFAULT_LANGUAGE)
 
+
+#: What the pages say, by language.
+TEXTS: Final[Mapping[str, Mapping[str, Any]]] = _texts()
 
 __all__ = ["DEFAULT_LANGUAGE", "TEXTS", "best_text", "page_texts", "reader_languages"]

@@ -70,6 +70,7 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "issuer.ListCredentials": {"institution"},
     "issuer.ChangeStatus": {"institution"},
     "issuer.ListFlags": {"institution"},
+    "issuer.RestateParts": {"institution"},
     "issuer.ListAccreditationFlags": {"authority"},
     "issuer.PreviewEffects": {"authority"},
     "issuer.RevokeFlagged": {"authority"},

@@ -131,6 +131,34 @@ async def test_pages_of_flags_go_on_where_they_ended(world: World) -> None:
     assert sorted(wholes) == [one for one in found if one in wholes]
 
 
+async def test_an_institution_says_by_which_other_parts_the_whole_stands(world: World) -> None:
+    gone, kept = foreign(50), foreign(51)
+    whole = await world.issue(UIO, achievement_id=MINI, parts=[gone, kept])
+    await tell(world, gone, REVOKED, NOW)
+    assert whole.id in {flag.credential_id for flag in await part_flags(world, UIO)}
+    stub, other = world.caller(UIO), foreign(52)
+    anew = issuer.RestatePartsRequest(credential_id=whole.id, parts=[kept, other])
+    for _ in range(2):
+        await stub.RestateParts(anew)
+    assert whole.id not in {flag.credential_id for flag in await part_flags(world, UIO)}
+    await tell(world, other, REVOKED, NOW)
+    (flag,) = [flag for flag in await part_flags(world, UIO) if flag.credential_id == whole.id]
+    assert [one.part for one in flag.revoked_parts] == [other]
+    # What was stated first is not forgotten, and can count again.
+    assert await world.pool.fetchval("SELECT count(*) FROM counted_part WHERE whole = $1", UUID(whole.id)) == 3
+    await stub.RestateParts(issuer.RestatePartsRequest(credential_id=whole.id, parts=[gone]))
+    (flag,) = [flag for flag in await part_flags(world, UIO) if flag.credential_id == whole.id]
+    assert [one.part for one in flag.revoked_parts] == [gone]
+    error = await refusal(world.caller(UCL).RestateParts(anew))
+    assert error.reason == "CREDENTIAL_UNKNOWN", "it is another institution's"
+    mine = await world.issue(UCL)
+    await tell(world, part(mine), SUSPENDED, NOW)
+    error = await refusal(stub.RestateParts(issuer.RestatePartsRequest(credential_id=whole.id, parts=[part(mine)])))
+    assert (error.reason, error.field) == ("PART_NOT_VALID", "parts[0].digest")
+    await tell(world, part(whole), REVOKED, NOW)
+    assert (await refusal(stub.RestateParts(anew))).reason == "CREDENTIAL_REVOKED"
+
+
 async def test_what_cannot_be_counted_is_refused_and_named(world: World) -> None:
     mine, gone = await world.issue(UCL), await world.issue(UCL)
     await tell(world, part(gone), REVOKED, NOW)

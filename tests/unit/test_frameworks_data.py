@@ -13,6 +13,7 @@ from vitne.accreditation import decide
 from vitne.errors import InvalidArgument
 from vitne.frameworks import LAW, Framework, Frameworks, Offer, Prohibition, Purpose, Reason, Rule, Standing
 from vitne.frameworks.loader import parse
+from vitne.identifiers import OrganisationId
 from vitne.stacking import Terms, responsible
 from vitne_api.registry.v1 import facts_pb2
 
@@ -303,6 +304,7 @@ def with_finland(text: str = FINLAND) -> list[Framework]:
 def test_a_new_country_is_a_file_and_no_code() -> None:
     frameworks = Frameworks(with_finland(), LAW)
     school = "0212:01120389"
+    assert OrganisationId.parse(school).country == "FI", "the contract takes its organisations as they are"
     chronicle = Chronicle()
     chronicle.provider(school, country="FI", kind="fi.oppilaitos")
     covered = scope("fi.todistus", levels=[("fi.finqf", "5")], credit_unit="fi.osp", educations=["fi.sote"])

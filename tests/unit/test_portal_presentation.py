@@ -51,6 +51,13 @@ def test_every_language_has_every_text(language: str) -> None:
     assert "{count}" in TEXTS[language]["hours"]
 
 
+def test_what_the_page_does_not_name_is_called_as_the_national_rules_call_it() -> None:
+    for texts in TEXTS.values():
+        assert texts["units"]["se.yh_point"] != "se.yh_point"
+        assert "SeQF" in texts["frameworks"]["se.seqf"]
+        assert texts["units"]["ects"] == {"en": "ECTS credits"}.get(texts["language"], "studiepoeng (ECTS)")
+
+
 @pytest.mark.parametrize(
     ("header", "languages", "page"),
     [

@@ -20,7 +20,7 @@ from vitne.credentials.sd_jwt import Disclosable
 from vitne.errors import InvalidArgument, VitneError
 from vitne.frameworks import LAW, Frameworks, Standing
 from vitne.runtime.rules import check_rules
-from vitne.stacking import Outcome, Terms, check_recognition, counts_whole, held, recognised, responsible
+from vitne.stacking import Outcome, Terms, check_recognition, counts_whole, held, recognised_by, responsible
 from vitne.stacking import Standing as HeldStanding
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -204,12 +204,10 @@ def test_a_kompetanseattest_does_not_count_until_it_is_recognised() -> None:
     terms = Terms.of(ALL)
     attest = held(offered(PRIVATE, "no.kompetanseattest", id=MODULE.id), "attest", TODAY)
     assert [one.why for one in answer(asked, attest, terms=terms).uncounted] == ["NOT_RECOGNISED"]
-    counts_as = recognised(act(MODULE), MODULE, FAGSKOLE, TODAY, "assessed")
-    assert counts_as is not None
+    counts_as = recognised_by(held(MODULE, "assessed", TODAY), FAGSKOLE)
     assert (counts_as.reference, counts_as.points, counts_as.by_recognition) == ("assessed", Decimal(10), True)
     assert answer(asked, counts_as, terms=terms).outcome is Outcome.COMPLETE
-    revoked = recognised(act(MODULE), MODULE, FAGSKOLE, TODAY, "assessed", standing=HeldStanding.REVOKED)
-    assert revoked is not None
+    revoked = recognised_by(held(MODULE, "assessed", TODAY, standing=HeldStanding.REVOKED), FAGSKOLE)
     assert answer(asked, revoked, terms=terms).outcome is Outcome.INCOMPLETE
 
 
@@ -218,7 +216,6 @@ def test_a_kompetanseattest_does_not_count_until_it_is_recognised() -> None:
 )
 def test_admission_and_parts_count_for_nothing_whole(changes: dict[str, Any], counts: bool) -> None:
     assert counts_whole(act(MODULE, **changes)) is counts
-    assert (recognised(act(MODULE, **changes), MODULE, FAGSKOLE, TODAY, "x") is not None) is counts
 
 
 def test_a_credential_whose_assessment_says_so_counts_as_recognised() -> None:

@@ -342,6 +342,22 @@ def test_what_is_asked_about_must_exist_and_each_reference_be_there_once() -> No
     assert refusal(lambda: desk().evaluate(unknown, NOW)) == ("QUALIFICATION_UNKNOWN", "qualification_ids[0]")
 
 
+def test_who_shows_the_answers_is_told_what_they_name() -> None:
+    answering = desk(whole(requirement=all_of("all", A, n_of("either", 1, B, one("attest", ATTEST)))))
+    held = credential("x", MODULE[0])
+    found = answering.evaluate(question(held, describe=True), NOW)
+    assert [(said.id, said.version) for said in found.qualifications] == [(Q1, 1)]
+    described = {said.id: said for said in found.achievements}
+    assert list(described) == sorted([MODULE[0], MODULE[1], ATTEST, VITNEMAL])
+    assert described[VITNEMAL].kind == "no.vitnemal"
+    assert described[VITNEMAL].HasField("level")
+    assert not described[ATTEST].HasField("level")
+    assert all(said.title and said.provider and said.version for said in described.values())
+    plain = answering.evaluate(question(held), NOW)
+    assert not plain.qualifications
+    assert not plain.achievements
+
+
 def test_qualifications_that_become_known_later_are_answered_for() -> None:
     chronicle = world()
     projection = chronicle.projection()

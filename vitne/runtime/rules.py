@@ -23,7 +23,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from vitne.errors import InvalidArgument
-from vitne.identifiers import OrganisationId
+from vitne.identifiers import ORGANISATION_RULE, OrganisationId
 from vitne.runtime.status import RuleViolations, Violation
 from vitne_api.rules.v1 import rules_pb2
 
@@ -108,7 +108,7 @@ _FORMATS: Final[dict[int, tuple[str, _Test, str, str]]] = {
     rules_pb2.FORMAT_ORGANISATION: (
         "BAD_ORGANISATION",
         _is_organisation,
-        "scheme:value with the ISO 6523 code 0192 (NO), 0184 (DK), 0007 (SE) or 0196 (IS), check digits right",
+        f"{ORGANISATION_RULE}, check digits right",
         "write it like 0192:971035854",
     ),
     rules_pb2.FORMAT_LANGUAGE: (

@@ -11,7 +11,6 @@ from vitne.stacking.recognition import (
     check_recognition,
     counts_whole,
     purpose_of,
-    recognised,
     recognised_by,
     responsible,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "named",
     "purpose_of",
     "read",
-    "recognised",
     "recognised_by",
     "responsible",
 ]

@@ -134,13 +134,13 @@ def _by_provider(candidates: ByLeaf) -> Iterator[ByLeaf]:
         yield [[one for one in some if one.held.provider == provider] for some in candidates]
 
 
-def obstacle(plan: Plan, counted: ByLeaf, leaf: Leaf, candidate: Candidate) -> Why | None:
-    """What keeps a leaf from counting a candidate beside what is counted; None: nothing."""
+def state_of(plan: Plan, counted: ByLeaf) -> State:
+    """What bears on what may be counted beside what is counted."""
     state = State(plan)
-    for other in plan.leaves:
-        for one in counted[other.index]:
-            state.use(other, one)
-    return state.obstacle(leaf, candidate)
+    for leaf in plan.leaves:
+        for one in counted[leaf.index]:
+            state.use(leaf, one)
+    return state
 
 
 def _outcome(plan: Plan, counted: ByLeaf) -> Outcome:
@@ -257,7 +257,7 @@ class _Flow:
 
     def __init__(self, plan: Plan, candidates: ByLeaf) -> None:
         self._groups = plan.groups
-        self._group_of = {leaf: number for number, group in enumerate(plan.groups) for leaf in group.leaves}
+        self._group_of = plan.group_of
         self._filled = [0] * len(plan.groups)
         self.holder: dict[int, str] = {}
         #: Leaves that ask for each achievement, which nothing else can fill.

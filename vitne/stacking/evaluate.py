@@ -12,11 +12,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+from vitne.accreditation.facts import milliseconds
 from vitne.errors import InvalidArgument
 from vitne.stacking.answer import Answer, Counted, Missing, Outcome, Uncounted, Why
-from vitne.stacking.assign import Budget, ByLeaf, Candidate, assign, beyond_room, credits_of, obstacle, satisfied
+from vitne.stacking.assign import Budget, ByLeaf, Candidate, State, assign, beyond_room, credits_of, satisfied, state_of
 from vitne.stacking.held import Held, Standing
 from vitne.stacking.plan import Branch, Leaf, Plan, make
 from vitne.stacking.rule import Rule
@@ -94,34 +96,42 @@ class Stacking:
         Raises:
             InvalidArgument: ``REFERENCE_REPEATED``.
         """
-        day = at.date()
-        by_achievement: dict[str, list[_Looked]] = {}
         seen: set[str] = set()
         for number, one in enumerate(credentials):
             if one.reference in seen:
                 raise _repeated(number)
             seen.add(one.reference)
-            looked = _Looked(one, _own_reason(one, day), self._terms.is_formal(one.kind))
-            by_achievement.setdefault(one.achievement, []).append(looked)
         if only is None:
-            ids = {asking for achievement in by_achievement for asking in self._asking.get(achievement, ())}
+            ids = {asking for one in credentials for asking in self._asking.get(one.achievement, ())}
         else:
             ids = {one for one in only if one in self._versions}
-        plans = [plan for one in sorted(ids) if (plan := self._applying(one, at)) is not None]
-        answers = []
+        moment, day = milliseconds(at), at.date()
+        plans = {one: plan for one in sorted(ids) if (plan := self._applying(one, moment)) is not None}
+        waiting: dict[str, list[_Looked]] = {one: [] for one in plans}
         asked_for: set[str] = set()
+        for one in credentials:
+            looked = _Looked(one, _own_reason(one, day), self._terms.is_formal(one.kind), Candidate(one, _NOTHING))
+            for asking in self._asking.get(one.achievement, ()):
+                # Another version of the qualification may have asked for it.
+                if asking in plans and one.achievement in plans[asking].by_achievement:
+                    waiting[asking].append(looked)
+                    asked_for.add(one.reference)
+        answers = []
         together = bounds.together
-        for plan in plans:
-            mine = [one for asked in plan.by_achievement for one in by_achievement.get(asked, ())]
-            asked_for.update([one.held.reference for one in mine])
+        for asking, plan in plans.items():
+            mine = waiting[asking]
             given = min(bounds.most, bounds.each + together)
             budget = Budget(given)
             answers.append(_Answering(plan, self._terms, day).answer(mine, budget))
             together -= max(0, given - budget.left - bounds.each)
         return Evaluation(tuple(answers), tuple(one.reference for one in credentials if one.reference not in asked_for))
 
-    def _applying(self, qualification: str, at: datetime) -> Plan | None:
-        return next((plan for plan in self._versions[qualification] if plan.rule.applies(at)), None)
+    def _applying(self, qualification: str, moment: int) -> Plan | None:
+        """The newest version that applies at an instant, in milliseconds since 1970."""
+        for plan in self._versions[qualification]:
+            if plan.rule.valid_from <= moment < plan.rule.valid_until:
+                return plan
+        return None
 
 
 class _Looked(NamedTuple):
@@ -131,6 +141,8 @@ class _Looked(NamedTuple):
     #: What keeps it from counting anywhere.
     why: Why | None
     formal: bool
+    #: As what leaves that ask for no credits count.
+    candidate: Candidate
 
 
 class _Answering:
@@ -177,6 +189,10 @@ class _Answering:
             leaves = self._plan.by_achievement[one.achievement]
             placed = False
             for leaf in leaves:
+                if leaf.plain:
+                    self._candidates[leaf.index].append(looked.candidate)
+                    placed = True
+                    continue
                 points = self._points(leaf, one)
                 reason = Why.UNIT_DOES_NOT_CONVERT if points is None else self._reason(leaf, one)
                 if reason is None and points is not None:
@@ -222,34 +238,41 @@ class _Answering:
                 there = [part for part in parts if satisfied(part, counted)]
                 parts = tuple(there[: branch.count]) if len(there) >= branch.count else parts
             for part in parts:
-                if part.leaf is None or counted[part.leaf.index]:
+                one = part.leaf
+                if one is None or one.need is not None:
                     self._count(part, counted)
+                elif counted[one.index]:  # most parts are this: those that are there are worth a call
+                    self._count_one(one, counted)
         elif leaf.need is None:
-            for candidate in counted[leaf.index][:1]:
-                held = candidate.held
-                self._counted.append(Counted(held.reference, leaf.key, held.by_recognition, None))
+            self._count_one(leaf, counted)
         else:
             for candidate, points in credits_of(leaf, counted[leaf.index])[1]:
                 held = candidate.held
                 self._counted.append(Counted(held.reference, leaf.key, held.by_recognition, points))
+
+    def _count_one(self, leaf: Leaf, counted: ByLeaf) -> None:
+        for candidate in counted[leaf.index][:1]:
+            held = candidate.held
+            self._counted.append(Counted(held.reference, leaf.key, held.by_recognition, None))
 
     def _explain(self, waiting: Sequence[Held], counted: ByLeaf) -> None:
         """Say why credentials that might have been counted were not."""
         taken = {one.reference for one in self._counted}
         if len(taken) == len(waiting):
             return
+        state = state_of(self._plan, counted)
         for one in waiting:
             if one.reference not in taken:
-                leaf, why = self._nearest(one, counted)
+                leaf, why = self._nearest(one, counted, state)
                 self._uncounted.append(Uncounted(one.reference, why, leaf.key))
 
-    def _nearest(self, one: Held, counted: ByLeaf) -> tuple[Leaf, Why]:
+    def _nearest(self, one: Held, counted: ByLeaf, state: State) -> tuple[Leaf, Why]:
         """The leaf that a credential came nearest to, and what kept it: one that still lacks something, if any."""
         could = [leaf for leaf in self._plan.by_achievement[one.achievement] if self._waits(leaf, one)]
         for leaf in could:
             if not _full(leaf, counted):
                 candidate = next(other for other in self._candidates[leaf.index] if other.held is one)
-                why = obstacle(self._plan, counted, leaf, candidate)
+                why = state.obstacle(leaf, candidate)
                 if why is None and beyond_room(leaf, counted[leaf.index], candidate):
                     why = Why.TOO_MUCH_RECOGNISED
                 if why is not None:
@@ -269,6 +292,7 @@ def _own_reason(one: Held, day: date) -> Why | None:
     return Why.NOT_YET_AWARDED if one.awarded_on > day else None
 
 
+@lru_cache(maxsize=64)
 def months_before(day: date, months: int) -> date:
     """The same day so many months earlier, or that month's last; never before the year 1."""
     number = day.year * 12 + day.month - 1 - months
@@ -299,8 +323,16 @@ def _progress(branch: Branch, counted: ByLeaf) -> Decimal:
     """How far along, from 0 to 1: of a number of parts, the furthest."""
     leaf = branch.leaf
     if leaf is None:
-        furthest = sorted((_progress(part, counted) for part in branch.parts), reverse=True)[: branch.count]
-        return sum(furthest, _NOTHING) / branch.count
+        parts = [
+            # Most parts ask for one credential: those are not worth a call.
+            (_ONE if counted[one.index] else _NOTHING)
+            if (one := part.leaf) is not None and one.need is None
+            else _progress(part, counted)
+            for part in branch.parts
+        ]
+        if branch.count < len(parts):
+            parts.sort(reverse=True)
+        return sum(parts[: branch.count], _NOTHING) / branch.count
     if leaf.need is None:
         return _ONE if counted[leaf.index] else _NOTHING
     return min(_ONE, credits_of(leaf, counted[leaf.index])[0] / leaf.need)

@@ -37,6 +37,8 @@ class Leaf:
     after: tuple[int, ...] = ()
     #: True: nothing that is counted here is wanted, or bound, elsewhere.
     free: bool = False
+    #: True: every credential for its achievement will do.
+    plain: bool = False
 
 
 @dataclass(slots=True)
@@ -93,6 +95,8 @@ class Plan:
     simple: bool
     #: What the whole needs in any case, as far as it is choices among single credentials.
     groups: tuple[Group, ...]
+    #: The group that a leaf is in, by the leaf's number.
+    group_of: dict[int, int]
     #: True: the groups, and leaves that are free, are all that there is, and nothing else couples them.
     flowing: bool
 
@@ -111,6 +115,10 @@ def make(rule: Rule, terms: Terms) -> Plan:
         alone = all(len(by_achievement[achievement]) == 1 for achievement in leaf.ranges)
         bound = leaf.same or leaf.caps or leaf.before or leaf.after or leaf.max_recognised_points is not None
         leaf.free = alone and not bound
+        asks = leaf.floors or leaf.max_age_months or leaf.providers is not None or leaf.need is not None
+        leaf.plain = not asks and all(
+            one.first == 1 and one.last is None for some in leaf.ranges.values() for one in some
+        )
     _mark_free(root)
     groups, whole = _groups(root)
     coupled = bool(reader.caps or reader.same or rule.order)
@@ -127,6 +135,7 @@ def make(rule: Rule, terms: Terms) -> Plan:
         formal=not terms.is_non_formal(rule.kind),
         simple=all(leaf.free for leaf in leaves),
         groups=tuple(groups),
+        group_of={leaf: number for number, group in enumerate(groups) for leaf in group.leaves},
         flowing=whole and not coupled,
     )
 

@@ -15,7 +15,7 @@ from typing import Final
 from vitne.accreditation import offer_of
 from vitne.errors import FailedPrecondition, InvalidArgument
 from vitne.frameworks import Frameworks, Purpose, RecognitionRule
-from vitne.stacking.held import Held, Standing, held
+from vitne.stacking.held import Held
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import facts_pb2
 
@@ -99,33 +99,6 @@ def counts_whole(act: credential_pb2.Recognition) -> bool:
     Admission lets in, and counts for no part; an achievement counts whole or not at all.
     """
     return purpose_of(act) is not Purpose.ADMISSION and not act.outcomes
-
-
-def recognised(
-    act: credential_pb2.Recognition,
-    against: credential_pb2.Achievement,
-    body: str,
-    decided_on: date,
-    reference: str,
-    *,
-    standing: Standing = Standing.VALID,
-    expires_on: date | None = None,
-) -> Held | None:
-    """What somebody holds by an act of recognition that was checked; None where that counts for nothing whole.
-
-    Args:
-        act: the act.
-        against: the achievement that it cites.
-        body: who decided.
-        decided_on: when.
-        reference: what the credential is called that documents it.
-        standing: of that credential.
-        expires_on: of that credential.
-    """
-    if not counts_whole(act):
-        return None
-    one = held(against, reference, decided_on, standing=standing, expires_on=expires_on)
-    return recognised_by(one, body)
 
 
 def recognised_by(one: Held, body: str) -> Held:

@@ -8,11 +8,10 @@ all of them). Its digest is what answers cite.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from vitne.accreditation.facts import FOREVER, milliseconds, stamp_milliseconds
+from vitne.accreditation.facts import FOREVER, stamp_milliseconds
 from vitne.canonical import canonical_bytes, digest_text
 from vitne.stacking.terms import Level
 from vitne_api.registry.v1 import qualification_pb2
@@ -102,10 +101,6 @@ class Rule:
     valid_from: int
     valid_until: int
     digest: str
-
-    def applies(self, moment: datetime) -> bool:
-        """Whether this version applies at an instant."""
-        return self.valid_from <= milliseconds(moment) < self.valid_until
 
 
 def read(message: qualification_pb2.Qualification, kind: str) -> Rule:

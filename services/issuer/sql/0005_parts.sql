@@ -7,6 +7,8 @@ CREATE TABLE counted_part (
     place bytea NOT NULL CHECK (octet_length(place) = 32),
     -- The part as the institution stated it, sealed under the key of the whole's learner.
     part bytea NOT NULL,
+    -- When the institution stated the parts anew, without this one; null: it counts.
+    until timestamptz,
     PRIMARY KEY (whole, place)
 );
 
