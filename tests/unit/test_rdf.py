@@ -110,6 +110,14 @@ def test_a_poison_graph_is_refused_after_its_budget_of_work() -> None:
         canonicalise([("_:a", P, "_:b", ""), ("_:b", P, "_:a", "")], work_budget=1)
 
 
+@pytest.mark.parametrize("size", [100, 5000])
+def test_a_ring_of_nodes_that_are_alike_is_refused_however_long(size: int) -> None:
+    ring = [(f"_:n{place}", P, f"_:n{(place + 1) % size}", "") for place in range(size)]
+    with pytest.raises(InvalidArgument) as refusal:
+        canonicalise(ring)
+    assert refusal.value.reason == "GRAPH_TOO_COMPLEX"
+
+
 def test_the_hash_function_decides_on_the_labels() -> None:
     quads = [("_:x", P, literal(str(number)), "") for number in range(3)]
     quads += [("_:y", P, literal("y"), ""), ("_:z", P, literal("z"), "")]

@@ -22,7 +22,9 @@ from vitne.errors import InvalidArgument
 Hash = Literal["sha256", "sha384"]
 #: Steps over paths from blank nodes that are alike, before a dataset is refused. A credential with a dozen tied nodes
 #: takes some hundreds; the refusal comes within some ten milliseconds.
-WORK_BUDGET: Final = 10_000
+WORK_BUDGET: Final = 50_000
+#: Longest such path, in nodes: each is three calls deep.
+MAX_PATH: Final = 100
 
 _CANONICAL: Final = "_:c14n"
 _TEMPORARY: Final = "_:b"
@@ -47,7 +49,8 @@ def canonicalise(quads: Iterable[Quad], *, hash_name: Hash = "sha256", work_budg
     """Canonicalise a dataset (section 4.4.3).
 
     Raises:
-        InvalidArgument: ``GRAPH_TOO_COMPLEX`` when telling its blank nodes apart takes more than ``work_budget`` steps.
+        InvalidArgument: ``GRAPH_TOO_COMPLEX`` when telling its blank nodes apart takes more than ``work_budget``
+            steps, or paths beyond :data:`MAX_PATH`.
     """
     dataset = dict.fromkeys(quads)
     labels = _Labelling(dataset, hash_name, work_budget).labels()
@@ -88,6 +91,7 @@ class _Labelling:
     def __init__(self, dataset: Iterable[Quad], hash_name: Hash, work_budget: int) -> None:
         self._new_hash = getattr(hashlib, hash_name)
         self._work_left = work_budget
+        self._path = 0
         self._quads: defaultdict[str, list[Quad]] = defaultdict(list)
         for quad in dataset:
             subject, _, object_, graph = quad
@@ -154,6 +158,9 @@ class _Labelling:
 
     def _hash_n_degree(self, node: str, issuer: _Issuer) -> tuple[str, _Issuer]:
         """Section 4.8.3: of all orders in which the neighbours can be walked, the one that reads least."""
+        self._path += 1
+        if self._path > MAX_PATH:
+            raise _too_complex()
         neighbours: defaultdict[str, list[str]] = defaultdict(list)
         for quad in self._quads[node]:
             for place, position in ((0, "s"), (2, "o"), (3, "g")):
@@ -164,12 +171,13 @@ class _Labelling:
         for related_hash, alike in sorted(neighbours.items()):
             path, issuer = self._least_path(alike, issuer)
             to_hash += [related_hash, path]
+        self._path -= 1
         return self._digest("".join(to_hash)), issuer
 
     def _least_path(self, alike: list[str], issuer: _Issuer) -> tuple[str, _Issuer]:
         chosen, chosen_issuer = "", issuer
         for order in permutations(alike):
-            self._spend(len(order))
+            self._spend(len(order) + len(issuer.issued))  # what is walked, and what is copied for it
             walked = self._walk(order, issuer.copy(), chosen)
             if walked is not None and (not chosen or walked[0] < chosen):
                 chosen, chosen_issuer = walked
@@ -198,12 +206,16 @@ class _Labelling:
     def _spend(self, steps: int) -> None:
         self._work_left -= steps
         if self._work_left < 0:
-            raise InvalidArgument(
-                "GRAPH_TOO_COMPLEX",
-                "its blank nodes are too many alike to be told apart with reasonable work",
-                rule="RDFC-1.0, section 7.1: dataset poisoning",
-                remedy="give the nodes identifiers, or tell them apart by what they say",
-            )
+            raise _too_complex()
+
+
+def _too_complex() -> InvalidArgument:
+    return InvalidArgument(
+        "GRAPH_TOO_COMPLEX",
+        "its blank nodes are too many alike to be told apart with reasonable work",
+        rule="RDFC-1.0, section 7.1: dataset poisoning",
+        remedy="give the nodes identifiers, or tell them apart by what they say",
+    )
 
 
 def _is_beyond(path: str, chosen: str) -> bool:
