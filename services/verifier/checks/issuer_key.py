@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.verifier.checks.names import FAILED, ISSUER_KEY, NOTE, PASSED, Check, told
-from services.verifier.checks.registry_log import leaf_hash_of
 from services.verifier.knowledge import Knowledge
-from vitne.accreditation import instant
+from vitne.accreditation import instant, leaf_of
 from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
@@ -53,7 +52,8 @@ def check_issuer_key(presentation: Presentation, knowledge: Knowledge, now: date
     if valid_until is not None and issued >= valid_until:
         return _failed(f"the key no longer counted at issuance: until {valid_until:%Y-%m-%d %H:%M:%S} UTC", key_id)
     fact = knowledge.projection.compromise_fact(key_id)
-    found = IssuerKey(public, compromised is not None, None if fact is None else leaf_hash_of(fact))
+    leaf = None if fact is None else leaf_of(fact)
+    found = IssuerKey(public, compromised is not None, None if leaf is None else leaf.leaf_hash())
     if compromised is not None:
         detail = f"the key counted at issuance; since {compromised:%Y-%m-%d} others may know it"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
