@@ -22,13 +22,12 @@ credential, so that it does not tell whether there is a grade or a birth date.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -38,6 +37,7 @@ from vitne.canonical import b64url
 from vitne.credentials import sd_jwt
 from vitne.credentials.elements import require_elements_of_achievement, require_own_elements
 from vitne.credentials.jose import ES256, parse_public_jwk
+from vitne.credentials.members import Members, refused
 from vitne.credentials.model import (
     AwardingBody,
     Credential,
@@ -69,10 +69,7 @@ _ALWAYS_SHOWN: Final = frozenset(
     }
 )
 _URN: Final = "urn:uuid:"
-# What the contract takes for a decimal (``FORMAT_DECIMAL``), and nothing else was ever published.
-_DECIMAL: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,2})?")
-_DIGEST: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_T = TypeVar("_T")
+_RULE: Final = f"the claims of {VCT}"
 
 
 # --- Model to claims ------------------------------------------------------------------------------
@@ -270,7 +267,7 @@ def from_claims(claims: Mapping[str, Any]) -> Credential:
     Raises:
         InvalidArgument: as :func:`parse`.
     """
-    root = _Claims(claims, "")
+    root = Members(claims, rule=_RULE)
     if root.text("vct") != VCT:
         raise _refused("UNKNOWN_TYPE", "vct", "the credential is of another type", rule=f"vct is {VCT}")
     decision = root.object("decision")
@@ -305,7 +302,7 @@ def from_claims(claims: Mapping[str, Any]) -> Credential:
     return credential
 
 
-def _cited_accreditation(root: _Claims, decision: DecisionReference) -> str:
+def _cited_accreditation(root: Members, decision: DecisionReference) -> str:
     """The digest that is cited for the decision's accreditation; empty where none is."""
     if "accreditation" not in root:
         return ""
@@ -318,7 +315,22 @@ def _cited_accreditation(root: _Claims, decision: DecisionReference) -> str:
     return cited.digest("digest")
 
 
-def _learner(root: _Claims) -> Learner:
+def from_record(claims: Mapping[str, Any], record: Mapping[str, Any]) -> Credential:
+    """A credential from claims that lack what follows from its decision's record.
+
+    Raises:
+        InvalidArgument: as :func:`parse`.
+    """
+    decision = DecisionReference.parse(record)
+    derived = {
+        "vct": VCT,
+        "iat": int(decision.at.timestamp()),
+        "decision": {"digest": decision.digest, "record": record},
+    }
+    return from_claims({**claims, **derived})
+
+
+def _learner(root: Members) -> Learner:
     identifier = root.object("learner_identifier") if "learner_identifier" in root else None
     return Learner(
         id=LearnerId(identifier.text("scheme"), identifier.text("value")) if identifier else None,
@@ -328,7 +340,7 @@ def _learner(root: _Claims) -> Learner:
     )
 
 
-def _achievement(claims: _Claims, *, kind: str, provider: str) -> credential_pb2.Achievement:
+def _achievement(claims: Members, *, kind: str, provider: str) -> credential_pb2.Achievement:
     workload, quality = claims.object("workload"), claims.object("quality_assurance")
     level = claims.object("level") if "level" in claims else None
     try:
@@ -375,7 +387,7 @@ def _achievement(claims: _Claims, *, kind: str, provider: str) -> credential_pb2
         raise _refused("CLAIM_MALFORMED", "achievement", "a value is out of range") from error
 
 
-def _recognition(claims: _Claims) -> credential_pb2.Recognition:
+def _recognition(claims: Members) -> credential_pb2.Recognition:
     against = claims.object("achievement")
     try:
         return credential_pb2.Recognition(
@@ -402,102 +414,13 @@ def _uuid_urn(text: str) -> UUID:
     return parse_uuid(text.removeprefix(_URN), field="jti")
 
 
-def _midnight(root: _Claims) -> date | None:
+def _midnight(root: Members) -> date | None:
     if "exp" not in root:
         return None
     days, rest = divmod(root.number("exp"), 86_400)
     if rest or not 0 <= days < 1_000_000:
         raise _refused("CLAIM_MALFORMED", "exp", "not the midnight (UTC) at which a day begins")
     return datetime.fromtimestamp(days * 86_400, UTC).date()
-
-
-class _Claims:
-    """An object of claims, read by name and type; errors name the path."""
-
-    def __init__(self, claims: Mapping[str, Any], path: str) -> None:
-        self._claims = claims
-        self._path = path
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._claims
-
-    def _where(self, name: str) -> str:
-        return f"{self._path}{name}"
-
-    def _get(self, name: str, kind: type[_T], says: str) -> _T:
-        if name not in self._claims:
-            raise _refused("CLAIM_MISSING", self._where(name), "the claim is missing")
-        value = self._claims[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise _refused("CLAIM_MALFORMED", self._where(name), f"the claim is not {says}")
-        return value
-
-    def text(self, name: str) -> str:
-        value = self._get(name, str, "text")
-        if not value:
-            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is empty")
-        return value
-
-    def optional_text(self, name: str) -> str | None:
-        return self.text(name) if name in self._claims else None
-
-    def number(self, name: str) -> int:
-        return self._get(name, int, "a whole number")
-
-    def optional_decimal(self, name: str) -> str:
-        text = self.optional_text(name)
-        if text is not None and not _DECIMAL.fullmatch(text):
-            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not a decimal like 0.75")
-        return text or ""
-
-    def digest(self, name: str) -> str:
-        text = self.text(name)
-        if not _DIGEST.fullmatch(text):
-            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not a SHA-256 in base64url")
-        return text
-
-    def members(self, name: str) -> dict[str, Any]:
-        return self._get(name, dict, "an object")
-
-    def object(self, name: str) -> _Claims:
-        return _Claims(self.members(name), f"{self._where(name)}.")
-
-    def objects(self, name: str) -> list[_Claims]:
-        items = self._get(name, list, "an array")
-        if not all(isinstance(item, dict) for item in items):
-            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not an array of objects")
-        return [_Claims(item, f"{self._where(name)}[{place}].") for place, item in enumerate(items)]
-
-    def strings(self, name: str) -> list[str]:
-        items = self._get(name, list, "an array") if name in self._claims else []
-        if not all(isinstance(item, str) for item in items):
-            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not an array of text")
-        return items
-
-    def numbers(self, name: str) -> list[int]:
-        items = self._get(name, list, "an array") if name in self._claims else []
-        if not all(type(item) is int for item in items):
-            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not an array of whole numbers")
-        return items
-
-    def texts(self, name: str) -> dict[str, str]:
-        texts = self.members(name)
-        if not texts or not all(isinstance(text, str) and text for text in texts.values()):
-            raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not text by language")
-        return texts
-
-    def optional_texts(self, name: str) -> dict[str, str]:
-        return self.texts(name) if name in self._claims else {}
-
-    def day(self, name: str) -> date:
-        text = self.text(name)
-        try:
-            read = date.fromisoformat(text)
-            if read.isoformat() == text:
-                return read
-        except ValueError:
-            pass
-        raise _refused("CLAIM_MALFORMED", self._where(name), "the claim is not a day like 2026-11-21")
 
 
 class _Terms:
@@ -533,7 +456,5 @@ _METHOD: Final = _Terms(credential_pb2.RecognitionMethod.DESCRIPTOR, "RECOGNITIO
 _RETENTION: Final = _Terms(credential_pb2.RetentionClass.DESCRIPTOR, "RETENTION_CLASS_")
 
 
-def _refused(reason: str, where: str, message: str, *, rule: str = f"the claims of {VCT}") -> InvalidArgument:
-    return InvalidArgument(
-        reason, message, field=where, rule=rule, remedy="ask the issuer for a credential of this type, unchanged"
-    )
+def _refused(reason: str, where: str, message: str, *, rule: str = _RULE) -> InvalidArgument:
+    return refused(reason, where, message, rule=rule)

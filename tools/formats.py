@@ -1,0 +1,99 @@
+"""Write ``docs/formats.md``: where each element of a credential goes in each format.
+
+Usage: ``python -m tools.formats`` from the project's root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from vitne.credentials.formats import PLACES, Format
+from vitne.credentials.places import ELEMENTS, Kind, Place, Standing
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
+_KINDS: Final = {Kind.MANDATORY: "mandatory", Kind.OPTIONAL: "optional", Kind.OURS: "beyond"}
+_INTRODUCTION: Final = """\
+# Formats
+
+What a credential says is one model; this page says where each part of it stands in each format. It is made by
+`make formats` from `vitne/credentials/formats.py`, and tests change every element in turn and look whether it is that
+place that changes. *Mandatory* and *optional* are the elements of Annex I of Council Recommendation 2022/C 243/02;
+*beyond* is what the model has besides.
+
+*(extension)* means that the format has no place for an element: it stands in an extension of ours, comes back from it
+without loss, and other readers do not see it. `vitne.credentials.formats.not_carried(format, credential)` lists these
+for a credential. What a format can't carry at all is refused as it is written, by name: control characters in XML
+(`TEXT_NOT_CARRIED`), and countries that are not in the EU's list as kept here in ELM (`COUNTRY_UNKNOWN`).
+"""
+_NOTES: Final = """
+## SD-JWT VC
+
+Media type `application/dc+sd-jwt`. Given and family name, date of birth, identifier and grade are selectively
+disclosable; everything else is always shown. No other format here can withhold a part.
+
+## ELM 3.2, European Digital Credentials
+
+Paths are members of the JSON-LD payload. It has the shape of VCDM 1.1 and is sealed with JAdES: general JSON
+serialisation, one signature, the payload attached as it is (`b64: false`), `sigT`, `x5c` and `x5t#S256` protected,
+ES256. The profile is *generic*, or *accredited* where the issuer tells the accrediting authority (`evidence`).
+Sealed credentials are read with RS, PS or ES and SHA-256 and stronger; a time-stamp beside the seal is not believed.
+
+Names and grades have the language `und`. A level is a concept of ours for the national framework, beside the EU's for
+the level of EQF that it was referred to; the EU's is not read back, since it follows. What the EU's vocabularies have
+no concept for (recognition of prior learning, supervision, credit units but ECTS, kinds of credential) has one under
+`https://vitne.example/vocabularies/`. The extension is the member `vitne`, whose term is defined in the credential's
+own `@context` as `@json`: `salt` (128 random bits) and `claims`, named as in the SD-JWT VC.
+
+## ELMO 1.7
+
+Paths are XPath; `e` is ELMO's namespace, `v` is `https://vitne.example/elmo/v1`. One document is about one learner, with
+a report for each awarding body; a whole holds its parts in `hasPart`. ECTS never stand on a whole and on its part: the
+whole's stand in `v:credit` then. The result of recognition without a grade is `Recognition of prior learning`, marked
+with `v:recognised`. Each credential has an attachment of type `Micro Credential` with the same in words. Learning outcomes
+stand as plain text in `description`, and by category, with the concepts that they cite, in `v:learningOutcome`. All else that
+ELMO lacks is in `v:claims`, as JSON named as in the SD-JWT VC; `v:salt` at the end has 128 random bits.
+
+The signature is enveloped, over the whole document (`URI=""`), ECDSA with SHA-256, the certificate in `KeyInfo`. Documents
+are read with RSA or ECDSA and SHA-256 or stronger; SHA-1, document type declarations and parts that the signature leaves out are
+refused. The digest in the log is over the document's canonical form (Canonical XML 1.0, without comments), which is how it is issued.
+
+| limit | ELM | ELMO | refused as |
+|---|---|---|---|
+| size | 2,000,000 characters | 2,000,000 bytes | `TOO_LARGE` |
+| nesting | 32 levels of JSON | 48 elements; 8 levels of parts | `BAD_JSON`, `TOO_DEEP` |
+| elements | | 20,000 | `TOO_MANY_ELEMENTS` |
+| credentials in one | 1 | 500 | `TOO_MANY_CREDENTIALS` |
+| certificates | 8 of 16,384 bytes | 8 of 16,384 bytes | `SEAL_MALFORMED`, `SIGNATURE_MALFORMED`, `BAD_CERTIFICATE` |
+| RSA keys | 2,048 bits and more | 2,048 bits and more | `BAD_CERTIFICATE` |
+| entities | | none | `DTD_REFUSED`, `BAD_XML` |
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    return "\n".join([_INTRODUCTION, *_table()]) + "\n" + _NOTES
+
+
+def _table() -> Iterator[str]:
+    yield f"| element | Annex I | {' | '.join(Format)} |"
+    yield f"|---|---|{'---|' * len(Format)}"
+    for element in ELEMENTS:
+        cells = " | ".join(_cell(PLACES[format_][element.name]) for format_ in Format)
+        yield f"| {element.name} | {_KINDS[element.kind]} | {cells} |"
+
+
+def _cell(place: Place) -> str:
+    if place.standing is Standing.NONE:
+        return "not carried"
+    cell = _code(place.path) + (" (extension)" if place.standing is Standing.EXTENSION else "")
+    return f"{cell}, else {_code(place.otherwise)} (extension)" if place.otherwise else cell
+
+
+def _code(path: str) -> str:
+    return f"`{path}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
