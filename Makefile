@@ -62,6 +62,10 @@ format: setup ## Format the code and the protos
 rules: setup ## Write docs/rules.md from the national rules
 	@$(RUN) -m tools.rules
 
+.PHONY: formats
+formats: setup ## Write docs/formats.md: where each element of a credential goes
+	@$(RUN) -m tools.formats
+
 test-kills: setup ## End real processes with SIGKILL, 200 times, while they work
 	@$(RUN) -m pytest tests/faults/test_kills.py $(ARGS)
 

@@ -37,8 +37,8 @@ disclosable; everything else is always shown. No other format here can withhold 
 
 Paths are members of the JSON-LD payload. It has the shape of VCDM 1.1 and is sealed with JAdES: general JSON
 serialisation, one signature, the payload attached as it is (`b64: false`), `sigT`, `x5c` and `x5t#S256` protected,
-ES256. The profile is *generic*, or *accredited* where the issuer tells the accrediting authority (`evidence`).
-Sealed credentials are read with RS, PS or ES and SHA-256 and stronger; a time-stamp beside the seal is not believed.
+ES256. The profile is *generic*, or *accredited* where the issuer tells the accrediting authority (`evidence`). Sealed
+credentials are read with RS, PS or ES and SHA-256 and stronger; a time-stamp beside the seal is not believed.
 
 Names and grades have the language `und`. A level is a concept of ours for the national framework, beside the EU's for
 the level of EQF that it was referred to; the EU's is not read back, since it follows. What the EU's vocabularies have
@@ -48,16 +48,18 @@ own `@context` as `@json`: `salt` (128 random bits) and `claims`, named as in th
 
 ## ELMO 1.7
 
-Paths are XPath; `e` is ELMO's namespace, `v` is `https://vitne.example/elmo/v1`. One document is about one learner, with
-a report for each awarding body; a whole holds its parts in `hasPart`. ECTS never stand on a whole and on its part: the
-whole's stand in `v:credit` then. The result of recognition without a grade is `Recognition of prior learning`, marked
-with `v:recognised`. Each credential has an attachment of type `Micro Credential` with the same in words. Learning outcomes
-stand as plain text in `description`, and by category, with the concepts that they cite, in `v:learningOutcome`. All else that
-ELMO lacks is in `v:claims`, as JSON named as in the SD-JWT VC; `v:salt` at the end has 128 random bits.
+Paths are XPath; `e` is ELMO's namespace, `v` is `https://vitne.example/elmo/v1`. One document is about one learner,
+with a report for each awarding body; a whole holds its parts in `hasPart`. ECTS never stand on a whole and on its
+part: the whole's stand in `v:credit` then. The result of recognition without a grade is `Recognition of prior
+learning`, marked with `v:recognised`. Each credential has an attachment of type `Micro Credential` with the same in
+words. Learning outcomes stand as plain text in `description`, and by category, with the concepts that they cite, in
+`v:learningOutcome`. All else that ELMO lacks is in `v:claims`, as JSON named as in the SD-JWT VC; `v:salt` at the end
+has 128 random bits.
 
-The signature is enveloped, over the whole document (`URI=""`), ECDSA with SHA-256, the certificate in `KeyInfo`. Documents
-are read with RSA or ECDSA and SHA-256 or stronger; SHA-1, document type declarations and parts that the signature leaves out are
-refused. The digest in the log is over the document's canonical form (Canonical XML 1.0, without comments), which is how it is issued.
+The signature is enveloped, over the whole document (`URI=""`), ECDSA with SHA-256, the certificate in `KeyInfo`.
+Documents are read with RSA or ECDSA and SHA-256 or stronger; SHA-1, document type declarations and parts that the
+signature leaves out are refused. The digest in the log is over the document's canonical form (Canonical XML 1.0,
+without comments), which is how it is issued.
 
 | limit | ELM | ELMO | refused as |
 |---|---|---|---|

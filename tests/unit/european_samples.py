@@ -26,9 +26,7 @@ needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="the vectors of 
 SALT = bytes(range(16))
 SETTING = Setting(
     eqf_level="5",
-    accreditor=Accreditor(
-        OrganisationId.parse("0184:99000007"), {"da": "Danmarks Akkrediteringsinstitution"}, "DK"
-    ),
+    accreditor=Accreditor(OrganisationId.parse("0184:99000007"), {"da": "Danmarks Akkrediteringsinstitution"}, "DK"),
     grading={"da": "7-trinsskalaen", "en": "Seven-point grading scale"},
 )
 #: Scalars of the keys in ``credential_samples``.
@@ -41,9 +39,7 @@ def certificate(scalar: int = PROVIDER_SCALAR) -> Certificate:
     return Certificate.of(issue(ec.derive_private_key(scalar, ec.SECP256R1())))
 
 
-def issue(
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, digest: hashes.HashAlgorithm | None = None
-) -> x509.Certificate:
+def issue(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "UCL Erhvervsakademi")])
     return (
         x509.CertificateBuilder()
@@ -53,7 +49,7 @@ def issue(
         .serial_number(7)
         .not_valid_before(datetime(2000, 1, 1, tzinfo=UTC))
         .not_valid_after(datetime(4100, 1, 1, tzinfo=UTC))
-        .sign(key, digest or hashes.SHA256())
+        .sign(key, hashes.SHA256())
     )
 
 

@@ -8,11 +8,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pyshacl
 import pytest
+import rdflib
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rdflib.namespace import SH
 
 from tests.unit.credential_samples import (
     FOREIGN_KEY,
@@ -20,7 +23,6 @@ from tests.unit.credential_samples import (
     credentials,
     sample_achievement,
     sample_credential,
-    texts,
 )
 from tests.unit.european_samples import (
     FOREIGN_SCALAR,
@@ -67,7 +69,7 @@ def test_sealed_credential_comes_back_as_the_same(setting: Any) -> None:
 
 
 @given(credentials())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_any_credential_comes_back(credential: Credential) -> None:
     assert read(json.loads(json.dumps(write(credential, SETTING, salt=SALT)))) == credential
 
@@ -112,13 +114,14 @@ def test_supervision_stands_in_the_extension_where_there_is_no_grade() -> None:
     assert read(document) == credential
 
 
+# rdflib's own reader of JSON-LD uses what rdflib deprecates.
+shacl = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+
 # --- The shapes -----------------------------------------------------------------------------------
 
 
 def graph_of(document: dict[str, Any]) -> Any:
     """The document's triples, with the contexts from the vectors instead of the network."""
-    import rdflib
-
     inline = copy.deepcopy(document)
     known = {
         "https://www.w3.org/2018/credentials/v1": VECTORS / "contexts" / "2018-credentials-v1.jsonld",
@@ -133,8 +136,6 @@ def graph_of(document: dict[str, Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def shapes() -> dict[str, Any]:
-    import rdflib
-
     files = {
         "generic": ("EDC-generic-no-cv.ttl", "EDC-generic-full.ttl"),
         "accredited": ("EDC-generic-no-cv.ttl", "EDC-generic-full.ttl", "EDC-accredited.ttl"),
@@ -148,9 +149,6 @@ def shapes() -> dict[str, Any]:
 
 
 def violations(document: dict[str, Any], shapes: Any) -> list[str]:
-    import pyshacl
-    from rdflib.namespace import SH
-
     conforms, results, _ = pyshacl.validate(graph_of(document), shacl_graph=shapes, advanced=False, inference="none")
     found = [str(message) for message in results.objects(None, SH.resultMessage)]
     assert conforms is not bool(found)
@@ -161,6 +159,7 @@ LEAST = sample_credential(grade=None, learner=Learner(given_name="Kari", family_
 
 
 @needs_vectors
+@shacl
 @pytest.mark.parametrize(
     ("profile", "document"),
     [
@@ -175,11 +174,10 @@ def test_credentials_conform_to_the_edc_shapes(shapes: dict[str, Any], profile: 
 
 
 @needs_vectors
+@shacl
 def test_the_shapes_tell_what_does_not_conform(shapes: dict[str, Any]) -> None:
     document = write(full_credential(), salt=SALT)
     del document["issuer"]["legalName"]
-    del document["credentialSubject"]["hasClaim"]["awardedBy"]["awardingBody"]["legalName"]
-    del document["credentialSubject"]["hasClaim"]["provenBy"]["awardedBy"]["awardingBody"]["legalName"]
     assert violations(document, shapes["generic"])
 
 
@@ -229,7 +227,11 @@ def test_rsa_seals_of_others_verify(algorithm: str) -> None:
 
 
 def test_certificate_of_another_key_is_refused() -> None:
-    for certificates in ([], [certificate(FOREIGN_SCALAR)], [Certificate.of(issue(ec.generate_private_key(ec.SECP384R1())))]):
+    for certificates in (
+        [],
+        [certificate(FOREIGN_SCALAR)],
+        [Certificate.of(issue(ec.generate_private_key(ec.SECP384R1())))],
+    ):
         with pytest.raises(InvalidArgument) as refused:
             seal(full_credential(), PROVIDER_KEY, certificates=certificates, salt=SALT)
         assert refused.value.reason == "BAD_CERTIFICATE"
@@ -317,7 +319,7 @@ def test_mutations_fail(name: str) -> None:
     try:
         assert not parse(mutated).verified_by(PROVIDER_KEY.public_key)
     except InvalidArgument as error:
-        assert error.reason and error.rule and error.remedy  # noqa: PT017 - refused by name is as good
+        assert all((error.reason, error.rule, error.remedy))  # noqa: PT017 - refused by name is as good
 
 
 HARMLESS: dict[str, Callable[[str], str]] = {
@@ -339,7 +341,7 @@ TEXT = sealed()
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 6))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_a_flipped_bit_never_verifies_as_something_else(place: float, bit: int) -> None:
     at = int(place * len(TEXT))
     flipped = f"{TEXT[:at]}{chr(ord(TEXT[at]) ^ 1 << bit)}{TEXT[at + 1 :]}"
@@ -354,10 +356,10 @@ def test_a_flipped_bit_never_verifies_as_something_else(place: float, bit: int) 
 # --- What an issuer may not contradict -----------------------------------------------------------------
 
 
-def at(document: dict[str, Any], path: str) -> tuple[Any, str]:
+def at(document: Any, path: str) -> tuple[Any, str]:
     *way, last = path.split(".")
     for name in way:
-        document = document[int(name)] if isinstance(document, list) else document[name]
+        document = document[int(name) if isinstance(document, list) else name]
     return document, last
 
 
@@ -419,7 +421,10 @@ def test_contradictions_and_nonsense_are_refused(path: str, value: Any, reason: 
         ("[]", "SEAL_MALFORMED"),
         ('{"payload":"{}","signatures":[1]}', "SEAL_MALFORMED"),
         ('{"payload":"{}","signatures":[{"protected":"e30"}]}', "SEAL_MALFORMED"),
-        ('{"payload":"{}","signatures":[{"protected":"%s","signature":""}]}' % ("A" * (MAX_HEADER_LENGTH + 1)), "TOO_LARGE"),
+        (
+            '{"payload":"{}","signatures":[{"protected":"%s","signature":""}]}' % ("A" * (MAX_HEADER_LENGTH + 1)),
+            "TOO_LARGE",
+        ),
         (reseal(TEXT, lambda h: h | {"x5c": h["x5c"] * (MAX_CERTIFICATES + 1)}), "SEAL_MALFORMED"),
         (reseal(TEXT, lambda h: h | {"x5c": ["AAAA"]}), "BAD_CERTIFICATE"),
         (reseal(TEXT, lambda h: h | {"x5c": ["A" * 40_000]}), "BAD_CERTIFICATE"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -13,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from signxml import DigestAlgorithm, SignatureMethod, XMLSigner, XMLVerifier
-from signxml.verifier import SignatureConfiguration
+from signxml.algorithms import DigestAlgorithm, SignatureMethod
+from signxml.signer import XMLSigner
+from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from tests.unit.credential_samples import (
     FOREIGN_KEY,
@@ -58,7 +60,8 @@ XML_STUB = b"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"
 
 
 class _Imports(etree.Resolver):
-    def resolve(self, url: str, id_: str, context: object) -> object:
+    def resolve(self, url: str | None, public: str | None, context: Any, /) -> Any:
+        assert url is not None
         name = url.rpartition("/")[2]
         if "ewp-specs-types-address" in url:
             return self.resolve_string(ADDRESS_STUB, context)
@@ -75,7 +78,9 @@ def schema() -> etree.XMLSchema:
 
 
 def signed(*forest: Node) -> bytes:
-    return sign(forest or [Node(full_credential(), setting=SETTING)], PROVIDER_KEY, certificates=[certificate()], salt=SALT)
+    return sign(
+        forest or [Node(full_credential(), setting=SETTING)], PROVIDER_KEY, certificates=[certificate()], salt=SALT
+    )
 
 
 def part(number: int, points: str) -> Credential:
@@ -114,7 +119,7 @@ def test_signed_document_comes_back_as_the_same_credential() -> None:
 
 
 @given(credentials())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_any_credential_comes_back_unless_xml_can_not_carry_its_text(credential: Credential) -> None:
     try:
         document = etree.tostring(write([Node(credential)], SALT), method="c14n")
@@ -193,7 +198,7 @@ def test_a_whole_that_states_ects_beside_its_parts_is_refused() -> None:
     document = write([klimaregnskaber()], SALT)
     instance = next(document.iter(elmo("learningOpportunityInstance")))
     withheld = next(instance.iter(own("credit")))
-    withheld.getparent().remove(withheld)
+    instance[-1].remove(withheld)
     credit = etree.Element(elmo("credit"))
     etree.SubElement(credit, elmo("scheme")).text = "ects"
     etree.SubElement(credit, elmo("value")).text = "5"
@@ -271,7 +276,8 @@ def test_another_persons_document_is_told(expected: Learner, same: bool) -> None
 def test_an_independent_verifier_accepts_it() -> None:
     configuration = SignatureConfiguration(location="./")
     result = XMLVerifier().verify(signed(), x509_cert=certificate().parsed, expect_config=configuration)
-    assert isinstance(result, object)
+    assert not isinstance(result, list)
+    assert b"resultLabel" in result.signed_data
 
 
 def test_the_signature_is_over_the_whole_with_the_certificate_and_sha_256() -> None:
@@ -364,7 +370,7 @@ FOREIGN_SIGNED = sign(
 )
 DOCUMENT = signed()
 MUTATIONS: dict[str, Callable[[bytes], bytes]] = {
-    "another name": lambda d: swap(d, "Prøvesen".encode(), "Nordmann".encode()),
+    "another name": lambda d: swap(d, "Prøvesen".encode(), b"Nordmann"),
     "another grade": lambda d: swap(d, b"<resultLabel>12<", b"<resultLabel>10<"),
     "more points": lambda d: swap(d, b"<value>1.25<", b"<value>5.00<"),
     "another level": lambda d: swap(d, b"<value>5</value>", b"<value>8</value>"),
@@ -378,7 +384,9 @@ MUTATIONS: dict[str, Callable[[bytes], bytes]] = {
     "no learner's day of birth": lambda d: re.sub(rb"<bday>.*</bday>", b"", d),
     "a report twice": lambda d: REPORT.sub(lambda found: found[0] * 2, d),
     "a space between elements": lambda d: swap(d, b"</bday>", b"</bday> "),
-    "titles in another order": lambda d: re.sub(rb"(<title[^>]*>Kl[^<]*</title>)(<title[^>]*>[^<]*</title>)", rb"\2\1", d),
+    "titles in another order": lambda d: re.sub(
+        rb"(<title[^>]*>Kl[^<]*</title>)(<title[^>]*>[^<]*</title>)", rb"\2\1", d
+    ),
     "another digest": lambda d: re.sub(rb"<ds:DigestValue>..", b"<ds:DigestValue>AA", d),
     "another signature": lambda d: re.sub(rb"<ds:SignatureValue>..", b"<ds:SignatureValue>AA", d),
     "signature cut": lambda d: re.sub(rb"(<ds:SignatureValue>)....", rb"\1", d),
@@ -417,7 +425,7 @@ def test_mutations_fail(name: str) -> None:
     try:
         assert not parse_signed(mutated).verified_by(PROVIDER_KEY.public_key)
     except InvalidArgument as error:
-        assert error.reason and error.rule and error.remedy  # noqa: PT017 - refused by name is as good
+        assert all((error.reason, error.rule, error.remedy))  # noqa: PT017 - refused by name is as good
 
 
 HARMLESS: dict[str, Callable[[bytes], bytes]] = {
@@ -440,7 +448,7 @@ def test_mutations_that_change_nothing_are_harmless(name: str) -> None:
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 7))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_flipped_bit_never_verifies_as_something_else(place: float, bit: int) -> None:
     document = bytearray(DOCUMENT)
     document[int(place * len(document))] ^= 1 << bit
@@ -458,7 +466,9 @@ def test_a_flipped_bit_never_verifies_as_something_else(place: float, bit: int) 
 ENTITY = b'<?xml version="1.0"?><!DOCTYPE elmo [<!ENTITY a "b">]>'
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY l "lol">'
-    + b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%s;" % (str(n - 1).encode() if n > 1 else b"") * 10) for n in range(1, 10))
+    + b"".join(
+        b'<!ENTITY l%d "%s">' % (n, b"&l%s;" % (str(n - 1).encode() if n > 1 else b"") * 10) for n in range(1, 10)
+    )
     + b"]><elmo>&l9;</elmo>"
 )
 ROOT = f'<elmo xmlns="{PREFIXES["e"]}">'.encode()

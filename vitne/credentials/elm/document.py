@@ -47,9 +47,7 @@ MIDNIGHT: Final = "T00:00:00Z"
 
 _PROFILE: Final = "http://data.europa.eu/snb/model/ap"
 # EDC's shape wants an image of each credential; viewers draw their own. This is one white pixel.
-_PIXEL: Final = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTtyJwAAAABJRU5ErkJggg=="
-)
+_PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTtyJwAAAABJRU5ErkJggg=="
 
 
 def write(credential: Credential, setting: Setting = ALONE, *, salt: bytes) -> dict[str, Any]:

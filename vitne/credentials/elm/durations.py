@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Final
 
 _DURATION: Final = re.compile(r"PT(?:(\d{1,6})H)?(?:(\d{1,2})M)?(?:(\d{1,2})S)?\Z", re.ASCII)
+#: Decimals of an hour: a hundredth is the least that the contract knows.
+_PLACES: Final = 2
 _MINUTES: Final = 60
 _SECONDS: Final = 3_600
 
@@ -31,5 +33,5 @@ def hours(text: str) -> str | None:
         return None
     whole, minutes, seconds = (int(part or 0) for part in match.groups())
     total = Decimal(whole * _SECONDS + minutes * _MINUTES + seconds) / _SECONDS
-    shortest = format(total.normalize(), "f")
+    shortest = format(round(total, _PLACES).normalize(), "f")
     return shortest if duration(shortest) == text else None

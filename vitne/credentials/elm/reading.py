@@ -103,9 +103,9 @@ def _consistent(root: Members, claim: Members, credential: Credential) -> None:
     title = specification.members("title")
     if claim.members("title") != title or root.object("displayParameter").members("title") != title:
         raise _contradiction("credentialSubject.hasClaim.title")
-    if "creditReceived" in claim or "creditPoint" in specification:
-        if claim.members("creditReceived") != specification.members("creditPoint"):
-            raise _contradiction("credentialSubject.hasClaim.creditReceived")
+    credits_ = "creditReceived" in claim, "creditPoint" in specification
+    if any(credits_) and claim.members("creditReceived") != specification.members("creditPoint"):
+        raise _contradiction("credentialSubject.hasClaim.creditReceived")
     learner = credential.learner
     full = root.object("credentialSubject").object("fullName").text(UNDETERMINED)
     if full != f"{learner.given_name} {learner.family_name}":

@@ -78,7 +78,8 @@ def prepare(
         salt: :data:`vitne.credentials.elm.document.SALT_BYTES` fresh random bytes.
 
     Raises:
-        InvalidArgument: as :func:`vitne.credentials.elm.document.write`; ``BAD_CERTIFICATE`` for a key that is not P-256.
+        InvalidArgument: as :func:`vitne.credentials.elm.document.write`; ``BAD_CERTIFICATE`` for a key that is not
+            P-256.
     """
     if not certificates or certificates[0].public_key is None:
         raise _bad_certificate("it is missing, or not one of a P-256 key")
@@ -290,4 +291,3 @@ def _malformed(reason: str, where: str, why: str) -> InvalidArgument:
         rule="ETSI TS 119 182-1, in general JSON serialisation with b64 false, sigT and x5c",
         remedy="ask the issuer for the credential, unchanged",
     )
-

@@ -48,11 +48,7 @@ _CANONICAL: Final = CanonicalizationMethod.CANONICAL_XML_1_0
 _TRANSFORMS: Final = frozenset(
     {
         SignatureConstructionMethod.enveloped.value,
-        *(
-            method.value
-            for method in CanonicalizationMethod
-            if not method.value.endswith("#WithComments")
-        ),
+        *(method.value for method in CanonicalizationMethod if not method.value.endswith("#WithComments")),
     }
 )
 #: Certificates of a chain that are read; only the first one's key is used.
@@ -88,7 +84,8 @@ def prepare(forest: Sequence[Node], *, certificates: Sequence[Certificate], salt
         salt: :data:`vitne.credentials.elmo.writing.SALT_BYTES` fresh random bytes.
 
     Raises:
-        InvalidArgument: as :func:`vitne.credentials.elmo.writing.write`; ``BAD_CERTIFICATE`` for a key that is not P-256.
+        InvalidArgument: as :func:`vitne.credentials.elmo.writing.write`; ``BAD_CERTIFICATE`` for a key that is not
+            P-256.
     """
     if not certificates or certificates[0].public_key is None:
         raise InvalidArgument(
@@ -99,8 +96,11 @@ def prepare(forest: Sequence[Node], *, certificates: Sequence[Certificate], salt
             remedy="give the certificate of the signing key, and the chain after it",
         )
     capture = _Capture()
-    document = write(forest, salt)
-    _signer().sign(document, key=capture, key_info=_key_info(certificates))  # type: ignore[arg-type]
+    document = _signer().sign(
+        write(forest, salt),
+        key=capture,  # type: ignore[arg-type]
+        key_info=_key_info(certificates),
+    )
     head, opening, rest = etree.tostring(document, method="c14n", with_comments=False).rpartition(_OPEN)
     _, closing, tail = rest.partition(_CLOSE)
     return Prepared(capture.signed, head + opening, closing + tail)

@@ -253,8 +253,7 @@ def _in_words(credential: Credential) -> str:
     workload = achievement.workload
     lines = [
         *(text.text for text in achievement.title),
-        f"{learner.given_name} {learner.family_name}"
-        + (f", born {learner.birth_date}" if learner.birth_date else ""),
+        f"{learner.given_name} {learner.family_name}" + (f", born {learner.birth_date}" if learner.birth_date else ""),
         ", ".join(credential.awarding_body.name.values()),
         f"Achieved on {credential.awarded_on}, issued on {credential.issued_at:%Y-%m-%d}",
     ]
