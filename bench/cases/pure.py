@@ -7,7 +7,10 @@ import secrets
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 
 from bench.facts import FactMaker, later
 from bench.load import repeated
@@ -18,6 +21,11 @@ from services.ledger.vector import BITS, StatusVector
 from vitne.accreditation import Projection, decide, record_of
 from vitne.clock import SystemClock
 from vitne.credentials import sd_jwt_vc
+from vitne.credentials.certificates import Certificate
+from vitne.credentials.elm.document import SALT_BYTES
+from vitne.credentials.elm.seal import seal
+from vitne.credentials.elmo.signature import sign
+from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import LocalSigner
 from vitne.credentials.model import AwardingBody, Credential, DecisionReference, Learner, StatusReference
 from vitne.credentials.status_list import sign_token
@@ -103,6 +111,38 @@ async def sd_jwt_verify(session: Session) -> None:
     session.record(Finding.rate("format.sdjwt.verify", repeated(operation, session.seconds(_SECONDS))))
 
 
+def _self_signed(signer: ec.EllipticCurvePrivateKey) -> Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(signer.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    return Certificate.of(builder.sign(signer, SHA256()))
+
+
+async def elmo_sign(session: Session) -> None:
+    """A document of one credential: written, canonical, an enveloped ECDSA signature."""
+    credential, _ = _sample()
+    private = ec.generate_private_key(ec.SECP256R1())
+    signer, certificates = LocalSigner(private), [_self_signed(private)]
+
+    def operation(_number: int) -> None:
+        sign([Node(credential)], signer, certificates=certificates, salt=secrets.token_bytes(SALT_BYTES))
+
+    session.record(Finding.rate("format.elmo.sign", repeated(operation, session.seconds(_SECONDS))))
+
+
+async def edc_seal(session: Session) -> None:
+    """A European Digital Credential: written, sealed with JAdES."""
+    credential, _ = _sample()
+    private = ec.generate_private_key(ec.SECP256R1())
+    signer, certificates = LocalSigner(private), [_self_signed(private)]
+
+    def operation(_number: int) -> None:
+        seal(credential, signer, certificates=certificates, salt=secrets.token_bytes(SALT_BYTES))
+
+    session.record(Finding.rate("format.edc.seal", repeated(operation, session.seconds(_SECONDS))))
+
+
 def _build_list(session: Session, name: str, size: int) -> None:
     """Every time one more place is set, and the whole list compressed and signed."""
     vector = StatusVector(size)
@@ -141,6 +181,8 @@ CASES: Final = (
     Case(("decide.inprocess",), decisions),
     Case(("format.sdjwt.issue",), sd_jwt_issue),
     Case(("format.sdjwt.verify",), sd_jwt_verify),
+    Case(("format.elmo.sign",), elmo_sign),
+    Case(("format.edc.seal",), edc_seal),
     Case(("list.build.131072",), small_list),
     Case(("list.build.1e6",), large_list),
 )
