@@ -30,6 +30,8 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
     status_list: str
     status_index: int
     issued_at: datetime
+    #: ``vitne.credential.v1.Format`` of an artefact in a further format; 0: of the credential's own.
+    format: int = 0
 
 
 class Origins:
@@ -42,9 +44,9 @@ class Origins:
     def __init__(self, index: IndexKey) -> None:
         self._key = DataKey(index.digest(_PURPOSE, b""))
 
-    def seal(self, digest: bytes, row: Credential) -> bytes:
+    def seal(self, digest: bytes, row: Credential, format_: int = 0) -> bytes:
         """The origin of the leaf of ``digest`` (32 bytes), for nobody else to read."""
-        origin = Origin(row.id, row.provider, row.request_id, row.status_list, row.status_index, row.issued_at)
+        origin = Origin(row.id, row.provider, row.request_id, row.status_list, row.status_index, row.issued_at, format_)
         return self._key.seal(msgspec.msgpack.encode(origin), _TABLE, _place(digest), _COLUMN)
 
     def open(self, digest: bytes, sealed: bytes) -> Origin:

@@ -11,9 +11,11 @@ from uuid import UUID
 from vitne.accreditation import Projection, decide, instant, key_counts_at, record_of
 from vitne.accreditation.logged import logged_accreditation
 from vitne.clock import Clock
-from vitne.credentials.model import AwardingBody, DecisionReference
+from vitne.credentials.model import AwardingBody, Credential, DecisionReference, by_language
+from vitne.credentials.setting import Accreditor, Setting
 from vitne.errors import DataLoss, FailedPrecondition, Unavailable
 from vitne.frameworks import Frameworks
+from vitne.identifiers import OrganisationId
 from vitne.messaging.headers import Message
 from vitne.stacking import by_recognition, check_recognition
 from vitne_api.credential.v1 import credential_pb2
@@ -146,6 +148,22 @@ class RegistryView:
         counting = [key for key in keys if key_counts_at(key, at)]
         counting.sort(key=lambda key: (key.valid_from.ToNanoseconds(), key.id), reverse=True)
         return [key.id for key in counting]
+
+    def setting(self, credential: Credential) -> Setting:
+        """What stands beside a credential: the level of EQF, and who accredits, by the newest word of both."""
+        country = self._frameworks.country(credential.awarding_body.country)
+        level = credential.achievement.level
+        held = self._projection.accreditation(str(credential.decision.accreditation_id))
+        authority = self._projection.authority(held.authority) if held else None
+        return Setting(
+            eqf_level=country.levels.get((level.framework, level.level), "") if country else "",
+            accreditor=authority
+            and Accreditor(
+                OrganisationId.parse(authority.id),
+                by_language(authority.name, "authority.name"),
+                authority.remit.country,
+            ),
+        )
 
     def countries(self) -> Set[str]:
         """The countries that providers are in."""

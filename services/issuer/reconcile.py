@@ -178,11 +178,17 @@ class Reconciliation:
             row["digest"] for row in await connection.fetch("SELECT digest FROM credential WHERE digest IS NOT NULL")
         }
         known |= {row["digest"] for row in await connection.fetch("SELECT digest FROM lost_credential")}
+        known |= {
+            row["digest"] for row in await connection.fetch("SELECT digest FROM artefact WHERE digest IS NOT NULL")
+        }
         # Stored before that instant and signed after it: it is signed again, and is the same artefact.
         pending = {row["id"] for row in await connection.fetch("SELECT id FROM credential WHERE digest IS NULL")}
         for digest, origin in found.items():
             if digest in known or (origin is not None and origin.credential in pending):
                 continue
+            if origin is not None and origin.format:
+                # A credential in a further format is made again when it is asked for: nobody's credential is lost.
+                origin = None  # noqa: PLW2901 - only that the log has it is recorded
             await connection.execute(
                 "INSERT INTO lost_credential (digest, id, provider, request_id, status_list, status_index, issued_at, "
                 "restore) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

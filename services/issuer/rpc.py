@@ -23,6 +23,7 @@ from services.issuer.metrics import UNARY
 from services.issuer.parts import Parts
 from services.issuer.quota import Quota
 from services.issuer.refusals import erased, unknown_credential
+from services.issuer.renditions import Renditions, require_known
 from services.issuer.revocation import Revocations
 from services.issuer.signing import SigningKeys
 from services.issuer.statuses import Statuses
@@ -51,6 +52,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         bulk: the road of batches, apart, so that single issuances don't queue behind them.
         signing: providers' keys.
         keys: learners' data keys.
+        renditions: makes further formats.
         statuses: changes statuses.
         hubs: what hubs ask for.
         flags: finds what later facts touch.
@@ -69,6 +71,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         bulk: Road,
         signing: SigningKeys,
         keys: LearnerKeyStore,
+        renditions: Renditions,
         statuses: Statuses,
         hubs: Hubs,
         flags: Flags,
@@ -83,6 +86,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self._batches = Batches(bulk.issue, MAX_WAITING, clock, quota)
         self._signing = signing
         self._keys = keys
+        self._renditions = renditions
         self._statuses = statuses
         self._hubs = hubs
         self._flags = flags
@@ -103,6 +107,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
     async def Issue(self, request: issuer.IssueRequest, context: Any) -> issuer.IssueResponse:  # noqa: N802
         """Issue one credential."""
         with measured_issue(UNARY, self._clock):
+            require_known(request.formats)
             order = admit(
                 request.issuance,
                 provider=_organisation(),
@@ -110,7 +115,10 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
                 now=self._clock.now(),
             )
             issued = await self._unary.issue(order)
-        return issuer.IssueResponse(credential=issued.credential.message(issued.open()))
+        message = await self._renditions.message(
+            issued.credential, issued.open(), issued.learner.key, request.formats
+        )
+        return issuer.IssueResponse(credential=message)
 
     async def IssueBatch(  # noqa: N802 - the contract's name
         self, request_iterator: AsyncIterator[issuer.IssueBatchRequest], context: Any
@@ -130,7 +138,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         key = (await self._keys.get([row.learner])).get(row.learner)
         if key is None:
             raise erased(row.id)
-        return issuer.GetCredentialResponse(credential=row.message(row.open(key)))
+        message = await self._renditions.message(row, row.open(key), key, request.formats)
+        return issuer.GetCredentialResponse(credential=message)
 
     async def ListCredentials(  # noqa: N802 - the contract's name
         self, request: issuer.ListCredentialsRequest, context: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, model_validator
@@ -43,6 +44,8 @@ class IssuerSettings(CommonSettings):
         daily_quota: credentials that a provider may have issued in 24 hours, past which batches are refused.
         daily_quotas: the same for providers that have another: organisation id to number.
         part_grace_days: days that an institution has to look at a credential of which a part was revoked.
+        certificates: folder with the certificates of signing keys, ``<thumbprint>.pem``; None: ELMO and EDC are not
+            made, or in development with certificates of the issuer's own.
         standings: standings of national rules that are applied; the same as the registry's.
     """
 
@@ -62,6 +65,7 @@ class IssuerSettings(CommonSettings):
     daily_quota: int = Field(default=DEFAULT_DAILY_QUOTA, ge=1)
     daily_quotas: dict[OrganisationText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     part_grace_days: int = Field(default=DEFAULT_PART_GRACE_DAYS, ge=1, le=365)
+    certificates: Path | None = None
     standings: tuple[Standing, ...] = LAW
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from services.issuer.certificates import CertificateFiles, DevelopmentCertificates
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
 from services.issuer.effects import Effects, EffectTeller
 from services.issuer.events import SOURCE, Events
@@ -22,6 +23,7 @@ from services.issuer.parts import Parts
 from services.issuer.projection import RegistryView, folder
 from services.issuer.quota import Quota
 from services.issuer.reconcile import Reconciled, Reconciliation
+from services.issuer.renditions import Renditions
 from services.issuer.revocation import Revocations
 from services.issuer.rpc import SERVICE, IssuerRpc
 from services.issuer.settings import IssuerSettings
@@ -129,7 +131,8 @@ class Issuer:
         wrapping_key = read_secret(settings.state_dir, WRAPPING_KEY, create=development)
         keys: LearnerKeyStore = PostgresKeyStore(keys_pool, wrapping_key, clock)
         learners = Learners(keys, index, clock, new_id)
-        signing = SigningKeys(pool, FileKeyCustody(settings.state_dir), clock)
+        custody = FileKeyCustody(settings.state_dir)
+        signing = SigningKeys(pool, custody, clock)
         frameworks = Frameworks.load(settings.standings)
         registry = RegistryView(projection, frameworks, clock, settings.registry_staleness)
         events = Events(clock, new_id)
@@ -176,8 +179,23 @@ class Issuer:
         effects = Effects(flags, projection, registry, frameworks, clock)
         teller = EffectTeller(pool, flags, events, projection, staleness=settings.registry_staleness, clock=clock)
         quota = Quota(pool, clock, default=settings.daily_quota, own=settings.daily_quotas)
+        renditions = Renditions(
+            pool,
+            registry=registry,
+            signing=signing,
+            certificates=(
+                DevelopmentCertificates(custody, clock)
+                if development and settings.certificates is None
+                else CertificateFiles(settings.certificates)
+            ),
+            events=events,
+            origins=Origins(index),
+            clock=clock,
+            new_id=new_id,
+        )
         rpc = IssuerRpc(
             pool,
+            renditions=renditions,
             flags=flags,
             effects=effects,
             revocations=Revocations(ledger, flags, projection, registry),

@@ -91,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
 def add_credential(made: argparse.ArgumentParser) -> None:
     """The argument that names the credential."""
     made.add_argument(
-        "credential", metavar="CREDENTIAL_FILE", help="file with an SD-JWT VC in compact form; - for stdin"
+        "credential",
+        metavar="CREDENTIAL_FILE",
+        help="file with an SD-JWT VC, a sealed European Digital Credential or a signed ELMO document; - for stdin",
     )
 
 

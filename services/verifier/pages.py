@@ -32,7 +32,10 @@ class VerifyRequest(BaseModel):
     """A credential to verify."""
 
     credential: str = Field(
-        min_length=1, max_length=MAX_LENGTH, description="The credential as presented: an SD-JWT VC in compact form."
+        min_length=1,
+        max_length=MAX_LENGTH,
+        description="The credential as presented: an SD-JWT VC in compact form, a European Digital Credential sealed "
+        "with JAdES, or a signed ELMO document of one credential.",
     )
 
 

@@ -28,9 +28,9 @@ from services.verifier.checks.validity import check_validity
 from services.verifier.evidence import LogSource, StatusSource
 from services.verifier.knowledge import Knowledge
 from services.verifier.metrics import VERIFY_DURATION
+from services.verifier.presented import Presented
 from services.verifier.verdict import ON_FAILURE, UNTOLD, Verdict, headline, name_of, verdict_of
 from vitne.clock import Clock
-from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
 from vitne.runtime.interceptors.errors import as_vitne_error
 
@@ -70,7 +70,7 @@ class Verifier:
         self._clock = clock
 
     async def verify(self, credential: str) -> Verification:
-        """Verify an SD-JWT VC in compact form. A bad credential is an answer, never an error.
+        """Verify a credential in any format that is accepted. A bad credential is an answer, never an error.
 
         Nor is a check that fails in a way that nobody foresaw: it is *not determinable* then, under the id of an
         incident that is logged.
@@ -91,9 +91,9 @@ class Verifier:
         VERIFY_DURATION.record(self._clock.monotonic() - began, name_of(verdict))
         return Verification(verdict, headline(verdict, checks, about), checks, now, revision)
 
-    async def _look_at(self, presentation: Presentation, look: _Look, now: datetime) -> None:
+    async def _look_at(self, presentation: Presented, look: _Look, now: datetime) -> None:
         credential, knowledge = presentation.credential, self._knowledge
-        withheld = presentation.sd_jwt.withheld
+        withheld = presentation.withheld
         look.at((names.VALIDITY,), lambda: check_validity(credential, now))
         look.at((names.MANDATORY_ELEMENTS,), lambda: check_mandatory_elements(credential, withheld))
         look.at((names.REGISTRY,), lambda: check_registry(credential, knowledge, now))
@@ -116,7 +116,7 @@ class Verifier:
         look.at((names.RECOGNITION,), lambda: check_recognised(credential, knowledge))
         await self._fetch(presentation, key, look, now)
 
-    async def _fetch(self, presentation: Presentation, key: IssuerKey, look: _Look, now: datetime) -> None:
+    async def _fetch(self, presentation: Presented, key: IssuerKey, look: _Look, now: datetime) -> None:
         reference = presentation.credential.status
         facts = facts_to_look_up(presentation, self._knowledge)
         found, included, logged = await asyncio.gather(

@@ -277,6 +277,7 @@ def check_leaves(world: WorldSnapshot) -> Iterator[Disagreement]:
         elif not isinstance(leaf, StatusChanged):
             yield Disagreement("leaf.unexplained", leaf.type_name, "nothing puts such a leaf into this log")
     names = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
+    names |= {digest: str(credential) for digest, credential in world.issuer.artefacts.items()}
     # Its content is lost, its leaf is not.
     names |= {each.digest: str(each.credential or b64url(each.digest)) for each in world.issuer.lost}
     yield from _both(

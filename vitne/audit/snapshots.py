@@ -152,7 +152,12 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class IssuerSnapshot:
-    """The issuer. ``restores``: when it was reconciled after its database had been restored to an earlier instant."""
+    """The issuer.
+
+    Attributes:
+        restores: when it was reconciled after its database had been restored to an earlier instant.
+        artefacts: digests (32 bytes) of credentials in further formats, and whose they are.
+    """
 
     credentials: Sequence[Credential]
     registrations: Sequence[Registration]
@@ -161,6 +166,7 @@ class IssuerSnapshot:
     messaging: Messaging
     lost: Sequence[Lost] = ()
     restores: Sequence[datetime] = ()
+    artefacts: Mapping[bytes, UUID] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

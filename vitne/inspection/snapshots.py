@@ -83,6 +83,7 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
         handles = await connection.fetch("SELECT hub, handle, credential, learner FROM hub_credential")
         blocks = await connection.fetch("SELECT request_id, list, indexes[taken + 1 :] AS rest, size FROM index_lease")
         lost = await connection.fetch("SELECT digest, id, provider, status_list, status_index FROM lost_credential")
+        artefacts = await connection.fetch("SELECT digest, credential FROM artefact WHERE digest IS NOT NULL")
         restores = await connection.fetch("SELECT reconciled_at FROM restore ORDER BY reconciled_at")
         messaging = await read_messaging(connection, "issuer")
     return IssuerSnapshot(
@@ -105,6 +106,7 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
         blocks=[Block(row["request_id"], row["list"], row["rest"] or (), row["size"]) for row in blocks],
         messaging=messaging,
         lost=[Lost(*row) for row in lost],
+        artefacts={row["digest"]: row["credential"] for row in artefacts},
         restores=[row["reconciled_at"] for row in restores],
     )
 

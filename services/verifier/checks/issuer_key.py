@@ -7,9 +7,9 @@ from datetime import datetime
 
 from services.verifier.checks.names import FAILED, ISSUER_KEY, NOTE, PASSED, Check, told
 from services.verifier.knowledge import Knowledge
+from services.verifier.presented import Presented
 from vitne.accreditation import instant, leaf_of
 from vitne.credentials.jose import PublicKey, parse_public_jwk
-from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import VitneError
 from vitne_api.registry.v1 import facts_pb2
 
@@ -25,7 +25,7 @@ class IssuerKey:
     told: bytes | None = None
 
 
-def check_issuer_key(presentation: Presentation, knowledge: Knowledge, now: datetime) -> tuple[Check, IssuerKey | None]:
+def check_issuer_key(presentation: Presented, knowledge: Knowledge, now: datetime) -> tuple[Check, IssuerKey | None]:
     """Look the key up by the thumbprint that the header names, as known now: a compromise counts when it is known."""
     credential, key_id = presentation.credential, presentation.key_id
     key = knowledge.projection.key(key_id)

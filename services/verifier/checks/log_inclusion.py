@@ -15,9 +15,8 @@ from typing import Final
 
 from services.verifier.checks.names import FAILED, LOG_INCLUSION, NOT_DETERMINABLE, PASSED, Check, told
 from services.verifier.evidence import Inclusion
+from services.verifier.presented import Presented
 from vitne.canonical import from_b64url
-from vitne.credentials.artefact import sd_jwt_digest
-from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import NotFound, VitneError
 from vitne.merkle.leaves import Issued
 
@@ -25,13 +24,13 @@ from vitne.merkle.leaves import Issued
 GRACE: Final = timedelta(minutes=1)
 
 
-def leaf_of(presentation: Presentation) -> bytes:
+def leaf_of(presentation: Presented) -> bytes:
     """The leaf hash by which the log knows an issuance; whatever is disclosed, it is the same."""
-    return Issued(from_b64url(sd_jwt_digest(presentation.sd_jwt.issuer_signed))).leaf_hash()
+    return Issued(from_b64url(presentation.digest)).leaf_hash()
 
 
 def check_log_inclusion(
-    presentation: Presentation,
+    presentation: Presented,
     found: Inclusion | VitneError,
     now: datetime,
     *,

@@ -1,25 +1,23 @@
-"""Is it a credential that can be read: an SD-JWT VC of our type, whole, with one meaning?"""
+"""Is it a credential that can be read: of a type and format that we know, whole, with one meaning?"""
 
 from __future__ import annotations
 
+from services.verifier import presented
 from services.verifier.checks.names import FAILED, PASSED, STRUCTURE, Check, told
-from vitne.credentials import sd_jwt_vc
-from vitne.credentials.sd_jwt_vc import Presentation
+from services.verifier.presented import Presented
 from vitne.errors import VitneError
 
 
-def check_structure(compact: str) -> tuple[Check, Presentation | None]:
+def check_structure(text: str) -> tuple[Check, Presented | None]:
     """Read a presentation; None beside a failed check."""
     try:
-        presentation = sd_jwt_vc.parse(compact)
+        presentation = presented.read(text)
     except VitneError as error:
         return Check(STRUCTURE, FAILED, f"it can't be read: {told(error)}", error.field or error.rule), None
-    shown, withheld = len(presentation.sd_jwt.disclosures), presentation.sd_jwt.withheld
-    detail = f"an SD-JWT VC with {shown} disclosed and {withheld} withheld claims"
-    return Check(STRUCTURE, PASSED, detail, sd_jwt_vc.VCT), presentation
+    return Check(STRUCTURE, PASSED, presentation.described, presentation.type), presentation
 
 
-def summary(presentation: Presentation) -> str:
+def summary(presentation: Presented) -> str:
     """What a credential is, in words, without its learner."""
     credential = presentation.credential
     title = next(iter(credential.achievement.title)).text

@@ -55,6 +55,15 @@ class Prepared:
     #: Protected header, base64url, a full stop, and the payload as it is (RFC 7797, section 3).
     signing_input: bytes = field(repr=False)
 
+    def stored(self) -> bytes:
+        """The same as bytes, to be kept."""
+        return self.signing_input
+
+    @classmethod
+    def of_stored(cls, stored: bytes) -> Prepared:
+        """The inverse of :meth:`stored`."""
+        return cls(stored)
+
     def complete(self, signature: bytes) -> str:
         """The sealed credential; ``signature`` is 64 bytes, raw r‖s (RFC 7518, section 3.4)."""
         protected, _, payload = self.signing_input.partition(b".")
@@ -67,7 +76,12 @@ class Prepared:
 
 
 def prepare(
-    credential: Credential, setting: Setting = ALONE, *, certificates: Sequence[Certificate], salt: bytes
+    credential: Credential,
+    setting: Setting = ALONE,
+    *,
+    certificates: Sequence[Certificate],
+    salt: bytes,
+    at: datetime | None = None,
 ) -> Prepared:
     """What is to be signed with the key of the first certificate, under ES256.
 
@@ -76,6 +90,7 @@ def prepare(
         setting: what the credential does not say of itself.
         certificates: the sealer's, then those between it and a trusted one.
         salt: :data:`vitne.credentials.elm.document.SALT_BYTES` fresh random bytes.
+        at: when it is sealed; None: as it is issued.
 
     Raises:
         InvalidArgument: as :func:`vitne.credentials.elm.document.write`; ``BAD_CERTIFICATE`` for a key that is not
@@ -91,7 +106,7 @@ def prepare(
         "x5c": [certificate.base64 for certificate in certificates],
         "typ": _TYPE,
         "b64": False,
-        "sigT": instant_text(credential.issued_at.replace(microsecond=0)),
+        "sigT": instant_text((at or credential.issued_at).replace(microsecond=0)),
         "crit": ["b64", "sigT"],
     }
     return Prepared(b"%b.%b" % (b64url(_ENCODE(header)).encode("ascii"), payload))
@@ -157,11 +172,11 @@ class Sealed:
         """The payload as a credential of Vitne's; raises as :func:`vitne.credentials.elm.reading.read`.
 
         Raises:
-            InvalidArgument: also ``CLAIMS_CONTRADICT`` when it was not sealed at the second of its issuance.
+            InvalidArgument: also ``CLAIMS_CONTRADICT`` when it was sealed before it was issued.
         """
         credential = read(self.document)
-        if self.sealed_at != credential.issued_at.replace(microsecond=0):
-            raise _malformed("CLAIMS_CONTRADICT", "sigT", "it was not sealed when the credential was issued")
+        if self.sealed_at < credential.issued_at.replace(microsecond=0):
+            raise _malformed("CLAIMS_CONTRADICT", "sigT", "it was sealed before the credential was issued")
         return credential
 
     def verified_by(self, key: PublicKey) -> bool:
@@ -202,6 +217,10 @@ def parse(text: str) -> Sealed:
     text = text.strip()
     if len(text) > MAX_LENGTH:
         raise _too_large(MAX_LENGTH)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _malformed("BAD_JSON", "credential", "it holds half a character") from error
     outer = strict_json(text, field="credential")
     payload = outer.get("payload") if isinstance(outer, dict) else None
     signatures = outer.get("signatures") if isinstance(outer, dict) else None

@@ -70,18 +70,30 @@ class Prepared:
     head: bytes = field(repr=False)
     tail: bytes = field(repr=False)
 
+    def stored(self) -> bytes:
+        """The same as bytes, to be kept: XML has no NUL."""
+        return b"\0".join((self.signing_input, self.head, self.tail))
+
+    @classmethod
+    def of_stored(cls, stored: bytes) -> Prepared:
+        """The inverse of :meth:`stored`."""
+        return cls(*stored.split(b"\0"))
+
     def complete(self, signature: bytes) -> bytes:
         """The signed document in its canonical form; ``signature`` is 64 bytes, raw r‖s (RFC 4050, section 3.3)."""
         return self.head + base64.b64encode(signature) + self.tail
 
 
-def prepare(forest: Sequence[Node], *, certificates: Sequence[Certificate], salt: bytes) -> Prepared:
+def prepare(
+    forest: Sequence[Node], *, certificates: Sequence[Certificate], salt: bytes, at: datetime | None = None
+) -> Prepared:
     """What is to be signed with the key of the first certificate, under ECDSA with SHA-256.
 
     Args:
         forest: what was achieved, all by one learner.
         certificates: the signer's, then those between it and a trusted one.
         salt: :data:`vitne.credentials.elmo.writing.SALT_BYTES` fresh random bytes.
+        at: when the document is made; None: as the newest of it is issued.
 
     Raises:
         InvalidArgument: as :func:`vitne.credentials.elmo.writing.write`; ``BAD_CERTIFICATE`` for a key that is not
@@ -97,7 +109,7 @@ def prepare(forest: Sequence[Node], *, certificates: Sequence[Certificate], salt
         )
     capture = _Capture()
     document = _signer().sign(
-        write(forest, salt),
+        write(forest, salt, at),
         key=capture,  # type: ignore[arg-type]
         key_info=_key_info(certificates),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from lxml import etree
@@ -82,12 +83,13 @@ class Node:
         return any(node._gives_ects for part in self.parts for node in part.walk())
 
 
-def write(forest: Sequence[Node], salt: bytes) -> etree._Element:
+def write(forest: Sequence[Node], salt: bytes, at: datetime | None = None) -> etree._Element:
     """An ELMO document about one learner: a report for each awarding body, in the order of the forest.
 
     Args:
         forest: what was achieved; at least one tree, all of one learner.
         salt: :data:`SALT_BYTES` fresh random bytes.
+        at: when the document is made; None: as the newest of it is issued.
 
     Raises:
         InvalidArgument: ``MANDATORY_ELEMENT_MISSING``; ``LEARNERS_DIFFER``; ``BODIES_MIXED`` for a part of another
@@ -103,7 +105,7 @@ def write(forest: Sequence[Node], salt: bytes) -> etree._Element:
         if node.credential.learner != learner:
             raise _refused("LEARNERS_DIFFER", "learner", "the credentials are not all of one learner", "elmo/learner")
     document = etree.Element(elmo("elmo"), nsmap=_NAMESPACES)
-    add(document, elmo("generatedDate"), instant_text(max(node.credential.issued_at for node in nodes)))
+    add(document, elmo("generatedDate"), instant_text(at or max(node.credential.issued_at for node in nodes)))
     _learner(document, learner)
     reports: dict[str, list[Node]] = {}
     for tree in forest:

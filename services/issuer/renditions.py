@@ -1,0 +1,233 @@
+"""A credential in further formats: made when somebody asks, signed by the key that signed the credential.
+
+The road of an issuance is untouched by this. As there, what is to be signed is stored
+before it is signed, and the signature is stored with the leaf's event: nothing is signed
+and lost, and whoever asks again gets the same artefact.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import asyncpg
+
+from services.issuer import store
+from services.issuer.certificates import Certificates
+from services.issuer.crypto import DataKey
+from services.issuer.events import Events
+from services.issuer.origins import Origins
+from services.issuer.projection import RegistryView
+from services.issuer.signing import SigningKeys
+from vitne.canonical import b64url, sha256
+from vitne.clock import Clock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.certificates import Certificate
+from vitne.credentials.elm import seal
+from vitne.credentials.elmo import signature as elmo
+from vitne.credentials.elmo.writing import Node
+from vitne.credentials.model import Credential
+from vitne.credentials.setting import Setting
+from vitne.errors import FailedPrecondition, InvalidArgument
+from vitne.messaging import outbox
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.issuer.v1 import issuer_pb2
+
+_TABLE: Final = "artefact"
+_COLUMN: Final = "prepared"
+_SALT_BYTES: Final = 16
+
+
+class Prepared(Protocol):
+    """What is to be signed, in some format."""
+
+    @property
+    def signing_input(self) -> bytes:
+        """The bytes that are signed."""
+        ...
+
+    def stored(self) -> bytes:
+        """As it is kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How a format is made."""
+
+    prepare: Callable[[Credential, Setting, Sequence[Certificate], bytes, datetime], Prepared]
+    #: From what is kept to what is to be signed.
+    reopen: Callable[[bytes], Prepared]
+    #: The artefact, of what is kept and the signature.
+    complete: Callable[[bytes, bytes], str]
+
+
+def _prepare_edc(
+    credential: Credential, setting: Setting, chain: Sequence[Certificate], salt: bytes, at: datetime
+) -> Prepared:
+    return seal.prepare(credential, setting, certificates=chain, salt=salt, at=at)
+
+
+def _prepare_elmo(
+    credential: Credential, setting: Setting, chain: Sequence[Certificate], salt: bytes, at: datetime
+) -> Prepared:
+    return elmo.prepare([Node(credential, setting=setting)], certificates=chain, salt=salt, at=at)
+
+
+_FORMATS: Final[Mapping[int, _Format]] = {
+    credential_pb2.FORMAT_EDC: _Format(
+        _prepare_edc,
+        seal.Prepared.of_stored,
+        lambda stored, signature: seal.Prepared.of_stored(stored).complete(signature),
+    ),
+    credential_pb2.FORMAT_ELMO: _Format(
+        _prepare_elmo,
+        elmo.Prepared.of_stored,
+        lambda stored, signature: elmo.Prepared.of_stored(stored).complete(signature).decode(),
+    ),
+}
+
+
+class Renditions:
+    """Answers credentials in further formats.
+
+    Args:
+        pool: the issuer's database.
+        registry: says whether a key still counts, and what stands beside a credential.
+        signing: providers' keys.
+        certificates: of those keys.
+        events: makes the leaves' events.
+        origins: says what a leaf was made for.
+        clock: tells when an artefact is made.
+        new_id: makes UUIDv7.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        registry: RegistryView,
+        signing: SigningKeys,
+        certificates: Certificates,
+        events: Events,
+        origins: Origins,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._pool = pool
+        self._registry = registry
+        self._signing = signing
+        self._certificates = certificates
+        self._events = events
+        self._origins = origins
+        self._clock = clock
+        self._new_id = new_id
+
+    async def message(self, row: store.Credential, key: DataKey, formats: Sequence[int]) -> issuer_pb2.IssuedCredential:
+        """An issued credential as the contract shows it, with its artefacts in further formats.
+
+        Raises:
+            InvalidArgument: ``FORMAT_UNKNOWN``, and what a format can't carry: ``TEXT_NOT_CARRIED``,
+                ``COUNTRY_UNKNOWN``.
+            FailedPrecondition: ``KEY_RETIRED``; ``NO_CERTIFICATE``.
+            Unavailable: ``REGISTRY_STALE``.
+        """
+        message = row.message(key)
+        require_known(formats)
+        for number in dict.fromkeys(formats):
+            if number != credential_pb2.FORMAT_SD_JWT_VC:
+                message.artefacts.append(await self._artefact(row, key, number))
+        return message
+
+    async def _artefact(self, row: store.Credential, key: DataKey, number: int) -> issuer_pb2.Artefact:
+        format_ = _FORMATS[number]
+        kept = await self._kept(row, number)
+        if kept is None:
+            await self._keep(row, key, number, format_)
+            kept = await self._kept(row, number)
+        if kept is None:
+            raise RuntimeError("what was kept is not there")
+        stored = key.open(kept["prepared"], _TABLE, kept["id"], _COLUMN)
+        signature, digest = kept["signature"], kept["digest"]
+        if signature is None:
+            signature, digest = await self._sign(row, number, format_, stored)
+        return issuer_pb2.Artefact(
+            format=credential_pb2.Format.ValueType(number),
+            artefact=format_.complete(stored, signature),
+            digest=b64url(digest),
+        )
+
+    async def _kept(self, row: store.Credential, number: int) -> Any:
+        return await self._pool.fetchrow(
+            "SELECT id, prepared, signature, digest FROM artefact WHERE credential = $1 AND format = $2", row.id, number
+        )
+
+    async def _keep(self, row: store.Credential, key: DataKey, number: int, format_: _Format) -> None:
+        """Store what is to be signed; whoever is first says what it is."""
+        if row.signature is None:
+            raise ValueError("a pending credential has no other formats")
+        now = self._clock.now()
+        self._registry.require_fresh()
+        if row.signing_key not in self._registry.signing_keys(row.provider, now):
+            raise _retired(row.signing_key)
+        credential = sd_jwt_vc.parse(row.open(key).complete(row.signature)).credential
+        chain = await self._certificates.chain(self._signing.signer(row.signing_key), credential.awarding_body)
+        setting = self._registry.setting(credential)
+        prepared = format_.prepare(credential, setting, chain, secrets.token_bytes(_SALT_BYTES), now)
+        id_ = self._new_id()
+        await self._pool.execute(
+            "INSERT INTO artefact (credential, format, id, prepared) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            row.id,
+            number,
+            id_,
+            key.seal(prepared.stored(), _TABLE, id_, _COLUMN),
+        )
+
+    async def _sign(self, row: store.Credential, number: int, format_: _Format, stored: bytes) -> tuple[bytes, bytes]:
+        """Sign, and store the signature with the leaf's event. Twice signed is the same artefact."""
+        signature = self._signing.signer(row.signing_key).sign(format_.reopen(stored).signing_input)
+        digest = sha256(format_.complete(stored, signature).encode())
+        async with self._pool.acquire() as connection, connection.transaction():
+            new = await connection.fetchval(
+                "UPDATE artefact SET signature = $3, digest = $4 "
+                "WHERE credential = $1 AND format = $2 AND signature IS NULL RETURNING true",
+                row.id,
+                number,
+                signature,
+                digest,
+            )
+            if new:
+                await outbox.append(connection, [self._events.leaf(digest, self._origins.seal(digest, row, number))])
+        return signature, digest
+
+
+def require_known(formats: Sequence[int]) -> None:
+    """Refuse formats that credentials are not made in.
+
+    Raises:
+        InvalidArgument: ``FORMAT_UNKNOWN``.
+    """
+    for place, number in enumerate(formats):
+        if number not in _FORMATS and number != credential_pb2.FORMAT_SD_JWT_VC:
+            raise InvalidArgument(
+                "FORMAT_UNKNOWN",
+                "credentials are not made in this format",
+                field=f"formats[{place}]",
+                rule="FORMAT_SD_JWT_VC, FORMAT_EDC or FORMAT_ELMO",
+                remedy="ask for one of these formats",
+            )
+
+
+def _retired(key_id: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        "KEY_RETIRED",
+        "the key that signed the credential does not count any more, and signs no further formats of it",
+        field="formats",
+        rule="all formats of a credential are signed with one key, while it counts",
+        remedy="ask for every format that is needed when the credential is issued",
+        metadata={"key": key_id},
+    )

@@ -1,0 +1,191 @@
+"""A credential as somebody presents it, in any format that is accepted: told apart by its first character."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Protocol
+
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.artefact import sd_jwt_digest
+from vitne.credentials.elm import seal
+from vitne.credentials.elm.reading import RULE as ELM_RULE
+from vitne.credentials.elmo import signature
+from vitne.credentials.elmo.names import ELMO
+from vitne.credentials.jose import PublicKey
+from vitne.credentials.model import Credential
+from vitne.credentials.sd_jwt import open_key_binding
+from vitne.errors import InvalidArgument
+
+_JSON: Final = "{"
+_XML: Final = "<"
+
+
+class Presented(Protocol):
+    """What the checks ask of a presentation. It was read, and nothing of it is verified but its form."""
+
+    @property
+    def credential(self) -> Credential:
+        """What it says."""
+        ...
+
+    @property
+    def described(self) -> str:
+        """What it is, in a few words."""
+        ...
+
+    @property
+    def type(self) -> str:
+        """What says how it is to be read."""
+        ...
+
+    @property
+    def key_id(self) -> str:
+        """RFC 7638 thumbprint of the key that it says to be signed with."""
+        ...
+
+    @property
+    def algorithm(self) -> str:
+        """Of the signature."""
+        ...
+
+    @property
+    def withheld(self) -> int:
+        """How many claims its holder does not show."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """What the log knows it by, base64url (RECORDS: Artefact digest)."""
+        ...
+
+    def verified_by(self, key: PublicKey) -> bool:
+        """Whether ``key`` signed it."""
+        ...
+
+    def bound(self) -> bool:
+        """Whether its holder made this presentation; raises VitneError when somebody else did."""
+        ...
+
+
+def read(text: str) -> Presented:
+    """Read a presentation: an SD-JWT VC, a sealed European Digital Credential, or an ELMO document of one credential.
+
+    Raises:
+        InvalidArgument: what :func:`vitne.credentials.sd_jwt_vc.parse`, :func:`vitne.credentials.elm.seal.parse` and
+            :func:`vitne.credentials.elmo.signature.parse_signed` refuse; ``NOT_ONE_CREDENTIAL``.
+    """
+    if text.startswith(_JSON):
+        sealed = seal.parse(text)
+        return _Sealed(sealed, sealed.credential())
+    if text.startswith(_XML):
+        signed = signature.parse_signed(text.encode("utf-8", "surrogatepass"))
+        credentials = [node.credential for node in signed.document.nodes()]
+        if len(credentials) != 1:
+            raise InvalidArgument(
+                "NOT_ONE_CREDENTIAL",
+                f"the document holds {len(credentials)} credentials",
+                field="credential",
+                rule="one credential is verified at a time",
+                remedy="present each credential as its issuer signed it",
+            )
+        return _Elmo(signed, credentials[0])
+    return _SdJwt(sd_jwt_vc.parse(text))
+
+
+@dataclass(frozen=True, slots=True)
+class _SdJwt:
+    presentation: sd_jwt_vc.Presentation = field(repr=False)
+
+    type: ClassVar[str] = sd_jwt_vc.VCT
+
+    @property
+    def credential(self) -> Credential:
+        return self.presentation.credential
+
+    @property
+    def described(self) -> str:
+        shown = len(self.presentation.sd_jwt.disclosures)
+        return f"an SD-JWT VC with {shown} disclosed and {self.withheld} withheld claims"
+
+    @property
+    def key_id(self) -> str:
+        return self.presentation.key_id
+
+    @property
+    def algorithm(self) -> str:
+        return self.presentation.sd_jwt.jws.header.algorithm
+
+    @property
+    def withheld(self) -> int:
+        return self.presentation.sd_jwt.withheld
+
+    @property
+    def digest(self) -> str:
+        return sd_jwt_digest(self.presentation.sd_jwt.issuer_signed)
+
+    def verified_by(self, key: PublicKey) -> bool:
+        return self.presentation.sd_jwt.jws.verified_by(key)
+
+    def bound(self) -> bool:
+        """A key binding is checked as far as it can be here: that the credential's holder made it, for these
+        disclosures. Whether it was made for us, only who asked for it can tell.
+        """
+        if not self.presentation.sd_jwt.key_binding:
+            return False
+        open_key_binding(self.presentation.sd_jwt)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    sealed: seal.Sealed = field(repr=False)
+    credential: Credential
+
+    described: ClassVar[str] = "a sealed European Digital Credential"
+    type: ClassVar[str] = ELM_RULE
+    #: A seal is over all of it.
+    withheld: ClassVar[int] = 0
+
+    @property
+    def key_id(self) -> str:
+        return self.sealed.key_id
+
+    @property
+    def algorithm(self) -> str:
+        return self.sealed.algorithm
+
+    @property
+    def digest(self) -> str:
+        return self.sealed.digest
+
+    def verified_by(self, key: PublicKey) -> bool:
+        return self.sealed.verified_by(key)
+
+    def bound(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Elmo:
+    signed: signature.Signed = field(repr=False)
+    credential: Credential
+
+    described: ClassVar[str] = "a signed ELMO document of one credential"
+    type: ClassVar[str] = ELMO
+    algorithm: ClassVar[str] = "XML signature"
+    #: The signature is over all of it.
+    withheld: ClassVar[int] = 0
+
+    @property
+    def key_id(self) -> str:
+        return self.signed.key_id
+
+    @property
+    def digest(self) -> str:
+        return self.signed.document.digest
+
+    def verified_by(self, key: PublicKey) -> bool:
+        return self.signed.verified_by(key)
+
+    def bound(self) -> bool:
+        return False

@@ -1,0 +1,197 @@
+"""A credential in further formats: made when it is asked for, stored before it is signed, with a leaf of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.issuer.certificates import CertificateFiles, DevelopmentCertificates, pem
+from services.issuer.crypto import INDEX_KEY, IndexKey
+from services.issuer.origins import Origins
+from services.issuer.projection import Permission
+from tests.integration.issuer_harness import KLIMA, World, make_world, public_jwk, refusal, request
+from tests.unit.accreditation_samples import NOKUT, UCL, UIO
+from tests.unit.verifier_world import NOW
+from vitne.accreditation import timestamp
+from vitne.canonical import from_b64url
+from vitne.clock import ManualClock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.elm import seal
+from vitne.credentials.elmo import signature as elmo
+from vitne.credentials.jose import parse_public_jwk
+from vitne.credentials.model import AwardingBody
+from vitne.dev.postgres import EmbeddedPostgres
+from vitne.errors import FailedPrecondition, InvalidArgument, NotFound
+from vitne.merkle.leaves import Issued, parse_leaf
+from vitne.messaging import topics
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.secret_files import read_secret
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.events.v1 import events_pb2
+from vitne_api.issuer.v1 import issuer_pb2
+from vitne_api.registry.v1 import facts_pb2
+
+EDC, ELMO = credential_pb2.FORMAT_EDC, credential_pb2.FORMAT_ELMO
+
+
+@pytest.fixture(scope="module")
+async def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with make_world(postgres, tmp_path_factory.mktemp("issuer"), ManualClock(NOW)) as made:
+        made.learn(made.chronicle.authority(NOKUT, "NO"))
+        yield made
+
+
+async def issue(world: World, *formats: int, request_id: str = "", **values: Any) -> issuer_pb2.IssuedCredential:
+    asked = request(request_id or str(uuid4()), **values)
+    asked.formats.extend(formats)  # type: ignore[arg-type]  # also numbers that are no formats
+    return (await world.caller(UCL).Issue(asked)).credential
+
+
+async def get(world: World, credential_id: str, *formats: int) -> issuer_pb2.IssuedCredential:
+    asked = issuer_pb2.GetCredentialRequest(credential_id=credential_id, formats=formats)  # type: ignore[arg-type]
+    return (await world.caller(UCL).GetCredential(asked)).credential
+
+
+async def leaves(world: World) -> list[bytes]:
+    rows = await world.outbox(topics.ISSUER_LEAVES)
+    told = [parse_leaf(events_pb2.LeafSubmitted.FromString(row["value"]).leaf) for row in rows]
+    return [leaf.digest for leaf in told if isinstance(leaf, Issued)]
+
+
+async def test_a_credential_is_issued_in_every_format_that_is_asked_for(world: World) -> None:
+    issued = await issue(world, EDC, ELMO, grade="12", learner={"birth_date": "1980-01-02"})
+    presented = sd_jwt_vc.parse(issued.artefact)
+    key = parse_public_jwk(public_jwk(world, presented.key_id))
+    sealed, document = issued.artefacts
+    assert (sealed.format, document.format) == (EDC, ELMO)
+    opened, signed = seal.parse(sealed.artefact), elmo.parse_signed(document.artefact.encode())
+    assert opened.verified_by(key)
+    assert signed.verified_by(key)
+    assert opened.credential() == presented.credential
+    assert [node.credential for node in signed.document.nodes()] == [presented.credential]
+    assert (sealed.digest, document.digest) == (opened.digest, signed.document.digest)
+    digests = {from_b64url(text) for text in (issued.digest, sealed.digest, document.digest)}
+    assert len(digests) == 3
+    assert digests <= set(await leaves(world))
+
+
+async def test_what_the_registry_and_the_rules_say_beside_it_is_told(world: World) -> None:
+    issued = await issue(world, EDC, ELMO)
+    document = seal.parse(issued.artefacts[0].artefact).document
+    levels = document["credentialSubject"]["hasClaim"]["specifiedBy"]["educationLevel"]
+    assert levels[0]["id"] == "http://data.europa.eu/snb/eqf/5"
+    agent = document["evidence"]["accreditation"]["accreditingAgent"]
+    assert agent["identifier"]["notation"] == NOKUT
+    assert "<type>EQF</type><value>5</value>" in issued.artefacts[1].artefact
+
+
+async def test_asked_again_or_all_at_once_it_is_the_same_artefact(world: World) -> None:
+    request_id = str(uuid4())
+    first = await issue(world, EDC, request_id=request_id)
+    before = len(await leaves(world))
+    again = await issue(world, EDC, EDC, request_id=request_id)
+    assert again == first
+    answers = await asyncio.gather(*(get(world, first.id, ELMO) for _ in range(8)))
+    assert len({answer.artefacts[0].artefact for answer in answers}) == 1
+    both = await get(world, first.id, ELMO, credential_pb2.FORMAT_SD_JWT_VC, EDC)
+    assert [one.format for one in both.artefacts] == [ELMO, EDC]
+    assert both.artefacts[1] == first.artefacts[0]
+    assert len(await leaves(world)) == before + 1
+    assert (await get(world, first.id)).artefacts == []
+
+
+async def test_what_was_stored_and_not_signed_is_signed_as_it_was_stored(world: World) -> None:
+    issued = await issue(world, ELMO)
+    await world.pool.execute(
+        "UPDATE artefact SET signature = NULL, digest = NULL WHERE credential = $1", UUID(issued.id)
+    )
+    assert (await get(world, issued.id, ELMO)).artefacts == issued.artefacts
+
+
+async def test_nothing_of_the_learner_is_stored_in_clear(world: World) -> None:
+    issued = await issue(world, EDC, ELMO, learner={"family_name": "Hemmelig"})
+    rows = await world.pool.fetch("SELECT prepared FROM artefact WHERE credential = $1", UUID(issued.id))
+    assert len(rows) == 2
+    assert all(b"Hemmelig" not in row["prepared"] for row in rows)
+    events = await world.outbox(topics.ISSUER_LEAVES)
+    assert all(b"Hemmelig" not in row["value"] for row in events)
+
+
+async def test_a_leaf_says_to_the_issuer_alone_which_format_it_is_of(world: World) -> None:
+    issued = await issue(world, ELMO)
+    digest = from_b64url(issued.artefacts[0].digest)
+    row = (await world.outbox(topics.ISSUER_LEAVES))[-1]
+    submitted = events_pb2.LeafSubmitted.FromString(row["value"])
+    index = IndexKey(read_secret(world.settings.state_dir, INDEX_KEY, create=False))
+    origin = Origins(index).open(digest, submitted.origin)
+    assert (origin.credential, origin.format) == (UUID(issued.id), ELMO)
+
+
+async def test_formats_that_are_not_made_are_refused_before_anything_is_issued(world: World) -> None:
+    before = await world.pool.fetchval("SELECT count(*) FROM credential")
+    error = await refusal(issue(world, 3))
+    assert isinstance(error, InvalidArgument)
+    assert error.field.startswith("formats[0]")
+    assert await world.pool.fetchval("SELECT count(*) FROM credential") == before
+
+
+async def test_another_institution_gets_nothing(world: World) -> None:
+    issued = await issue(world)
+    asked = issuer_pb2.GetCredentialRequest(credential_id=issued.id, formats=[EDC])
+    assert isinstance(await refusal(world.caller(UIO).GetCredential(asked)), NotFound)
+
+
+async def test_a_key_that_was_retired_signs_no_further_formats(world: World) -> None:
+    issued = await issue(world, EDC)
+    key_id = sd_jwt_vc.parse(issued.artefact).key_id
+    made = await world.caller(UCL).CreateSigningKey(issuer_pb2.CreateSigningKeyRequest(request_id=str(uuid4())))
+    world.learn(world.register_key(UCL, made.key_id, made.public_jwk))
+    key = world.projection.key(key_id)
+    assert key is not None
+    retired = facts_pb2.Key()
+    retired.CopyFrom(key)
+    retired.revision += 1
+    retired.valid_until.CopyFrom(timestamp(world.clock.now() - timedelta(seconds=1)))
+    world.learn(world.chronicle.record(UCL, key=retired))
+    error = await refusal(get(world, issued.id, ELMO))
+    assert (type(error), error.reason) == (FailedPrecondition, "KEY_RETIRED")
+    assert (await get(world, issued.id, EDC)).artefacts == issued.artefacts
+
+
+# --- Certificates -----------------------------------------------------------------------------------
+
+
+def body(world: World) -> AwardingBody:
+    permission: Permission = world.issuer.registry.decide(UCL, UUID(KLIMA), 1, world.clock.now())
+    return permission.awarding_body
+
+
+async def test_certificates_of_development_chain_to_one_authority(world: World) -> None:
+    custody = FileKeyCustody(world.settings.state_dir)
+    signer = custody.ensure(f"test.{uuid4()}", "ES256")
+    leaf, authority = await DevelopmentCertificates(custody, world.clock).chain(signer, body(world))
+    assert leaf.public_key is not None
+    assert leaf.public_key.key_id == signer.key_id
+    leaf.parsed.verify_directly_issued_by(authority.parsed)
+    authority.parsed.verify_directly_issued_by(authority.parsed)
+    assert "NTRDK-" in leaf.parsed.subject.rfc4514_string()
+
+
+async def test_certificates_come_from_files_named_by_their_key(world: World, tmp_path: Path) -> None:
+    custody = FileKeyCustody(world.settings.state_dir)
+    signer, other = (custody.ensure(f"test.{uuid4()}", "ES256") for _ in range(2))
+    made = await DevelopmentCertificates(custody, world.clock).chain(signer, body(world))
+    (tmp_path / f"{signer.key_id}.pem").write_bytes(pem(made))
+    (tmp_path / f"{other.key_id}.pem").write_bytes(pem(made))
+    assert await CertificateFiles(tmp_path).chain(signer, body(world)) == made
+    for files, key in ((CertificateFiles(None), signer), (CertificateFiles(tmp_path), other)):
+        with pytest.raises(FailedPrecondition) as refused:
+            await files.chain(key, body(world))
+        assert refused.value.reason == "NO_CERTIFICATE"
+        assert key.key_id in refused.value.metadata["key"]

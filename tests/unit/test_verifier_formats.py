@@ -1,0 +1,128 @@
+"""ELMO documents and European Digital Credentials, verified as SD-JWT VCs are: the same checks, the same verdicts."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from services.verifier.answers import outcome_word, to_text, verdict_word
+from services.verifier.presented import read
+from services.verifier.verification import Verification
+from tests.unit.accreditation_samples import UCL
+from tests.unit.european_samples import SALT, SETTING, certificate
+from tests.unit.verifier_world import FOREIGN_KEY, ISSUED, NOW, PROVIDER_KEY, World
+from vitne.canonical import from_b64url
+from vitne.credentials.elm.seal import seal
+from vitne.credentials.elmo.signature import sign
+from vitne.credentials.elmo.writing import Node
+from vitne.credentials.jose import LocalSigner
+from vitne.credentials.model import Credential
+from vitne.errors import InvalidArgument
+from vitne.merkle.leaves import Issued
+from vitne_api.registry.v1 import facts_pb2
+
+#: Scalars of the world's keys.
+SCALARS = {PROVIDER_KEY.key_id: 501, FOREIGN_KEY.key_id: 502}
+FORMATS = ("edc", "elmo")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def sign_as(format_: str, credential: Credential, signer: LocalSigner = PROVIDER_KEY) -> str:
+    chain = [certificate(SCALARS[signer.key_id])]
+    if format_ == "edc":
+        return seal(credential, signer, SETTING, certificates=chain, salt=SALT)
+    return sign([Node(credential, setting=SETTING)], signer, certificates=chain, salt=SALT).decode()
+
+
+def issue(world: World, format_: str, signer: LocalSigner = PROVIDER_KEY, *, logged: bool = True) -> str:
+    text = sign_as(format_, world.credential(), signer)
+    if logged:
+        world.log.append(Issued(from_b64url(read(text).digest)).leaf_hash())
+        world.log.append(bytes(32))
+    return text
+
+
+def outcomes(verification: Verification) -> dict[str, str]:
+    return {check.name: outcome_word(check.outcome) for check in verification.checks}
+
+
+def expect(verification: Verification, verdict: str, name: str, outcome: str) -> None:
+    assert (verdict_word(verification), outcomes(verification)[name]) == (verdict, outcome), to_text(verification)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_a_rightful_credential_is_valid(world: World, format_: str) -> None:
+    verification = await world.verify(f" {issue(world, format_)}\n")
+    assert set(outcomes(verification).values()) == {"passed"}, to_text(verification)
+    assert verification.headline == "Valid: “Klimaregnskaber”, issued by Provider on 2026-11-21."
+    for secret in ("Kari", "Prøvesen", "1990", "s1"):
+        assert secret not in to_text(verification)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_another_name_is_invalid(world: World, format_: str) -> None:
+    text = issue(world, format_)
+    assert "Prøvesen" in text
+    expect(
+        await world.verify(text.replace("Kari Prøvesen", "Kari Nordmann").replace(">Prøvesen<", ">Nordmann<")),
+        "invalid",
+        "structure" if format_ == "edc" else "signature",
+        "failed",
+    )
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_a_key_that_the_registry_does_not_know_is_invalid(world: World, format_: str) -> None:
+    expect(await world.verify(issue(world, format_, FOREIGN_KEY)), "invalid", "issuer_key", "failed")
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_revoked_is_revoked_in_every_format(world: World, format_: str) -> None:
+    text = issue(world, format_)
+    world.publisher.statuses[7] = 1
+    expect(await world.verify(text), "revoked", "not_revoked", "failed")
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_an_artefact_that_is_not_in_the_log_is_not_determinable(world: World, format_: str) -> None:
+    issue(world, "edc" if format_ == "elmo" else "elmo")  # that the other one is logged does not help
+    verification = await world.verify(issue(world, format_, logged=False))
+    expect(verification, "not_determinable", "log_inclusion", "not_determinable")
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_a_compromised_key_counts_for_what_the_log_proves_to_be_older(world: World, format_: str) -> None:
+    logged, unlogged = issue(world, format_), sign_as(format_, world.credential(grade="10"))
+    world.key(
+        PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=ISSUED + timedelta(minutes=1)
+    )
+    expect(await world.verify(logged), "valid_with_notes", "issuer_key", "note")
+    expect(await world.verify(unlogged), "invalid", "log_inclusion", "failed")
+
+
+async def test_more_than_one_credential_is_refused(world: World) -> None:
+    nodes = [Node(world.credential()), Node(world.credential(grade="10"))]
+    text = sign(nodes, PROVIDER_KEY, certificates=[certificate(501)], salt=SALT).decode()
+    verification = await world.verify(text)
+    expect(verification, "invalid", "structure", "failed")
+    assert "2 credentials" in to_text(verification)
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "<", "<elmo/>", "{" * 1000, json.dumps({"payload": "\ud800"}), "<\ud800", "{\ud800"]
+)
+async def test_nonsense_is_invalid(world: World, text: str) -> None:
+    expect(await world.verify(text), "invalid", "structure", "failed")
+    with pytest.raises(InvalidArgument):
+        read(text)
+
+
+async def test_what_is_issued_is_not_of_the_future(world: World) -> None:
+    text = sign_as("edc", world.credential(at=NOW + timedelta(minutes=5)))
+    expect(await world.verify(text), "invalid", "validity", "failed")
