@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -19,9 +17,6 @@ from vitne.credentials.model import Credential
 from vitne.credentials.setting import Accreditor, Setting
 from vitne.identifiers import OrganisationId
 from vitne_api.credential.v1 import credential_pb2
-
-VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors"
-needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="the vectors of ../shared are not here")
 
 SALT = bytes(range(16))
 SETTING = Setting(

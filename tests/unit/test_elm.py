@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import pyshacl
 import pytest
-import rdflib
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rdflib.namespace import SH
 
 from tests.unit.credential_samples import (
     FOREIGN_KEY,
@@ -28,12 +25,11 @@ from tests.unit.european_samples import (
     FOREIGN_SCALAR,
     SALT,
     SETTING,
-    VECTORS,
     certificate,
     full_credential,
     issue,
-    needs_vectors,
 )
+from tests.unit.european_schemas import PROFILES, edc_shapes, violations
 from vitne.canonical import b64url, from_b64url
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.elm import vocabulary
@@ -45,9 +41,6 @@ from vitne.credentials.model import Credential, Learner
 from vitne.credentials.setting import ALONE
 from vitne.errors import InvalidArgument
 from vitne_api.credential.v1 import credential_pb2
-
-ELM = VECTORS / "elm3"
-SAMPLE = ELM / "samples" / "Sample-CertOfPart-signed.jsonld"
 
 
 def sealed(credential: Credential | None = None) -> str:
@@ -120,45 +113,19 @@ shacl = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:Deprec
 # --- The shapes -----------------------------------------------------------------------------------
 
 
-def graph_of(document: dict[str, Any]) -> Any:
-    """The document's triples, with the contexts from the vectors instead of the network."""
-    inline = copy.deepcopy(document)
-    known = {
-        "https://www.w3.org/2018/credentials/v1": VECTORS / "contexts" / "2018-credentials-v1.jsonld",
-        "http://data.europa.eu/snb/model/context/edc-ap": ELM / "ap-edc-3.2" / "edc-ap-context.jsonld",
-    }
-    inline["@context"] = [
-        json.loads(known[item].read_bytes())["@context"] if isinstance(item, str) else item
-        for item in document["@context"]
-    ]
-    return rdflib.Graph().parse(data=json.dumps(inline), format="json-ld")
+@pytest.fixture(scope="module")
+def shapes(vectors: Path) -> dict[str, Any]:
+    return {profile: edc_shapes(vectors / "elm3", profile) for profile in PROFILES}
 
 
 @pytest.fixture(scope="module")
-def shapes() -> dict[str, Any]:
-    files = {
-        "generic": ("EDC-generic-no-cv.ttl", "EDC-generic-full.ttl"),
-        "accredited": ("EDC-generic-no-cv.ttl", "EDC-generic-full.ttl", "EDC-accredited.ttl"),
-    }
-    graphs = {}
-    for profile, names in files.items():
-        graphs[profile] = rdflib.Graph()
-        for name in names:
-            graphs[profile].parse(str(ELM / "ap-edc-3.2" / name))
-    return graphs
-
-
-def violations(document: dict[str, Any], shapes: Any) -> list[str]:
-    conforms, results, _ = pyshacl.validate(graph_of(document), shacl_graph=shapes, advanced=False, inference="none")
-    found = [str(message) for message in results.objects(None, SH.resultMessage)]
-    assert conforms is not bool(found)
-    return found
+def sample(vectors: Path) -> str:
+    return (vectors / "elm3" / "samples" / "Sample-CertOfPart-signed.jsonld").read_text("utf-8")
 
 
 LEAST = sample_credential(grade=None, learner=Learner(given_name="Kari", family_name="Prøvesen"))
 
 
-@needs_vectors
 @shacl
 @pytest.mark.parametrize(
     ("profile", "document"),
@@ -169,24 +136,24 @@ LEAST = sample_credential(grade=None, learner=Learner(given_name="Kari", family_
     ],
     ids=["everything", "least", "accredited"],
 )
-def test_credentials_conform_to_the_edc_shapes(shapes: dict[str, Any], profile: str, document: dict[str, Any]) -> None:
-    assert violations(document, shapes[profile]) == []
+def test_credentials_conform_to_the_edc_shapes(
+    vectors: Path, shapes: dict[str, Any], profile: str, document: dict[str, Any]
+) -> None:
+    assert violations(vectors, document, shapes[profile]) == []
 
 
-@needs_vectors
 @shacl
-def test_the_shapes_tell_what_does_not_conform(shapes: dict[str, Any]) -> None:
+def test_the_shapes_tell_what_does_not_conform(vectors: Path, shapes: dict[str, Any]) -> None:
     document = write(full_credential(), salt=SALT)
     del document["issuer"]["legalName"]
-    assert violations(document, shapes["generic"])
+    assert violations(vectors, document, shapes["generic"])
 
 
 # --- The Commission's sample ----------------------------------------------------------------------
 
 
-@needs_vectors
-def test_the_commissions_sealed_sample_verifies() -> None:
-    opened = parse(SAMPLE.read_text())
+def test_the_commissions_sealed_sample_verifies(sample: str) -> None:
+    opened = parse(sample)
     assert opened.algorithm == "RS256"
     assert opened.verified()
     assert opened.key_id == ""
@@ -195,10 +162,8 @@ def test_the_commissions_sealed_sample_verifies() -> None:
     assert refused.value.reason == "UNKNOWN_TYPE"
 
 
-@needs_vectors
-def test_the_commissions_sample_does_not_verify_when_it_is_changed() -> None:
-    text = SAMPLE.read_text()
-    assert not parse(text.replace("Andromeda", "Cassiopeia")).verified()
+def test_the_commissions_sample_does_not_verify_when_it_is_changed(sample: str) -> None:
+    assert not parse(sample.replace("Andromeda", "Cassiopeia")).verified()
 
 
 def test_the_seal_has_the_form_of_the_samples() -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -30,12 +29,11 @@ from tests.unit.european_samples import (
     FOREIGN_SCALAR,
     SALT,
     SETTING,
-    VECTORS,
     certificate,
     full_credential,
     issue,
-    needs_vectors,
 )
+from tests.unit.european_schemas import elmo_schema
 from vitne.credentials.elmo.names import elmo, own
 from vitne.credentials.elmo.places import WITHHELD_CREDIT
 from vitne.credentials.elmo.reading import MAX_BYTES, MAX_CREDENTIALS, MAX_DEPTH, MAX_ELEMENTS, parse
@@ -48,33 +46,12 @@ from vitne.errors import InvalidArgument
 from vitne.identifiers import LearnerId, OrganisationId
 from vitne_api.credential.v1 import credential_pb2
 
-SCHEMA = VECTORS / "elmo" / "v1.7.0"
 PREFIXES = {"e": elmo("")[1:-1], "v": own("")[1:-1], "ds": "http://www.w3.org/2000/09/xmldsig#"}
-# What the schema imports and the vectors lack; nothing that we write uses more of it.
-ADDRESS_STUB = b"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" elementFormDefault="qualified"
-  targetNamespace="https://github.com/erasmus-without-paper/ewp-specs-types-address/tree/stable-v1">
-  <xs:complexType name="FlexibleAddress"><xs:sequence><xs:any minOccurs="0" maxOccurs="unbounded"
-  processContents="skip"/></xs:sequence></xs:complexType></xs:schema>"""
-XML_STUB = b"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"
-  targetNamespace="http://www.w3.org/XML/1998/namespace"><xs:attribute name="lang" type="xs:language"/></xs:schema>"""
-
-
-class _Imports(etree.Resolver):
-    def resolve(self, url: str | None, public: str | None, context: Any, /) -> Any:
-        assert url is not None
-        name = url.rpartition("/")[2]
-        if "ewp-specs-types-address" in url:
-            return self.resolve_string(ADDRESS_STUB, context)
-        if name == "xml.xsd":
-            return self.resolve_string(XML_STUB, context)
-        return self.resolve_filename(str(SCHEMA / "references" / name), context)
 
 
 @pytest.fixture(scope="module")
-def schema() -> etree.XMLSchema:
-    parser = etree.XMLParser(load_dtd=False, no_network=True)
-    parser.resolvers.add(_Imports())
-    return etree.XMLSchema(etree.parse(str(SCHEMA / "schema.xsd"), parser))
+def schema(vectors: Path) -> etree.XMLSchema:
+    return elmo_schema(vectors / "elmo" / "v1.7.0")
 
 
 def signed(*forest: Node) -> bytes:
@@ -157,7 +134,6 @@ def test_missing_mandatory_element_is_refused() -> None:
 # --- The schema -----------------------------------------------------------------------------------
 
 
-@needs_vectors
 @pytest.mark.parametrize(
     "forest",
     [
@@ -171,9 +147,8 @@ def test_documents_are_valid_by_the_official_schema(schema: etree.XMLSchema, for
     schema.assertValid(etree.fromstring(signed(*forest)))
 
 
-@needs_vectors
-def test_the_official_example_is_read_and_its_learner_told(schema: etree.XMLSchema) -> None:
-    example = (SCHEMA / "example.xml").read_bytes()
+def test_the_official_example_is_read_and_its_learner_told(vectors: Path, schema: etree.XMLSchema) -> None:
+    example = (vectors / "elmo" / "v1.7.0" / "example.xml").read_bytes()
     schema.assertValid(etree.fromstring(example))
     document = parse(example)
     assert (document.learner.given_name, document.learner.family_name) == ("Wojciech Łukasz", "Rygielski")
