@@ -76,6 +76,16 @@ def full_credential(**changes: Any) -> Credential:
             ),
             "expires_on": date(2031, 11, 20),
             "holder": HOLDER_KEY.public_key,
+            "recognition": credential_pb2.Recognition(
+                purpose=credential_pb2.RECOGNITION_PURPOSE_EXEMPTION,
+                methods=[credential_pb2.RECOGNITION_METHOD_INTERVIEW, credential_pb2.RECOGNITION_METHOD_PORTFOLIO],
+                evidence=["TFV8xGOHcleNF8JqBg7VniZmNJ3SuIM8ZIa7mDFraVI"],
+                assessor="Klimafagligt udvalg",
+                achievement_id="01930f6e-7a00-7000-8000-00000000c001",
+                achievement_version=2,
+                outcomes=[0],
+                rule="dk.business_academy.recognition",
+            ),
         }
         | changes
     )

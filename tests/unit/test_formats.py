@@ -140,6 +140,7 @@ CHANGES: dict[str, Callable[[Credential], Credential]] = {
     places.STATUS: lambda credential: replace(credential, status=StatusReference(credential.status.list, 7)),
     places.DECISION: _decided_later,
     places.RETENTION: lambda credential: replace(credential, retention=credential_pb2.RETENTION_CLASS_ARCHIVE),
+    places.RECOGNITION: lambda credential: replace(credential, recognition=None),
     places.HOLDER: lambda credential: replace(credential, holder=FOREIGN_KEY.public_key),
 }
 
@@ -182,6 +183,7 @@ def test_what_a_format_has_no_place_for_is_listed() -> None:
         places.DECISION,
         places.RETENTION,
         places.HOLDER,
+        places.RECOGNITION,
     ]
     assert listed[Format.ELMO][:3] == [places.ASSESSMENT, places.PARTICIPATION, places.QUALITY]
 

@@ -59,6 +59,7 @@ _SD_JWT_VC: Final = {
     places.DECISION: Place("decision"),
     places.RETENTION: Place("retention"),
     places.HOLDER: Place("cnf"),
+    places.RECOGNITION: Place("recognition"),
 }
 
 #: Where each element stands, format by format.

@@ -106,6 +106,7 @@ STATUS: Final = "place of the status"
 DECISION: Final = "decision, with accreditation and rule"
 RETENTION: Final = "retention class"
 HOLDER: Final = "key of the learner's wallet"
+RECOGNITION: Final = "act of recognition"
 
 #: All elements, in the order of the Annex.
 ELEMENTS: Final = (
@@ -133,4 +134,5 @@ ELEMENTS: Final = (
     Element(DECISION, Kind.OURS, lambda _: True),
     Element(RETENTION, Kind.OURS, lambda _: True),
     Element(HOLDER, Kind.OURS, lambda c: c.holder is not None),
+    Element(RECOGNITION, Kind.OURS, lambda c: c.recognition is not None),
 )

@@ -59,4 +59,5 @@ PLACES: Final = {
     places.DECISION: _extension(f"{EXTENSION}.claims.decision"),
     places.RETENTION: _extension(f"{EXTENSION}.claims.retention"),
     places.HOLDER: _extension(f"{EXTENSION}.claims.cnf"),
+    places.RECOGNITION: _extension(f"{EXTENSION}.claims.recognition"),
 }

@@ -54,6 +54,7 @@ PLACES: Final = {
     places.DECISION: _CLAIMS,
     places.RETENTION: _CLAIMS,
     places.HOLDER: _CLAIMS,
+    places.RECOGNITION: _CLAIMS,
 }
 
 #: Where a whole's ECTS stand while its parts have theirs.
