@@ -8,10 +8,8 @@ and lost, and whoever asks again gets the same artefact.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -20,18 +18,14 @@ from services.issuer import store
 from services.issuer.certificates import Certificates
 from services.issuer.crypto import DataKey
 from services.issuer.events import Events
+from services.issuer.formats import FORMATS, SALT_BYTES, Format, Occasion
 from services.issuer.origins import Origins
 from services.issuer.projection import RegistryView
 from services.issuer.signing import SigningKeys
-from vitne.canonical import b64url, sha256
+from vitne.canonical import b64url
 from vitne.clock import Clock
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.certificates import Certificate
-from vitne.credentials.elm import seal
-from vitne.credentials.elmo import signature as elmo
-from vitne.credentials.elmo.writing import Node
-from vitne.credentials.model import Credential
-from vitne.credentials.setting import Setting
 from vitne.errors import FailedPrecondition, InvalidArgument
 from vitne.messaging import outbox
 from vitne_api.credential.v1 import credential_pb2
@@ -39,57 +33,6 @@ from vitne_api.issuer.v1 import issuer_pb2
 
 _TABLE: Final = "artefact"
 _COLUMN: Final = "prepared"
-_SALT_BYTES: Final = 16
-
-
-class Prepared(Protocol):
-    """What is to be signed, in some format."""
-
-    @property
-    def signing_input(self) -> bytes:
-        """The bytes that are signed."""
-        ...
-
-    def stored(self) -> bytes:
-        """As it is kept."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Format:
-    """How a format is made."""
-
-    prepare: Callable[[Credential, Setting, Sequence[Certificate], bytes, datetime], Prepared]
-    #: From what is kept to what is to be signed.
-    reopen: Callable[[bytes], Prepared]
-    #: The artefact, of what is kept and the signature.
-    complete: Callable[[bytes, bytes], str]
-
-
-def _prepare_edc(
-    credential: Credential, setting: Setting, chain: Sequence[Certificate], salt: bytes, at: datetime
-) -> Prepared:
-    return seal.prepare(credential, setting, certificates=chain, salt=salt, at=at)
-
-
-def _prepare_elmo(
-    credential: Credential, setting: Setting, chain: Sequence[Certificate], salt: bytes, at: datetime
-) -> Prepared:
-    return elmo.prepare([Node(credential, setting=setting)], certificates=chain, salt=salt, at=at)
-
-
-_FORMATS: Final[Mapping[int, _Format]] = {
-    credential_pb2.FORMAT_EDC: _Format(
-        _prepare_edc,
-        seal.Prepared.of_stored,
-        lambda stored, signature: seal.Prepared.of_stored(stored).complete(signature),
-    ),
-    credential_pb2.FORMAT_ELMO: _Format(
-        _prepare_elmo,
-        elmo.Prepared.of_stored,
-        lambda stored, signature: elmo.Prepared.of_stored(stored).complete(signature).decode(),
-    ),
-}
 
 
 class Renditions:
@@ -144,7 +87,7 @@ class Renditions:
         return message
 
     async def _artefact(self, row: store.Credential, key: DataKey, number: int) -> issuer_pb2.Artefact:
-        format_ = _FORMATS[number]
+        format_ = FORMATS[number]
         kept = await self._kept(row, number)
         if kept is None:
             await self._keep(row, key, number, format_)
@@ -166,7 +109,7 @@ class Renditions:
             "SELECT id, prepared, signature, digest FROM artefact WHERE credential = $1 AND format = $2", row.id, number
         )
 
-    async def _keep(self, row: store.Credential, key: DataKey, number: int, format_: _Format) -> None:
+    async def _keep(self, row: store.Credential, key: DataKey, number: int, format_: Format) -> None:
         """Store what is to be signed; whoever is first says what it is."""
         if row.signature is None:
             raise ValueError("a pending credential has no other formats")
@@ -175,22 +118,25 @@ class Renditions:
         if row.signing_key not in self._registry.signing_keys(row.provider, now):
             raise _retired(row.signing_key)
         credential = sd_jwt_vc.parse(row.open(key).complete(row.signature)).credential
-        chain = await self._certificates.chain(self._signing.signer(row.signing_key), credential.awarding_body)
-        setting = self._registry.setting(credential)
-        prepared = format_.prepare(credential, setting, chain, secrets.token_bytes(_SALT_BYTES), now)
+        chain: tuple[Certificate, ...] = ()
+        if format_.certified:
+            chain = await self._certificates.chain(self._signing.signer(row.signing_key), credential.awarding_body)
+        salt = secrets.token_bytes(SALT_BYTES)
+        occasion = Occasion(self._registry.setting(credential), row.signing_key, chain, salt, now)
+        prepared = format_.prepare(credential, occasion)
         id_ = self._new_id()
         await self._pool.execute(
             "INSERT INTO artefact (credential, format, id, prepared) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
             row.id,
             number,
             id_,
-            key.seal(prepared.stored(), _TABLE, id_, _COLUMN),
+            key.seal(prepared, _TABLE, id_, _COLUMN),
         )
 
-    async def _sign(self, row: store.Credential, number: int, format_: _Format, stored: bytes) -> tuple[bytes, bytes]:
+    async def _sign(self, row: store.Credential, number: int, format_: Format, stored: bytes) -> tuple[bytes, bytes]:
         """Sign, and store the signature with the leaf's event. Twice signed is the same artefact."""
-        signature = self._signing.signer(row.signing_key).sign(format_.reopen(stored).signing_input)
-        digest = sha256(format_.complete(stored, signature).encode())
+        signature = self._signing.signer(row.signing_key).sign(format_.signing_input(stored))
+        digest = format_.digest(stored, signature)
         async with self._pool.acquire() as connection, connection.transaction():
             new = await connection.fetchval(
                 "UPDATE artefact SET signature = $3, digest = $4 "
@@ -212,12 +158,12 @@ def require_known(formats: Sequence[int]) -> None:
         InvalidArgument: ``FORMAT_UNKNOWN``.
     """
     for place, number in enumerate(formats):
-        if number not in _FORMATS and number != credential_pb2.FORMAT_SD_JWT_VC:
+        if number not in FORMATS and number != credential_pb2.FORMAT_SD_JWT_VC:
             raise InvalidArgument(
                 "FORMAT_UNKNOWN",
                 "credentials are not made in this format",
                 field=f"formats[{place}]",
-                rule="FORMAT_SD_JWT_VC, FORMAT_EDC or FORMAT_ELMO",
+                rule="one of the formats that the contract names",
                 remedy="ask for one of these formats",
             )
 

@@ -93,7 +93,7 @@ def add_credential(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "credential",
         metavar="CREDENTIAL_FILE",
-        help="file with an SD-JWT VC, a sealed European Digital Credential or a signed ELMO document; - for stdin",
+        help="file with a credential, in any format that is accepted; - for stdin",
     )
 
 

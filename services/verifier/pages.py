@@ -34,8 +34,9 @@ class VerifyRequest(BaseModel):
     credential: str = Field(
         min_length=1,
         max_length=MAX_LENGTH,
-        description="The credential as presented: an SD-JWT VC in compact form, a European Digital Credential sealed "
-        "with JAdES, or a signed ELMO document of one credential.",
+        description="The credential as presented: an SD-JWT VC in compact form; a W3C credential or badge as vc+jwt "
+        "or with a Data Integrity proof; a European Digital Credential sealed with JAdES; or a signed ELMO document of "
+        "one credential.",
     )
 
 

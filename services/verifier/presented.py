@@ -1,23 +1,28 @@
-"""A credential as somebody presents it, in any format that is accepted: told apart by its first character."""
+"""A credential as somebody presents it, in any format that is accepted: told apart by how it begins, and by ``~``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from vitne.credentials import sd_jwt_vc
-from vitne.credentials.artefact import sd_jwt_digest
+from vitne.credentials.artefact import data_integrity_digest, jwt_digest, sd_jwt_digest
+from vitne.credentials.data_integrity import proof
 from vitne.credentials.elm import seal
 from vitne.credentials.elm.reading import RULE as ELM_RULE
 from vitne.credentials.elmo import signature
 from vitne.credentials.elmo.names import ELMO
-from vitne.credentials.jose import PublicKey
+from vitne.credentials.jose import ES256, PublicKey, strict_json, too_large
 from vitne.credentials.model import Credential
-from vitne.credentials.sd_jwt import open_key_binding
+from vitne.credentials.sd_jwt import MAX_LENGTH, open_key_binding
+from vitne.credentials.w3c import documents, open_badges, vc_jwt, vcdm
 from vitne.errors import InvalidArgument
 
 _JSON: Final = "{"
 _XML: Final = "<"
+_DISCLOSURES: Final = "~"
+_PROOF: Final = "proof"
 
 
 class Presented(Protocol):
@@ -68,15 +73,14 @@ class Presented(Protocol):
 
 
 def read(text: str) -> Presented:
-    """Read a presentation: an SD-JWT VC, a sealed European Digital Credential, or an ELMO document of one credential.
+    """Read a presentation: an SD-JWT VC, ``vc+jwt`` (also of a badge), a document with a Data Integrity proof, a sealed
+    European Digital Credential, or an ELMO document of one credential.
 
     Raises:
-        InvalidArgument: what :func:`vitne.credentials.sd_jwt_vc.parse`, :func:`vitne.credentials.elm.seal.parse` and
-            :func:`vitne.credentials.elmo.signature.parse_signed` refuse; ``NOT_ONE_CREDENTIAL``.
+        InvalidArgument: what the format's own reader refuses; ``NOT_ONE_CREDENTIAL``; ``PROOF_MALFORMED``.
     """
     if text.startswith(_JSON):
-        sealed = seal.parse(text)
-        return _Sealed(sealed, sealed.credential())
+        return _read_json(text)
     if text.startswith(_XML):
         signed = signature.parse_signed(text.encode("utf-8", "surrogatepass"))
         credentials = [node.credential for node in signed.document.nodes()]
@@ -89,7 +93,36 @@ def read(text: str) -> Presented:
                 remedy="present each credential as its issuer signed it",
             )
         return _Elmo(signed, credentials[0])
+    if _DISCLOSURES not in text:
+        jwt = vc_jwt.parse(text)
+        return _VcJwt(jwt, text, _of_document(jwt.document))
     return _SdJwt(sd_jwt_vc.parse(text))
+
+
+def _read_json(text: str) -> Presented:
+    if len(text) > MAX_LENGTH:
+        raise too_large(MAX_LENGTH, "credential")
+    document = strict_json(text, field="credential")
+    if not isinstance(document, dict) or _PROOF not in document:
+        sealed = seal.parse(text)
+        return _Sealed(sealed, sealed.credential())
+    proofs = proof.read(document)
+    credential = _of_document(document)
+    issuer, _, key_id = proofs[0].verification_method.rpartition("#")
+    if len(proofs) != 1 or issuer != credential.awarding_body.issuer_uri or proofs[0].purpose != proof.ASSERTION:
+        raise InvalidArgument(
+            "PROOF_MALFORMED",
+            "the proof is not the one assertion of the awarding body",
+            field=_PROOF,
+            rule="one proof, whose purpose is assertionMethod, by a key named <issuer>#<thumbprint>",
+            remedy="present the credential as its issuer signed it",
+        )
+    return _DataIntegrity(proofs[0], key_id, credential)
+
+
+def _of_document(document: Mapping[str, Any]) -> Credential:
+    badge = open_badges.TYPE in document.get("type", ())
+    return open_badges.from_document(document) if badge else documents.from_document(document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +167,62 @@ class _SdJwt:
             return False
         open_key_binding(self.presentation.sd_jwt)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _VcJwt:
+    jwt: vc_jwt.VcJwt = field(repr=False)
+    text: str = field(repr=False)
+    credential: Credential
+
+    described: ClassVar[str] = "a credential of W3C's data model, as a JWT"
+    type: ClassVar[str] = vcdm.CONTEXT
+    #: A JWT is signed whole.
+    withheld: ClassVar[int] = 0
+
+    @property
+    def key_id(self) -> str:
+        return self.jwt.key_id
+
+    @property
+    def algorithm(self) -> str:
+        return self.jwt.jws.header.algorithm
+
+    @property
+    def digest(self) -> str:
+        return jwt_digest(self.text)
+
+    def verified_by(self, key: PublicKey) -> bool:
+        return self.jwt.verified_by(key)
+
+    def bound(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _DataIntegrity:
+    made: proof.Proof = field(repr=False)
+    key_id: str
+    credential: Credential
+
+    described: ClassVar[str] = "a credential of W3C's data model, with a Data Integrity proof"
+    type: ClassVar[str] = vcdm.CONTEXT
+    #: The proof is over all of it.
+    withheld: ClassVar[int] = 0
+
+    @property
+    def algorithm(self) -> str:
+        return self.made.suite.name
+
+    @property
+    def digest(self) -> str:
+        return data_integrity_digest(self.made.hash_data(ES256), self.made.signature)
+
+    def verified_by(self, key: PublicKey) -> bool:
+        return self.made.verified_by(key)
+
+    def bound(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

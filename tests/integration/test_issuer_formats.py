@@ -15,6 +15,7 @@ from services.issuer.certificates import CertificateFiles, DevelopmentCertificat
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.origins import Origins
 from services.issuer.projection import Permission
+from services.verifier.presented import read
 from tests.integration.issuer_harness import KLIMA, World, make_world, public_jwk, refusal, request
 from tests.unit.accreditation_samples import NOKUT, UCL, UIO
 from tests.unit.verifier_world import NOW
@@ -26,6 +27,7 @@ from vitne.credentials.elm import seal
 from vitne.credentials.elmo import signature as elmo
 from vitne.credentials.jose import parse_public_jwk
 from vitne.credentials.model import AwardingBody
+from vitne.credentials.w3c import vc_jwt
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound
 from vitne.merkle.leaves import Issued, parse_leaf
@@ -38,6 +40,7 @@ from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.registry.v1 import facts_pb2
 
 EDC, ELMO = credential_pb2.FORMAT_EDC, credential_pb2.FORMAT_ELMO
+W3C = (credential_pb2.FORMAT_VC_JWT, credential_pb2.FORMAT_VC_DATA_INTEGRITY, credential_pb2.FORMAT_OPEN_BADGE_JWT)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,20 @@ async def test_a_credential_is_issued_in_every_format_that_is_asked_for(world: W
     digests = {from_b64url(text) for text in (issued.digest, sealed.digest, document.digest)}
     assert len(digests) == 3
     assert digests <= set(await leaves(world))
+
+
+async def test_w3c_formats_are_read_back_and_verify(world: World) -> None:
+    issued = await issue(world, *W3C, grade="12")
+    presented = sd_jwt_vc.parse(issued.artefact)
+    key = parse_public_jwk(public_jwk(world, presented.key_id))
+    assert [one.format for one in issued.artefacts] == list(W3C)
+    for one in issued.artefacts:
+        shown = read(one.artefact)
+        assert shown.credential == presented.credential
+        assert (shown.key_id, shown.digest) == (presented.key_id, one.digest)
+        assert shown.verified_by(key)
+        assert from_b64url(one.digest) in await leaves(world)
+    assert "OpenBadgeCredential" in str(vc_jwt.parse(issued.artefacts[2].artefact).document["type"])
 
 
 async def test_what_the_registry_and_the_rules_say_beside_it_is_told(world: World) -> None:
@@ -135,7 +152,7 @@ async def test_a_leaf_says_to_the_issuer_alone_which_format_it_is_of(world: Worl
 
 async def test_formats_that_are_not_made_are_refused_before_anything_is_issued(world: World) -> None:
     before = await world.pool.fetchval("SELECT count(*) FROM credential")
-    error = await refusal(issue(world, 3))
+    error = await refusal(issue(world, 7))
     assert isinstance(error, InvalidArgument)
     assert error.field.startswith("formats[0]")
     assert await world.pool.fetchval("SELECT count(*) FROM credential") == before
