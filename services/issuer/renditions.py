@@ -26,6 +26,7 @@ from vitne.canonical import b64url
 from vitne.clock import Clock
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.certificates import Certificate
+from vitne.credentials.sd_jwt import Prepared
 from vitne.errors import FailedPrecondition, InvalidArgument
 from vitne.messaging import outbox
 from vitne_api.credential.v1 import credential_pb2
@@ -70,8 +71,16 @@ class Renditions:
         self._clock = clock
         self._new_id = new_id
 
-    async def message(self, row: store.Credential, key: DataKey, formats: Sequence[int]) -> issuer_pb2.IssuedCredential:
+    async def message(
+        self, row: store.Credential, opened: Prepared, key: DataKey, formats: Sequence[int]
+    ) -> issuer_pb2.IssuedCredential:
         """An issued credential as the contract shows it, with its artefacts in further formats.
+
+        Args:
+            row: the credential.
+            opened: what was signed.
+            key: of the learner.
+            formats: that are asked for; SD-JWT VC is answered anyway.
 
         Raises:
             InvalidArgument: ``FORMAT_UNKNOWN``, and what a format can't carry: ``TEXT_NOT_CARRIED``,
@@ -79,18 +88,20 @@ class Renditions:
             FailedPrecondition: ``KEY_RETIRED``; ``NO_CERTIFICATE``.
             Unavailable: ``REGISTRY_STALE``.
         """
-        message = row.message(key)
+        message = row.message(opened)
         require_known(formats)
         for number in dict.fromkeys(formats):
             if number != credential_pb2.FORMAT_SD_JWT_VC:
-                message.artefacts.append(await self._artefact(row, key, number))
+                message.artefacts.append(await self._artefact(row, opened, key, number))
         return message
 
-    async def _artefact(self, row: store.Credential, key: DataKey, number: int) -> issuer_pb2.Artefact:
+    async def _artefact(
+        self, row: store.Credential, opened: Prepared, key: DataKey, number: int
+    ) -> issuer_pb2.Artefact:
         format_ = FORMATS[number]
         kept = await self._kept(row, number)
         if kept is None:
-            await self._keep(row, key, number, format_)
+            await self._keep(row, opened, key, number, format_)
             kept = await self._kept(row, number)
         if kept is None:
             raise RuntimeError("what was kept is not there")
@@ -109,7 +120,7 @@ class Renditions:
             "SELECT id, prepared, signature, digest FROM artefact WHERE credential = $1 AND format = $2", row.id, number
         )
 
-    async def _keep(self, row: store.Credential, key: DataKey, number: int, format_: Format) -> None:
+    async def _keep(self, row: store.Credential, opened: Prepared, key: DataKey, number: int, format_: Format) -> None:
         """Store what is to be signed; whoever is first says what it is."""
         if row.signature is None:
             raise ValueError("a pending credential has no other formats")
@@ -117,7 +128,7 @@ class Renditions:
         self._registry.require_fresh()
         if row.signing_key not in self._registry.signing_keys(row.provider, now):
             raise _retired(row.signing_key)
-        credential = sd_jwt_vc.parse(row.open(key).complete(row.signature)).credential
+        credential = sd_jwt_vc.parse(opened.complete(row.signature)).credential
         chain: tuple[Certificate, ...] = ()
         if format_.certified:
             chain = await self._certificates.chain(self._signing.signer(row.signing_key), credential.awarding_body)

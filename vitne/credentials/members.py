@@ -11,6 +11,7 @@ from vitne.errors import InvalidArgument
 
 # What the contract takes for a decimal (``FORMAT_DECIMAL``), and nothing else was ever published.
 _DECIMAL: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,2})?")
+_DIGEST: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _T = TypeVar("_T")
 
 
@@ -64,6 +65,13 @@ class Members:
         if text is not None and not _DECIMAL.fullmatch(text):
             raise self._refused("CLAIM_MALFORMED", self.where(name), "the claim is not a decimal like 0.75")
         return text or ""
+
+    def digest(self, name: str) -> str:
+        """A SHA-256, base64url."""
+        text = self.text(name)
+        if not _DIGEST.fullmatch(text):
+            raise self._refused("CLAIM_MALFORMED", self.where(name), "the claim is not a SHA-256 in base64url")
+        return text
 
     def members(self, name: str) -> dict[str, Any]:
         """An object as it is."""
