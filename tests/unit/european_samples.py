@@ -76,6 +76,7 @@ def full_credential(**changes: Any) -> Credential:
             ),
             "expires_on": date(2031, 11, 20),
             "holder": HOLDER_KEY.public_key,
+            "accreditation_digest": "TFV8xGOHcleNF8JqBg7VniZmNJ3SuIM8ZIa7mDFraVI",
             "recognition": credential_pb2.Recognition(
                 purpose=credential_pb2.RECOGNITION_PURPOSE_EXEMPTION,
                 methods=[credential_pb2.RECOGNITION_METHOD_INTERVIEW, credential_pb2.RECOGNITION_METHOD_PORTFOLIO],

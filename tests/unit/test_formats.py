@@ -140,6 +140,7 @@ CHANGES: dict[str, Callable[[Credential], Credential]] = {
     places.STATUS: lambda credential: replace(credential, status=StatusReference(credential.status.list, 7)),
     places.DECISION: _decided_later,
     places.RETENTION: lambda credential: replace(credential, retention=credential_pb2.RETENTION_CLASS_ARCHIVE),
+    places.ACCREDITATION: lambda credential: replace(credential, accreditation_digest="B" * 43),
     places.RECOGNITION: lambda credential: replace(credential, recognition=None),
     places.HOLDER: lambda credential: replace(credential, holder=FOREIGN_KEY.public_key),
 }
@@ -184,6 +185,7 @@ def test_what_a_format_has_no_place_for_is_listed() -> None:
         places.RETENTION,
         places.HOLDER,
         places.RECOGNITION,
+        places.ACCREDITATION,
     ]
     assert listed[Format.ELMO][:3] == [places.ASSESSMENT, places.PARTICIPATION, places.QUALITY]
 

@@ -60,6 +60,7 @@ _SD_JWT_VC: Final = {
     places.RETENTION: Place("retention"),
     places.HOLDER: Place("cnf"),
     places.RECOGNITION: Place("recognition"),
+    places.ACCREDITATION: Place("accreditation"),
 }
 
 #: Where each element stands, format by format.

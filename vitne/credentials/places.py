@@ -107,6 +107,7 @@ DECISION: Final = "decision, with accreditation and rule"
 RETENTION: Final = "retention class"
 HOLDER: Final = "key of the learner's wallet"
 RECOGNITION: Final = "act of recognition"
+ACCREDITATION: Final = "accreditation that is cited"
 
 #: All elements, in the order of the Annex.
 ELEMENTS: Final = (
@@ -135,4 +136,5 @@ ELEMENTS: Final = (
     Element(RETENTION, Kind.OURS, lambda _: True),
     Element(HOLDER, Kind.OURS, lambda c: c.holder is not None),
     Element(RECOGNITION, Kind.OURS, lambda c: c.recognition is not None),
+    Element(ACCREDITATION, Kind.OURS, lambda c: bool(c.accreditation_digest)),
 )

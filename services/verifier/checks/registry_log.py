@@ -15,15 +15,15 @@ from typing import Final
 from services.verifier.checks.names import NOT_DETERMINABLE, PASSED, REGISTRY_LOGGED, Check, told
 from services.verifier.evidence import Inclusion
 from services.verifier.knowledge import Knowledge
+from services.verifier.presented import Presented
 from vitne.accreditation.logged import Logged, logged_accreditation, logged_key
-from vitne.credentials.sd_jwt_vc import Presentation
 from vitne.errors import NotFound, VitneError
 
 #: How long after it was recorded a fact's leaf may still be on its way.
 GRACE: Final = timedelta(minutes=1)
 
 
-def facts_to_look_up(presentation: Presentation, knowledge: Knowledge) -> list[Logged]:
+def facts_to_look_up(presentation: Presented, knowledge: Knowledge) -> list[Logged]:
     """The facts whose leaves are asked for: of the accreditation as it is cited, and of the key as it was entered."""
     credential, projection = presentation.credential, knowledge.projection
     decision, provider = credential.decision, str(credential.awarding_body.id)

@@ -60,4 +60,5 @@ PLACES: Final = {
     places.RETENTION: _extension(f"{EXTENSION}.claims.retention"),
     places.HOLDER: _extension(f"{EXTENSION}.claims.cnf"),
     places.RECOGNITION: _extension(f"{EXTENSION}.claims.recognition"),
+    places.ACCREDITATION: _extension(f"{EXTENSION}.claims.accreditation"),
 }

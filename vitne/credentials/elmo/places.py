@@ -55,6 +55,7 @@ PLACES: Final = {
     places.RETENTION: _CLAIMS,
     places.HOLDER: _CLAIMS,
     places.RECOGNITION: _CLAIMS,
+    places.ACCREDITATION: _CLAIMS,
 }
 
 #: Where a whole's ECTS stand while its parts have theirs.
