@@ -29,6 +29,7 @@ from vitne.credentials.certificates import Certificate
 from vitne.credentials.sd_jwt import Prepared
 from vitne.errors import FailedPrecondition, InvalidArgument
 from vitne.messaging import outbox
+from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 
@@ -158,7 +159,10 @@ class Renditions:
                 digest,
             )
             if new:
-                await outbox.append(connection, [self._events.leaf(digest, self._origins.seal(digest, row, number))])
+                await outbox.append(
+                    connection,
+                    [self._events.leaf(digest, self._origins.seal(digest, row, number), current_traceparent())],
+                )
         return signature, digest
 
 
