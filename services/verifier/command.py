@@ -26,6 +26,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.credentials.sd_jwt import MAX_LENGTH
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
+from vitne.merkle.policy import Policy
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.tls import TlsFiles
@@ -75,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
         default=DEFAULT_LOG_ORIGIN,
         metavar="NAME",
         help="name of the log: proofs from another count for nothing (default: %(default)s)",
+    )
+    made.add_argument(
+        "--log-policy",
+        type=Path,
+        metavar="FILE",
+        help="policy (C2SP tlog-policy): the log's key, its witnesses' and how many of them have to have cosigned",
     )
     made.add_argument(
         "--allow",
@@ -139,6 +146,7 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
     # Plain http goes to loopback only, and only where whoever runs this says so.
     lists = trust_list_fetcher(asked.trust_list, development=True)
     source = TrustListSource(asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, fetcher=lists)
+    policy = Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None
     own = asked.ledger_certificate
     tls = TlsFiles(own, own, asked.ledger_ca) if asked.ledger_ca else None
     channel = open_channel(asked.ledger, None, tls=tls)
@@ -148,8 +156,8 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
                 await source.refresh()
             except VitneError as error:
                 sys.stderr.write(f"the registry's trust list was not taken: {error}\n")
-            proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel))
-            log = Inclusions(proofs, knowledge, asked.log_origin, clock)
+            proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel), witnessed=policy is not None)
+            log = Inclusions(proofs, knowledge, asked.log_origin, clock, policy)
             verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
             return await verifier.verify(credential)
     finally:
