@@ -12,6 +12,7 @@ from typing import Final
 
 import uvloop
 
+from services.auditor import log_command
 from services.auditor.report import as_json, as_text
 from services.auditor.settings import AuditorSettings
 from vitne.audit.snapshots import WorldSnapshot
@@ -27,17 +28,22 @@ from vitne.runtime.tls import client_context
 DESCRIPTION: Final = (
     "Reads the databases of issuer, ledger, registry and portals, all topics and the published status lists, and says "
     "whether they agree: nothing lost, nothing twice, nothing without a reason. Changes nothing. While things are "
-    "under way it looks again, for --settle seconds. Exit code: 0 all agrees, 1 it does not, 2 it could not look."
+    "under way it looks again, for --settle seconds. Exit code: 0 all agrees, 1 it does not, 2 it could not look. "
+    "With `log` as the first argument it walks the published log with what is public alone (log --help)."
 )
 AGREES: Final = 0
 DISAGREES: Final = 1
 NOT_LOOKED: Final = 2
+#: First argument of the walk with what is public alone; the same as the command ``vitne-audit``.
+LOG_COMMAND: Final = "log"
 #: Seconds in which what is under way must have arrived.
 DEFAULT_SETTLE_SECONDS: Final = 60.0
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; answers the exit code."""
+    if arguments[:1] == [LOG_COMMAND]:
+        return log_command.main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m services.auditor",
         description=textwrap.fill(DESCRIPTION, 100),
