@@ -67,10 +67,18 @@ def main(arguments: Sequence[str]) -> int:
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
+    except ValueError:
+        sys.stderr.write("--listen is HOST:PORT\n")
+        return EXIT_USAGE
     except OSError as error:
         sys.stderr.write(f"{error.strerror}\n")
         return EXIT_FAILED
     return 0
+
+
+def script() -> None:
+    """Entry point of ``vitne-witness``."""
+    raise SystemExit(main(sys.argv[1:]))
 
 
 def load_cosigner(folder: Path, name: str) -> Cosigner:
@@ -101,4 +109,4 @@ async def _serve(witness: Witness, listen: str, certificate: Path | None) -> Non
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    script()

@@ -28,6 +28,8 @@ from vitne.runtime.status import error_from_rpc
 
 #: Where state lives when VITNE_HOME does not say otherwise.
 DEFAULT_HOME: Final = Path(".vitne")
+#: Witnesses that watch the log.
+WITNESSES: Final = 2
 #: Kills of a soak where nothing else is said.
 DEFAULT_KILLS: Final = 1000
 #: A Node program gets this long to read seven credentials; group formation takes some seconds of it.
@@ -56,7 +58,14 @@ class Options:
 
     def stack(self) -> Stack:
         """The stack as it is wanted, not started yet."""
-        return Stack(self.folder, kafka=self.kafka, tls=self.tls, renew_topics=self.renew_topics, progress=_starting)
+        return Stack(
+            self.folder,
+            kafka=self.kafka,
+            tls=self.tls,
+            renew_topics=self.renew_topics,
+            witnesses=WITNESSES,
+            progress=_starting,
+        )
 
 
 async def demo(options: Options) -> None:

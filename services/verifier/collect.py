@@ -1,0 +1,123 @@
+"""``collect``: collects, from public endpoints, what a credential's verification rests on, into one file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import grpc
+
+from services.verifier.bundle_file import Bundle
+from services.verifier.checks.log_inclusion import leaf_of
+from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
+from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, LogProofs
+from vitne.accreditation import read_statement
+from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
+from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
+from vitne.clock import Clock, SystemClock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.model import StatusReference
+from vitne.errors import VitneError
+from vitne.merkle.tlog_proof import LogProof
+from vitne.runtime.fetch import Fetches
+from vitne.runtime.status import error_from_rpc
+from vitne.runtime.trust_list import trust_list_fetcher
+from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; answers the exit code."""
+    made = argparse.ArgumentParser(
+        prog="python -m services.verifier collect",
+        description="Collect, from public endpoints, what a credential's verification rests on, into one file that "
+        "vitne-verify checks without a network, years later. What is collected is not verified here.",
+        epilog="Exit code: 0 collected, 2 it could not be.",
+    )
+    add_endpoints(made)
+    made.add_argument("--out", type=Path, required=True, metavar="BUNDLE_FILE", help="where to write it")
+    asked = made.parse_args(arguments)
+    try:
+        bundle = asyncio.run(_collect(asked, read_credential(asked.credential), SystemClock()))
+        asked.out.write_bytes(bundle.to_zip())
+    except (VitneError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    return EXIT_VALID
+
+
+async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> Bundle:
+    lists = trust_list_fetcher(asked.trust_list, development=True)
+    channel = ledger_channel(asked)
+    try:
+        stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+        return await collect(
+            credential,
+            stub=stub,
+            fetcher=lists,
+            trust_list=asked.trust_list,
+            registry_key=asked.registry_key,
+            registry_uri=asked.registry_uri,
+            witnessed=asked.log_policy is not None,
+            clock=clock,
+        )
+    finally:
+        await lists.close()
+        await channel.close()
+
+
+async def collect(
+    credential: str,
+    *,
+    stub: Any,
+    fetcher: Fetches,
+    trust_list: str,
+    registry_key: str,
+    registry_uri: str,
+    witnessed: bool,
+    clock: Clock,
+) -> Bundle:
+    """Collect a bundle for the present instant.
+
+    Args:
+        credential: an SD-JWT VC in compact form.
+        stub: of ``vitne.ledger.v1.LedgerService``; its public methods are called.
+        fetcher: of the registry's list.
+        trust_list: address of the list's statement.
+        registry_key: thumbprint of the key that signs it.
+        registry_uri: who issues it.
+        witnessed: whether proofs have to be for checkpoints that witnesses cosigned.
+        clock: tells the present.
+
+    Raises:
+        VitneError: the credential can't be read, or something is not there yet.
+    """
+    presentation = sd_jwt_vc.parse(credential)
+    now = clock.now()
+    compact = (await fetcher.fetch(trust_list, max_bytes=MAX_STATEMENT_LENGTH)).body.decode("ascii", "replace")
+    statement = read_statement(compact, pinned=registry_key, issuer=registry_uri, now=now)
+    facts = await fetcher.fetch(urljoin(trust_list, statement.facts.path), max_bytes=statement.facts.size)
+    proof = await LogProofs(stub, witnessed=witnessed).prove(leaf_of(presentation))
+    issuance = LogProof(proof.leaf_index, tuple(proof.path), proof.checkpoint).text()
+    status = await _status(stub, presentation.credential.status)
+    return Bundle(clock.now(), credential, compact, facts.body, issuance, status)
+
+
+async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
+    # As known now by the ledger's own clock, which may differ from ours.
+    request = ledger_pb2.StatusAtRequest(list=reference.list, index=reference.index)
+    try:
+        answer: ledger_pb2.StatusAtResponse = await stub.StatusAt(request, timeout=PROOF_TIMEOUT_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error) from error
+    return StatusEvidence(
+        reference.list,
+        reference.index,
+        answer.list_token,
+        ProvenLeaf(answer.list_leaf.record, answer.list_leaf.proof),
+        [ProvenLeaf(each.record, each.proof) for each in answer.changes],
+    )
