@@ -8,19 +8,25 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
+import aiohttp
 import uvloop
 
 from services.auditor import log_command
 from services.auditor.report import as_json, as_text
 from services.auditor.settings import AuditorSettings
 from vitne.audit.snapshots import WorldSnapshot
+from vitne.canonical import b64url
 from vitne.clock import SystemClock
 from vitne.errors import VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
+from vitne.inspection.published_log import FILE_SECONDS
+from vitne.merkle.policy import Policy
 from vitne.messaging.kafka import KafkaSettings
 from vitne.runtime.main import explained
+from vitne.runtime.objects.folder import replace_file
 from vitne.runtime.settings import load
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.tls import client_context
@@ -88,6 +94,7 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
 
     Raises:
         FailedPrecondition: the files of TLS can't be used.
+        VitneError: the published log can't be walked.
     """
     installation = Installation(
         issuer=settings.issuer_dsn,
@@ -105,7 +112,37 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     async def look() -> WorldSnapshot:
         return await observe(installation)
 
-    return await settle(look, seconds, SystemClock(), progress)
+    clock = SystemClock()
+    findings = await settle(look, seconds, clock, progress)
+    if findings.world is None or settings.log_policy_file is None:
+        return findings
+    policy = Policy.parse(settings.log_policy_file.read_text("utf-8"))
+    timeout = aiohttp.ClientTimeout(total=FILE_SECONDS)
+    async with aiohttp.ClientSession(
+        timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
+    ) as session:
+        # Lists are compared already, with more than is public.
+        looked = await log_command.look(
+            session,
+            settings.log_url,
+            policy,
+            keys={},
+            served_at={},
+            issued=_issued(findings.world),
+            memory=settings.log_memory_file,
+            seconds=seconds,
+            clock=clock,
+            progress=progress,
+        )
+    if settings.log_memory_file is not None and not looked.disagreements:
+        replace_file(settings.log_memory_file, looked.note.encode())
+    return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])
+
+
+def _issued(world: WorldSnapshot) -> dict[bytes, str]:
+    """What the issuer knows to have issued, also what a restore lost, by the artefacts' digests."""
+    known = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
+    return known | {each.digest: str(each.credential or b64url(each.digest)) for each in world.issuer.lost}
 
 
 def _tell(text: str) -> None:

@@ -6,9 +6,10 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import aiohttp
@@ -128,6 +129,7 @@ async def look(
     *,
     keys: dict[str, PublicKey],
     served_at: dict[str, str],
+    issued: Mapping[bytes, str] = MappingProxyType({}),
     memory: Path | None,
     seconds: float,
     clock: Clock,
@@ -141,6 +143,7 @@ async def look(
         policy: what its checkpoints need.
         keys: of status lists, by thumbprint; without any, lists are not compared.
         served_at: where addresses of lists that begin so are really fetched.
+        issued: what an issuer knows to have issued, by digest, with what to call it.
         memory: file of the remembered checkpoint.
         seconds: how long lists and log may be on their way to each other.
         clock: of the pauses.
@@ -153,16 +156,17 @@ async def look(
     marks, silent = await witness_marks(session, policy)
     asked = {name: silent.get(name, "") for name, key in policy.witnesses.items() if key.name in policy.urls}
     walk = LogWalk([*marks, *(remembered(memory, policy) if memory else [])])
-    # Before the witnesses were asked, a checkpoint may not have reached them; after, it can only be larger.
-    note = await walk_on(fetch, policy, walk, progress)
+    # After the witnesses were asked: what they saw is no larger than what is walked to.
+    await walk_on(fetch, policy, walk, progress)
     started = clock.monotonic()
     while True:
         lists: dict[str, SeenList | None] = {}
         if keys:
             lists = await fetch_seen(session, sorted(walk.changes.keys() | walk.versions.keys()), keys.get, served_at)
-            note = await walk_on(fetch, policy, walk, progress)
+        # After the lists: what they show has to be in it.
+        note = await walk_on(fetch, policy, walk, progress)
         found = walk.finish()
-        among = list(walk.check_lists(lists)) if keys else []
+        among = [*(walk.check_lists(lists) if keys else ()), *walk.check_issued(issued)]
         if not among or found or clock.monotonic() - started >= seconds:
             break
         await clock.sleep(LOOK_SECONDS)

@@ -162,6 +162,16 @@ async def test_leaves_that_may_not_be_are_found() -> None:
     assert await kinds(published([*issuances(0, 2), Closed(ORIGIN, 3).to_bytes()])) == {"leaf.wrong"}
 
 
+async def test_an_issuance_that_is_not_in_the_log_is_found() -> None:
+    walked = LogWalk()
+    log = published(issuances(0, 3))
+    await walk_on(log.fetch, log.policy, walked)
+    known = {sha256(b"%d" % number): f"credential {number}" for number in range(4)}
+    assert [(each.kind, each.subject) for each in walked.check_issued(known)] == [
+        ("issuance.unpublished", "credential 3")
+    ]
+
+
 async def test_lists_are_held_to_the_log() -> None:
     changes = [
         change(1, "revoked"),

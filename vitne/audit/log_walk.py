@@ -137,6 +137,15 @@ class LogWalk:
             self._tell("log.reopened", f"leaf {self._closed}", "the log was closed there, and goes on")
         return list(dict.fromkeys(self._found))
 
+    def check_issued(self, known: Mapping[bytes, str]) -> Iterator[Disagreement]:
+        """Every issuance that an issuer knows is in the log; others may have come since.
+
+        Args:
+            known: what to call it, by the artefact's digest; read before the walk.
+        """
+        for digest in known.keys() - self.issued:
+            yield Disagreement("issuance.unpublished", known[digest], "the published log lacks it")
+
     def check_lists(self, lists: Mapping[str, SeenList | None]) -> Iterator[Disagreement]:
         """Compare published lists with the changes in the log.
 

@@ -446,7 +446,7 @@ class Stack:
 
     async def _start_witnesses(self) -> None:
         """Each with a key and a memory of its own; who runs one elsewhere needs no more than these arguments."""
-        log = await self._log_key()
+        log = await self.log_key()
         # The log begins anew at every start, which nobody who remembers an earlier one would let pass.
         for folder in (self.log_policy.parent, *(self._state_of(name) for name in self.witnesses)):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -469,7 +469,13 @@ class Stack:
         lines += [f"group witnesses all {' '.join(self.witnesses)}", "quorum witnesses", ""]
         self.log_policy.write_text("\n".join(lines))
 
-    async def _log_key(self) -> str:
+    @property
+    def witness_keys(self) -> tuple[str, ...]:
+        """Verifier keys of the witnesses."""
+        return tuple(self._witness_keys.values())
+
+    async def log_key(self) -> str:
+        """The log's verifier key."""
         jwk = next(key.public_jwk for key in await self.service_keys() if key.use == "KEY_USE_CHECKPOINT")
         return NoteKey(LOG_ORIGIN, from_b64url(jwk["x"])).text
 
@@ -579,6 +585,11 @@ class Stack:
                     **{f"VITNE_{name.upper()}_DSN": self.dsn(name) for name in ("issuer", "ledger", "registry")},
                     "VITNE_PORTALS": json.dumps({self.cases.hub: self.dsn("portal")}),
                     "VITNE_LISTS_SERVED_AT": json.dumps({STATUS_BASE: f"{self.http_url('ledger')}/"}),
+                    **(
+                        {"VITNE_LOG_URL": self.http_url("ledger"), "VITNE_LOG_POLICY_FILE": str(self.log_policy)}
+                        if self.witnesses
+                        else {}
+                    ),
                 }
             case _:
                 return {}
