@@ -11,6 +11,7 @@ import asyncpg
 from vitne.clock import Clock
 from vitne.errors import VitneError
 from vitne.outages import DATABASE_OUTAGES
+from vitne.session_lock import session_lock
 
 #: Keys of advisory locks, any numbers that nothing else in the ledger's database locks.
 WITNESSES_LOCK: Final = 0x7669_746E_6C6F_6702
@@ -38,14 +39,12 @@ async def work_alone(
     """
     while True:
         try:
-            async with pool.acquire() as connection:
-                # The session's: it goes with the connection, or when that is returned to the pool.
-                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock):
-                    while True:
-                        await work()
-                        await clock.sleep(interval)
-                        # A connection that has gone took the lock with it.
-                        await connection.fetchval("SELECT 1")
+            async with pool.acquire() as connection, session_lock(connection, lock) as leads:
+                while leads:
+                    await work()
+                    await clock.sleep(interval)
+                    # A connection that has gone took the lock with it.
+                    await connection.fetchval("SELECT 1")
         except DATABASE_OUTAGES as error:
             _log.warning("%s failed, trying again: %s", name, type(error).__name__)
         except VitneError as error:

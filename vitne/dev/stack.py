@@ -612,6 +612,8 @@ class Stack:
             "VITNE_ALLOW_RULE": self.allow_rule(),
             "VITNE_REGISTRY_KEY": registry_key,
         }
+        if self.witnesses:
+            values["VITNE_LOG_POLICY"] = str(self.log_policy)
         for name, organisation in (("PROVIDER", provider), ("AUTHORITY", authority), ("HUB", self.cases.hub)):
             values[f"VITNE_{name}"] = organisation
             values[f"VITNE_{name}_CLIENT"] = self.clients[organisation].client_id
