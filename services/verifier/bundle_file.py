@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -21,7 +22,7 @@ from vitne.credentials.jose import strict_json
 from vitne.credentials.sd_jwt import MAX_LENGTH
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH
 from vitne.errors import InvalidArgument
-from vitne.merkle.tlog_proof import EXTENSION, MAX_PROOF_BYTES
+from vitne.merkle.tlog_proof import MAX_PROOF_BYTES
 
 #: Version of the form.
 VERSION: Final = 1
@@ -30,15 +31,17 @@ _MANIFEST: Final = "bundle.json"
 _CREDENTIAL: Final = "credential.sd-jwt"
 _STATEMENT: Final = "trust-list.jwt"
 _FACTS: Final = "trust-list.jsonl"
-_ISSUANCE: Final = f"issuance{EXTENSION}"
+_PROOFS: Final = "log-proofs.json"
 _STATUS: Final = "status.json"
+#: Leaves that a verification asks for: the issuance, and a few facts of the registry.
+MAX_PROOFS: Final = 16
 #: Largest size of each file, in bytes: a zip may promise anything.
 _LIMITS: Final = {
     _MANIFEST: 4096,
     _CREDENTIAL: MAX_LENGTH,
     _STATEMENT: MAX_STATEMENT_LENGTH,
     _FACTS: MAX_FACTS_SIZE,
-    _ISSUANCE: MAX_PROOF_BYTES,
+    _PROOFS: MAX_PROOFS * MAX_PROOF_BYTES,
     _STATUS: MAX_TOKEN_LENGTH + 16 * MAX_PROOF_BYTES,
 }
 #: Every file is of one date, so that the same evidence is the same bundle, byte for byte.
@@ -54,7 +57,8 @@ class Bundle:
         credential: an SD-JWT VC in compact form.
         statement: the registry's signed list: authorities, providers, keys and accreditations.
         facts: what the list names.
-        issuance: proof of the issuance's leaf (C2SP tlog-proof).
+        proofs: of the leaves that a verification asks for (C2SP tlog-proof), by leaf hash in hexadecimal: the issuance,
+            the accreditation and the keys that it rests on.
         status: what the status was.
     """
 
@@ -62,7 +66,7 @@ class Bundle:
     credential: str = field(repr=False)
     statement: str = field(repr=False)
     facts: bytes = field(repr=False)
-    issuance: str = field(repr=False)
+    proofs: Mapping[str, str] = field(repr=False)
     status: StatusEvidence = field(repr=False)
 
     def to_zip(self) -> bytes:
@@ -72,7 +76,7 @@ class Bundle:
             _CREDENTIAL: self.credential.encode(),
             _STATEMENT: self.statement.encode(),
             _FACTS: self.facts,
-            _ISSUANCE: self.issuance.encode(),
+            _PROOFS: json.dumps(dict(sorted(self.proofs.items())), indent=1).encode(),
             _STATUS: self.status.to_json(),
         }
         made = io.BytesIO()
@@ -100,7 +104,7 @@ class Bundle:
                 files[_CREDENTIAL].decode(),
                 files[_STATEMENT].decode(),
                 files[_FACTS],
-                files[_ISSUANCE].decode(),
+                _read_proofs(files[_PROOFS]),
                 StatusEvidence.from_json(files[_STATUS]),
             )
         except UnicodeDecodeError as error:
@@ -124,6 +128,13 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise _bad("it is not a zip file that can be read") from error
     return files
+
+
+def _read_proofs(data: bytes) -> dict[str, str]:
+    proofs = strict_json(data, field=_PROOFS)
+    if not isinstance(proofs, dict) or not all(isinstance(proof, str) for proof in proofs.values()):
+        raise _bad("its proofs are not texts by leaf hash")
+    return proofs
 
 
 def _bad(why: str) -> InvalidArgument:

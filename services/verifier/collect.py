@@ -13,16 +13,19 @@ from urllib.parse import urljoin
 import grpc
 
 from services.verifier.bundle_file import Bundle
-from services.verifier.checks.log_inclusion import leaf_of
 from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
-from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, LogProofs
+from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
+from services.verifier.offline import BundledStatus, knowledge_of, registered
+from services.verifier.settings import DEFAULT_LOG_ORIGIN
+from services.verifier.verification import Verifier
 from vitne.accreditation import read_statement
 from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
-from vitne.clock import Clock, SystemClock
+from vitne.clock import Clock, ManualClock, SystemClock
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import StatusReference
 from vitne.errors import VitneError
+from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
 from vitne.runtime.fetch import Fetches
 from vitne.runtime.status import error_from_rpc
@@ -62,7 +65,7 @@ async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> 
             trust_list=asked.trust_list,
             registry_key=asked.registry_key,
             registry_uri=asked.registry_uri,
-            witnessed=asked.log_policy is not None,
+            log_policy=Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None,
             clock=clock,
         )
     finally:
@@ -78,7 +81,7 @@ async def collect(
     trust_list: str,
     registry_key: str,
     registry_uri: str,
-    witnessed: bool,
+    log_policy: Policy | None,
     clock: Clock,
 ) -> Bundle:
     """Collect a bundle for the present instant.
@@ -90,7 +93,7 @@ async def collect(
         trust_list: address of the list's statement.
         registry_key: thumbprint of the key that signs it.
         registry_uri: who issues it.
-        witnessed: whether proofs have to be for checkpoints that witnesses cosigned.
+        log_policy: what checkpoints need; None: the log's own signature.
         clock: tells the present.
 
     Raises:
@@ -101,10 +104,30 @@ async def collect(
     compact = (await fetcher.fetch(trust_list, max_bytes=MAX_STATEMENT_LENGTH)).body.decode("ascii", "replace")
     statement = read_statement(compact, pinned=registry_key, issuer=registry_uri, now=now)
     facts = await fetcher.fetch(urljoin(trust_list, statement.facts.path), max_bytes=statement.facts.size)
-    proof = await LogProofs(stub, witnessed=witnessed).prove(leaf_of(presentation))
-    issuance = LogProof(proof.leaf_index, tuple(proof.path), proof.checkpoint).text()
     status = await _status(stub, presentation.credential.status)
-    return Bundle(clock.now(), credential, compact, facts.body, issuance, status)
+    at = ManualClock(clock.now())
+    knowledge = knowledge_of(statement, facts.body, registry_key)
+    policy = log_policy or registered(knowledge, DEFAULT_LOG_ORIGIN, at)
+    log = _Recorder(LogProofs(stub, witnessed=log_policy is not None), policy)
+    # Which leaves a verification asks for is its own to say: it is made once, and what it asked for is kept.
+    await Verifier(knowledge, BundledStatus(status, knowledge, policy, at), log, at).verify(credential)
+    return Bundle(at.now(), credential, compact, facts.body, log.proofs, status)
+
+
+class _Recorder:
+    """A :class:`~services.verifier.evidence.LogSource` that keeps the proofs that it was given."""
+
+    def __init__(self, source: LogProofs, policy: Policy) -> None:
+        self._source = source
+        self._policy = policy
+        self.proofs: dict[str, str] = {}
+
+    async def inclusion(self, leaf_hash: bytes) -> Inclusion:
+        given = await self._source.prove(leaf_hash)
+        proof = LogProof(given.leaf_index, tuple(given.path), given.checkpoint)
+        witnessed = proof.verify(leaf_hash, self._policy)
+        self.proofs[leaf_hash.hex()] = proof.text()
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text)
 
 
 async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:

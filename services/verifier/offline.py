@@ -12,14 +12,14 @@ from services.verifier.evidence import Inclusion
 from services.verifier.knowledge import Knowledge
 from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
 from services.verifier.verification import Verification, Verifier
-from vitne.accreditation import Projection, read_facts, read_statement
+from vitne.accreditation import Projection, Statement, read_facts, read_statement
 from vitne.audit.snapshots import REVOKED, SUSPENDED, VALID
 from vitne.audit.status_evidence import StatusEvidence, verify_status
 from vitne.clock import Clock, ManualClock
 from vitne.credentials import status_list
 from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import StatusList
-from vitne.errors import InvalidArgument
+from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy, Witnessed
@@ -52,9 +52,23 @@ async def verify_bundle(
     """
     clock = ManualClock(bundle.at)
     statement = read_statement(bundle.statement, pinned=registry_key, issuer=registry_uri, now=bundle.at)
+    knowledge = knowledge_of(statement, bundle.facts, registry_key)
+    trusted = policy or registered(knowledge, log_origin, clock)
+    statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
+    return await Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock).verify(
+        bundle.credential
+    )
+
+
+def knowledge_of(statement: Statement, facts: bytes, registry_key: str) -> Knowledge:
+    """What the registry's signed list says.
+
+    Raises:
+        InvalidArgument: ``BAD_TRUST_LIST``, ``BAD_FACT``.
+    """
     projection = Projection()
-    statement.fold_into(projection, read_facts(statement, bundle.facts))
-    knowledge = Knowledge(
+    statement.fold_into(projection, read_facts(statement, facts))
+    return Knowledge(
         projection=projection,
         frameworks=Frameworks.load(Standing),
         operator="",
@@ -62,14 +76,9 @@ async def verify_bundle(
         bound=timedelta(seconds=DEFAULT_REGISTRY_STALENESS_SECONDS),
         catalogue=False,
     )
-    trusted = policy or _registered(knowledge, log_origin, clock)
-    statuses = _BundledStatus(bundle.status, knowledge, trusted, clock)
-    return await Verifier(knowledge, statuses, _BundledLog(bundle.issuance, trusted, clock), clock).verify(
-        bundle.credential
-    )
 
 
-def _registered(knowledge: Knowledge, origin: str, clock: Clock) -> Policy:
+def registered(knowledge: Knowledge, origin: str, clock: Clock) -> Policy:
     """The policy of who has none: the operator's keys for checkpoints, in the log's name."""
     keys: Mapping[str, PublicKey] = knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, clock.now())
     logs = [NoteKey(origin, key.raw()) for key in keys.values() if key.algorithm == ED25519]
@@ -77,21 +86,29 @@ def _registered(knowledge: Knowledge, origin: str, clock: Clock) -> Policy:
 
 
 class _BundledLog:
-    """A :class:`~services.verifier.evidence.LogSource` that has one proof."""
+    """A :class:`~services.verifier.evidence.LogSource` that has a few proofs."""
 
-    def __init__(self, proof: str, policy: Policy, clock: Clock) -> None:
-        self._proof = proof
+    def __init__(self, proofs: Mapping[str, str], policy: Policy, clock: Clock) -> None:
+        self._proofs = proofs
         self._policy = policy
         self._clock = clock
 
     async def inclusion(self, leaf_hash: bytes) -> Inclusion:
-        proof = LogProof.parse(self._proof)
+        text = self._proofs.get(leaf_hash.hex())
+        if text is None:
+            raise NotFound(
+                "LEAF_NOT_PROVED",
+                "the bundle has no proof of it",
+                rule="a bundle has a proof of each leaf that its verification asks for",
+                remedy="collect the bundle again",
+            )
+        proof = LogProof.parse(text)
         witnessed = proof.verify(leaf_hash, self._policy)
         _check_time(witnessed, self._clock)
         return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text)
 
 
-class _BundledStatus:
+class BundledStatus:
     """A :class:`~services.verifier.evidence.StatusSource` that has one place of one list."""
 
     def __init__(self, evidence: StatusEvidence, knowledge: Knowledge, policy: Policy, clock: Clock) -> None:

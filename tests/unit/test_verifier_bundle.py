@@ -16,11 +16,13 @@ from services.verifier.offline import verify_bundle
 from services.verifier.verdict import name_of
 from tests.unit.log_samples import SampleLog, cosigner, policy_text
 from tests.unit.verifier_world import CHECKPOINT_KEY, LIST, NOW, ORIGIN, REGISTRY, TRUST_KEY, World
+from vitne.accreditation import leaf_of
 from vitne.accreditation.trust_list import FactsReference, render, sign_statement
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
 from vitne.canonical import from_b64url, sha256
 from vitne.credentials.artefact import sd_jwt_digest
 from vitne.errors import InvalidArgument, Unavailable
+from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
 from vitne.merkle.policy import Policy
@@ -46,10 +48,12 @@ class Maker:
         changes = [change.to_bytes() for change in self.changes]
         reflected = len(changes) + 1 if any(self.world.publisher.statuses) else 1
         listed = ListPublished(LIST, 1, sha256(token.encode()), reflected).to_bytes()
-        log = self.log = SampleLog(SIGNER).append([issued.to_bytes(), *changes, listed])
+        registry = [leaf.to_bytes() for fact in self.world.chronicle.facts if (leaf := leaf_of(fact)) is not None]
+        log = self.log = SampleLog(SIGNER).append([issued.to_bytes(), *changes, listed, *registry])
         note = log.note(None, cosigner(0), cosigner(1), at=self.witnessed)
         leaves = [
-            ProvenLeaf(record, log.proof(index, note).text()) for index, record in enumerate(log.entries) if index > 0
+            ProvenLeaf(record, log.proof(index, note).text())
+            for index, record in enumerate([*changes, listed], start=1)
         ]
         facts = b"".join(
             render(fact)
@@ -61,7 +65,8 @@ class Maker:
             reference, len(self.world.chronicle.facts), issuer=REGISTRY, at=NOW - timedelta(seconds=2), signer=TRUST_KEY
         )
         status = StatusEvidence(LIST, PLACE, token, leaves[-1], leaves[:-1])
-        return Bundle(NOW, self.credential, statement, facts, log.proof(0, note).text(), status)
+        proofs = {leaf_hash(entry).hex(): log.proof(index, note).text() for index, entry in enumerate(log.entries)}
+        return Bundle(NOW, self.credential, statement, facts, proofs, status)
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ async def test_a_revocation_that_the_list_has_not_yet_counts(maker: Maker) -> No
 async def test_what_was_done_to_a_bundle_shows(maker: Maker) -> None:
     bundle = maker.make()
     other = Maker().make()
-    assert await verdict(replace(bundle, issuance=other.issuance)) == "not_determinable"
+    assert await verdict(replace(bundle, proofs=other.proofs)) == "not_determinable"
     assert await verdict(replace(bundle, credential=bundle.credential[:-9] + "AAAAAAAA~")) == "invalid"
     assert await verdict(replace(bundle, status=replace(bundle.status, list_url="https://other.example/1"))) != "valid"
     assert await verdict(replace(bundle, status=replace(bundle.status, token="x"))) == "not_determinable"
