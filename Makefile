@@ -98,7 +98,7 @@ oracles: setup ## RDFC-1.0 against other implementations: GRAPHS=20000 random gr
 contexts: setup ## Compile the pinned JSON-LD contexts anew, from the official documents in ../shared/vectors
 	@$(RUN) -m tools.contexts
 
-interop: setup ## Node programs read the hub's topic, verify our credentials and issue theirs (needs Node 20 and npm)
+interop: setup ## Node programs read the hub's topic, verify our credentials and issue theirs; Go walks the log (Node 20, npm; Go)
 	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
 	@$(RUN) -m tests.interop.credentials
 	@$(RUN) -m vitne.dev interop

@@ -8,18 +8,25 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
+import aiohttp
 import uvloop
 
+from services.auditor import log_command
 from services.auditor.report import as_json, as_text
 from services.auditor.settings import AuditorSettings
 from vitne.audit.snapshots import WorldSnapshot
+from vitne.canonical import b64url
 from vitne.clock import SystemClock
 from vitne.errors import VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
+from vitne.inspection.published_log import FILE_SECONDS
+from vitne.merkle.policy import Policy
 from vitne.messaging.kafka import KafkaSettings
 from vitne.runtime.main import explained
+from vitne.runtime.objects.folder import replace_file
 from vitne.runtime.settings import load
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.tls import client_context
@@ -27,17 +34,22 @@ from vitne.runtime.tls import client_context
 DESCRIPTION: Final = (
     "Reads the databases of issuer, ledger, registry and portals, all topics and the published status lists, and says "
     "whether they agree: nothing lost, nothing twice, nothing without a reason. Changes nothing. While things are "
-    "under way it looks again, for --settle seconds. Exit code: 0 all agrees, 1 it does not, 2 it could not look."
+    "under way it looks again, for --settle seconds. Exit code: 0 all agrees, 1 it does not, 2 it could not look. "
+    "With `log` as the first argument it walks the published log with what is public alone (log --help)."
 )
 AGREES: Final = 0
 DISAGREES: Final = 1
 NOT_LOOKED: Final = 2
+#: First argument of the walk with what is public alone; the same as the command ``vitne-audit``.
+LOG_COMMAND: Final = "log"
 #: Seconds in which what is under way must have arrived.
 DEFAULT_SETTLE_SECONDS: Final = 60.0
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; answers the exit code."""
+    if arguments[:1] == [LOG_COMMAND]:
+        return log_command.main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m services.auditor",
         description=textwrap.fill(DESCRIPTION, 100),
@@ -82,6 +94,7 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
 
     Raises:
         FailedPrecondition: the files of TLS can't be used.
+        VitneError: the published log can't be walked.
     """
     installation = Installation(
         issuer=settings.issuer_dsn,
@@ -99,7 +112,37 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     async def look() -> WorldSnapshot:
         return await observe(installation)
 
-    return await settle(look, seconds, SystemClock(), progress)
+    clock = SystemClock()
+    findings = await settle(look, seconds, clock, progress)
+    if findings.world is None or settings.log_policy_file is None:
+        return findings
+    policy = Policy.parse(settings.log_policy_file.read_text("utf-8"))
+    timeout = aiohttp.ClientTimeout(total=FILE_SECONDS)
+    async with aiohttp.ClientSession(
+        timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
+    ) as session:
+        # Lists are compared already, with more than is public.
+        looked = await log_command.look(
+            session,
+            settings.log_url,
+            policy,
+            keys={},
+            served_at={},
+            issued=_issued(findings.world),
+            memory=settings.log_memory_file,
+            seconds=seconds,
+            clock=clock,
+            progress=progress,
+        )
+    if settings.log_memory_file is not None and not looked.disagreements:
+        replace_file(settings.log_memory_file, looked.note.encode())
+    return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])
+
+
+def _issued(world: WorldSnapshot) -> dict[bytes, str]:
+    """What the issuer knows to have issued, also what a restore lost, by the artefacts' digests."""
+    known = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
+    return known | {each.digest: str(each.credential or b64url(each.digest)) for each in world.issuer.lost}
 
 
 def _tell(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vitne.metrics import gauge, histogram
+from vitne.metrics import counter, gauge, histogram
 
 #: Seconds around the one within which a leaf is integrated and a revocation published.
 _WITHIN_A_SECOND: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 60.0, 600.0)
@@ -21,4 +21,11 @@ STATUS_PUBLICATION_DELAY: Final = histogram(
     "s",
     "from when a change of status was recorded to when a signed list that shows it is served",
     buckets=_WITHIN_A_SECOND,
+)
+WITNESS_ANSWERS: Final = counter(
+    "vitne.log.witness.answers",
+    "{answer}",
+    "requests to witnesses for a cosignature, by what came of them; an empty reason: a cosignature",
+    "vitne.witness",
+    "vitne.reason",
 )

@@ -1,7 +1,9 @@
-"""What anyone may fetch over HTTP: the lists, the checkpoint, and a page that tells what is here."""
+"""What anyone may fetch over HTTP: the lists, the log as C2SP tlog-tiles, and a page that tells what is here."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from html import escape
 from http import HTTPStatus
 from typing import Final
@@ -9,11 +11,16 @@ from typing import Final
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
-from services.ledger.lists import ListPublisher
-from services.ledger.log_store import LogStore
+from services.ledger.history import History
+from services.ledger.lists import ListPublisher, PublishedList
+from services.ledger.projections import Form, Projections
+from services.ledger.resources import LogResources
+from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.credentials.status_list import MEDIA_TYPE
-from vitne.errors import NotFound, VitneError
-from vitne.runtime.status import Unimplemented
+from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT_MEDIA_TYPE
+from vitne.errors import InvalidArgument, NotFound, VitneError
+from vitne.merkle.resources import CHECKPOINT_PATH, Resource
+from vitne.runtime.objects import IMMUTABLE
 
 #: The checkpoint may be cached this long, in seconds (tlog-tiles: not "beyond a few seconds").
 CHECKPOINT_MAX_AGE: Final = 1
@@ -26,13 +33,18 @@ _PREFLIGHT: Final = _CORS | {
     "Access-Control-Max-Age": "86400",
 }
 
+#: A weight (RFC 9110, section 12.4.2), and seconds since 1970 up to the year 5138.
+_WEIGHT: Final = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)\Z", re.ASCII)
+_SECONDS: Final = re.compile(r"[0-9]{1,11}\Z", re.ASCII)
+
 _PAGE: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Vitne: status lists and log</title>
 <h1>Status lists and log</h1>
 <p>Whether a credential is valid, suspended or revoked is said by the signed list that it names
-(Token Status List; <code>{media_type}</code>).
+(Token Status List; <code>{media_type}</code>, or as a CWT by the <code>Accept</code> header or <code>.cwt</code>;
+as W3C Bitstring Status Lists at <code>.revocation</code> and <code>.suspension</code>).
 What was issued, changed and published is in an append-only log,
-whose state is its <a href="/checkpoint">checkpoint</a>.</p>
+whose state is its <a href="/checkpoint">checkpoint</a> (C2SP tlog-tiles).</p>
 <h2>Lists</h2>
 <ul>{lists}</ul>
 <h2>Checkpoint</h2>
@@ -41,7 +53,13 @@ whose state is its <a href="/checkpoint">checkpoint</a>.</p>
 """
 
 
-def build_pages(publisher: ListPublisher, store: LogStore) -> FastAPI:
+def build_pages(
+    publisher: ListPublisher,
+    projections: Projections,
+    checkpoints: WitnessedCheckpoints,
+    resources: LogResources,
+    history: History,
+) -> FastAPI:
     """The ledger's HTTP application."""
     app = FastAPI(title="Vitne ledger", openapi_url=None)
     max_age = int(publisher.ttl.total_seconds())
@@ -54,45 +72,99 @@ def build_pages(publisher: ListPublisher, store: LogStore) -> FastAPI:
             for entry in publisher.published()
         )
         try:
-            checkpoint = (await store.checkpoint()).note
+            checkpoint = (await checkpoints.shown()).note
         except VitneError as error:
             checkpoint = error.message
         page = _PAGE.format(media_type=MEDIA_TYPE, lists=items, checkpoint=escape(checkpoint))
         return HTMLResponse(page, headers={"Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}"})
 
-    @app.api_route("/checkpoint", methods=["GET", "HEAD"])
+    @app.api_route(f"/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
     async def checkpoint() -> Response:
-        newest = await store.checkpoint()
-        return PlainTextResponse(newest.note, headers=_CORS | {"Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}"})
+        shown = await checkpoints.shown()
+        return PlainTextResponse(shown.note, headers=_CORS | {"Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}"})
+
+    @app.api_route("/tile/{path:path}", methods=["GET", "HEAD"])
+    async def tile(request: Request) -> Response:
+        data = await _resource(resources, request.url.path.removeprefix("/"))
+        if data is None:
+            raise NotFound(
+                "TILE_UNKNOWN",
+                "the log has not come so far",
+                rule="C2SP tlog-tiles: a checkpoint's size says which tiles there are",
+                remedy="fetch the checkpoint first",
+            )
+        return Response(data, media_type="application/octet-stream", headers=_CORS | {"Cache-Control": IMMUTABLE})
 
     @app.api_route("/{path:path}", methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
-        newest = publisher.find(request.url.path)
-        if newest is None:
-            raise NotFound(
-                "PAGE_UNKNOWN",
-                "nothing is published here",
-                rule="lists are served at the path of their URL",
-                remedy="see / for what there is",
-            )
-        if "time" in request.query_params:
-            raise Unimplemented(
-                "HISTORY_NOT_SUPPORTED",
-                "lists are served as they are now",
-                field="time",
-                rule="draft-ietf-oauth-status-list-20, section 8.4",
-                remedy="ask without it; when a status changed is in the log",
-            )
-        headers = _CORS | {"ETag": newest.etag, "Cache-Control": f"max-age={max_age}"}
-        if _matches(request.headers.getlist("if-none-match"), newest.etag):
+        newest, form = _find(publisher, request.url.path)
+        if form is Form.JWT and prefers_cwt(request.headers.get("accept", "")):
+            form = Form.CWT
+        headers = _CORS | {"Vary": "Accept", "Cache-Control": f"max-age={max_age}"}
+        if (moment := request.query_params.get("time")) is not None:
+            if form is not Form.JWT:
+                raise _not_kept()
+            token = await history.token_at(newest.url, _instant(moment))
+            return Response(token, media_type=MEDIA_TYPE, headers=headers)
+        projected = projections.of(newest, form)
+        headers["ETag"] = projected.etag
+        if _matches(request.headers.getlist("if-none-match"), projected.etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Response(newest.token, media_type=MEDIA_TYPE, headers=headers)
+        return Response(projected.body, media_type=form.media_type, headers=headers)
 
     @app.options("/{path:path}")
     async def preflight() -> Response:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
 
     return app
+
+
+async def _resource(resources: LogResources, path: str) -> bytes | None:
+    try:
+        return await resources.read(Resource.parse(path))
+    except InvalidArgument:
+        return None  # what is no tile's path is no page
+
+
+def _find(publisher: ListPublisher, path: str) -> tuple[PublishedList, Form]:
+    """The list, and the form of it, that a path names."""
+    for form in Form:
+        if path.endswith(form.value) and (found := publisher.find(path.removesuffix(form.value))) is not None:
+            return found, form
+    raise NotFound(
+        "PAGE_UNKNOWN",
+        "nothing is published here",
+        rule="lists are served at the path of their URL",
+        remedy="see / for what there is",
+    )
+
+
+def prefers_cwt(accept: str) -> bool:
+    """Whether a reader asks for the CWT rather than the JWT (RFC 9110, section 12.5.1); the JWT is the usual one."""
+    weights = {MEDIA_TYPE: 0.0, CWT_MEDIA_TYPE: 0.0}
+    for entry in accept.split(","):
+        name, *parameters = [part.strip().lower() for part in entry.split(";")]
+        if name in weights:
+            weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+            weights[name] = float(weight) if _WEIGHT.match(weight) else 0.0
+    return weights[CWT_MEDIA_TYPE] > weights[MEDIA_TYPE]
+
+
+def _instant(text: str) -> datetime:
+    """A query's ``time``, in seconds since 1970 (draft-ietf-oauth-status-list-20, section 8.4)."""
+    if not _SECONDS.match(text):
+        raise _not_kept()
+    return datetime.fromtimestamp(int(text), UTC)
+
+
+def _not_kept() -> NotFound:
+    return NotFound(
+        "HISTORY_NOT_KEPT",
+        "no list of that time is kept in that form",
+        field="time",
+        rule="draft-ietf-oauth-status-list-20, section 8.4; what is logged is kept, once a minute, as a JWT",
+        remedy="ask for an instant that has been, in seconds since 1970, or use the RPC StatusAt",
+    )
 
 
 def _matches(conditions: list[str], etag: str) -> bool:

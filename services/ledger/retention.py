@@ -14,6 +14,8 @@ from vitne.outages import DATABASE_OUTAGES
 #: How long a request that is repeated is answered with the first answer (AIP-155). Longer than any outage after which
 #: the issuer goes on where it stopped; and what is repeated later is decided anew, by what stands then.
 REQUESTS_KEPT: Final = timedelta(days=30)
+#: Cosigned checkpoints that are older are thinned out to the first of each minute.
+WITNESSED_KEPT: Final = timedelta(hours=1)
 #: Seconds between two looks.
 LOOK_SECONDS: Final = 60.0
 #: Rows that are written in one transaction.
@@ -66,6 +68,19 @@ class Retention:
             )
             """,
             now - REQUESTS_KEPT,
+        )
+        await self._in_batches(
+            """
+            DELETE FROM witnessed_checkpoint WHERE cosigned IN (
+                SELECT cosigned FROM witnessed_checkpoint AS more
+                WHERE cosigned <= $1 AND EXISTS (
+                    SELECT FROM witnessed_checkpoint AS first
+                    WHERE first.cosigned >= date_trunc('minute', more.cosigned) AND first.cosigned < more.cosigned
+                )
+                ORDER BY cosigned LIMIT $2 FOR UPDATE SKIP LOCKED
+            )
+            """,
+            now - WITNESSED_KEPT,
         )
         return tokens, answers
 

@@ -11,10 +11,12 @@ import asyncpg
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.ledger.events import timestamp
+from services.ledger.history import History
 from services.ledger.leases import Leases
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
-from services.ledger.statuses import StatusRequest
+from services.ledger.statuses import STATUS_MESSAGE, StatusRequest
 from services.ledger.transitions import Change
 from vitne.clock import Clock, to_milliseconds
 from vitne.errors import InvalidArgument
@@ -41,6 +43,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         store: answers proofs.
         clock: says when a lease was recorded.
         publisher: is told what was committed.
+        history: answers what was, and what witnesses saw.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         store: LogStore,
         clock: Clock,
         publisher: ListPublisher,
+        history: History,
     ) -> None:
         self._pool = pool
         self._leases = leases
@@ -59,6 +63,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self._store = store
         self._clock = clock
         self._publisher = publisher
+        self._history = history
 
     async def LeaseIndexes(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.LeaseIndexesRequest, context: Any
@@ -100,17 +105,40 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
     async def GetCheckpoint(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.GetCheckpointRequest, context: Any
     ) -> ledger_pb2.GetCheckpointResponse:
-        """Answer the newest signed checkpoint."""
+        """Answer the newest checkpoint, signed or cosigned."""
+        if request.witnessed:
+            return ledger_pb2.GetCheckpointResponse(checkpoint=(await self._history.newest_witnessed()).note)
         return ledger_pb2.GetCheckpointResponse(checkpoint=(await self._store.checkpoint()).note)
 
     async def GetInclusionProof(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.GetInclusionProofRequest, context: Any
     ) -> ledger_pb2.GetInclusionProofResponse:
         """Prove that a leaf is in the tree of a size."""
-        proof = await self._store.prove_inclusion(request.leaf_hash, request.tree_size)
+        if request.witnessed:
+            proof = await self._history.prove_witnessed(request.leaf_hash, request.tree_size)
+        else:
+            proof = await self._store.prove_inclusion(request.leaf_hash, request.tree_size)
         return ledger_pb2.GetInclusionProofResponse(
             leaf_index=proof.leaf_index, tree_size=proof.tree_size, path=proof.path, checkpoint=proof.checkpoint
         )
+
+    async def StatusAt(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.StatusAtRequest, context: Any
+    ) -> ledger_pb2.StatusAtResponse:
+        """Answer what a status was, with proof; see the contract."""
+        found = await self._history.status_at(
+            request.list, request.index, at=_instant(request, "at"), known_at=_instant(request, "known_at")
+        )
+        response = ledger_pb2.StatusAtResponse(
+            status=STATUS_MESSAGE[found.status],
+            list_token=found.token,
+            list_leaf=ledger_pb2.ProvenLeaf(record=found.list_leaf.record, proof=found.list_leaf.proof),
+            changes=[ledger_pb2.ProvenLeaf(record=each.record, proof=each.proof) for each in found.changes],
+        )
+        if found.standing is not None:
+            response.effective.CopyFrom(timestamp(found.standing.effective))
+            response.recorded.CopyFrom(timestamp(found.standing.recorded))
+        return response
 
     async def GetConsistencyProof(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.GetConsistencyProofRequest, context: Any

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from vitne.errors import InvalidArgument
+from vitne.merkle.cosignatures import CosignerKey
 from vitne.runtime.settings import CommonSettings
 
 #: Lists' URLs begin with it. They are signed into credentials, so it can't change for credentials that exist.
@@ -30,6 +33,14 @@ DEFAULT_PUBLISH_INTERVAL_SECONDS: Final = 0.05
 DEFAULT_SEQUENCE_INTERVAL_SECONDS: Final = 0.1
 
 
+#: How often witnesses are asked while the log grows. A checkpoint is cosigned within this and their answer.
+DEFAULT_WITNESS_INTERVAL_SECONDS: Final = 1.0
+#: How often the static files follow the log.
+DEFAULT_PUBLICATION_INTERVAL_SECONDS: Final = 0.5
+#: Region that object storages are asked in which know none.
+DEFAULT_STORAGE_REGION: Final = "us-east-1"
+
+
 def _check_base_url(text: str) -> str:
     parts = urlsplit(text)
     plain = not (parts.query or parts.fragment or parts.username or parts.password)
@@ -44,6 +55,25 @@ def _check_origin(text: str) -> str:
     return text
 
 
+def _check_witness_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("write it as https://host or https://host/path")
+    return text.rstrip("/")
+
+
+def _check_witness_key(text: str) -> str:
+    try:
+        return CosignerKey.parse(text).text
+    except InvalidArgument as error:
+        raise ValueError(str(error)) from error
+
+
+#: A witness's verifier key (vkey) of type 04, and its submission prefix.
+WitnessKey = Annotated[str, AfterValidator(_check_witness_key)]
+WitnessUrl = Annotated[str, AfterValidator(_check_witness_url)]
+
+
 class LedgerSettings(CommonSettings):
     """Settings of the ledger.
 
@@ -55,6 +85,15 @@ class LedgerSettings(CommonSettings):
         list_lifetime_seconds: how long a signed list may be relied on.
         publish_interval_seconds: time at least between two versions of a list.
         sequence_interval_seconds: time between looks at the queue of leaves.
+        witnesses: who is asked to cosign checkpoints: submission prefixes by verifier keys.
+        witness_quorum: how many of them have to, for a checkpoint to be shown as witnessed; 0: all.
+        witness_interval_seconds: time between two rounds of asking.
+        storage: where the log and the lists are copied to as static files: a folder (``file:///…``), or a bucket with a
+            prefix or without (``https://endpoint/bucket/prefix``); empty: nowhere.
+        storage_key_id: access key of the bucket.
+        storage_secret_file: file that holds its secret part.
+        storage_region: what the bucket is signed for in.
+        publication_interval_seconds: time between two copies.
     """
 
     service_scopes: ClassVar[tuple[str, ...]] = ("vitne:ledger.lease", "vitne:ledger.status")
@@ -66,12 +105,37 @@ class LedgerSettings(CommonSettings):
     list_lifetime_seconds: int = Field(default=DEFAULT_LIST_LIFETIME_SECONDS, ge=3, le=7 * 86_400)
     publish_interval_seconds: float = Field(default=DEFAULT_PUBLISH_INTERVAL_SECONDS, gt=0, le=1)
     sequence_interval_seconds: float = Field(default=DEFAULT_SEQUENCE_INTERVAL_SECONDS, gt=0, le=1)
+    witnesses: dict[WitnessKey, WitnessUrl] = Field(default_factory=dict)
+    witness_quorum: int = Field(default=0, ge=0)
+    witness_interval_seconds: float = Field(default=DEFAULT_WITNESS_INTERVAL_SECONDS, gt=0, le=60)
+    storage: str = Field(default="", pattern=r"^($|file:///.+|https?://[^/?#]+/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$)")
+    storage_key_id: str = ""
+    storage_secret_file: Path | None = None
+    storage_region: str = DEFAULT_STORAGE_REGION
+    publication_interval_seconds: float = Field(default=DEFAULT_PUBLICATION_INTERVAL_SECONDS, gt=0, le=60)
 
     @model_validator(mode="after")
     def _check_times(self) -> LedgerSettings:
         if self.list_ttl_seconds * 2 > self.list_lifetime_seconds:
             raise ValueError("list_lifetime_seconds has to be twice list_ttl_seconds or more")
         return self
+
+    @model_validator(mode="after")
+    def _check_outside(self) -> LedgerSettings:
+        if self.witness_quorum > len(self.witnesses):
+            raise ValueError("witness_quorum is more than there are witnesses")
+        if self.storage.startswith("http") and not (self.storage_key_id and self.storage_secret_file):
+            raise ValueError("storage_key_id and storage_secret_file have to be set for a bucket")
+        if self.environment == "production" and any(
+            url.startswith("http://") for url in (self.storage, *self.witnesses.values())
+        ):
+            raise ValueError("in production, storage and witnesses are reached over https")
+        return self
+
+    @property
+    def quorum(self) -> int:
+        """How many witnesses have to cosign."""
+        return self.witness_quorum or len(self.witnesses)
 
     @property
     def list_ttl(self) -> timedelta:

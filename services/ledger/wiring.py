@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from aiokafka.errors import KafkaError
 
+from services.ledger.alone import PUBLICATION_LOCK, WITNESSES_LOCK, work_alone
 from services.ledger.events import SOURCE
+from services.ledger.history import History
 from services.ledger.intake import ALLOWED, CONSUMER, take_leaves
 from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.pages import build_pages
+from services.ledger.projections import Projections
+from services.ledger.publication import Publication
 from services.ledger.rebuild import Rebuilt, rebuild_lists
 from services.ledger.reconcile import Reconciled, Reconciliation
+from services.ledger.resources import LogResources
 from services.ledger.retention import Retention
 from services.ledger.rpc import LedgerRpc
 from services.ledger.sequencer import Sequencer
 from services.ledger.settings import LedgerSettings
 from services.ledger.statuses import Statuses, StatusRequest
+from services.ledger.witnessed import WitnessedCheckpoints
+from services.ledger.witnesses import Cosigning, Witness
 from vitne.clock import Clock, SystemClock
 from vitne.errors import Unavailable, VitneError
 from vitne.identifiers import UuidFactory
+from vitne.merkle.cosignatures import CosignerKey
 from vitne.messaging import outbox, topics
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.kafka import KafkaSettings
@@ -35,6 +44,10 @@ from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import GroupCommitter, Migrations, open_pool
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
+from vitne.runtime.objects import Objects
+from vitne.runtime.objects.folder import FolderObjects
+from vitne.runtime.objects.s3 import S3Objects
+from vitne.runtime.objects.signature_v4 import Credentials
 from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
@@ -117,6 +130,18 @@ async def reconcile(settings: LedgerSettings) -> Reconciled:
         await pool.close()
 
 
+def open_storage(settings: LedgerSettings, clock: Clock) -> Objects:
+    """Where static files go.
+
+    Raises:
+        OSError: the secret's file can't be read.
+    """
+    if settings.storage_secret_file is None:
+        return FolderObjects(Path(urlsplit(settings.storage).path))
+    secret = settings.storage_secret_file.read_text("ascii").strip()
+    return S3Objects(settings.storage, Credentials(settings.storage_key_id, secret, settings.storage_region), clock)
+
+
 def _kafka(settings: LedgerSettings) -> KafkaSettings:
     return KafkaSettings(
         bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -150,6 +175,11 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
         pool, Statuses(orders, clock, new_id).apply, name="change statuses"
     )
+    checkpoints, resources = WitnessedCheckpoints(pool, store, clock), LogResources(pool)
+    history, projections = (
+        History(pool, store, checkpoints, clock),
+        Projections(keys.status_list, settings.status_base_url),
+    )
     sequencer = Sequencer(
         pool, keys.note_signer(settings.log_origin), clock, new_id, interval=settings.sequence_interval_seconds
     )
@@ -165,12 +195,51 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
             store=store,
             clock=clock,
             publisher=publisher,
+            history=history,
         ),
         SERVICE,
     )
-    application.mount_http(build_pages(publisher, store))
+    application.mount_http(build_pages(publisher, projections, checkpoints, resources, history))
     application.add_task("lists", publisher.run)
     application.add_task("sequencer", sequencer.run)
+    if settings.witnesses:
+        witnesses = [Witness(CosignerKey.parse(key), url) for key, url in settings.witnesses.items()]
+        cosigning = Cosigning(store, checkpoints, witnesses, settings.quorum, clock)
+        application.add_task(
+            "witnesses",
+            lambda: work_alone(
+                pool,
+                WITNESSES_LOCK,
+                clock,
+                cosigning.cosign_due,
+                interval=settings.witness_interval_seconds,
+                name="cosigning",
+            ),
+        )
+    if settings.storage:
+        objects = open_storage(settings, clock)
+        key = keys.note_signer(settings.log_origin).key
+        publication = Publication(
+            store=store,
+            resources=resources,
+            witnessed=checkpoints,
+            lists=publisher,
+            projections=projections,
+            key=key,
+            objects=objects,
+        )
+        application.add_task(
+            "publication",
+            lambda: work_alone(
+                pool,
+                PUBLICATION_LOCK,
+                clock,
+                publication.publish,
+                interval=settings.publication_interval_seconds,
+                name="publication",
+            ),
+        )
+        application.on_close(objects.close)
     application.add_task("retention", Retention(pool, clock).run)
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("relay", Relay(pool, kafka, clock).run)

@@ -1,10 +1,10 @@
-"""``python -m services.verifier serve|check|gather|bundle``."""
+"""``python -m services.verifier serve|check|collect|verify-bundle|gather|bundle``."""
 
 from __future__ import annotations
 
 import sys
 
-from services.verifier import bundles, command
+from services.verifier import bundles, collect, command, verify_command
 from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import serve
 from vitne.runtime.main import Command, cli
@@ -27,6 +27,12 @@ def main(arguments: list[str]) -> int:
                 "check authority, provider and credential from a bundle, asking nobody",
                 bundles.bundle_command,
                 arguments=True,
+            ),
+            "collect": Command(
+                "collect all that a credential's verification rests on into one file", collect.main, arguments=True
+            ),
+            "verify-bundle": Command(
+                "verify such a file without a network, as vitne-verify", verify_command.main, arguments=True
             ),
         },
         arguments=arguments,

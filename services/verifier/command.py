@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from services.verifier.answers import to_text
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
@@ -26,6 +26,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.credentials.sd_jwt import MAX_LENGTH
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
+from vitne.merkle.policy import Policy
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.tls import TlsFiles
@@ -46,6 +47,26 @@ def parser() -> argparse.ArgumentParser:
         "accreditations, the status lists, and the log. Prints the verdict in one line, then every check.",
         epilog="Exit code: 0 valid (also with notes), 1 anything else, 2 wrong usage.",
     )
+    add_endpoints(made)
+    made.add_argument(
+        "--log-origin",
+        default=DEFAULT_LOG_ORIGIN,
+        metavar="NAME",
+        help="name of the log: proofs from another count for nothing (default: %(default)s)",
+    )
+    made.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="PREFIX=BASE",
+        help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable). A host "
+        "name in BASE that resolves to a private address is called only with ';private' at the end",
+    )
+    return made
+
+
+def add_endpoints(made: argparse.ArgumentParser) -> None:
+    """The arguments that say where registry and log are, whom to trust of them, and which credential is meant."""
     made.add_argument("--trust-list", required=True, metavar="URL", help="where the registry's signed list is")
     made.add_argument(
         "--registry-key", required=True, metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key that signs it"
@@ -71,21 +92,12 @@ def parser() -> argparse.ArgumentParser:
         "(default: VITNE_CHANNEL_CERTIFICATE_FILE)",
     )
     made.add_argument(
-        "--log-origin",
-        default=DEFAULT_LOG_ORIGIN,
-        metavar="NAME",
-        help="name of the log: proofs from another count for nothing (default: %(default)s)",
-    )
-    made.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="PREFIX=BASE",
-        help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable). A host "
-        "name in BASE that resolves to a private address is called only with ';private' at the end",
+        "--log-policy",
+        type=Path,
+        metavar="FILE",
+        help="policy (C2SP tlog-policy): the log's key, its witnesses' and how many of them have to have cosigned",
     )
     add_credential(made)
-    return made
 
 
 def add_credential(made: argparse.ArgumentParser) -> None:
@@ -100,9 +112,6 @@ def add_credential(made: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
     asked = parser().parse_args(arguments)
-    if asked.ledger_certificate and not asked.ledger_ca:
-        sys.stderr.write("--ledger-certificate needs --ledger-ca\n")
-        return EXIT_USAGE
     try:
         rules = [AllowRule.parse(text) for text in asked.allow]
         credential = read_credential(asked.credential)
@@ -127,6 +136,19 @@ def read_credential(name: str) -> str:
     return read_argument(name, MAX_LENGTH).decode("utf-8", "replace").strip()
 
 
+def ledger_channel(asked: argparse.Namespace) -> Any:
+    """A channel to the log, as the arguments say; close it.
+
+    Raises:
+        FailedPrecondition: the files of TLS can't be used.
+        InvalidArgument: ``LEDGER_CA_MISSING``.
+    """
+    own = asked.ledger_certificate
+    if own and not asked.ledger_ca:
+        raise InvalidArgument("LEDGER_CA_MISSING", "--ledger-certificate needs --ledger-ca")
+    return open_channel(asked.ledger, None, tls=TlsFiles(own, own, asked.ledger_ca) if asked.ledger_ca else None)
+
+
 async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credential: str, clock: Clock) -> Verification:
     projection = Projection()
     knowledge = Knowledge(
@@ -141,17 +163,16 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
     # Plain http goes to loopback only, and only where whoever runs this says so.
     lists = trust_list_fetcher(asked.trust_list, development=True)
     source = TrustListSource(asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, fetcher=lists)
-    own = asked.ledger_certificate
-    tls = TlsFiles(own, own, asked.ledger_ca) if asked.ledger_ca else None
-    channel = open_channel(asked.ledger, None, tls=tls)
+    policy = Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None
+    channel = ledger_channel(asked)
     try:
         async with Fetcher(rules, development=True) as fetcher:
             try:
                 await source.refresh()
             except VitneError as error:
                 sys.stderr.write(f"the registry's trust list was not taken: {error}\n")
-            proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel))
-            log = Inclusions(proofs, knowledge, asked.log_origin, clock)
+            proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel), witnessed=policy is not None)
+            log = Inclusions(proofs, knowledge, asked.log_origin, clock, policy)
             verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
             return await verifier.verify(credential)
     finally:

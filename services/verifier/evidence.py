@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -15,8 +16,10 @@ from services.verifier.knowledge import Knowledge
 from vitne.clock import Clock
 from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusList, verify_token
-from vitne.errors import InvalidArgument, VitneError
+from vitne.errors import DataLoss, InvalidArgument, VitneError
+from vitne.merkle.memory import advance
 from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_checkpoint
+from vitne.merkle.policy import Policy
 from vitne.merkle.proofs import verify_inclusion
 from vitne.runtime.fetch import Fetches
 from vitne.runtime.status import error_from_rpc
@@ -31,6 +34,8 @@ MAX_HELD_INCLUSIONS: Final = 20_000
 MAX_HELD_CHECKPOINTS: Final = 64
 #: Seconds to wait for a proof.
 PROOF_TIMEOUT_SECONDS: Final = 5.0
+
+_log = logging.getLogger(__name__)
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -69,6 +74,10 @@ class ProofSource(Protocol):
 
     async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
         """The proof for the newest checkpoint; ``NotFound`` when the log has no such leaf, else VitneError."""
+        ...
+
+    async def consistency(self, from_size: int, to_size: int) -> Sequence[bytes]:
+        """The proof that the tree of an earlier size is the beginning of a later one; VitneError when there is none."""
         ...
 
 
@@ -170,14 +179,16 @@ class LogProofs:
 
     Args:
         stub: of ``vitne.ledger.v1.LedgerService``.
+        witnessed: whether proofs have to be for checkpoints that witnesses cosigned.
     """
 
-    def __init__(self, stub: Any) -> None:
+    def __init__(self, stub: Any, *, witnessed: bool = False) -> None:
         self._stub = stub
+        self._witnessed = witnessed
 
     async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
         """See :class:`ProofSource`."""
-        request = ledger_pb2.GetInclusionProofRequest(leaf_hash=leaf_hash)
+        request = ledger_pb2.GetInclusionProofRequest(leaf_hash=leaf_hash, witnessed=self._witnessed)
         try:
             answer: ledger_pb2.GetInclusionProofResponse = await self._stub.GetInclusionProof(
                 request, timeout=PROOF_TIMEOUT_SECONDS
@@ -186,22 +197,40 @@ class LogProofs:
             raise error_from_rpc(error) from error
         return answer
 
+    async def consistency(self, from_size: int, to_size: int) -> Sequence[bytes]:
+        """See :class:`ProofSource`."""
+        request = ledger_pb2.GetConsistencyProofRequest(from_size=from_size, to_size=to_size)
+        try:
+            answer = await self._stub.GetConsistencyProof(request, timeout=PROOF_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from error
+        return list(answer.path)
+
 
 class Inclusions:
     """Verifies proofs of one log, and remembers what was proved, so that a leaf is asked for once.
+
+    The largest checkpoint is remembered too, and every other has to be consistent with it: a log that shows this
+    verifier two histories is refused from then on.
 
     Args:
         proofs: where they come from.
         knowledge: has the operator's keys for checkpoints.
         origin: of the log; another log of the operator's proves nothing.
         clock: tells which keys count.
+        policy: whose cosignatures a checkpoint needs, beside the operator's signature; None: nobody's.
     """
 
-    def __init__(self, proofs: ProofSource, knowledge: Knowledge, origin: str, clock: Clock) -> None:
+    def __init__(
+        self, proofs: ProofSource, knowledge: Knowledge, origin: str, clock: Clock, policy: Policy | None = None
+    ) -> None:
         self._proofs = proofs
         self._knowledge = knowledge
         self._origin = origin
         self._clock = clock
+        self._policy = policy
+        self._last: Checkpoint | None = None
+        self._remembering = asyncio.Lock()
         self._held: _Recent[bytes, Inclusion] = _Recent(MAX_HELD_INCLUSIONS)
         self._opened: _Recent[str, tuple[str, Checkpoint]] = _Recent(MAX_HELD_CHECKPOINTS)
         self._proving = _Shared(self._prove)
@@ -213,6 +242,8 @@ class Inclusions:
             NotFound: the log has no such leaf, yet.
             InvalidArgument: ``BAD_INCLUSION_PROOF``, ``LOG_ORIGIN_UNKNOWN``, ``CHECKPOINT_KEY_UNKNOWN``, or as
                 :func:`~vitne.merkle.notes.open_checkpoint`.
+            PermissionDenied: ``QUORUM_MISSING``: too few of the policy's witnesses cosigned.
+            DataLoss: ``LOG_FORKED``: the log contradicts what it said before.
             VitneError: as the log answers.
         """
         held = self._held.get(leaf_hash)
@@ -233,9 +264,24 @@ class Inclusions:
             path=list(proof.path),
             root=checkpoint.root,
         )
+        await self._remember(checkpoint)
         found = Inclusion(proof.leaf_index, checkpoint, key_id)
         self._held.put(leaf_hash, found)
         return found
+
+    async def _remember(self, seen: Checkpoint) -> None:
+        """Hold the log to the largest checkpoint that it has shown."""
+        async with self._remembering:
+            known = self._last
+            if known is not None and known != seen:
+                sizes = sorted((known.size, seen.size))
+                path = await self._proofs.consistency(*sizes) if 0 < sizes[0] < sizes[1] else ()
+                try:
+                    seen = advance(known, seen, path)
+                except DataLoss as error:
+                    _log.error("the log is not believed any more: %s", error)
+                    raise
+            self._last = seen
 
     def _keys(self) -> Mapping[str, PublicKey]:
         return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
@@ -265,6 +311,8 @@ class Inclusions:
                 except VitneError as error:
                     refusal = error
                 else:
+                    if self._policy is not None:
+                        self._policy.open(note)
                     self._opened.put(note, opened)
                     return opened
         raise refusal

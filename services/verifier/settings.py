@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from vitne.errors import InvalidArgument
 from vitne.frameworks import LAW, Standing
+from vitne.merkle.policy import Policy
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.settings import Address, AllowRuleText, CommonSettings
 
@@ -33,6 +35,8 @@ class VerifierSettings(CommonSettings):
         trust_list_refresh_seconds: between two fetches of the trust list.
         ledger_address: ``host:port`` of the ledger's gRPC, whose public methods prove inclusion.
         log_origin: name of the log, which its checkpoints begin with; proofs from any other count for nothing.
+        log_policy_file: policy (C2SP tlog-policy) that checkpoints have to meet: the log's key, the witnesses' and how
+            many of these; none: the operator's signature alone counts.
         allow: allow-rules ``PREFIX=BASE`` or ``PREFIX=BASE;private``: which addresses of status lists are fetched, and
             from where.
         registry_staleness_seconds: age of the registry's word past which nothing is called valid.
@@ -49,6 +53,7 @@ class VerifierSettings(CommonSettings):
     trust_list_refresh_seconds: float = Field(default=DEFAULT_TRUST_LIST_REFRESH_SECONDS, ge=0.1, le=300)
     ledger_address: Address
     log_origin: str = Field(default=DEFAULT_LOG_ORIGIN, min_length=1)
+    log_policy_file: Path | None = None
     allow: tuple[AllowRuleText, ...] = ()
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
     standings: tuple[Standing, ...] = LAW
@@ -67,6 +72,16 @@ class VerifierSettings(CommonSettings):
         except InvalidArgument as error:
             raise ValueError(str(error)) from error
         return self
+
+    @property
+    def log_policy(self) -> Policy | None:
+        """The policy, read.
+
+        Raises:
+            InvalidArgument: ``BAD_LOG_POLICY``, ``BAD_NOTE_KEY``.
+            OSError: the file can't be read.
+        """
+        return None if self.log_policy_file is None else Policy.parse(self.log_policy_file.read_text("utf-8"))
 
     @property
     def allow_rules(self) -> tuple[AllowRule, ...]:

@@ -81,11 +81,12 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
     channel = open_channel(settings.ledger_address, None, tls=settings.channel_tls)
     application.on_close(fetcher.close)
     application.on_close(channel.close)
-    proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel))
+    policy = settings.log_policy
+    proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel), witnessed=policy is not None)
     verifier = Verifier(
         knowledge,
         StatusLists(fetcher, knowledge, clock),
-        Inclusions(proofs, knowledge, settings.log_origin, clock),
+        Inclusions(proofs, knowledge, settings.log_origin, clock, policy),
         clock,
     )
     application.add_servicer(verifier_pb2_grpc.add_VerifierServiceServicer_to_server, VerifierRpc(verifier), SERVICE)

@@ -25,8 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 async def stack(stack_folder: Path, on_apache: bool) -> AsyncIterator[Stack]:
-    """PostgreSQL, the broker, the token issuer and the five services, as processes."""
-    async with Stack(stack_folder / "stack", kafka=APACHE if on_apache else "") as running:
+    """PostgreSQL, the broker, the token issuer, two witnesses and the five services, as processes."""
+    async with Stack(stack_folder / "stack", kafka=APACHE if on_apache else "", witnesses=2) as running:
         yield running
 
 

@@ -88,6 +88,7 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "ledger.GetCheckpoint": EVERYBODY,
     "ledger.GetInclusionProof": EVERYBODY,
     "ledger.GetConsistencyProof": EVERYBODY,
+    "ledger.StatusAt": EVERYBODY,
     "verifier.Verify": EVERYBODY,
     **{
         f"{service}.{method}": {"operator"}

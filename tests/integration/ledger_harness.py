@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from fastapi import FastAPI
+
+from services.ledger.history import History
 from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
+from services.ledger.pages import build_pages
+from services.ledger.projections import Projections
+from services.ledger.resources import LogResources
 from services.ledger.sequencer import Sequencer
 from services.ledger.statuses import Statuses, StatusRequest
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
+from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.canonical import sha256
 from vitne.clock import Clock
 from vitne.credentials.jose import parse_public_jwk
@@ -63,6 +70,12 @@ class Ledger:
             self.pool, self.keys.status_list, self.clock, new_id, lifetime=LIFETIME, ttl=TTL, interval=0.05
         )
         self.store = LogStore(self.pool)
+        self.checkpoints = WitnessedCheckpoints(self.pool, self.store, self.clock)
+        self.history = History(self.pool, self.store, self.checkpoints, self.clock)
+        self.projections = Projections(self.keys.status_list, BASE_URL)
+
+    def pages(self) -> FastAPI:
+        return build_pages(self.publisher, self.projections, self.checkpoints, LogResources(self.pool), self.history)
 
     def replica(self) -> Ledger:
         return Ledger(self.pool, self.clock, self.state)

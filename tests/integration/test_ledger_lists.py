@@ -14,7 +14,6 @@ import pytest
 import uvicorn
 
 from services.ledger.lists import LOG_EVERY
-from services.ledger.pages import build_pages
 from services.ledger.transitions import Change
 from tests.integration.ledger_harness import BASE_URL, LIFETIME, TTL, Ledger, eventually, make_ledger, request
 from vitne.canonical import b64url, sha256
@@ -196,7 +195,7 @@ async def _found(ledger: Ledger) -> Any:
 
 @pytest.fixture
 async def site(ledger: Ledger) -> AsyncIterator[str]:
-    app = build_pages(ledger.publisher, ledger.store)
+    app = ledger.pages()
     http.install(app)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
     task = asyncio.create_task(server.serve())
@@ -241,14 +240,22 @@ async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
 
 
 async def test_a_list_as_of_another_time_is_not_passed_off_as_one(ledger: Ledger, site: str) -> None:
-    await ledger.lease()
+    lease = await ledger.lease()
     await ledger.publisher.publish_due()
+    first, then = ledger.publisher.published()[0], ledger.clock.now()
+    assert isinstance(ledger.clock, ManualClock)
+    ledger.clock.advance(timedelta(minutes=2))
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    await ledger.publisher.publish_due()
+    later = int(ledger.clock.now().timestamp()) + 60
     async with aiohttp.ClientSession() as client:
-        for query in ("time=1686925000", "time=", "time=now"):
+        for query in ("time=1686925000", "time=", "time=now", f"time={later}"):
             async with client.get(f"{site}/2026/no-1?{query}") as answer:
-                assert answer.status == 501
+                assert answer.status == 404
                 assert answer.content_type == "application/problem+json"
-                assert (await answer.json(content_type=None))["reason"] == "HISTORY_NOT_SUPPORTED"
+                assert (await answer.json(content_type=None))["reason"] == "HISTORY_NOT_KEPT"
+        async with client.get(f"{site}/2026/no-1?time={int(then.timestamp()) + 30}") as answer:
+            assert await answer.read() == first.token
         async with client.get(f"{site}/2026/no-1?other=1") as answer:
             assert answer.status == 200
 

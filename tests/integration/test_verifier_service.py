@@ -58,6 +58,12 @@ class Ledger:
     ) -> ledger_pb2.GetInclusionProofResponse:
         return await self._world.log.prove(request.leaf_hash)
 
+    async def GetConsistencyProof(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.GetConsistencyProofRequest, context: Any
+    ) -> ledger_pb2.GetConsistencyProofResponse:
+        path = await self._world.log.consistency(request.from_size, request.to_size)
+        return ledger_pb2.GetConsistencyProofResponse(to_size=request.to_size, path=path)
+
 
 def _add_proofs(servicer: Ledger, server: grpc.aio.Server) -> None:
     handler = grpc.unary_unary_rpc_method_handler(
@@ -65,7 +71,16 @@ def _add_proofs(servicer: Ledger, server: grpc.aio.Server) -> None:
         request_deserializer=ledger_pb2.GetInclusionProofRequest.FromString,
         response_serializer=ledger_pb2.GetInclusionProofResponse.SerializeToString,
     )
-    generic = grpc.method_handlers_generic_handler("vitne.ledger.v1.LedgerService", {"GetInclusionProof": handler})
+    consistency = grpc.unary_unary_rpc_method_handler(
+        servicer.GetConsistencyProof,
+        request_deserializer=ledger_pb2.GetConsistencyProofRequest.FromString,
+        response_serializer=ledger_pb2.GetConsistencyProofResponse.SerializeToString,
+    )
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "GetInclusionProof": handler,
+        "GetConsistencyProof": consistency,
+    }
+    generic = grpc.method_handlers_generic_handler("vitne.ledger.v1.LedgerService", handlers)
     server.add_generic_rpc_handlers((generic,))
 
 

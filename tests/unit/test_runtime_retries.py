@@ -22,7 +22,7 @@ from vitne.runtime.status import error_from_rpc
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 METHODS = [method for service in CONTRACT for method in service.methods]
-READS = ("Get", "List", "Fetch", "Decide", "Verify", "Preview", "Evaluate")
+READS = ("Get", "List", "Fetch", "Decide", "Verify", "Preview", "Evaluate", "StatusAt")
 
 Answer = Callable[[int, Any], Awaitable[Any]]
 

@@ -31,7 +31,7 @@ from vitne.frameworks import Frameworks
 from vitne.identifiers import LearnerId
 from vitne.merkle.leaves import Issued
 from vitne.merkle.notes import Checkpoint, NoteKey, NoteSigner, sign_checkpoint
-from vitne.merkle.proofs import make_proof, plan_inclusion
+from vitne.merkle.proofs import make_proof, plan_consistency, plan_inclusion
 from vitne.merkle.tree import CompactTree, Node
 from vitne.runtime.fetch import Fetched
 from vitne_api.credential.v1 import credential_pb2
@@ -92,6 +92,9 @@ class MemoryLog:
         answer = self.proof(leaf_hash)
         self.change(answer)
         return answer
+
+    async def consistency(self, from_size: int, to_size: int) -> list[bytes]:
+        return make_proof(plan_consistency(from_size, to_size), self)
 
 
 class Publisher:

@@ -91,7 +91,11 @@ def decode(lst: str, *, max_bytes: int = MAX_PACKED_BYTES) -> bytes:
         InvalidArgument: ``STATUS_LIST_MALFORMED`` when it is not one whole zlib stream;
             ``STATUS_LIST_TOO_LARGE`` when it holds more than ``max_bytes``; ``BAD_BASE64URL``.
     """
-    compressed = from_b64url(lst, field="status_list.lst")
+    return inflate(from_b64url(lst, field="status_list.lst"), max_bytes=max_bytes)
+
+
+def inflate(compressed: bytes, *, max_bytes: int = MAX_PACKED_BYTES) -> bytes:
+    """A packed list out of its zlib stream, bounded; raises as :func:`decode`."""
     inflater = zlib.decompressobj()
     try:
         packed = inflater.decompress(compressed, max_bytes + 1)

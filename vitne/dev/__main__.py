@@ -28,10 +28,14 @@ from vitne.runtime.status import error_from_rpc
 
 #: Where state lives when VITNE_HOME does not say otherwise.
 DEFAULT_HOME: Final = Path(".vitne")
+#: Witnesses that watch the log.
+WITNESSES: Final = 2
 #: Kills of a soak where nothing else is said.
 DEFAULT_KILLS: Final = 1000
 #: A Node program gets this long to read seven credentials; group formation takes some seconds of it.
 INTEROP_SECONDS: Final = 120
+#: A Go program gets this long to be compiled for the first time, its modules fetched, and to walk a small log.
+GO_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,14 @@ class Options:
 
     def stack(self) -> Stack:
         """The stack as it is wanted, not started yet."""
-        return Stack(self.folder, kafka=self.kafka, tls=self.tls, renew_topics=self.renew_topics, progress=_starting)
+        return Stack(
+            self.folder,
+            kafka=self.kafka,
+            tls=self.tls,
+            renew_topics=self.renew_topics,
+            witnesses=WITNESSES,
+            progress=_starting,
+        )
 
 
 async def demo(options: Options) -> None:
@@ -115,7 +126,7 @@ async def _filled(options: Options, exits: AsyncExitStack) -> None:
 
 
 async def interop(options: Options) -> None:
-    """Let a program in another language read the hub's topic and fetch by handle."""
+    """Let programs in other languages read the hub's topic and fetch by handle, and walk the log."""
     node = shutil.which("node")
     if node is None:
         raise ExpectationFailed("node is not on the PATH: this target needs Node 20 or newer")
@@ -129,15 +140,25 @@ async def interop(options: Options) -> None:
         token = await actors.organisation(job.cases.hub).access_token()
         arguments = ["--bootstrap", stack.kafka, "--topic", stack.hub_topic(), "--issuer", stack.grpc_address("issuer")]
         arguments += ["--token", token, "--expect", str(len(job.issued))]
-        process = await asyncio.create_subprocess_exec(node, "tests/interop/subscribe.mjs", *arguments)
-        try:
-            code = await asyncio.wait_for(process.wait(), INTEROP_SECONDS)
-        except TimeoutError:
-            process.kill()
-            raise ExpectationFailed(f"the Node program was not done after {INTEROP_SECONDS} s") from None
-        if code:
-            raise ExpectationFailed(f"the Node program ended with {code}")
-    print("A Node program, given the protos and the topic's description, read and fetched them all.")
+        await _foreign("the Node program", INTEROP_SECONDS, node, "tests/interop/subscribe.mjs", *arguments)
+        if (go := shutil.which("go")) is None:
+            print("go is not on the PATH: the log was read by nobody else")
+        else:
+            own = ["--url", stack.http_url("ledger"), "--key", await stack.log_key()]
+            own += ["--witnesses", ",".join(stack.witness_keys)]
+            await _foreign("the Go program", GO_SECONDS, go, "run", "-C", "tests/interop/tiles", ".", *own)
+    print("Programs that share no code with us, given the contracts alone, read all that there was.")
+
+
+async def _foreign(name: str, seconds: int, *command: str) -> None:
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        code = await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        process.kill()
+        raise ExpectationFailed(f"{name} was not done after {seconds} s") from None
+    if code:
+        raise ExpectationFailed(f"{name} ended with {code}")
 
 
 async def soak(options: Options) -> None:

@@ -95,6 +95,7 @@ class Demo:
         await AddingUp(self).run()
         await self.withdraw_accreditation()
         await self.withdraw_backwards()
+        await self.show_outsiders()
         await self.audit()
 
     async def fill(self) -> None:
@@ -568,6 +569,21 @@ class Demo:
 
         await until(carried_out, "the order at the issuer", self.narrator)
         return summary
+
+    # -- 9 ----------------------------------------------------------------------------
+
+    async def show_outsiders(self) -> None:
+        """What somebody can check who trusts neither us nor the network; a stack without witnesses has none of it."""
+        if not self.stack.witnesses:
+            return
+        self.narrator.step("What can be checked without trusting us: the log, its witnesses, a credential years later")
+        for line in (await self.stack.audit_publicly()).splitlines():
+            self.narrator.say(f"vitne-audit   {line}")
+        file = self.stack.folder / "bundle.zip"
+        await self.stack.collect_bundle(self.issued["eldrehelse-modul"].artefact, file)
+        headline, *_, instant = (await self.stack.verify_offline(file)).splitlines()
+        self.narrator.say(f"vitne-verify  {file.stat().st_size} bytes: {headline}")
+        self.narrator.expect("seen by the policy's witnesses" in instant, f"offline, {instant}")
 
     # -- 10 ---------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from vitne.canonical import from_b64url
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.credentials.status_list import verify_token
 from vitne.dev.apache_kafka import ADMIN_PRINCIPAL, EmbeddedKafka, rules_of
@@ -44,6 +45,7 @@ from vitne.dev.protection import DATABASE, IDENTITY, Protection, provide_key_fil
 from vitne.errors import FailedPrecondition
 from vitne.frameworks import Standing
 from vitne.identifiers import OrganisationId
+from vitne.merkle.notes import NoteKey
 from vitne.messaging.access import access_list
 from vitne.messaging.headers import Record
 from vitne.messaging.kafka import KafkaSettings, create_topics
@@ -103,6 +105,10 @@ _OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:reg
 _HUB: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:registry.stacking", "vitne:webhooks.manage")
 _ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
 _PORTS: Final = ("grpc", "http", "metrics")
+#: Name of the log, as the ledger names it where nothing else is said.
+LOG_ORIGIN: Final = "log.vitne.example/2026"
+#: Seconds between two rounds in which witnesses are asked: short, so that the demonstration need not wait for it.
+WITNESS_SECONDS: Final = 0.2
 #: Token of a published list for a status (Token Status List, section 7.1).
 _STATUS_OF: Final = {
     0: credential_pb2.STATUS_VALID,
@@ -139,6 +145,7 @@ class Stack:
             an Apache Kafka that is started here. With that Kafka, services run as in production.
         renew_topics: delete the topics that a cluster has of an earlier run.
         postgres: settings of PostgreSQL beside its usual ones.
+        witnesses: how many witnesses watch the log; with any, the verifier wants all of them to have seen it.
         progress: is told what is being started.
     """
 
@@ -150,6 +157,7 @@ class Stack:
         tls: bool = False,
         renew_topics: bool = False,
         postgres: Mapping[str, str] | None = None,
+        witnesses: int = 0,
         progress: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.folder = folder.resolve()
@@ -178,6 +186,9 @@ class Stack:
         self._ports: dict[str, int] = {}
         self._lock: IO[str] | None = None
         self._service_keys: list[ServiceKey] = []
+        #: Names of the witnesses' processes.
+        self.witnesses: Final = tuple(f"witness-{number}" for number in range(1, witnesses + 1))
+        self._witness_keys: dict[str, str] = {}
 
     async def __aenter__(self) -> Stack:
         try:
@@ -302,14 +313,17 @@ class Stack:
         """
         self._prepare_folder()
         names = ["identity.http", *(f"{service}.{kind}" for service in SERVICES for kind in _PORTS)]
+        names += [f"{witness}.http" for witness in self.witnesses]
         self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         if self._tls:
-            self.protection = Protection(self.folder / "tls", SERVICES)
+            self.protection = Protection(self.folder / "tls", (*SERVICES, *self.witnesses))
         self._write_clients()
         self._say("PostgreSQL, the broker and the token issuer")
         await asyncio.gather(self._start_postgres(), self._start_broker(), self._start_identity())
         self._say("databases and topics")
         await asyncio.gather(self._migrate(), self._create_topics())
+        if self.witnesses:
+            await self._start_witnesses()
         self._say(f"the services: {', '.join(SERVICES)}")
         await asyncio.gather(*(self.start_service(service) for service in SERVICES))
 
@@ -430,6 +444,46 @@ class Stack:
         metadata = f"{self.identity_url}/.well-known/oauth-authorization-server"
         await process.wait_ready(lambda: self._ready(metadata), READY_SECONDS)
 
+    async def _start_witnesses(self) -> None:
+        """Each with a key and a memory of its own; who runs one elsewhere needs no more than these arguments."""
+        log = await self.log_key()
+        # The log begins anew at every start, which nobody who remembers an earlier one would let pass.
+        for folder in (self.log_policy.parent, *(self._state_of(name) for name in self.witnesses)):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self.log_policy.parent.mkdir(parents=True)
+
+        async def start(name: str) -> None:
+            own = ["--name", f"{name}.example", "--folder", str(self._state_of(name))]
+            _code, self._witness_keys[name] = await self._run(name, "services.witness", "key", *own)
+            own += ["--log", log, "--listen", self._http_address(name)]
+            if self.protection is not None:
+                own += ["--certificate", str(self.protection.path(name))]
+            process = self.processes[name] = self._process(name, "services.witness", "serve", *own)
+            process.start()
+            self._exits.push_async_callback(process.stop)
+            await process.wait_ready(lambda: self._ready(f"{self.http_url(name)}/"), READY_SECONDS)
+
+        await asyncio.gather(*(start(name) for name in self.witnesses))
+        lines = [f"log {log}"]
+        lines += [f"witness {name} {self._witness_keys[name]} {self.http_url(name)}" for name in self.witnesses]
+        lines += [f"group witnesses all {' '.join(self.witnesses)}", "quorum witnesses", ""]
+        self.log_policy.write_text("\n".join(lines))
+
+    @property
+    def witness_keys(self) -> tuple[str, ...]:
+        """Verifier keys of the witnesses."""
+        return tuple(self._witness_keys.values())
+
+    async def log_key(self) -> str:
+        """The log's verifier key."""
+        jwk = next(key.public_jwk for key in await self.service_keys() if key.use == "KEY_USE_CHECKPOINT")
+        return NoteKey(LOG_ORIGIN, from_b64url(jwk["x"])).text
+
+    @property
+    def log_policy(self) -> Path:
+        """What relying parties of this stack demand of the log (C2SP tlog-policy), where it has witnesses."""
+        return self.folder / "witnesses" / "log-policy"
+
     async def _create_topics(self) -> None:
         topics = [*fixed_topics(), describe(self.hub_topic())]
         topics += [describe(dead_topic(topic.name)) for topic in topics]
@@ -471,6 +525,8 @@ class Stack:
             environment["VITNE_METRICS_LISTEN"] = f"{LOOPBACK}:{self._ports[f'{service}.metrics']}"
             if self.protection is not None:
                 environment |= self.protection.environment(service)
+        elif self.protection is not None:
+            environment["SSL_CERT_FILE"] = str(self.protection.authority.certificate_path)
         if service in DECIDING:
             environment["VITNE_STANDINGS"] = json.dumps(list(Standing))
         if service in DATABASES:
@@ -501,10 +557,16 @@ class Stack:
                     "VITNE_CLIENT_KEY_FILE": str(client.key_file),
                 }
             case "ledger":
-                # What a relying party may keep: short, so that the demonstration need not wait for it.
-                return {"VITNE_LIST_TTL_SECONDS": "2"}
+                witnesses = {key: self.http_url(name) for name, key in self._witness_keys.items()}
+                return {
+                    # What a relying party may keep: short, so that the demonstration need not wait for it.
+                    "VITNE_LIST_TTL_SECONDS": "2",
+                    "VITNE_WITNESSES": json.dumps(witnesses),
+                    "VITNE_WITNESS_INTERVAL_SECONDS": str(WITNESS_SECONDS),
+                }
             case "verifier":
                 return {
+                    **({"VITNE_LOG_POLICY_FILE": str(self.log_policy)} if self.witnesses else {}),
                     "VITNE_LEDGER_ADDRESS": self.grpc_address("ledger"),
                     "VITNE_ALLOW": json.dumps([self.allow_rule()]),
                 }
@@ -523,6 +585,11 @@ class Stack:
                     **{f"VITNE_{name.upper()}_DSN": self.dsn(name) for name in ("issuer", "ledger", "registry")},
                     "VITNE_PORTALS": json.dumps({self.cases.hub: self.dsn("portal")}),
                     "VITNE_LISTS_SERVED_AT": json.dumps({STATUS_BASE: f"{self.http_url('ledger')}/"}),
+                    **(
+                        {"VITNE_LOG_URL": self.http_url("ledger"), "VITNE_LOG_POLICY_FILE": str(self.log_policy)}
+                        if self.witnesses
+                        else {}
+                    ),
                 }
             case _:
                 return {}
@@ -545,6 +612,8 @@ class Stack:
             "VITNE_ALLOW_RULE": self.allow_rule(),
             "VITNE_REGISTRY_KEY": registry_key,
         }
+        if self.witnesses:
+            values["VITNE_LOG_POLICY"] = str(self.log_policy)
         for name, organisation in (("PROVIDER", provider), ("AUTHORITY", authority), ("HUB", self.cases.hub)):
             values[f"VITNE_{name}"] = organisation
             values[f"VITNE_{name}_CLIENT"] = self.clients[organisation].client_id
@@ -633,6 +702,43 @@ class Stack:
         )
         arguments = ["--registry-key", await self.registry_key(), "-"]
         return await self._run("verifier", "services.verifier", "bundle", *arguments, stdin=bundle.encode())
+
+    async def collect_bundle(self, credential: str, file: Path) -> None:
+        """Let somebody who knows nothing but public endpoints collect what a credential's verification rests on.
+
+        Raises:
+            FailedPrecondition: ``COMMAND_FAILED``.
+        """
+        arguments = ["--trust-list", f"{self.http_url('registry')}/v1/trust-list", "--out", str(file)]
+        arguments += ["--registry-key", await self.registry_key(), "--ledger", self.grpc_address("ledger")]
+        arguments += ["--log-policy", str(self.log_policy)]
+        if (tls := self.client_tls) is not None:
+            arguments += ["--ledger-ca", str(tls.authority), "--ledger-certificate", str(tls.certificate)]
+        await self._run("verifier", "services.verifier", "collect", *arguments, "-", stdin=credential.encode())
+
+    async def verify_offline(self, file: Path) -> str:
+        """Verify a bundle with public keys alone; what was printed.
+
+        Raises:
+            FailedPrecondition: ``COMMAND_FAILED``: it is not valid.
+        """
+        own = ["--registry-key", await self.registry_key(), "--log-policy", str(self.log_policy)]
+        return await self.command("verifier", "verify-bundle", str(file), *own)
+
+    async def audit_publicly(self) -> str:
+        """Walk the published log with what is public alone; what was printed.
+
+        Raises:
+            FailedPrecondition: ``COMMAND_FAILED``: something does not agree.
+        """
+        folder = self.log_policy.parent
+        key = folder / "status-list.jwk"
+        key.write_text(
+            json.dumps(next(e.public_jwk for e in await self.service_keys() if e.use == "KEY_USE_STATUS_LIST"))
+        )
+        own = ["--url", self.http_url("ledger"), "--policy", str(self.log_policy), "--list-key", str(key)]
+        own += ["--served-at", self.allow_rule(), "--remember", str(folder / "last-checkpoint")]
+        return await self.command("auditor", "log", *own)
 
     async def published_status(self, reference: credential_pb2.StatusReference) -> credential_pb2.Status.ValueType:
         """What the published list says, once its signature is checked."""

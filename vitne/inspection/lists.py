@@ -10,10 +10,12 @@ from typing import Final
 
 import aiohttp
 
+from vitne.audit.log_walk import SeenList
 from vitne.canonical import sha256
 from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.status_list import StatusList, verify_token
 from vitne.errors import VitneError
+from vitne.inspection.published_log import fetch_file
 from vitne.inspection.snapshots import STATUS_TYPES
 from vitne_api.events.v1 import events_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -66,6 +68,31 @@ async def fetch_lists(
             except (VitneError, UnicodeDecodeError):
                 continue
             found[url] = await asyncio.to_thread(_set_places, statuses), sha256(token)
+    return found
+
+
+async def fetch_seen(
+    session: aiohttp.ClientSession,
+    urls: Iterable[str],
+    find_key: Callable[[str], PublicKey | None],
+    served_at: Mapping[str, str],
+) -> dict[str, SeenList | None]:
+    """Each list as it is published now; None where it is not served or does not verify.
+
+    Raises:
+        Unavailable: ``LOG_UNREACHABLE``: nobody answers there.
+    """
+    found: dict[str, SeenList | None] = {}
+    for url in urls:
+        token = await fetch_file(session, _address(url, served_at))
+        found[url] = None
+        if token is None:
+            continue
+        try:
+            statuses = verify_token(token.decode(), uri=url, find_key=find_key, now=datetime.now(UTC))
+        except (VitneError, UnicodeDecodeError):
+            continue
+        found[url] = SeenList(statuses.issued_at, await asyncio.to_thread(_set_places, statuses))
     return found
 
 

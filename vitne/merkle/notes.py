@@ -8,12 +8,10 @@ here is :func:`open_note`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from vitne.canonical import sha256
 from vitne.errors import InvalidArgument
 from vitne.merkle.hashing import HASH_SIZE
+from vitne.merkle.lines import from_base64, from_decimal, to_base64
 
 #: Signature type identifier byte of Ed25519 (signed-note, "Signature types").
 ED25519: Final = b"\x01"
@@ -28,24 +27,26 @@ ED25519: Final = b"\x01"
 MAX_NOTE_BYTES: Final = 128 * 1024
 #: Most signature lines that are read; signed-note asks for at least 16.
 MAX_SIGNATURES: Final = 64
+#: Bytes of a key id before each signature.
+KEY_ID_SIZE: Final = 4
 
-_KEY_ID_SIZE: Final = 4
 _SIGNATURE_SIZE: Final = 64
 _SIGNATURE_START: Final = "— "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}\Z")
-_SIZE = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
 _VERIFIER_KEY = re.compile(r"([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class NoteKey:
-    """A trusted Ed25519 key by its name: what verifies a note's signatures.
+class NamedKey:
+    """An Ed25519 key by its name, for one type of signatures.
 
     Attributes:
-        name: not empty, without Unicode spaces and plus signs; for a log its origin.
+        name: not empty, without Unicode spaces and plus signs.
         public_key: 32 bytes (RFC 8032).
     """
+
+    #: Signature type identifier byte.
+    signature_type: ClassVar[bytes]
 
     name: str
     public_key: bytes
@@ -58,31 +59,38 @@ class NoteKey:
 
     @property
     def key_id(self) -> bytes:
-        """SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key), its first four bytes."""
-        return sha256(self.name.encode() + b"\n" + ED25519 + self.public_key)[:_KEY_ID_SIZE]
+        """SHA-256(name ‖ 0x0A ‖ signature type ‖ public key), its first four bytes."""
+        return sha256(self.name.encode() + b"\n" + self.signature_type + self.public_key)[:KEY_ID_SIZE]
 
     @property
     def text(self) -> str:
-        """The verifier key (vkey): ``<name>+<key id in hex>+<base64 of 0x01 ‖ public key>``."""
-        return f"{self.name}+{self.key_id.hex()}+{_base64(ED25519 + self.public_key)}"
+        """The verifier key (vkey): ``<name>+<key id in hex>+<base64 of signature type ‖ public key>``."""
+        return f"{self.name}+{self.key_id.hex()}+{to_base64(self.signature_type + self.public_key)}"
 
     @classmethod
-    def parse(cls, text: str) -> NoteKey:
+    def parse(cls, text: str) -> Self:
         """Read a verifier key.
 
         Raises:
-            InvalidArgument: ``BAD_NOTE_KEY`` unless it is an Ed25519 key with the right key id.
+            InvalidArgument: ``BAD_NOTE_KEY`` unless it is an Ed25519 key of this type with the right key id.
         """
         match = _VERIFIER_KEY.match(text)
         if match is None:
             raise _bad_key("it is not <name>+<key id>+<key>")
-        material = _from_base64(match[3], _bad_key)
-        if material[:1] != ED25519:
-            raise _bad_key("its signature type is not Ed25519")
+        material = from_base64(match[3], _bad_key)
+        if material[:1] != cls.signature_type:
+            raise _bad_key(f"its signature type is not {cls.signature_type.hex()}, of Ed25519")
         key = cls(match[1], material[1:])
         if key.key_id.hex() != match[2]:
             raise _bad_key("its key id is not that of its name and key")
         return key
+
+
+@dataclass(frozen=True, slots=True)
+class NoteKey(NamedKey):
+    """A trusted key: what verifies a note's signatures; a log's has the log's origin for its name."""
+
+    signature_type: ClassVar[bytes] = ED25519
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +122,15 @@ def sign_note(text: str, signers: Iterable[NoteSigner]) -> str:
         signature = signer.sign(text.encode())
         if len(signature) != _SIGNATURE_SIZE:
             raise _bad_note("an Ed25519 signature has 64 bytes")
-        lines.append(f"{_SIGNATURE_START}{signer.key.name} {_base64(signer.key.key_id + signature)}\n")
+        lines.append(signature_line(signer.key, signature))
     if not lines:
         raise _bad_note("nobody signs it")
     return f"{text}\n{''.join(lines)}"
+
+
+def signature_line(key: NamedKey, signature: bytes) -> str:
+    """A note's signature line, with its newline."""
+    return f"{_SIGNATURE_START}{key.name} {to_base64(key.key_id + signature)}\n"
 
 
 def open_note(note: str | bytes, keys: Iterable[NoteKey]) -> OpenedNote:
@@ -130,16 +143,16 @@ def open_note(note: str | bytes, keys: Iterable[NoteKey]) -> OpenedNote:
         InvalidArgument: ``BAD_NOTE`` (not a signed note), ``BAD_NOTE_SIGNATURE`` (a trusted
             key's signature does not verify), ``NOTE_UNTRUSTED`` (no trusted key signed).
     """
-    text, signatures = _split_note(note)
+    text, signatures = split_note(note)
     trusted = {(key.name, key.key_id): key for key in keys}
     message = text.encode()
     signers: dict[tuple[str, bytes], NoteKey] = {}
     for name, blob in signatures:
-        key = trusted.get((name, blob[:_KEY_ID_SIZE]))
+        key = trusted.get((name, blob[:KEY_ID_SIZE]))
         if key is None:
             continue
         try:
-            Ed25519PublicKey.from_public_bytes(key.public_key).verify(blob[_KEY_ID_SIZE:], message)
+            Ed25519PublicKey.from_public_bytes(key.public_key).verify(blob[KEY_ID_SIZE:], message)
         except (InvalidSignature, ValueError) as error:
             raise InvalidArgument(
                 "BAD_NOTE_SIGNATURE",
@@ -172,7 +185,7 @@ class Checkpoint:
             raise _bad_checkpoint("its origin is empty or holds a control character")
         if self.size < 0 or len(self.root) != HASH_SIZE:
             raise _bad_checkpoint("its size is negative or its root has not got 32 bytes")
-        return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
@@ -185,9 +198,7 @@ class Checkpoint:
         if len(lines) < 4 or lines.pop() != "" or not all(lines):
             raise _bad_checkpoint("it is not three or more non-empty lines, each ended by a newline")
         origin, size, root = lines[:3]
-        if not _SIZE.match(size):
-            raise _bad_checkpoint("its size is not a decimal number without leading zeros")
-        checkpoint = cls(origin, int(size), _from_base64(root, _bad_checkpoint))
+        checkpoint = cls(origin, from_decimal(size, _bad_checkpoint), from_base64(root, _bad_checkpoint))
         if len(checkpoint.root) != HASH_SIZE:
             raise _bad_checkpoint("its root has not got 32 bytes")
         return checkpoint
@@ -212,8 +223,28 @@ def open_checkpoint(note: str | bytes, key: NoteKey) -> Checkpoint:
     return checkpoint
 
 
-def _split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
-    """The text, and (key name, key id ‖ signature) of each signature line."""
+def keep_signatures(note: str, keys: Iterable[NamedKey]) -> str:
+    """A note with the signature lines of some keys alone; that they verify is the caller's to know.
+
+    Raises:
+        InvalidArgument: ``BAD_NOTE``.
+    """
+    text, signatures = split_note(note)
+    wanted = {(key.name, key.key_id): key for key in keys}
+    lines = [
+        signature_line(key, blob[KEY_ID_SIZE:])
+        for name, blob in signatures
+        if (key := wanted.get((name, blob[:KEY_ID_SIZE]))) is not None
+    ]
+    return f"{text}\n{''.join(lines)}"
+
+
+def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """A note's text, which nobody has verified yet, and (key name, key id ‖ signature) of each signature line.
+
+    Raises:
+        InvalidArgument: ``BAD_NOTE``.
+    """
     try:
         content = note.decode() if isinstance(note, bytes) else note
         size = len(content.encode())
@@ -238,27 +269,11 @@ def _split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
             raise _bad_note("a signature line is not '— <key name> <base64>'")
         if any(c.isspace() for c in name):
             raise _bad_note("a key name holds a space")
-        blob = _from_base64(encoded, _bad_note)
-        if len(blob) <= _KEY_ID_SIZE:
+        blob = from_base64(encoded, _bad_note)
+        if len(blob) <= KEY_ID_SIZE:
             raise _bad_note("a signature is shorter than a key id")
         signatures.append((name, blob))
     return text, signatures
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _from_base64(text: str, refusal: Callable[[str], InvalidArgument]) -> bytes:
-    try:
-        if not _BASE64.match(text):
-            raise ValueError(text)
-        data = base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise refusal("it holds something that is not base64") from error
-    if _base64(data) != text:
-        raise refusal("it holds base64 that is not in its one canonical form")
-    return data
 
 
 def _bad_note(why: str) -> InvalidArgument:

@@ -12,6 +12,7 @@ from services.issuer.projection import folder
 from services.issuer.settings import IssuerSettings
 from services.issuer.statuses import OPTIONS as STATUSES
 from services.issuer.wiring import Issuer
+from services.ledger.history import History
 from services.ledger.intake import ALLOWED, take_leaves
 from services.ledger.intake import CONSUMER as LEAVES
 from services.ledger.keys import LedgerKeys
@@ -21,6 +22,7 @@ from services.ledger.log_store import LogStore
 from services.ledger.rpc import LedgerRpc
 from services.ledger.sequencer import Sequencer
 from services.ledger.statuses import Statuses
+from services.ledger.witnessed import WitnessedCheckpoints
 from services.portal import fetcher as portal_fetcher
 from services.portal.notices import Notices
 from services.portal.sealing import PortalKeys
@@ -164,13 +166,15 @@ class Wiring:
         )
         statuses: GroupCommitter[Any, Any] = GroupCommitter(pool, Statuses(orders, clock, new_id).apply)
         sequencer = Sequencer(pool, keys.note_signer(ORIGIN), clock, UuidFactory(clock), interval=INTERVAL, max_batch=8)
+        store = LogStore(pool)
         self.parts[process.name] = LedgerRpc(
             pool=pool,
             leases=Leases(orders, clock, base_url=BASE_URL, list_size=LIST_SIZE),
             set_status=statuses.submit,
-            store=LogStore(pool),
+            store=store,
             clock=clock,
             publisher=publisher,
+            history=History(pool, store, WitnessedCheckpoints(pool, store, clock), clock),
         )
         self.parts[process.name + " lists"] = publisher
         consumer = Consumer(

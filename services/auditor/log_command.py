@@ -1,0 +1,202 @@
+"""``vitne-audit``: walks a published log with what is public; do it, its lists and its witnesses agree?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import aiohttp
+
+from vitne.audit.agreement import Disagreement
+from vitne.audit.log_walk import LogWalk, SeenList
+from vitne.clock import Clock, SystemClock
+from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
+from vitne.errors import VitneError
+from vitne.inspection.lists import fetch_seen
+from vitne.inspection.published_log import FILE_SECONDS, over_http, remembered, walk_on, witness_marks
+from vitne.merkle.notes import NoteKey
+from vitne.merkle.policy import Policy
+from vitne.runtime.objects.folder import replace_file
+
+DESCRIPTION: Final = (
+    "Walks a log (C2SP tlog-tiles) from its first entry: recomputes every hash, tile and root, compares it with what "
+    "was remembered of it and with what witnesses cosigned, and the published status lists with it. Knows nothing but "
+    "what is public, changes nothing but the file of --remember."
+)
+EPILOG: Final = "Exit code: 0 all agrees, 1 it does not, 2 it could not look or wrong usage."
+AGREES: Final = 0
+DISAGREES: Final = 1
+NOT_LOOKED: Final = 2
+#: Seconds in which what a list shows must have come into a checkpoint.
+DEFAULT_SETTLE_SECONDS: Final = 30.0
+#: Seconds between two looks.
+LOOK_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look came to.
+
+    Attributes:
+        note: the checkpoint that was walked to.
+        leaves: entries of the log.
+        issued: issuances among them.
+        lists: status lists that were compared.
+        witnesses: names of those that were asked, and why one said nothing; empty where it answered.
+        disagreements: all of them.
+    """
+
+    note: str = field(repr=False)
+    leaves: int
+    issued: int
+    lists: int
+    witnesses: dict[str, str]
+    disagreements: list[Disagreement]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(prog="vitne-audit", description=DESCRIPTION, epilog=EPILOG)
+    made.add_argument("--url", required=True, help="the log's prefix, below which /checkpoint and /tile/ are")
+    trusted = made.add_mutually_exclusive_group(required=True)
+    trusted.add_argument(
+        "--policy", type=Path, metavar="FILE", help="policy (C2SP tlog-policy): the log's key, witnesses, quorum"
+    )
+    trusted.add_argument("--key", metavar="VKEY", help="the log's verifier key, where no witness is asked for")
+    made.add_argument("--remember", type=Path, metavar="FILE", help="holds the last checkpoint that was believed")
+    made.add_argument(
+        "--list-key", action="append", type=Path, default=[], metavar="FILE", help="public JWK that signs status lists"
+    )
+    made.add_argument(
+        "--served-at", action="append", default=[], metavar="PREFIX=BASE", help="where lists are really fetched"
+    )
+    made.add_argument("--settle", type=float, default=DEFAULT_SETTLE_SECONDS, metavar="SECONDS", help="(%(default)s)")
+    made.add_argument("--json", action="store_true", help="the report as one JSON object")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; answers the exit code."""
+    asked = parser().parse_args(arguments)
+    try:
+        policy = Policy.of_log(NoteKey.parse(asked.key)) if asked.key else Policy.parse(asked.policy.read_text("utf-8"))
+        keys = [parse_public_jwk(strict_json(file.read_bytes())) for file in asked.list_key]
+        served = dict(_pair(text) for text in asked.served_at)
+        looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, served))
+        if asked.remember and not looked.disagreements:
+            replace_file(asked.remember, looked.note.encode())
+    except (VitneError, OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_LOOKED
+    sys.stdout.write(json.dumps(as_json(looked)) + "\n" if asked.json else as_text(looked))
+    return DISAGREES if looked.disagreements else AGREES
+
+
+def script() -> None:
+    """Entry point of ``vitne-audit``."""
+    raise SystemExit(main(sys.argv[1:]))
+
+
+async def _run(
+    asked: argparse.Namespace, policy: Policy, keys: dict[str, PublicKey], served_at: dict[str, str]
+) -> Looked:
+    timeout = aiohttp.ClientTimeout(total=FILE_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        return await look(
+            session,
+            asked.url,
+            policy,
+            keys=keys,
+            served_at=served_at,
+            memory=asked.remember,
+            seconds=asked.settle,
+            clock=SystemClock(),
+            progress=lambda text: print(text, file=sys.stderr),  # noqa: T201 - this is a command
+        )
+
+
+async def look(
+    session: aiohttp.ClientSession,
+    url: str,
+    policy: Policy,
+    *,
+    keys: dict[str, PublicKey],
+    served_at: dict[str, str],
+    issued: Mapping[bytes, str] = MappingProxyType({}),
+    memory: Path | None,
+    seconds: float,
+    clock: Clock,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Looked:
+    """Walk the log; then fetch the lists that it names, and walk on until what they show is in it.
+
+    Args:
+        session: fetches.
+        url: the log's prefix.
+        policy: what its checkpoints need.
+        keys: of status lists, by thumbprint; without any, lists are not compared.
+        served_at: where addresses of lists that begin so are really fetched.
+        issued: what an issuer knows to have issued, by digest, with what to call it.
+        memory: file of the remembered checkpoint.
+        seconds: how long lists and log may be on their way to each other.
+        clock: of the pauses.
+        progress: is told how far the walk is.
+
+    Raises:
+        VitneError: there is nothing to look at.
+    """
+    fetch = over_http(session, url)
+    marks, silent = await witness_marks(session, policy)
+    asked = {name: silent.get(name, "") for name, key in policy.witnesses.items() if key.name in policy.urls}
+    walk = LogWalk([*marks, *(remembered(memory, policy) if memory else [])])
+    # After the witnesses were asked: what they saw is no larger than what is walked to.
+    await walk_on(fetch, policy, walk, progress)
+    started = clock.monotonic()
+    while True:
+        lists: dict[str, SeenList | None] = {}
+        if keys:
+            lists = await fetch_seen(session, sorted(walk.changes.keys() | walk.versions.keys()), keys.get, served_at)
+        # After the lists: what they show has to be in it.
+        note = await walk_on(fetch, policy, walk, progress)
+        found = walk.finish()
+        among = [*(walk.check_lists(lists) if keys else ()), *walk.check_issued(issued)]
+        if not among or found or clock.monotonic() - started >= seconds:
+            break
+        await clock.sleep(LOOK_SECONDS)
+    found += among
+    found += [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
+    return Looked(note, walk.size, len(walk.issued), len(lists), asked, found)
+
+
+def as_json(looked: Looked) -> dict[str, Any]:
+    """The report for machines."""
+    return {
+        "agrees": not looked.disagreements,
+        "leaves": looked.leaves,
+        "issued": looked.issued,
+        "lists": looked.lists,
+        "witnesses": looked.witnesses,
+        "disagreements": [asdict(each) for each in looked.disagreements],
+    }
+
+
+def as_text(looked: Looked) -> str:
+    """The report for people."""
+    lines = [f"{looked.leaves} leaves, {looked.issued} issuances, {looked.lists} lists compared"]
+    lines += [f"witness {name}: {why or 'saw the same log'}" for name, why in looked.witnesses.items()]
+    lines += [str(each) for each in looked.disagreements] or ["the log, its lists and its witnesses agree"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    prefix, equals, base = text.partition("=")
+    if not equals or not prefix.endswith("/") or not base.endswith("/"):
+        raise ValueError("--served-at is PREFIX=BASE, both with a slash at the end")
+    return prefix, base

@@ -1,0 +1,247 @@
+"""What was: statuses at past instants and leaves under cosigned checkpoints, with what others need to check it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from services.ledger.log_store import InclusionProof, LogStore
+from services.ledger.statuses import STATUS_NAME
+from services.ledger.transitions import Standing, Status
+from services.ledger.witnessed import WitnessedCheckpoint, WitnessedCheckpoints
+from vitne.clock import Clock
+from vitne.errors import InvalidArgument, NotFound, Unavailable
+from vitne.merkle.hashing import leaf_hash
+from vitne.merkle.leaves import ListPublished, StatusChanged
+from vitne.merkle.tlog_proof import LogProof
+
+#: Versions of a list that are tried, from the newest: the leaf of the last may not be integrated or cosigned yet.
+_TRIED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenLeaf:
+    """A leaf's canonical bytes, and its proof as text (C2SP tlog-proof)."""
+
+    record: bytes
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastStatus:
+    """What a status was.
+
+    Attributes:
+        status: at the instant that was asked for.
+        standing: what made it so; None: nobody ever changed it by then.
+        token: the signed list in force.
+        list_leaf: that list's leaf.
+        changes: leaves of all changes that were known, in order.
+    """
+
+    status: Status
+    standing: Standing | None
+    token: str
+    list_leaf: ProvenLeaf
+    changes: Sequence[ProvenLeaf]
+
+
+class History:
+    """Answers from what is kept for ever.
+
+    Args:
+        pool: the ledger's database.
+        store: proves.
+        checkpoints: which were cosigned.
+        clock: says what is in the future.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, store: LogStore, checkpoints: WitnessedCheckpoints, clock: Clock) -> None:
+        self._pool = pool
+        self._store = store
+        self._checkpoints = checkpoints
+        self._clock = clock
+
+    async def newest_witnessed(self) -> WitnessedCheckpoint:
+        """The newest checkpoint that witnesses cosigned.
+
+        Raises:
+            Unavailable: ``NOT_WITNESSED``: none ever was.
+        """
+        newest = await self._checkpoints.newest()
+        if newest is None:
+            raise _not_witnessed()
+        return newest
+
+    async def prove_witnessed(self, leaf_hash: bytes, tree_size: int = 0) -> InclusionProof:
+        """Prove that a leaf is under the newest cosigned checkpoint.
+
+        Raises:
+            InvalidArgument: ``TREE_SIZE_GIVEN``, ``BAD_LEAF_HASH``.
+            NotFound: ``LEAF_NOT_INTEGRATED``.
+            Unavailable: ``NOT_WITNESSED``: it is in the log, and no cosigned checkpoint has it yet.
+        """
+        if tree_size:
+            raise InvalidArgument(
+                "TREE_SIZE_GIVEN",
+                "witnesses cosign the sizes that they see",
+                field="tree_size",
+                rule="either a size or the newest cosigned checkpoint",
+                remedy="leave one of them out",
+            )
+        index = (await self._store.prove_inclusion(leaf_hash)).leaf_index
+        newest = await self.newest_witnessed()
+        if newest.size <= index:
+            raise _not_witnessed()
+        proof = await self._store.prove_inclusion(leaf_hash, newest.size)
+        return InclusionProof(index, newest.size, proof.path, newest.note)
+
+    async def status_at(
+        self, url: str, index: int, *, at: datetime | None = None, known_at: datetime | None = None
+    ) -> PastStatus:
+        """What the status at (list, index) was at an instant, as known at another.
+
+        An index that was never leased is valid: whether it was is nobody's to ask.
+
+        Args:
+            url: of the list.
+            index: place in it.
+            at: for which instant; None: for ``known_at``.
+            known_at: by what was recorded up to then; None: now.
+
+        Raises:
+            NotFound: ``STATUS_LIST_UNKNOWN``.
+            InvalidArgument: ``STATUS_INDEX_OUT_OF_RANGE``, ``KNOWN_IN_FUTURE``, ``AT_AFTER_KNOWN``.
+            Unavailable: ``STATUS_NOT_PROVABLE``: no list of then is in the log; ``NOT_WITNESSED``: not yet.
+        """
+        known = known_at or self._clock.now()
+        instant = at or known
+        self._check_instants(instant, known)
+        row = await self._pool.fetchrow("SELECT id, size FROM status_list WHERE url = $1", url)
+        if row is None:
+            raise NotFound(
+                "STATUS_LIST_UNKNOWN",
+                "no such status list is kept here",
+                field="list",
+                rule="the URI of a list that this ledger opened, as credentials carry it",
+                remedy="copy list and index from the credential's status reference",
+            )
+        if index >= row["size"]:
+            raise InvalidArgument(
+                "STATUS_INDEX_OUT_OF_RANGE",
+                f"the list has {row['size']} places",
+                field="index",
+                rule="draft-ietf-oauth-status-list-20, section 8.3, step 6",
+                remedy="copy list and index from the credential's status reference",
+            )
+        standings = await self._changes(row["id"], index, known)
+        then = next((each for each in reversed(standings) if each.effective <= instant), None)
+        token, list_leaf = await self._list(row["id"], url, known)
+        changes = [
+            await self._proven(
+                StatusChanged(url, index, STATUS_NAME[each.status], each.effective, each.recorded).to_bytes()
+            )
+            for each in standings
+        ]
+        return PastStatus(then.status if then else Status.VALID, then, token, list_leaf, changes)
+
+    async def token_at(self, url: str, moment: datetime) -> bytes:
+        """The signed list that was in force at an instant (draft-ietf-oauth-status-list-20, section 8.4).
+
+        Raises:
+            NotFound: ``HISTORY_NOT_KEPT``: no list that is kept was valid then.
+        """
+        token: bytes | None = await self._pool.fetchval(
+            "SELECT token FROM list_version JOIN status_list ON id = list_id WHERE url = $1 AND token IS NOT NULL "
+            "AND date_trunc('second', published) <= $2 AND expires > $2 ORDER BY version DESC LIMIT 1",
+            url,
+            moment,
+        )
+        if token is None or moment > self._clock.now():
+            raise NotFound(
+                "HISTORY_NOT_KEPT",
+                "no list that is kept was valid then",
+                field="time",
+                rule="draft-ietf-oauth-status-list-20, section 8.4; what is logged is kept, once a minute",
+                remedy="ask for another instant, or use the RPC StatusAt",
+            )
+        return token
+
+    def _check_instants(self, at: datetime, known: datetime) -> None:
+        if known > self._clock.now():
+            raise InvalidArgument(
+                "KNOWN_IN_FUTURE",
+                "nobody knows what will be recorded",
+                field="known_at",
+                rule="known_at is not in the future",
+                remedy="leave it out for now",
+            )
+        if at > known:
+            raise InvalidArgument(
+                "AT_AFTER_KNOWN",
+                "a status is known for instants that have been",
+                field="at",
+                rule="at is not after known_at",
+                remedy="give an earlier instant, or a later known_at",
+            )
+
+    async def _changes(self, list_id: int, index: int, known: datetime) -> list[Standing]:
+        rows = await self._pool.fetch(
+            "SELECT status, effective, recorded FROM status_change "
+            "WHERE list_id = $1 AND index = $2 AND recorded <= $3 ORDER BY number",
+            list_id,
+            index,
+            known,
+        )
+        return [Standing(Status(row["status"]), row["effective"], row["recorded"]) for row in rows]
+
+    async def _list(self, list_id: int, url: str, known: datetime) -> tuple[str, ProvenLeaf]:
+        """The newest token that was published by then and can be proved, with its leaf."""
+        rows = await self._pool.fetch(
+            "SELECT version, token, digest, tree_size FROM list_version WHERE list_id = $1 AND published <= $2 "
+            "AND logged IS NOT NULL AND token IS NOT NULL ORDER BY version DESC LIMIT $3",
+            list_id,
+            known,
+            _TRIED,
+        )
+        for row in rows:
+            leaf = ListPublished(url, row["version"], row["digest"], row["tree_size"])
+            try:
+                return row["token"].decode("ascii"), await self._proven(leaf.to_bytes())
+            except Unavailable:
+                continue
+        raise Unavailable(
+            "STATUS_NOT_PROVABLE",
+            "no list that was published by then is in the log",
+            field="known_at",
+            rule="a list's version is logged at most a minute after it was published",
+            remedy="ask again in two seconds, or for a later instant",
+        )
+
+    async def _proven(self, record: bytes) -> ProvenLeaf:
+        """A leaf under the first cosigned checkpoint that has it; without witnesses, under the newest signed one."""
+        leaf = leaf_hash(record)
+        try:
+            found = await self._store.prove_inclusion(leaf)
+        except NotFound as error:
+            raise _not_witnessed() from error
+        witnessed = await self._checkpoints.first_with(found.leaf_index)
+        if witnessed is None:
+            if await self._checkpoints.newest() is not None:
+                raise _not_witnessed()
+            return ProvenLeaf(record, LogProof(found.leaf_index, tuple(found.path), found.checkpoint).text())
+        proof = await self._store.prove_inclusion(leaf, witnessed.size)
+        return ProvenLeaf(record, LogProof(found.leaf_index, tuple(proof.path), witnessed.note).text())
+
+
+def _not_witnessed() -> Unavailable:
+    return Unavailable(
+        "NOT_WITNESSED",
+        "no checkpoint that has it was cosigned yet",
+        rule="witnesses are asked every second or so",
+        remedy="ask again in two seconds; if it stays so, look at the ledger's witnesses",
+    )

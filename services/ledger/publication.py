@@ -1,0 +1,125 @@
+"""Copies the log, and the lists, into static files: first what a checkpoint rests on, then the checkpoint.
+
+Where it got is what the checkpoint there says (C2SP tlog-tiles), so it goes on after any
+end, and writes nothing a second time but the tiles at the edge. A storage that holds a
+log which ours does not extend is left as it is: what was published is not taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import Final
+
+from services.ledger.lists import ListPublisher
+from services.ledger.log_store import LogStore
+from services.ledger.projections import Form, Projections
+from services.ledger.resources import LogResources
+from services.ledger.witnessed import WitnessedCheckpoints
+from vitne.errors import DataLoss
+from vitne.merkle.memory import advance
+from vitne.merkle.notes import Checkpoint, NoteKey, open_checkpoint
+from vitne.merkle.resources import CHECKPOINT_PATH, Resource, resources_at
+from vitne.runtime.objects import IMMUTABLE, Kind, Objects
+
+#: Files that are written at once: enough to hide the way to an object storage, and few open files.
+CONCURRENCY: Final = 16
+#: How the files of the log are served. The checkpoint's age is what a reader may lag behind, beside our own second.
+TILE: Final = Kind("application/octet-stream", IMMUTABLE)
+CHECKPOINT: Final = Kind("text/plain; charset=utf-8", "public, max-age=1")
+
+
+class Publication:
+    """Copies to one storage; a second copier at the same time does no harm.
+
+    Args:
+        store: the log.
+        resources: its files.
+        witnessed: which checkpoint is shown.
+        lists: what is published of lists.
+        projections: their forms.
+        key: the log's own, which verifies what is in the storage.
+        objects: the storage.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: LogStore,
+        resources: LogResources,
+        witnessed: WitnessedCheckpoints,
+        lists: ListPublisher,
+        projections: Projections,
+        key: NoteKey,
+        objects: Objects,
+    ) -> None:
+        self._store = store
+        self._resources = resources
+        self._witnessed = witnessed
+        self._lists = lists
+        self._projections = projections
+        self._key = key
+        self._objects = objects
+        self._published: Checkpoint | None = None
+        self._note = b""
+        self._copied: dict[str, int] = {}
+
+    async def publish(self) -> None:
+        """Bring the storage up to the present.
+
+        Raises:
+            DataLoss: ``LOG_FORKED``, ``LOG_ROLLED_BACK``: the storage holds a log that ours does not extend.
+            Unavailable: ``STORAGE_UNAVAILABLE``, ``LOG_NOT_STARTED``.
+        """
+        await self._publish_log()
+        await self._publish_lists()
+
+    async def _publish_log(self) -> None:
+        shown = await self._witnessed.shown()
+        note = shown.note.encode()
+        if note == self._note:
+            return
+        seen = Checkpoint.parse(shown.note.partition("\n\n")[0] + "\n")
+        known = self._published or await self._in_storage()
+        if known is not None:
+            if seen.size < known.size:
+                raise DataLoss(
+                    "LOG_ROLLED_BACK",
+                    f"the storage has {known.size} leaves, and the log {seen.size}",
+                    rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
+                    remedy="the database was restored to an earlier instant: docs/operating/restore.md",
+                )
+            proof = await self._store.prove_consistency(known.size, seen.size) if known.size else None
+            advance(known, seen, proof.path if proof else ())
+        files = resources_at(seen.size, known.size if known else 0)
+        while batch := list(islice(files, CONCURRENCY)):
+            await asyncio.gather(*(self._copy(resource) for resource in batch))
+        await self._objects.put(CHECKPOINT_PATH, note, CHECKPOINT)
+        self._published, self._note = seen, note
+
+    async def _in_storage(self) -> Checkpoint | None:
+        note = await self._objects.get(CHECKPOINT_PATH)
+        return None if note is None else open_checkpoint(note, self._key)
+
+    async def _copy(self, resource: Resource) -> None:
+        data = await self._resources.read(resource)
+        if data is None:
+            raise DataLoss(
+                "NODE_MISSING",
+                f"the database lacks {resource.path}",
+                rule="tlog-tiles: a tree has all tiles that its size implies",
+                remedy="restore the log's storage from a copy that agrees with the checkpoint",
+            )
+        await self._objects.put(resource.path, data, TILE)
+
+    async def _publish_lists(self) -> None:
+        """The newest version of each list, in all forms; those of before are in the log by their digests only."""
+        caching = f"public, max-age={int(self._lists.ttl.total_seconds())}"
+        for entry in self._lists.published():
+            if self._copied.get(entry.path, 0) < entry.version:
+                for form in Form:
+                    body = self._projections.of(entry, form).body
+                    await self._objects.put(
+                        f"{entry.path.lstrip('/')}{form.value}", body, Kind(form.media_type, caching)
+                    )
+                self._copied[entry.path] = entry.version

@@ -1,0 +1,153 @@
+"""Asks the witnesses for their cosignatures (C2SP tlog-witness), and keeps what enough of them cosigned."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+
+from services.ledger.log_store import LogStore, StoredCheckpoint
+from services.ledger.metrics import WITNESS_ANSWERS
+from services.ledger.witnessed import WitnessedCheckpoints
+from vitne.clock import Clock
+from vitne.errors import DataLoss, InvalidArgument, Unavailable, VitneError
+from vitne.merkle.cosignatures import CosignerKey
+from vitne.merkle.lines import from_decimal
+from vitne.merkle.witnessing import SIZE_MEDIA_TYPE, AddCheckpoint, cosignatures_of
+
+#: Seconds that a witness may take: it only verifies a signature and a few hashes, and writes a file.
+TIMEOUT_SECONDS: Final = 2.0
+#: Largest answer that is read: a few signature lines.
+MAX_ANSWER_BYTES: Final = 16 * 1024
+#: A log at rest is cosigned again so often: a checkpoint tells its time by its cosignatures.
+COSIGN_EVERY: Final = timedelta(minutes=1)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Witness:
+    """A witness.
+
+    Attributes:
+        key: what verifies its cosignatures.
+        url: its submission prefix, without a slash at the end.
+        size: of the checkpoint that it cosigned last, as far as we know.
+    """
+
+    key: CosignerKey
+    url: str
+    size: int = 0
+
+
+class Cosigning:
+    """Has checkpoints cosigned.
+
+    Args:
+        store: the log.
+        witnessed: keeps them.
+        witnesses: who is asked.
+        quorum: how many have to cosign.
+        clock: tells when the last was cosigned.
+    """
+
+    def __init__(
+        self,
+        store: LogStore,
+        witnessed: WitnessedCheckpoints,
+        witnesses: Sequence[Witness],
+        quorum: int,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._witnessed = witnessed
+        self._witnesses = witnesses
+        self._quorum = quorum
+        self._clock = clock
+
+    async def cosign_due(self) -> bool:
+        """Have the newest checkpoint cosigned, where that is due; whether enough witnesses did.
+
+        Raises:
+            Unavailable: ``LOG_NOT_STARTED``.
+        """
+        newest = await self._store.checkpoint()
+        last = await self._witnessed.newest()
+        if last is not None and last.size == newest.size and self._clock.now() - last.cosigned < COSIGN_EVERY:
+            return True
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            found = await asyncio.gather(*(self._ask(session, each, newest) for each in self._witnesses))
+        lines = [line for each in found for line in each]
+        if sum(bool(each) for each in found) < self._quorum:
+            return False
+        await self._witnessed.add(newest.size, newest.note + "".join(lines))
+        return True
+
+    async def _ask(self, session: aiohttp.ClientSession, witness: Witness, newest: StoredCheckpoint) -> list[str]:
+        """A witness's lines; none where it gave none, which is told and counted."""
+        try:
+            lines = await self._cosignatures(session, witness, newest)
+        except VitneError as error:
+            level = logging.ERROR if isinstance(error, DataLoss) else logging.WARNING
+            _log.log(level, "witness %s did not cosign: %s", witness.key.name, error)
+            WITNESS_ANSWERS.add(1, witness.key.name, error.reason)
+            return []
+        WITNESS_ANSWERS.add(1, witness.key.name, "")
+        return lines
+
+    async def _cosignatures(
+        self, session: aiohttp.ClientSession, witness: Witness, newest: StoredCheckpoint
+    ) -> list[str]:
+        # Twice at most: the first answer may tell us what size to begin from.
+        for _ in range(2):
+            if witness.size > newest.size:
+                raise DataLoss(
+                    "LOG_ROLLED_BACK",
+                    f"the witness cosigned {witness.size} leaves, and the log has {newest.size}",
+                    rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
+                    remedy="the database was restored to an earlier instant: docs/operating/restore.md",
+                )
+            proof = await self._store.prove_consistency(witness.size, newest.size) if witness.size else None
+            request = AddCheckpoint(witness.size, tuple(proof.path) if proof else (), newest.note)
+            status, kind, answer = await self._post(session, witness, request)
+            if status == HTTPStatus.OK:
+                lines = cosignatures_of(answer, newest.note, [witness.key])
+                witness.size = newest.size
+                return lines
+            if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise DataLoss(
+                    "LOG_FORKED",
+                    f"the witness says that {newest.size} leaves do not follow from the {witness.size} it cosigned",
+                    rule="a log only grows (RFC 6962, section 2.1.2)",
+                    remedy="stop writing; compare the database with what the witness serves of this log",
+                )
+            if status != HTTPStatus.CONFLICT or kind != SIZE_MEDIA_TYPE:
+                break
+            witness.size = from_decimal(answer.removesuffix("\n"), _bad_answer)
+        raise Unavailable("WITNESS_REFUSED", f"the witness answered {status}", remedy="ask its operator why")
+
+    @staticmethod
+    async def _post(session: aiohttp.ClientSession, witness: Witness, request: AddCheckpoint) -> tuple[int, str, str]:
+        try:
+            async with session.post(
+                f"{witness.url}/add-checkpoint", data=request.text().encode(), allow_redirects=False
+            ) as answer:
+                body = await answer.content.read(MAX_ANSWER_BYTES)
+                return answer.status, answer.content_type, body.decode()
+        except (aiohttp.ClientError, OSError, TimeoutError, UnicodeDecodeError) as error:
+            raise Unavailable(
+                "WITNESS_UNREACHABLE",
+                f"the witness did not answer: {type(error).__name__}",
+                remedy="wait: the log goes on, and the quorum may do without it",
+            ) from error
+
+
+def _bad_answer(why: str) -> InvalidArgument:
+    return InvalidArgument("BAD_WITNESS_ANSWER", f"the witness's answer is none: {why}", rule="C2SP tlog-witness")

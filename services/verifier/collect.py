@@ -1,0 +1,146 @@
+"""``collect``: collects, from public endpoints, what a credential's verification rests on, into one file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import grpc
+
+from services.verifier.bundle_file import Bundle
+from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
+from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
+from services.verifier.offline import BundledStatus, knowledge_of, registered
+from services.verifier.settings import DEFAULT_LOG_ORIGIN
+from services.verifier.verification import Verifier
+from vitne.accreditation import read_statement
+from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
+from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
+from vitne.clock import Clock, ManualClock, SystemClock
+from vitne.credentials import sd_jwt_vc
+from vitne.credentials.model import StatusReference
+from vitne.errors import VitneError
+from vitne.merkle.policy import Policy
+from vitne.merkle.tlog_proof import LogProof
+from vitne.runtime.fetch import Fetches
+from vitne.runtime.status import error_from_rpc
+from vitne.runtime.trust_list import trust_list_fetcher
+from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; answers the exit code."""
+    made = argparse.ArgumentParser(
+        prog="python -m services.verifier collect",
+        description="Collect, from public endpoints, what a credential's verification rests on, into one file that "
+        "vitne-verify checks without a network, years later. What is collected is not verified here.",
+        epilog="Exit code: 0 collected, 2 it could not be.",
+    )
+    add_endpoints(made)
+    made.add_argument("--out", type=Path, required=True, metavar="BUNDLE_FILE", help="where to write it")
+    asked = made.parse_args(arguments)
+    try:
+        bundle = asyncio.run(_collect(asked, read_credential(asked.credential), SystemClock()))
+        asked.out.write_bytes(bundle.to_zip())
+    except (VitneError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    return EXIT_VALID
+
+
+async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> Bundle:
+    lists = trust_list_fetcher(asked.trust_list, development=True)
+    channel = ledger_channel(asked)
+    try:
+        stub = ledger_pb2_grpc.LedgerServiceStub(channel)
+        return await collect(
+            credential,
+            stub=stub,
+            fetcher=lists,
+            trust_list=asked.trust_list,
+            registry_key=asked.registry_key,
+            registry_uri=asked.registry_uri,
+            log_policy=Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None,
+            clock=clock,
+        )
+    finally:
+        await lists.close()
+        await channel.close()
+
+
+async def collect(
+    credential: str,
+    *,
+    stub: Any,
+    fetcher: Fetches,
+    trust_list: str,
+    registry_key: str,
+    registry_uri: str,
+    log_policy: Policy | None,
+    clock: Clock,
+) -> Bundle:
+    """Collect a bundle for the present instant.
+
+    Args:
+        credential: an SD-JWT VC in compact form.
+        stub: of ``vitne.ledger.v1.LedgerService``; its public methods are called.
+        fetcher: of the registry's list.
+        trust_list: address of the list's statement.
+        registry_key: thumbprint of the key that signs it.
+        registry_uri: who issues it.
+        log_policy: what checkpoints need; None: the log's own signature.
+        clock: tells the present.
+
+    Raises:
+        VitneError: the credential can't be read, or something is not there yet.
+    """
+    presentation = sd_jwt_vc.parse(credential)
+    now = clock.now()
+    compact = (await fetcher.fetch(trust_list, max_bytes=MAX_STATEMENT_LENGTH)).body.decode("ascii", "replace")
+    statement = read_statement(compact, pinned=registry_key, issuer=registry_uri, now=now)
+    facts = await fetcher.fetch(urljoin(trust_list, statement.facts.path), max_bytes=statement.facts.size)
+    status = await _status(stub, presentation.credential.status)
+    at = ManualClock(clock.now())
+    knowledge = knowledge_of(statement, facts.body, registry_key)
+    policy = log_policy or registered(knowledge, DEFAULT_LOG_ORIGIN, at)
+    log = _Recorder(LogProofs(stub, witnessed=log_policy is not None), policy)
+    # Which leaves a verification asks for is its own to say: it is made once, and what it asked for is kept.
+    await Verifier(knowledge, BundledStatus(status, knowledge, policy, at), log, at).verify(credential)
+    return Bundle(at.now(), credential, compact, facts.body, log.proofs, status)
+
+
+class _Recorder:
+    """A :class:`~services.verifier.evidence.LogSource` that keeps the proofs that it was given."""
+
+    def __init__(self, source: LogProofs, policy: Policy) -> None:
+        self._source = source
+        self._policy = policy
+        self.proofs: dict[str, str] = {}
+
+    async def inclusion(self, leaf_hash: bytes) -> Inclusion:
+        given = await self._source.prove(leaf_hash)
+        proof = LogProof(given.leaf_index, tuple(given.path), given.checkpoint)
+        witnessed = proof.verify(leaf_hash, self._policy)
+        self.proofs[leaf_hash.hex()] = proof.text()
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text)
+
+
+async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
+    # As known now by the ledger's own clock, which may differ from ours.
+    request = ledger_pb2.StatusAtRequest(list=reference.list, index=reference.index)
+    try:
+        answer: ledger_pb2.StatusAtResponse = await stub.StatusAt(request, timeout=PROOF_TIMEOUT_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error) from error
+    return StatusEvidence(
+        reference.list,
+        reference.index,
+        answer.list_token,
+        ProvenLeaf(answer.list_leaf.record, answer.list_leaf.proof),
+        [ProvenLeaf(each.record, each.proof) for each in answer.changes],
+    )

@@ -1,0 +1,155 @@
+"""Verifies a bundle as at the instant it was made for, with the same checks as any verification, and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from services.verifier.bundle_file import Bundle
+from services.verifier.evidence import Inclusion
+from services.verifier.knowledge import Knowledge
+from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
+from services.verifier.verification import Verification, Verifier
+from vitne.accreditation import Projection, Statement, read_facts, read_statement
+from vitne.audit.snapshots import REVOKED, SUSPENDED, VALID
+from vitne.audit.status_evidence import StatusEvidence, verify_status
+from vitne.clock import Clock, ManualClock
+from vitne.credentials import status_list
+from vitne.credentials.jose import ED25519, PublicKey
+from vitne.credentials.status_list import StatusList
+from vitne.errors import InvalidArgument, NotFound
+from vitne.frameworks import Frameworks, Standing
+from vitne.merkle.notes import NoteKey
+from vitne.merkle.policy import Policy, Witnessed
+from vitne.merkle.tlog_proof import LogProof
+from vitne_api.registry.v1 import facts_pb2
+
+#: How much later than the bundle's instant witnesses may have seen what it proves. Whoever gets hold of a key years
+#: later can sign for an instant of today, but can't have had it witnessed today.
+WITNESSED_WITHIN: Final = timedelta(minutes=10)
+
+_VALUES: Final = {VALID: status_list.VALID, REVOKED: status_list.INVALID, SUSPENDED: status_list.SUSPENDED}
+
+
+async def verify_bundle(
+    bundle: Bundle, *, registry_key: str, registry_uri: str, log_origin: str, policy: Policy | None
+) -> Verification:
+    """Say what might be believed of the credential at the bundle's instant.
+
+    Args:
+        bundle: that was read.
+        registry_key: thumbprint of the key that signs the registry's list: pinned.
+        registry_uri: who issues it.
+        log_origin: name of the log, where there is no policy.
+        policy: the log's key and its witnesses'; None: the log's keys are those in the registry, and nobody else
+            need have seen the log.
+
+    Raises:
+        InvalidArgument: ``BAD_TRUST_LIST``, or another refusal of the registry's list: then nothing can be said.
+        Unavailable: ``TRUST_LIST_EXPIRED``: the list did not hold at the bundle's instant.
+    """
+    clock = ManualClock(bundle.at)
+    statement = read_statement(bundle.statement, pinned=registry_key, issuer=registry_uri, now=bundle.at)
+    knowledge = knowledge_of(statement, bundle.facts, registry_key)
+    trusted = policy or registered(knowledge, log_origin, clock)
+    statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
+    return await Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock).verify(
+        bundle.credential
+    )
+
+
+def knowledge_of(statement: Statement, facts: bytes, registry_key: str) -> Knowledge:
+    """What the registry's signed list says.
+
+    Raises:
+        InvalidArgument: ``BAD_TRUST_LIST``, ``BAD_FACT``.
+    """
+    projection = Projection()
+    statement.fold_into(projection, read_facts(statement, facts))
+    return Knowledge(
+        projection=projection,
+        frameworks=Frameworks.load(Standing),
+        operator="",
+        registry_key=registry_key,
+        bound=timedelta(seconds=DEFAULT_REGISTRY_STALENESS_SECONDS),
+        catalogue=False,
+    )
+
+
+def registered(knowledge: Knowledge, origin: str, clock: Clock) -> Policy:
+    """The policy of who has none: the operator's keys for checkpoints, in the log's name."""
+    keys: Mapping[str, PublicKey] = knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, clock.now())
+    logs = [NoteKey(origin, key.raw()) for key in keys.values() if key.algorithm == ED25519]
+    return Policy(logs, {}, {}, "none", {})
+
+
+class _BundledLog:
+    """A :class:`~services.verifier.evidence.LogSource` that has a few proofs."""
+
+    def __init__(self, proofs: Mapping[str, str], policy: Policy, clock: Clock) -> None:
+        self._proofs = proofs
+        self._policy = policy
+        self._clock = clock
+
+    async def inclusion(self, leaf_hash: bytes) -> Inclusion:
+        text = self._proofs.get(leaf_hash.hex())
+        if text is None:
+            raise NotFound(
+                "LEAF_NOT_PROVED",
+                "the bundle has no proof of it",
+                rule="a bundle has a proof of each leaf that its verification asks for",
+                remedy="collect the bundle again",
+            )
+        proof = LogProof.parse(text)
+        witnessed = proof.verify(leaf_hash, self._policy)
+        _check_time(witnessed, self._clock)
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text)
+
+
+class BundledStatus:
+    """A :class:`~services.verifier.evidence.StatusSource` that has one place of one list."""
+
+    def __init__(self, evidence: StatusEvidence, knowledge: Knowledge, policy: Policy, clock: Clock) -> None:
+        self._evidence = evidence
+        self._knowledge = knowledge
+        self._policy = policy
+        self._clock = clock
+
+    async def status_list(self, uri: str) -> StatusList:
+        evidence, now = self._evidence, self._clock.now()
+        if evidence.list_url != uri:
+            raise InvalidArgument(
+                "STATUS_LIST_SUBJECT",
+                "the bundle has the status of another list",
+                field="status",
+                rule="the list that the credential names",
+                remedy="collect the bundle again",
+            )
+        keys = self._knowledge.operator_keys(facts_pb2.KEY_USE_STATUS_LIST, now)
+        proved = verify_status(evidence, at=now, known_at=now, find_key=keys.get, policy=self._policy)
+        if proved.seen is not None and proved.seen > now + WITNESSED_WITHIN:
+            raise _too_late()
+        # A change that was logged after the list counts: the list is read as it would have been signed then.
+        bits, place = proved.listed.bits, evidence.index
+        packed = bytearray(proved.listed.packed)
+        byte, offset = divmod(place, 8 // bits)
+        mask = (1 << bits) - 1
+        packed[byte] = packed[byte] & ~(mask << offset * bits) | _VALUES[proved.status] << offset * bits
+        return replace(proved.listed, packed=bytes(packed))
+
+
+def _check_time(witnessed: Witnessed, clock: Clock) -> None:
+    if witnessed.seen is not None and witnessed.seen > clock.now() + WITNESSED_WITHIN:
+        raise _too_late()
+
+
+def _too_late() -> InvalidArgument:
+    return InvalidArgument(
+        "WITNESSED_LATER",
+        "witnesses saw it only after the bundle's instant",
+        field="checkpoint",
+        rule=f"within {WITNESSED_WITHIN.total_seconds():.0f} s of it",
+        remedy="collect the bundle again; if it was collected as it should be, somebody dated it back",
+    )

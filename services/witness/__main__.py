@@ -1,0 +1,112 @@
+"""``python -m services.witness serve|key``: needs a folder, and nothing else of ours."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from services.witness.memory import Memory
+from services.witness.pages import build_pages
+from services.witness.witness import Witness
+from vitne.canonical import from_b64url
+from vitne.clock import SystemClock
+from vitne.credentials.jose import ED25519
+from vitne.errors import VitneError
+from vitne.merkle.cosignatures import Cosigner, CosignerKey
+from vitne.merkle.notes import NoteKey
+from vitne.merkle.witnessing import MAX_REQUEST_BYTES
+from vitne.runtime import http
+from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.telemetry import start_logging
+
+DESCRIPTION: Final = (
+    "Watches transparency logs: cosigns a log's checkpoint (C2SP tlog-witness) when it follows from the last one "
+    "that was cosigned, and refuses it otherwise. Run it where the log's operator has no say."
+)
+#: Label of the key in the folder.
+KEY_LABEL: Final = "witness"
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(prog="python -m services.witness", description=DESCRIPTION)
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run until SIGTERM or SIGINT")
+    key = commands.add_parser("key", help="print the verifier key, for logs and policies; makes it where there is none")
+    for each in (serve, key):
+        each.add_argument("--name", required=True, help="of the witness: a host and path without a scheme")
+        each.add_argument("--folder", type=Path, required=True, help="where its key and its memory are")
+    serve.add_argument(
+        "--log", action="append", required=True, metavar="VKEY", help="verifier key of a log to look after; repeatable"
+    )
+    serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="(default: %(default)s)")
+    serve.add_argument("--certificate", type=Path, metavar="FILE", help="PEM, certificate and key; without it, plain")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; answers the exit code."""
+    asked = parser().parse_args(arguments)
+    start_logging("info")
+    try:
+        cosigner = load_cosigner(asked.folder, asked.name)
+        if asked.command == "key":
+            sys.stdout.write(f"{cosigner.key.text}\n")
+            return 0
+        logs = [NoteKey.parse(text) for text in asked.log]
+        with Memory(asked.folder) as memory:
+            asyncio.run(_serve(Witness(cosigner, logs, memory, SystemClock()), asked.listen, asked.certificate))
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    except ValueError:
+        sys.stderr.write("--listen is HOST:PORT\n")
+        return EXIT_USAGE
+    except OSError as error:
+        sys.stderr.write(f"{error.strerror}\n")
+        return EXIT_FAILED
+    return 0
+
+
+def script() -> None:
+    """Entry point of ``vitne-witness``."""
+    raise SystemExit(main(sys.argv[1:]))
+
+
+def load_cosigner(folder: Path, name: str) -> Cosigner:
+    """The witness's key, made where there is none.
+
+    Raises:
+        InvalidArgument: ``BAD_NOTE_KEY``: the name is none.
+        Unavailable: ``CUSTODY_UNAVAILABLE``.
+    """
+    signer = FileKeyCustody(folder).ensure(KEY_LABEL, ED25519)
+    return Cosigner(CosignerKey(name, from_b64url(signer.public_jwk["x"])), signer.sign)
+
+
+async def _serve(witness: Witness, listen: str, certificate: Path | None) -> None:
+    host, _, port = listen.rpartition(":")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            http.install(build_pages(witness), max_body=MAX_REQUEST_BYTES),
+            host=host.strip("[]"),
+            port=int(port),
+            ssl_certfile=certificate,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+    )
+    await server.serve()
+
+
+if __name__ == "__main__":
+    script()

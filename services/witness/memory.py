@@ -1,0 +1,121 @@
+"""What a witness must never forget: the last checkpoint of each log that it cosigned, a file each."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final
+
+from vitne.errors import DataLoss, FailedPrecondition, VitneError
+from vitne.merkle.notes import Checkpoint, split_note
+from vitne.runtime.objects.folder import replace_file, unwritable
+
+_LOCK: Final = "lock"
+_EXTENSION: Final = ".checkpoint"
+
+
+def origin_hash(origin: str) -> str:
+    """A log's name in addresses and files: SHA-256 of its origin, in lower-case hexadecimal (tlog-witness)."""
+    return hashlib.sha256(origin.encode()).hexdigest()
+
+
+class Memory:
+    """Cosigned checkpoints in a folder that one process uses at a time.
+
+    A file is replaced whole and durable before anybody hears of it: a witness that dies anywhere
+    has either not cosigned, or remembers what it cosigned.
+
+    Args:
+        folder: made when it is not there. Losing it means that logs may go back: then take a new key and name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: IO[str] | None = None
+
+    def __enter__(self) -> Memory:
+        """Take the folder.
+
+        Raises:
+            FailedPrecondition: ``WITNESS_RUNNING``: another process has it.
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            held = (self._folder / _LOCK).open("w")
+        except OSError as error:
+            raise unwritable(error) from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+            raise FailedPrecondition(
+                "WITNESS_RUNNING",
+                "another process uses the folder",
+                rule="what was cosigned last is compared and replaced by one process",
+                remedy="end it first",
+            ) from None
+        self._held = held
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            self._held.close()
+
+    def note(self, origin: str) -> str | None:
+        """The last cosigned checkpoint of a log, a signed note; None: there is none.
+
+        Raises:
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        try:
+            return self._path(origin).read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unwritable(error) from error
+
+    def last(self, origin: str) -> Checkpoint | None:
+        """The same, as what it says.
+
+        Raises:
+            DataLoss: ``WITNESS_MEMORY_DAMAGED``.
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        note = self.note(origin)
+        if note is None:
+            return None
+        try:
+            checkpoint = Checkpoint.parse(split_note(note)[0])
+        except VitneError as error:
+            raise _damaged(origin) from error
+        if checkpoint.origin != origin:
+            raise _damaged(origin)
+        return checkpoint
+
+    def replace(self, origin: str, note: str) -> None:
+        """Remember another one; durable once this returns.
+
+        Raises:
+            Unavailable: ``STORAGE_UNAVAILABLE``: what was remembered still is.
+        """
+        try:
+            replace_file(self._path(origin), note.encode())
+        except OSError as error:
+            raise unwritable(error) from error
+
+    def _path(self, origin: str) -> Path:
+        return self._folder / f"{origin_hash(origin)}{_EXTENSION}"
+
+
+def _damaged(origin: str) -> DataLoss:
+    return DataLoss(
+        "WITNESS_MEMORY_DAMAGED",
+        f"the file of {origin} does not hold a checkpoint of that log",
+        rule="a witness that forgot cosigns nothing",
+        remedy="restore the newest copy, or retire this witness's key and name, and begin anew with others",
+    )

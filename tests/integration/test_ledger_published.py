@@ -1,0 +1,337 @@
+"""The log as others read it: static files on disk and in object storage, witnesses over HTTP, statuses of the past."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from services.ledger.log_store import queue_leaves
+from services.ledger.publication import Publication
+from services.ledger.resources import LogResources
+from services.ledger.transitions import Change
+from services.ledger.witnesses import Cosigning
+from services.ledger.witnesses import Witness as AskedWitness
+from services.witness.memory import Memory, origin_hash
+from services.witness.pages import build_pages
+from services.witness.witness import Witness
+from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request
+from tests.unit.log_samples import SampleLog, cosigner
+from vitne.audit.log_walk import LogWalk
+from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence, verify_status
+from vitne.canonical import from_b64url, sha256
+from vitne.clock import ManualClock
+from vitne.credentials.bitstring_status_list import decode, is_set
+from vitne.credentials.jose import parse_public_jwk, strict_json
+from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT
+from vitne.credentials.status_list_cwt import verify_cwt
+from vitne.dev.ports import LOOPBACK, free_ports
+from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
+from vitne.inspection.published_log import over_http, walk_on, witness_marks
+from vitne.merkle.leaves import Issued
+from vitne.merkle.policy import Policy
+from vitne.runtime import http
+from vitne.runtime.objects import Objects
+from vitne.runtime.objects.folder import FolderObjects
+from vitne.runtime.objects.s3 import S3Objects
+from vitne.runtime.objects.signature_v4 import Credentials, signed_headers
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """An application over HTTP, with the edge that the services have."""
+    config = uvicorn.Config(http.install(app), host=LOOPBACK, port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    try:
+        await eventually(lambda: asyncio.sleep(0, server.started), 60)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.fixture
+async def ledger(database_dsn: str, pool: asyncpg.Pool, clock: ManualClock, tmp_path: Path) -> Ledger:
+    return await make_ledger(database_dsn, pool, clock, tmp_path)
+
+
+async def grow(ledger: Ledger, first: int, count: int) -> None:
+    sequencer = ledger.sequencer()
+    await sequencer.claim()
+    records = [Issued(sha256(b"%d" % number)).to_bytes() for number in range(first, first + count)]
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        await queue_leaves(connection, records)
+    await sequencer.integrate()
+
+
+def publication(ledger: Ledger, objects: Objects) -> Publication:
+    return Publication(
+        store=ledger.store,
+        resources=LogResources(ledger.pool),
+        witnessed=ledger.checkpoints,
+        lists=ledger.publisher,
+        projections=ledger.projections,
+        key=ledger.note_signer.key,
+        objects=objects,
+    )
+
+
+@pytest.fixture(scope="module")
+async def bucket(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Address of an empty bucket of a real S3 server."""
+    (port,) = free_ports(1)
+    with (tmp_path_factory.mktemp("s3") / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port), stdout=log, stderr=log
+        )
+    url = f"http://{LOOPBACK}:{port}/log"
+
+    async def made() -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.put(url) as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    await eventually(made, 90)
+    yield url
+    process.terminate()
+    await process.wait()
+
+
+async def walked(url: str, ledger: Ledger) -> LogWalk:
+    walk = LogWalk()
+    async with aiohttp.ClientSession() as session:
+        await walk_on(over_http(session, url), Policy.of_log(ledger.note_signer.key), walk)
+    assert walk.finish() == []
+    return walk
+
+
+async def test_the_ledger_serves_its_log(ledger: Ledger) -> None:
+    await grow(ledger, 0, 300)
+    async with served(ledger.pages()) as site, aiohttp.ClientSession() as session:
+        assert (await walked(site, ledger)).size == 300
+        async with session.get(f"{site}/tile/0/000") as answer:
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+            assert len(await answer.read()) == 8192
+        async with session.get(f"{site}/checkpoint") as answer:
+            assert (answer.headers["Cache-Control"], answer.headers["Content-Type"]) == (
+                "max-age=1",
+                "text/plain; charset=utf-8",
+            )
+        for path in ("tile/0/001", "tile/0/001.p/45", "tile/entries/001.p/45", "tile/3/000.p/1", "tile/0/1", "tile/x"):
+            async with session.get(f"{site}/{path}") as answer:
+                assert answer.status == 404, path
+
+
+async def test_static_files_on_disk_follow_the_log_and_take_nothing_back(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "static"
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    await grow(ledger, 0, 300)
+    await publication(ledger, FolderObjects(folder)).publish()
+    before = {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("0*") if path.is_file()}
+    await grow(ledger, 300, 300)
+    # Another process goes on from what is there, and writes no full tile again.
+    await publication(ledger, FolderObjects(folder)).publish()
+
+    async def fetch(path: str) -> bytes | None:
+        return await FolderObjects(folder).get(path)
+
+    walk = LogWalk()
+    await walk_on(fetch, Policy.of_log(ledger.note_signer.key), walk)
+    assert (walk.finish(), walk.size >= 600) == ([], True)
+    assert {path: (folder / path).stat().st_mtime_ns for path in before} == before
+    newest = ledger.publisher.published()[0]
+    assert await fetch(newest.path[1:]) == newest.token
+    assert {path.name for path in (folder / "2026").iterdir()} == {
+        "no-1",
+        "no-1.cwt",
+        "no-1.revocation",
+        "no-1.suspension",
+    }
+
+    # Restored to an earlier instant, and not reconciled.
+    earlier = SampleLog(ledger.note_signer).append([b"x"] * 300)
+    await ledger.pool.execute("UPDATE log SET size = 300, checkpoint = $1", earlier.note())
+    with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
+        await publication(ledger, FolderObjects(folder)).publish()
+    assert (await fetch("checkpoint") or b"").split(b"\n")[1] != b"300"
+
+
+async def test_static_files_in_object_storage(ledger: Ledger, bucket: str) -> None:
+    await grow(ledger, 0, 300)
+    credentials = Credentials("key", "secret", "us-east-1")
+    objects = S3Objects(f"{bucket}/a/log", credentials, ledger.clock)
+    try:
+        assert await objects.get("checkpoint") is None
+        await publication(ledger, objects).publish()
+        walk = LogWalk()
+        await walk_on(objects.get, Policy.of_log(ledger.note_signer.key), walk)
+        assert (walk.finish(), walk.size) == ([], 300)
+        url = f"{bucket}/a/log/tile/0/000"
+        signed = signed_headers("GET", url, {}, b"", credentials=credentials, now=ledger.clock.now())
+        async with aiohttp.ClientSession() as session, session.get(url, headers=signed) as answer:
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+    finally:
+        await objects.close()
+    gone = S3Objects(f"http://{LOOPBACK}:1/log", credentials, ledger.clock)
+    with pytest.raises(Unavailable, match="STORAGE_UNAVAILABLE"):
+        await gone.get("checkpoint")
+    await gone.close()
+
+
+async def test_witnesses_cosign_and_are_not_fooled(ledger: Ledger, tmp_path: Path) -> None:
+    signer = ledger.note_signer
+    await grow(ledger, 0, 100)
+    folders = [tmp_path / f"w{number}" for number in range(2)]
+    with Memory(folders[0]) as first, Memory(folders[1]) as second:
+        with pytest.raises(FailedPrecondition, match="WITNESS_RUNNING"):
+            Memory(folders[0]).__enter__()
+        apps = [
+            build_pages(Witness(cosigner(number), [signer.key], memory, ledger.clock))
+            for number, memory in enumerate((first, second))
+        ]
+        async with served(apps[0]) as one, served(apps[1]) as other, aiohttp.ClientSession() as session:
+            lines = [f"witness w{number} {cosigner(number).key.text} {url}" for number, url in enumerate((one, other))]
+            policy = Policy.parse("\n".join([f"log {signer.key.text}", *lines, "group g 2 w0 w1", "quorum g"]))
+            asked = [AskedWitness(cosigner(number).key, url) for number, url in enumerate((one, other))]
+            cosigning = Cosigning(ledger.store, ledger.checkpoints, asked, 2, ledger.clock)
+            assert await cosigning.cosign_due()
+            seen = policy.open((await ledger.checkpoints.shown()).note)
+            assert (seen.checkpoint.size, seen.seen) == (100, ledger.clock.now())
+            assert [mark.checkpoint.size for mark in (await witness_marks(session, policy))[0]] == [100, 100]
+
+            await grow(ledger, 100, 200)
+            assert await cosigning.cosign_due()
+            assert policy.open((await ledger.checkpoints.shown()).note).checkpoint.size == 300
+            # A ledger that has forgotten what it was told finds it out again.
+            anew = [AskedWitness(each.key, each.url) for each in asked]
+            assert isinstance(ledger.clock, ManualClock)
+            ledger.clock.advance(timedelta(minutes=2))
+            assert await Cosigning(ledger.store, ledger.checkpoints, anew, 2, ledger.clock).cosign_due()
+            assert [each.size for each in anew] == [300, 300]
+            proof = await ledger.history.prove_witnessed(Issued(sha256(b"7")).leaf_hash())
+            assert policy.open(proof.checkpoint).checkpoint.size == proof.tree_size == 300
+
+            # A log that shows another history, or an earlier one, gets no line; what was witnessed stays.
+            fork = SampleLog(signer).append([b"another"] * 1).append(b"%d" % number for number in range(399))
+            body = f"old 300\n\n{fork.note(400)}".encode()
+            async with session.post(f"{one}/add-checkpoint", data=body) as answer:
+                assert answer.status == 422
+            async with session.post(f"{one}/add-checkpoint", data=b"old 0\n\n" + fork.note(400).encode()) as answer:
+                assert (answer.status, answer.content_type) == (409, "text/x.tlog.size")
+                assert await answer.text() == "300\n"
+            stranger = SampleLog().note()
+            unknown = f"old 0\n\n{stranger.replace(ORIGIN, 'x')}"
+            for status, sent in ((403, f"old 300\n\n{stranger}"), (400, "old"), (404, unknown)):
+                async with session.post(f"{one}/add-checkpoint", data=sent.encode()) as answer:
+                    assert answer.status == status
+            async with session.get(f"{one}/{origin_hash(ORIGIN)}/checkpoint") as answer:
+                alone = Policy.parse(f"log {signer.key.text}\nwitness w {cosigner(0).key.text}\nquorum w")
+                assert alone.open(await answer.read()).checkpoint.size == 300
+            async with session.get(f"{one}/{origin_hash('other')}/checkpoint") as answer:
+                assert answer.status == 404
+            await ledger.pool.execute("UPDATE log SET size = 200, checkpoint = $1", SampleLog(signer).note())
+            ledger.clock.advance(timedelta(minutes=2))
+            assert not await cosigning.cosign_due()
+    # Without witnesses that answer, fresh is shown rather than cosigned.
+    assert (await ledger.checkpoints.shown()).size == 200
+    with Memory(folders[0]) as again:
+        remembered = again.last(ORIGIN)
+        assert remembered is not None
+        assert remembered.size == 300
+
+
+async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None:
+    assert isinstance(ledger.clock, ManualClock)
+    sequencer = ledger.sequencer()
+    await sequencer.claim()
+    lease = await ledger.lease()
+    place = lease.indexes[0]
+    instants = [ledger.clock.now()]
+    for change in (None, Change.SUSPEND, Change.REINSTATE, Change.REVOKE):
+        if change is not None:
+            await ledger.set(request(lease.list, place, change))
+        instants.append(ledger.clock.now())
+        await ledger.publisher.publish_due()
+        ledger.clock.advance(timedelta(minutes=2))
+        await ledger.publisher.publish_due()
+        await sequencer.integrate()
+    key = parse_public_jwk(ledger.keys.status_list.public_jwk)
+    policy = Policy.of_log(ledger.note_signer.key)
+
+    async def ask(at: int, known: int, index: int = place) -> tuple[str, StatusEvidence]:
+        known_at = instants[known] + timedelta(minutes=1)
+        at_ = instants[at] + timedelta(seconds=30)
+        found = await ledger.history.status_at(lease.list, index, at=at_, known_at=known_at)
+        leaves = [ProvenLeaf(each.record, each.proof) for each in (found.list_leaf, *found.changes)]
+        evidence = StatusEvidence(lease.list, index, found.token, leaves[0], leaves[1:])
+        read = StatusEvidence.from_json(evidence.to_json())
+        proved = verify_status(read, at=at_, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)
+        assert proved.status == found.status.name.lower()
+        return proved.status, evidence
+
+    # Instants 1 to 4: untouched, suspended, valid again, revoked; asked as known then, and as known at the end.
+    for known in (None, 4):
+        told = [(await ask(at, known or at))[0] for at in (1, 2, 3, 4)]
+        assert told == ["valid", "suspended", "valid", "revoked"]
+    assert (await ask(4, 4, index=(place + 1) % 1000))[0] == "valid"
+
+    _, evidence = await ask(4, 4)
+    known_at = instants[4] + timedelta(minutes=1)
+    withheld = StatusEvidence(evidence.list_url, place, evidence.token, evidence.list_leaf, evidence.changes[:-1])
+    _, earlier = await ask(1, 1)
+    swapped = StatusEvidence(evidence.list_url, place, earlier.token, evidence.list_leaf, evidence.changes)
+    moved = StatusEvidence(evidence.list_url, place + 1, evidence.token, evidence.list_leaf, evidence.changes)
+    for spoiled in (withheld, swapped, moved):
+        with pytest.raises((InvalidArgument, Unavailable), match=r"STATUS_NOT_PROVED|STATUS_LIST_STALE"):
+            verify_status(spoiled, at=known_at, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)
+    for at, known, reason in ((5, 0, "AT_AFTER"), (0, 60, "KNOWN_IN_FUTURE"), (-60, -30, "STATUS_NOT_PROVABLE")):
+        now = ledger.clock.now()
+        with pytest.raises((InvalidArgument, Unavailable), match=reason):
+            await ledger.history.status_at(
+                lease.list, place, at=now + timedelta(minutes=at), known_at=now + timedelta(minutes=known)
+            )
+
+
+async def test_a_list_in_the_forms_of_others(ledger: Ledger) -> None:
+    lease = await ledger.lease()
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    await ledger.set(request(lease.list, lease.indexes[1], Change.SUSPEND))
+    await ledger.publisher.publish_due()
+    key = parse_public_jwk(ledger.keys.status_list.public_jwk)
+    async with served(ledger.pages()) as site, aiohttp.ClientSession() as session:
+        url = f"{site}/2026/no-1"
+        async with session.get(url, headers={"Accept": f"{CWT}, application/statuslist+jwt;q=0.5"}) as answer:
+            assert (answer.content_type, answer.headers["Vary"]) == (CWT, "Accept")
+            cwt, etag = await answer.read(), answer.headers["ETag"]
+        listed = verify_cwt(cwt, uri=lease.list, find_key={key.key_id: key}.get, now=ledger.clock.now())
+        assert [listed.status_at(index) for index in lease.indexes[:3]] == [1, 2, 0]
+        async with session.get(f"{url}.cwt", headers={"If-None-Match": etag}) as answer:
+            assert answer.status == 304
+        for purpose, expected in (("revocation", [True, False, False]), ("suspension", [False, True, False])):
+            async with session.get(f"{url}.{purpose}") as answer:
+                assert answer.content_type == "application/vc+jwt"
+                token = (await answer.read()).decode()
+            claims = strict_json(from_b64url(token.split(".")[1]))
+            subject = claims["credentialSubject"]
+            assert (claims["id"], subject["statusPurpose"]) == (f"{lease.list}.{purpose}", purpose)
+            assert subject["ttl"] == 10_000
+            bits = decode(subject["encodedList"])
+            assert [is_set(bits, index) for index in lease.indexes[:3]] == expected
+        async with session.get(f"{url}.other") as answer:
+            assert answer.status == 404

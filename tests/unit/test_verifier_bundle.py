@@ -1,0 +1,156 @@
+"""A bundle is verified without a network, and says what was true at its instant; what was done to it shows."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.verifier import verify_command
+from services.verifier.bundle_file import Bundle
+from services.verifier.offline import verify_bundle
+from services.verifier.verdict import name_of
+from tests.unit.log_samples import SampleLog, cosigner, policy_text
+from tests.unit.verifier_world import CHECKPOINT_KEY, LIST, NOW, ORIGIN, REGISTRY, TRUST_KEY, World
+from vitne.accreditation import leaf_of
+from vitne.accreditation.trust_list import FactsReference, render, sign_statement
+from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
+from vitne.canonical import from_b64url, sha256
+from vitne.credentials.artefact import sd_jwt_digest
+from vitne.errors import InvalidArgument, Unavailable
+from vitne.merkle.hashing import leaf_hash
+from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
+from vitne.merkle.notes import NoteKey, NoteSigner
+from vitne.merkle.policy import Policy
+
+PLACE = 7
+SIGNER = NoteSigner(NoteKey(ORIGIN, from_b64url(CHECKPOINT_KEY.public_jwk["x"])), CHECKPOINT_KEY.sign)
+POLICY = Policy.parse(policy_text(SIGNER, 2, "all"))
+
+
+class Maker:
+    """Makes bundles of one world."""
+
+    def __init__(self) -> None:
+        self.world = World(catalogue=False)
+        self.credential = self.world.issue()
+        self.log = SampleLog(SIGNER)
+        self.witnessed = NOW - timedelta(seconds=5)
+        self.changes: list[StatusChanged] = []
+
+    def make(self) -> Bundle:
+        token = self.world.publisher.token()
+        issued = Issued(from_b64url(sd_jwt_digest(self.credential.split("~")[0] + "~")))
+        changes = [change.to_bytes() for change in self.changes]
+        reflected = len(changes) + 1 if any(self.world.publisher.statuses) else 1
+        listed = ListPublished(LIST, 1, sha256(token.encode()), reflected).to_bytes()
+        registry = [leaf.to_bytes() for fact in self.world.chronicle.facts if (leaf := leaf_of(fact)) is not None]
+        log = self.log = SampleLog(SIGNER).append([issued.to_bytes(), *changes, listed, *registry])
+        note = log.note(None, cosigner(0), cosigner(1), at=self.witnessed)
+        leaves = [
+            ProvenLeaf(record, log.proof(index, note).text())
+            for index, record in enumerate([*changes, listed], start=1)
+        ]
+        facts = b"".join(
+            render(fact)
+            for fact in self.world.chronicle.facts
+            if fact.WhichOneof("content") not in ("achievement", "qualification")
+        )
+        reference = FactsReference.of("trust-list/facts/1", facts)
+        statement = sign_statement(
+            reference, len(self.world.chronicle.facts), issuer=REGISTRY, at=NOW - timedelta(seconds=2), signer=TRUST_KEY
+        )
+        status = StatusEvidence(LIST, PLACE, token, leaves[-1], leaves[:-1])
+        proofs = {leaf_hash(entry).hex(): log.proof(index, note).text() for index, entry in enumerate(log.entries)}
+        return Bundle(NOW, self.credential, statement, facts, proofs, status)
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()
+
+
+async def verdict(bundle: Bundle, policy: Policy | None = POLICY) -> str:
+    again = Bundle.from_zip(bundle.to_zip())
+    assert again == bundle
+    found = await verify_bundle(
+        again, registry_key=TRUST_KEY.key_id, registry_uri=REGISTRY, log_origin=ORIGIN, policy=policy
+    )
+    return name_of(found.verdict)
+
+
+async def test_a_bundle_says_what_was_true_at_its_instant(maker: Maker) -> None:
+    bundle = maker.make()
+    assert await verdict(bundle) == "valid"
+    assert await verdict(bundle, None) == "valid"  # by the log's own word
+    assert bundle.to_zip() == bundle.to_zip()
+
+
+async def test_a_revocation_that_the_list_has_not_yet_counts(maker: Maker) -> None:
+    maker.changes = [StatusChanged(LIST, PLACE, "revoked", NOW, NOW)]
+    assert await verdict(maker.make()) == "revoked"
+    maker.world.publisher.statuses[PLACE] = 1
+    bundle = maker.make()
+    assert await verdict(bundle) == "revoked"
+    # Held back, it is missed: the list says what no change explains.
+    silent = replace(bundle, status=replace(bundle.status, changes=[]))
+    assert await verdict(silent) == "not_determinable"
+
+
+async def test_what_was_done_to_a_bundle_shows(maker: Maker) -> None:
+    bundle = maker.make()
+    other = Maker().make()
+    assert await verdict(replace(bundle, proofs=other.proofs)) == "not_determinable"
+    assert await verdict(replace(bundle, credential=bundle.credential[:-9] + "AAAAAAAA~")) == "invalid"
+    assert await verdict(replace(bundle, status=replace(bundle.status, list_url="https://other.example/1"))) != "valid"
+    assert await verdict(replace(bundle, status=replace(bundle.status, token="x"))) == "not_determinable"
+    for later in (replace(bundle, at=NOW + timedelta(hours=1)), replace(bundle, facts=bundle.facts + b"\n")):
+        with pytest.raises((InvalidArgument, Unavailable), match=r"TRUST_LIST_EXPIRED|BAD_TRUST_LIST"):
+            await verdict(later)
+
+
+async def test_what_witnesses_saw_years_later_was_dated_back(maker: Maker) -> None:
+    maker.witnessed = NOW + timedelta(days=700)
+    bundle = maker.make()
+    assert await verdict(bundle) == "not_determinable"
+    assert await verdict(bundle, Policy.parse(policy_text(SIGNER, 3, "all"))) == "not_determinable"
+
+
+@pytest.mark.parametrize("spoil", ["missing", "further", "large", "version", "binary", "none"])
+def test_what_is_no_bundle_is_refused(maker: Maker, spoil: str) -> None:
+    data = maker.make().to_zip()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    match spoil:
+        case "missing":
+            del files["status.json"]
+        case "further":
+            files["README"] = b""
+        case "large":
+            files["bundle.json"] = b" " * 5000
+        case "version":
+            files["bundle.json"] = files["bundle.json"].replace(b"1}", b"2}")
+        case "binary":
+            files["credential.sd-jwt"] = b"\xff"
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with pytest.raises(InvalidArgument, match="BAD_BUNDLE"):
+        Bundle.from_zip(b"PK" if spoil == "none" else made.getvalue())
+
+
+def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, policy = tmp_path / "bundle.zip", tmp_path / "policy"
+    file.write_bytes(maker.make().to_zip())
+    policy.write_text(policy_text(SIGNER, 2, "all"))
+    arguments = [str(file), "--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
+    assert verify_command.main(arguments) == 0
+    assert "as at 2026-11-21T10:00:00Z, seen by the policy's witnesses" in capsys.readouterr().out
+    file.write_bytes(b"PK")
+    assert verify_command.main(arguments) == 2
+    assert "BAD_BUNDLE" in capsys.readouterr().err

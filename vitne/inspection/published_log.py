@@ -1,0 +1,139 @@
+"""Reads a published log as anybody can: over HTTP or from files, from its first entry to its checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from vitne.audit.log_walk import LogWalk, Mark
+from vitne.errors import NotFound, Unavailable, VitneError
+from vitne.merkle.policy import Policy
+from vitne.merkle.resources import CHECKPOINT_PATH, Resource, resources_at
+
+#: Files that are asked for at once.
+CONCURRENCY: Final = 16
+#: Seconds that one file may take.
+FILE_SECONDS: Final = 30.0
+#: Largest file: a bundle of 256 entries of the most that its length allows.
+MAX_FILE_BYTES: Final = 256 * (1 << 16)
+#: Bundles between two words of progress.
+PROGRESS_EVERY: Final = 256
+
+#: Fetches a file by its path below the log's prefix; None: it is not there.
+Fetch = Callable[[str], Awaitable[bytes | None]]
+
+
+async def walk_on(
+    fetch: Fetch, policy: Policy, walk: LogWalk, progress: Callable[[str], None] = lambda _text: None
+) -> str:
+    """Walk a log on to its present checkpoint; answers that one, the signed note.
+
+    Args:
+        fetch: of the log's files.
+        policy: what a checkpoint needs to count.
+        walk: takes them.
+        progress: is told how far the walk is.
+
+    Raises:
+        Unavailable: ``LOG_UNREACHABLE``: there is no checkpoint.
+        VitneError: as :meth:`Policy.open`.
+    """
+    note = await fetch(CHECKPOINT_PATH)
+    if note is None:
+        raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
+    checkpoint = policy.open(note).checkpoint
+    walk.aim(checkpoint)
+    resources = list(resources_at(checkpoint.size, walk.size)) if checkpoint.size > walk.size else []
+    bundles = [each for each in resources if each.level is None]
+    for at in range(0, len(bundles), CONCURRENCY):
+        batch = bundles[at : at + CONCURRENCY]
+        read = await asyncio.gather(*(_beside(fetch, bundle) for bundle in batch))
+        for bundle, (entries, tile) in zip(batch, read, strict=True):
+            walk.take(bundle, entries, tile)
+        if at % PROGRESS_EVERY == 0:
+            progress(f"{walk.size} of {checkpoint.size} leaves")
+    above = [each for each in resources if each.level]
+    for at in range(0, len(above), CONCURRENCY):
+        some = above[at : at + CONCURRENCY]
+        for tile_, content in zip(some, await asyncio.gather(*(fetch(each.path) for each in some)), strict=True):
+            walk.check_tile(tile_, content)
+    return note.decode()
+
+
+async def _beside(fetch: Fetch, bundle: Resource) -> tuple[bytes | None, bytes | None]:
+    tile = Resource(0, bundle.number, bundle.width)
+    return await fetch(bundle.path), await fetch(tile.path)
+
+
+async def witness_marks(session: aiohttp.ClientSession, policy: Policy) -> tuple[list[Mark], dict[str, str]]:
+    """What the policy's witnesses say that they saw of its logs, and why others said nothing, by their names.
+
+    Only a policy that names the witnesses' addresses can be followed to them.
+    """
+    marks, silent = [], {}
+    for name, key in policy.witnesses.items():
+        url = policy.urls.get(key.name)
+        if url is None:
+            continue
+        for log in policy.logs:
+            address = f"{url.rstrip('/')}/{hashlib.sha256(log.name.encode()).hexdigest()}/checkpoint"
+            try:
+                note = await fetch_file(session, address)
+                if note is None:
+                    raise NotFound("LOG_UNKNOWN", "it never cosigned a checkpoint of that log")
+                # Its own word is enough here: what it saw, whoever else did.
+                alone = Policy([log], {name: key}, {}, name, {})
+                marks.append(Mark(f"witness {name}", alone.open(note).checkpoint))
+            except VitneError as error:
+                silent[name] = f"{error.reason}: {error.message}"
+    return marks, silent
+
+
+async def fetch_file(session: aiohttp.ClientSession, url: str) -> bytes | None:
+    """A file over HTTP; None: it is not there.
+
+    Raises:
+        Unavailable: ``LOG_UNREACHABLE``.
+    """
+    try:
+        async with session.get(url, allow_redirects=False) as answer:
+            if answer.status == 404:
+                return None
+            if answer.status != 200:
+                raise Unavailable("LOG_UNREACHABLE", f"it answered {answer.status}", field=url)
+            body = await answer.content.read(MAX_FILE_BYTES + 1)
+            while len(body) <= MAX_FILE_BYTES and (more := await answer.content.read(MAX_FILE_BYTES)):
+                body += more
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise Unavailable("LOG_UNREACHABLE", f"nobody answers: {type(error).__name__}", field=url) from error
+    if len(body) > MAX_FILE_BYTES:
+        raise Unavailable("LOG_UNREACHABLE", "a file is too large", field=url)
+    return body
+
+
+def over_http(session: aiohttp.ClientSession, prefix: str) -> Fetch:
+    """Fetches a log's files from below an address."""
+
+    async def fetch(path: str) -> bytes | None:
+        return await fetch_file(session, f"{prefix.rstrip('/')}/{path}")
+
+    return fetch
+
+
+def remembered(file: Path, policy: Policy) -> list[Mark]:
+    """The checkpoint that was remembered in a file, as a mark; empty: none is.
+
+    Raises:
+        VitneError: as :func:`~vitne.merkle.notes.open_note`: the file holds something else.
+    """
+    try:
+        note = file.read_text("utf-8")
+    except FileNotFoundError:
+        return []
+    # The log's signature is enough: what was believed then is believed still, also under a stricter policy.
+    return [Mark("remembered", Policy(policy.logs, {}, {}, "none", {}).open(note).checkpoint)]

@@ -1,0 +1,48 @@
+"""What a client remembers of a log, and holds the log to: it may grow, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vitne.errors import DataLoss, InvalidArgument
+from vitne.merkle.notes import Checkpoint
+from vitne.merkle.proofs import verify_consistency
+
+
+def advance(known: Checkpoint, seen: Checkpoint, path: Sequence[bytes]) -> Checkpoint:
+    """The larger of two checkpoints of a log, once one is proved to be the beginning of the other.
+
+    A checkpoint that is smaller than the known one is no offence where it is consistent: it was on its way for longer.
+
+    Args:
+        known: what is remembered.
+        seen: what the log says.
+        path: proof of consistency from the smaller size to the larger.
+
+    Raises:
+        DataLoss: ``LOG_FORKED``: they can't both be of one log that only grows. Both notes are evidence.
+        InvalidArgument: ``LOG_ORIGIN_UNKNOWN``: they are of two logs.
+    """
+    if known.origin != seen.origin:
+        raise InvalidArgument(
+            "LOG_ORIGIN_UNKNOWN",
+            "the checkpoint is of another log",
+            field="checkpoint",
+            rule=f"the log's origin is {known.origin}",
+            remedy="give the origin and the address of the same log",
+        )
+    earlier, later = sorted((known, seen), key=lambda checkpoint: checkpoint.size)
+    try:
+        verify_consistency(
+            from_size=earlier.size, to_size=later.size, from_root=earlier.root, to_root=later.root, path=path
+        )
+    except InvalidArgument as error:
+        raise DataLoss(
+            "LOG_FORKED",
+            f"the log of {known.origin} contradicts itself: what it said of {known.size} leaves is no part of "
+            f"what it says of {seen.size}, or the reverse",
+            rule="a log only grows (RFC 6962, section 2.1.2)",
+            remedy="believe nothing of this log; keep both checkpoints, and show them to its operator and witnesses",
+            metadata={"known_size": str(known.size), "seen_size": str(seen.size)},
+        ) from error
+    return later
