@@ -33,6 +33,23 @@ _NOTES: Final = """
 Media type `application/dc+sd-jwt`. Given and family name, date of birth, identifier and grade are selectively
 disclosable; everything else is always shown. No other format here can withhold a part.
 
+## W3C VCDM 2.0
+
+Paths are members of the document, which is issued as `vc+jwt` (ES256 or Ed25519) or with a Data Integrity proof:
+`ecdsa-rdfc-2019` or `eddsa-rdfc-2022`, as the provider's key is. Parts of a document can be disclosed with
+`ecdsa-sd-2023`, which no service issues yet. The data model has no terms for what was learned: ours are defined by the
+context `https://vitne.example/contexts/micro-credential/v1` ([the document](contexts/micro-credential-v1.jsonld)), and
+JSON-LD readers understand them by it. Members are named as in the SD-JWT VC; `salt` has 128 random bits. The status
+stands in two entries, for revocation and suspension (Bitstring Status List). Documents are read by writing them again:
+one that says anything otherwise to the last member is refused (`CLAIMS_CONTRADICT`).
+
+## Open Badges 3.0
+
+The same document with what a badge needs beside it. Members that carry one text have it in English, or in the language
+whose tag is first. The level, the field of education and the concepts of each outcome are alignments. Workload and its
+unit, assessment, participation and quality assurance stand in `micro_credential` alone. A badge is baked into PNG
+(`iTXt`) and SVG, and read back.
+
 ## ELM 3.2, European Digital Credentials
 
 Paths are members of the JSON-LD payload. It has the shape of VCDM 1.1 and is sealed with JAdES: general JSON
@@ -61,15 +78,19 @@ Documents are read with RSA or ECDSA and SHA-256 or stronger; SHA-1, document ty
 signature leaves out are refused. The digest in the log is over the document's canonical form (Canonical XML 1.0,
 without comments), which is how it is issued.
 
-| limit | ELM | ELMO | refused as |
-|---|---|---|---|
-| size | 2,000,000 characters | 2,000,000 bytes | `TOO_LARGE` |
-| nesting | 32 levels of JSON | 48 elements; 8 levels of parts | `BAD_JSON`, `TOO_DEEP` |
-| elements | | 20,000 | `TOO_MANY_ELEMENTS` |
-| credentials in one | 1 | 500 | `TOO_MANY_CREDENTIALS` |
-| certificates | 8 of 16,384 bytes | 8 of 16,384 bytes | `SEAL_MALFORMED`, `SIGNATURE_MALFORMED`, `BAD_CERTIFICATE` |
-| RSA keys | 2,048 bits and more | 2,048 bits and more | `BAD_CERTIFICATE` |
-| entities | | none | `DTD_REFUSED`, `BAD_XML` |
+| limit | W3C, Open Badges | ELM | ELMO | refused as |
+|---|---|---|---|---|
+| size | 1,000,000 characters | 2,000,000 characters | 2,000,000 bytes | `TOO_LARGE` |
+| nesting | 32 levels of JSON | 32 levels of JSON | 48 elements; 8 of parts | `BAD_JSON`, `BAD_JSONLD`, `TOO_DEEP` |
+| elements | 20,000 quads | | 20,000 | `TOO_LARGE`, `TOO_MANY_ELEMENTS` |
+| blank nodes alike | 50,000 steps of work, paths of 100 | | | `GRAPH_TOO_COMPLEX` |
+| contexts | 16, with 256 terms each | | | `BAD_CONTEXT` |
+| proofs | 4 | | | `PROOF_MALFORMED` |
+| images | 10,000,000 bytes; no document type | | | `TOO_LARGE`, `BAD_IMAGE` |
+| credentials in one | 1 | 1 | 500 | `TOO_MANY_CREDENTIALS` |
+| certificates | | 8 of 16,384 bytes | 8 of 16,384 bytes | `SEAL_MALFORMED`, `SIGNATURE_MALFORMED`, `BAD_CERTIFICATE` |
+| RSA keys | none | 2,048 bits and more | 2,048 bits and more | `BAD_CERTIFICATE` |
+| entities | | | none | `DTD_REFUSED`, `BAD_XML` |
 """
 
 

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
-
-import msgspec
+from typing import Final, Protocol
 
 from vitne.canonical import from_b64url, sha256
-from vitne.credentials import jose
-from vitne.credentials.artefact import data_integrity_digest
 from vitne.credentials.certificates import Certificate
-from vitne.credentials.data_integrity import proof
-from vitne.credentials.data_integrity.multibase import encode_base58
-from vitne.credentials.data_integrity.suites import ECDSA_RDFC_2019
 from vitne.credentials.elm import seal
 from vitne.credentials.elmo import signature as elmo
 from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import ES256
 from vitne.credentials.model import Credential
 from vitne.credentials.setting import Setting
-from vitne.credentials.w3c import documents, open_badges, vc_jwt
+from vitne.credentials.w3c import renditions as w3c
 from vitne_api.credential.v1 import credential_pb2
 
 #: Random bytes of an artefact, in every format, so that its digest can't be guessed (RECORDS: Artefact digest).
 SALT_BYTES: Final = 16
-_HASH_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,53 +109,40 @@ class _Elmo(_AsIssued):
         return elmo.Prepared.of_stored(kept).complete(signature).decode()
 
 
-class _VcJwt(_AsIssued):
-    """A document of W3C's data model, or a badge, as ``vc+jwt``."""
-
-    def __init__(self, document: Callable[..., dict[str, Any]]) -> None:
-        self._document = document
-
-    def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
-        document = self._document(credential, salt=occasion.salt)
-        return vc_jwt.prepare(document, algorithm=ES256, key_id=occasion.key_id).signing_input
-
-    def complete(self, kept: bytes, signature: bytes) -> str:
-        return jose.complete(kept, signature)
-
-
-class _DataIntegrity:
-    """A document of W3C's data model with a proof in it (``ecdsa-rdfc-2019``)."""
+class _W3c:
+    """A document of W3C's data model, or a badge, as a JWT or with a Data Integrity proof."""
 
     certified: bool = False
 
+    def __init__(self, form: w3c.Form) -> None:
+        self._form = form
+
     def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
-        prepared = proof.prepare(
-            documents.to_document(credential, salt=occasion.salt),
-            suite=ECDSA_RDFC_2019,
+        return w3c.prepare(
+            self._form,
+            credential,
             algorithm=ES256,
-            verification_method=f"{credential.awarding_body.issuer_uri}#{occasion.key_id}",
+            key_id=occasion.key_id,
+            salt=occasion.salt,
             created=occasion.at,
-        )
-        # The whole with a value that is replaced; the hash goes before it, since making it again would be work.
-        return prepared.hash_data + msgspec.json.encode(prepared.complete(b""))
+        ).stored()
 
     def signing_input(self, kept: bytes) -> bytes:
-        return kept[: 2 * _HASH_BYTES]
+        return w3c.Prepared.of_stored(kept).signing_input
 
     def complete(self, kept: bytes, signature: bytes) -> str:
-        document = msgspec.json.decode(kept[2 * _HASH_BYTES :])
-        document["proof"]["proofValue"] = encode_base58(signature)
-        return msgspec.json.encode(document).decode()
+        return w3c.Prepared.of_stored(kept).complete(signature)
 
     def digest(self, kept: bytes, signature: bytes) -> bytes:
-        return from_b64url(data_integrity_digest(self.signing_input(kept), signature))
+        return from_b64url(w3c.Prepared.of_stored(kept).digest(signature))
 
 
 #: The formats beside SD-JWT VC.
 FORMATS: Final[Mapping[int, Format]] = {
-    credential_pb2.FORMAT_VC_JWT: _VcJwt(documents.to_document),
-    credential_pb2.FORMAT_VC_DATA_INTEGRITY: _DataIntegrity(),
-    credential_pb2.FORMAT_OPEN_BADGE_JWT: _VcJwt(open_badges.to_document),
+    credential_pb2.FORMAT_VC_JWT: _W3c(w3c.Form.JWT),
+    credential_pb2.FORMAT_VC_DATA_INTEGRITY: _W3c(w3c.Form.DATA_INTEGRITY),
+    credential_pb2.FORMAT_OPEN_BADGE_JWT: _W3c(w3c.Form.BADGE_JWT),
+    credential_pb2.FORMAT_OPEN_BADGE: _W3c(w3c.Form.BADGE),
     credential_pb2.FORMAT_EDC: _Edc(),
     credential_pb2.FORMAT_ELMO: _Elmo(),
 }

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from vitne.credentials import sd_jwt_vc
-from vitne.credentials.artefact import data_integrity_digest, jwt_digest, sd_jwt_digest
-from vitne.credentials.data_integrity import proof
+from vitne.credentials.artefact import sd_jwt_digest
 from vitne.credentials.elm import seal
 from vitne.credentials.elm.reading import RULE as ELM_RULE
 from vitne.credentials.elmo import signature
 from vitne.credentials.elmo.names import ELMO
-from vitne.credentials.jose import ES256, PublicKey, strict_json, too_large
+from vitne.credentials.jose import PublicKey, strict_json, too_large
 from vitne.credentials.model import Credential
 from vitne.credentials.sd_jwt import MAX_LENGTH, open_key_binding
-from vitne.credentials.w3c import documents, open_badges, vc_jwt, vcdm
+from vitne.credentials.w3c import documents, renditions
+from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
 
 _JSON: Final = "{"
 _XML: Final = "<"
 _DISCLOSURES: Final = "~"
 _PROOF: Final = "proof"
+_DESCRIBED: Final = {
+    Form.JWT: "a credential of W3C's data model, as a JWT",
+    Form.DATA_INTEGRITY: "a credential of W3C's data model, with a Data Integrity proof",
+    Form.BADGE: "an Open Badge, with a Data Integrity proof",
+    Form.BADGE_JWT: "an Open Badge, as a JWT",
+}
 
 
 class Presented(Protocol):
@@ -94,8 +99,7 @@ def read(text: str) -> Presented:
             )
         return _Elmo(signed, credentials[0])
     if _DISCLOSURES not in text:
-        jwt = vc_jwt.parse(text)
-        return _VcJwt(jwt, text, _of_document(jwt.document))
+        return _W3c(renditions.parse(text))
     return _SdJwt(sd_jwt_vc.parse(text))
 
 
@@ -106,23 +110,7 @@ def _read_json(text: str) -> Presented:
     if not isinstance(document, dict) or _PROOF not in document:
         sealed = seal.parse(text)
         return _Sealed(sealed, sealed.credential())
-    proofs = proof.read(document)
-    credential = _of_document(document)
-    issuer, _, key_id = proofs[0].verification_method.rpartition("#")
-    if len(proofs) != 1 or issuer != credential.awarding_body.issuer_uri or proofs[0].purpose != proof.ASSERTION:
-        raise InvalidArgument(
-            "PROOF_MALFORMED",
-            "the proof is not the one assertion of the awarding body",
-            field=_PROOF,
-            rule="one proof, whose purpose is assertionMethod, by a key named <issuer>#<thumbprint>",
-            remedy="present the credential as its issuer signed it",
-        )
-    return _DataIntegrity(proofs[0], key_id, credential)
-
-
-def _of_document(document: Mapping[str, Any]) -> Credential:
-    badge = open_badges.TYPE in document.get("type", ())
-    return open_badges.from_document(document) if badge else documents.from_document(document)
+    return _W3c(renditions.parse(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,56 +158,35 @@ class _SdJwt:
 
 
 @dataclass(frozen=True, slots=True)
-class _VcJwt:
-    jwt: vc_jwt.VcJwt = field(repr=False)
-    text: str = field(repr=False)
-    credential: Credential
+class _W3c:
+    rendition: renditions.Rendition = field(repr=False)
 
-    described: ClassVar[str] = "a credential of W3C's data model, as a JWT"
-    type: ClassVar[str] = vcdm.CONTEXT
-    #: A JWT is signed whole.
+    type: ClassVar[str] = documents.CONTEXT
+    #: What secures it is over all of it.
     withheld: ClassVar[int] = 0
+
+    @property
+    def credential(self) -> Credential:
+        return self.rendition.credential
+
+    @property
+    def described(self) -> str:
+        return _DESCRIBED[self.rendition.form]
 
     @property
     def key_id(self) -> str:
-        return self.jwt.key_id
+        return self.rendition.key_id
 
     @property
     def algorithm(self) -> str:
-        return self.jwt.jws.header.algorithm
+        return self.rendition.algorithm
 
     @property
     def digest(self) -> str:
-        return jwt_digest(self.text)
+        return self.rendition.digest
 
     def verified_by(self, key: PublicKey) -> bool:
-        return self.jwt.verified_by(key)
-
-    def bound(self) -> bool:
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class _DataIntegrity:
-    made: proof.Proof = field(repr=False)
-    key_id: str
-    credential: Credential
-
-    described: ClassVar[str] = "a credential of W3C's data model, with a Data Integrity proof"
-    type: ClassVar[str] = vcdm.CONTEXT
-    #: The proof is over all of it.
-    withheld: ClassVar[int] = 0
-
-    @property
-    def algorithm(self) -> str:
-        return self.made.suite.name
-
-    @property
-    def digest(self) -> str:
-        return data_integrity_digest(self.made.hash_data(ES256), self.made.signature)
-
-    def verified_by(self, key: PublicKey) -> bool:
-        return self.made.verified_by(key)
+        return self.rendition.verified_by(key)
 
     def bound(self) -> bool:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -32,8 +32,10 @@ from vitne.credentials.elmo.names import ELMO, EXTENSION
 from vitne.credentials.formats import PLACES, Format, not_carried
 from vitne.credentials.model import Credential, DecisionReference, Learner, StatusReference
 from vitne.credentials.places import ELEMENTS, Kind, Standing
+from vitne.credentials.w3c import documents, open_badges
 from vitne.identifiers import LearnerId, OrganisationId
 from vitne_api.credential.v1 import credential_pb2
+from vitne_api.credential.v1.credential_pb2 import LocalisedText
 
 # --- Each format, written, read back and looked into ------------------------------------------------
 
@@ -59,12 +61,17 @@ def _sd_jwt_claims(credential: Credential) -> dict[str, Any]:
     return plain_claims(credential) | derived
 
 
+_W3C: dict[Format, Any] = {Format.VCDM: documents, Format.OPEN_BADGES: open_badges}
+
+
 def _values(format_: Format, credential: Credential, path: str) -> list[str]:
     if format_ is Format.ELMO:
         found = etree.fromstring(_elmo(credential)).xpath(path, namespaces={"e": ELMO, "v": EXTENSION})
         return [item if isinstance(item, str) else etree.tostring(item, with_tail=False).decode() for item in found]
     if format_ is Format.ELM:
         return list(_json_values(elm.write(credential, SETTING, salt=SALT), path))
+    if format_ in _W3C:
+        return list(_json_values(_W3C[format_].to_document(credential, salt=SALT), path))
     return list(_json_values(_sd_jwt_claims(credential), path))
 
 
@@ -74,6 +81,9 @@ def _again(format_: Format, credential: Credential) -> Credential:
         return node.credential
     if format_ is Format.ELM:
         return elm_reading.read(elm.write(credential, SETTING, salt=SALT))
+    if format_ in _W3C:
+        read: Credential = _W3C[format_].from_document(_W3C[format_].to_document(credential, salt=SALT))
+        return read
     prepared = sd_jwt_vc.prepare(credential, key_id="k", entropy=ENTROPY)
     return sd_jwt_vc.parse(prepared.complete(bytes(64))).credential
 
@@ -89,6 +99,11 @@ def _achievement(change: Callable[[credential_pb2.Achievement], object]) -> Call
         return replace(credential, achievement=achievement)
 
     return changed
+
+
+def _say(text: str, localised: Iterable[LocalisedText]) -> None:
+    for one in localised:
+        one.text = text
 
 
 def _set(name: str, value: Any) -> Callable[[Credential], Credential]:
@@ -110,11 +125,11 @@ def _decided_later(credential: Credential) -> Credential:
 
 CHANGES: dict[str, Callable[[Credential], Credential]] = {
     places.LEARNER: _learner(given_name="Per"),
-    places.TITLE: _achievement(lambda a: a.title[0].MergeFrom(texts(da="Andet")[0])),
+    places.TITLE: _achievement(lambda a: _say("Andet", a.title)),
     places.COUNTRY: _body(country="NO"),
     places.AWARDING_BODY: _body(name={"da": "En anden"}),
     places.ISSUED: _decided_later,
-    places.OUTCOMES: _achievement(lambda a: a.outcomes[0].text[0].MergeFrom(texts(da="Kan andet")[0])),
+    places.OUTCOMES: _achievement(lambda a: _say("Kan andet", a.outcomes[0].text)),
     places.WORKLOAD: _achievement(lambda a: a.workload.MergeFrom(credential_pb2.Workload(points="2"))),
     places.LEVEL: _achievement(lambda a: a.level.MergeFrom(credential_pb2.Level(level="6"))),
     places.ASSESSMENT: _set("assessment", credential_pb2.ASSESSMENT_TYPE_PRIOR_LEARNING),

@@ -14,21 +14,21 @@ from tests.unit.accreditation_samples import UCL
 from tests.unit.european_samples import SALT, SETTING, certificate
 from tests.unit.verifier_world import FOREIGN_KEY, ISSUED, NOW, PROVIDER_KEY, World
 from vitne.canonical import from_b64url
-from vitne.credentials.data_integrity import proof
-from vitne.credentials.data_integrity.suites import ECDSA_RDFC_2019
 from vitne.credentials.elm.seal import seal
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import LocalSigner
 from vitne.credentials.model import Credential
-from vitne.credentials.w3c import documents, open_badges, vc_jwt
+from vitne.credentials.w3c import renditions
+from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
 from vitne.merkle.leaves import Issued
 from vitne_api.registry.v1 import facts_pb2
 
 #: Scalars of the world's keys.
 SCALARS = {PROVIDER_KEY.key_id: 501, FOREIGN_KEY.key_id: 502}
-FORMATS = ("edc", "elmo", "vc_jwt", "badge", "data_integrity")
+W3C = tuple(form.value for form in Form)
+FORMATS = ("edc", "elmo", *W3C)
 
 
 @pytest.fixture
@@ -36,24 +36,18 @@ def world() -> World:
     return World()
 
 
-def sign_as(
-    format_: str, credential: Credential, signer: LocalSigner = PROVIDER_KEY, purpose: str = proof.ASSERTION
-) -> str:
-    chain = [certificate(SCALARS[signer.key_id])]
-    if format_ in {"vc_jwt", "badge"}:
-        write = documents.to_document if format_ == "vc_jwt" else open_badges.to_document
-        prepared = vc_jwt.prepare(write(credential, salt=SALT), algorithm="ES256", key_id=signer.key_id)
-        return prepared.complete(signer.sign(prepared.signing_input))
-    if format_ == "data_integrity":
-        proved = proof.prepare(
-            documents.to_document(credential, salt=SALT),
-            suite=ECDSA_RDFC_2019,
-            algorithm="ES256",
-            verification_method=f"{credential.awarding_body.issuer_uri}#{signer.key_id}",
+def sign_as(format_: str, credential: Credential, signer: LocalSigner = PROVIDER_KEY) -> str:
+    if format_ in W3C:
+        prepared = renditions.prepare(
+            Form(format_),
+            credential,
+            algorithm=signer.algorithm,
+            key_id=signer.key_id,
+            salt=SALT,
             created=credential.issued_at,
-            purpose=purpose,
         )
-        return json.dumps(proved.complete(signer.sign(proved.hash_data)))
+        return prepared.complete(signer.sign(prepared.signing_input))
+    chain = [certificate(SCALARS[signer.key_id])]
     if format_ == "edc":
         return seal(credential, signer, SETTING, certificates=chain, salt=SALT)
     return sign([Node(credential, setting=SETTING)], signer, certificates=chain, salt=SALT).decode()
@@ -125,20 +119,32 @@ async def test_a_compromised_key_counts_for_what_the_log_proves_to_be_older(worl
     expect(await world.verify(unlogged), "invalid", "log_inclusion", "failed")
 
 
-async def test_another_name_beside_a_proof_is_invalid(world: World) -> None:
-    document = json.loads(issue(world, "data_integrity"))
-    document["credentialSubject"]["family_name"] = "Nordmann"
-    expect(await world.verify(json.dumps(document)), "invalid", "signature", "failed")
+@pytest.mark.parametrize("format_", [Form.DATA_INTEGRITY, Form.BADGE])
+async def test_another_name_beside_a_proof_is_invalid(world: World, format_: str) -> None:
+    spoilt = issue(world, format_).replace("Prøvesen", "Nordmann")
+    expect(await world.verify(spoilt), "invalid", "signature", "failed")
+
+
+@pytest.mark.parametrize("format_", [Form.JWT, Form.BADGE_JWT])
+async def test_a_jwt_with_the_payload_of_another_is_invalid(world: World, format_: str) -> None:
+    header, _, signature = issue(world, format_).split(".")
+    _, other, _ = sign_as(format_, world.credential(grade="10")).split(".")
+    expect(await world.verify(f"{header}.{other}.{signature}"), "invalid", "signature", "failed")
 
 
 async def test_a_proof_for_another_purpose_or_by_another_is_invalid(world: World) -> None:
-    other = sign_as("data_integrity", world.credential(), purpose="authentication")
-    expect(await world.verify(other), "invalid", "structure", "failed")
-    document = json.loads(issue(world, "data_integrity"))
-    document["proof"]["verificationMethod"] = f"https://example.org#{PROVIDER_KEY.key_id}"
-    expect(await world.verify(json.dumps(document)), "invalid", "structure", "failed")
-    document["proof"] = [json.loads(issue(world, "data_integrity"))["proof"]] * 2
-    expect(await world.verify(json.dumps(document)), "invalid", "structure", "failed")
+    document = json.loads(issue(world, Form.DATA_INTEGRITY))
+    made = document["proof"]
+    for other in (
+        made | {"proofPurpose": "authentication"},
+        made | {"verificationMethod": f"https://example.org#{PROVIDER_KEY.key_id}"},
+        made | {"cryptosuite": "eddsa-rdfc-2022"},
+        [made, made],
+        1,
+    ):
+        verification = await world.verify(json.dumps(document | {"proof": other}))
+        assert verdict_word(verification) == "invalid"
+    expect(await world.verify(json.dumps(document | {"type": 1})), "invalid", "structure", "failed")
 
 
 async def test_more_than_one_credential_is_refused(world: World) -> None:

@@ -16,12 +16,16 @@ from vitne.credentials.elm.places import PLACES as ELM_PLACES
 from vitne.credentials.elmo.places import PLACES as ELMO_PLACES
 from vitne.credentials.model import Credential
 from vitne.credentials.places import ELEMENTS, Element, Place, Standing
+from vitne.credentials.w3c.places import BADGE_PLACES
+from vitne.credentials.w3c.places import PLACES as W3C_PLACES
 
 
 class Format(StrEnum):
     """A format, by the name that it has in the table."""
 
     SD_JWT_VC = "SD-JWT VC"
+    VCDM = "W3C VCDM 2.0"
+    OPEN_BADGES = "Open Badges 3.0"
     ELM = "ELM 3.2 (EDC)"
     ELMO = "ELMO 1.7"
 
@@ -66,6 +70,8 @@ _SD_JWT_VC: Final = {
 #: Where each element stands, format by format.
 PLACES: Final[Mapping[Format, Mapping[str, Place]]] = {
     Format.SD_JWT_VC: _SD_JWT_VC,
+    Format.VCDM: W3C_PLACES,
+    Format.OPEN_BADGES: BADGE_PLACES,
     Format.ELM: ELM_PLACES,
     Format.ELMO: ELMO_PLACES,
 }

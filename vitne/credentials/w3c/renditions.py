@@ -134,11 +134,6 @@ class Rendition:
         return self._verified_by(key)
 
 
-def is_jwt(text: str) -> bool:
-    """Whether a text is a compact JWT, and not an SD-JWT."""
-    return not text.startswith("{") and "~" not in text
-
-
 def parse(text: str) -> Rendition:
     """Read what :meth:`Prepared.complete` gives; no signature is checked.
 
@@ -148,7 +143,7 @@ def parse(text: str) -> Rendition:
             :func:`vitne.credentials.w3c.documents.from_document` refuse; ``PROOF_MALFORMED`` for a proof that no
             provider here makes; ``TOO_LARGE``.
     """
-    if is_jwt(text):
+    if not text.startswith("{"):
         jwt = vc_jwt.parse(text)
         badge, credential = _read(jwt.document)
         form = Form.BADGE_JWT if badge else Form.JWT
