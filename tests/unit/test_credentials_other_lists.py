@@ -183,8 +183,6 @@ def test_cbor_that_is_not_read(text: str) -> None:
 
 
 def test_what_cbor_does_not_write() -> None:
-    for value in (True, None, 1.5):
+    for value in (True, None, 1.5, 1 << 64):
         with pytest.raises(TypeError):
             cbor.encode(value)  # type: ignore[arg-type]
-    with pytest.raises(OverflowError):
-        cbor.encode(1 << 64)

@@ -7,6 +7,7 @@ base64url, and the token a tagged COSE_Sign1 (RFC 9052) with ES256.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -98,8 +99,8 @@ def _open(claims: Any, uri: str, key_id: str, now: datetime) -> StatusList:
 def _parts(message: Any) -> tuple[bytes, dict[Any, Any], bytes, bytes]:
     if isinstance(message, cbor.Tagged) and message.tag == _SIGN1:
         match message.value:
-            case [bytes() as protected, dict() as header, bytes() as payload, bytes() as signature]:
-                return protected, header, payload, signature
+            case [bytes() as protected, Mapping() as header, bytes() as payload, bytes() as signature]:
+                return protected, dict(header), payload, signature
     raise _malformed("it is not a tagged COSE_Sign1")
 
 
