@@ -148,6 +148,8 @@ class Consumer:
         self._positions: dict[Partition, int] = {}
         #: Partitions of which it must ask the database anew.
         self._lost: set[Partition] = set()
+        #: Partitions that seemed to end before this offset, which was therefore asked for once more.
+        self._doubted: dict[Partition, int] = {}
         self._next_sweep = 0.0
 
     async def run(self) -> None:
@@ -156,6 +158,7 @@ class Consumer:
         while True:
             self._positions.clear()
             self._lost.clear()
+            self._doubted.clear()
             client = self._kafka.consumer(self._settings, self.topics, self.name if self._settings.groups else None)
             try:
                 await client.start()
@@ -176,7 +179,7 @@ class Consumer:
                     for partition, records in fetched.items()
                 ),
                 *((partition, self._find(client, partition)) for partition in self._lost if partition not in fetched),
-                *((partition, self._restart(client, partition)) for partition in self._cut(client, fetched)),
+                *((partition, self._doubt(client, partition)) for partition in self._short(client, fetched)),
             ]
             going = await asyncio.gather(*(self._guarded(client, partition, each) for partition, each in work))
             self._note_progress(client, fetched)
@@ -218,8 +221,8 @@ class Consumer:
         due = [record for record in records if record.offset >= position]
         if not due:
             end = client.highwater(partition)
-            if end is not None and end < position:  # The client went to the beginning of a partition that was cut.
-                return await self._restart(client, partition)
+            if end is not None and end < position:
+                return await self._doubt(client, partition)
             # The partition was taken away and given back: the client started at its beginning.
             _seek(client, partition, position)
             return True
@@ -268,11 +271,28 @@ class Consumer:
         if not moved:
             raise _OffsetMoved
 
-    def _cut(self, client: ConsumerClient, fetched: Container[Partition]) -> list[Partition]:
-        """Partitions that end before this consumer's offset: the cluster lost records."""
+    def _short(self, client: ConsumerClient, fetched: Container[Partition]) -> list[Partition]:
+        """Partitions that end before this consumer's offset, as their last fetch said."""
         idle = set(client.assignment()) & self._positions.keys() - self._lost
         ends = {partition: client.highwater(partition) for partition in idle if partition not in fetched}
         return [partition for partition, end in ends.items() if end is not None and end < self._positions[partition]]
+
+    async def _doubt(self, client: ConsumerClient, partition: Partition) -> bool:
+        """See whether a partition that seems to end before this consumer's offset really does.
+
+        Another instance, where no group shares them out, may have gone beyond what this client has fetched. So the
+        offset is asked for: a client that finds nothing there goes to the partition's beginning by itself.
+        """
+        position = self._positions[partition]
+        if self._doubted.get(partition) != position:
+            self._doubted[partition] = position
+            _seek(client, partition, position)
+            return True
+        try:
+            there = await client.position(partition)
+        except IllegalStateError:  # It was taken away this very moment.
+            return True
+        return there == position or await self._restart(client, partition)
 
     async def _restart(self, client: ConsumerClient, partition: Partition) -> bool:
         """Read a partition that was cut from its beginning; revisions that took effect are dropped on the way."""

@@ -1,0 +1,29 @@
+"""Messages that the portal of a running stack could not handle."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from tests.docs.conftest import Shell
+
+TOPIC: Final = "vitne.hub.0192-919477822.v1"
+#: Two that can't be handled, and one that waits for the sixth of its key: offset, key, revision, state.
+_PARKED: Final = ((17, "first", 1, "failed"), (18, "second", 1, "failed"), (19, "c3ludGhldGlj", 7, "waiting"))
+
+
+@asynccontextmanager
+async def parked(shell: Shell) -> AsyncIterator[None]:
+    """Those that the pages name lie there; what an operator did not do away with is done away with at the end."""
+    connection = await shell.database("portal")
+    try:
+        await connection.executemany(
+            'INSERT INTO consumer_parked (consumer, topic, partition, "offset", key, revision, state, reason, value, '
+            "headers, parked_at) VALUES ('portal', $5, 3, $1, $2, $3, $4, 'UNDECODABLE', '', '', now())",
+            [(*each, TOPIC) for each in _PARKED],
+        )
+        yield
+        await connection.execute("DELETE FROM consumer_parked WHERE topic = $1 AND partition = 3", TOPIC)
+    finally:
+        await connection.close()
