@@ -207,7 +207,7 @@ class Cluster:
         if request.method == "DELETE":
             return _json(objects.pop(key))
         if request.method == "PATCH":
-            _merge(objects[key], await request.json(content_type=None))
+            _merge(objects[key], await request.json())
         return _json(objects[key])
 
     async def _part(self, request: web.Request) -> web.StreamResponse:

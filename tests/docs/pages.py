@@ -26,7 +26,7 @@ _SPAN: Final = re.compile(r"`([^`]+)`")
 _SECTION: Final = re.compile(r"^##+ (.*)$", re.MULTILINE)
 #: What a line begins with that is a command, after variables that are set for it.
 _COMMAND: Final = re.compile(
-    r"(?:[A-Z_]+=\S* )*(?:kubectl|python|\S*/python|make|curl|podman|openssl|head|pytest|cmctl|kustomize|deploy/k8s/\S+)"
+    r"(?:[A-Z_]+=\S* )*(?:kubectl|cmctl|kustomize|podman|openssl|\S*python|pytest|make|curl|head|deploy/k8s/\S+)"
     r" (?![|=])\S"
 )
 

@@ -82,7 +82,7 @@ async def test_facts_come_back_as_they_were_and_numbers_go_on(
     assert done == Reconciled(facts=2, leaves=0, revisions=4)
     assert await rows(restored) == await rows(registry)
     assert await put_in_step(restored, clock, facts, leaves, beats) == Reconciled(0, 0, 0)
-    further = await record(restored, clock, facts_pb2.Fact(subject=UIO, key=facts_pb2.Key(id=b64url(sha256(b"3")))))
+    further = await record(restored, clock, facts_pb2.Fact(subject=UIO, provider=facts_pb2.Provider(id=UIO)))
     assert (further.registry_revision, further.subject_revision) == (4, 3)
     # Only what nobody was told of is told.
     assert [each.revision for each in await published(restored, topics.REGISTRY_FACTS)] == [3]
