@@ -25,6 +25,7 @@ WRITES = {
 }
 READS = {
     # Their own, too: after a restore.
+    "registry": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.REGISTRY_LEAVES},
     "issuer": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.LEDGER_STATUS, topics.ISSUER_LEAVES, HUB},
     "ledger": {*ALLOWED, topics.LEDGER_STATUS, topics.LEDGER_LOG},
     "auditor": {*(topic.name for topic in fixed_topics()), HUB} | DEAD,

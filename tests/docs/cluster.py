@@ -16,27 +16,20 @@ from typing import Any, Final
 
 import yaml
 from aiohttp import web
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 
-from tests.docs.controllers import CREATED, Object, containers, pods_of, status_of
+from tests.docs.controllers import CREATED, Object, containers, made_of, status_of, uid_of
+from tests.docs.discovery import PREFIXES, Kinds, plural
 from vitne.dev.ports import LOOPBACK
 
 #: Runs a command in a container: pod, argv; exit code and what it printed.
 Execute = Callable[[Object, Sequence[str]], Awaitable[tuple[int, bytes]]]
 
-_SHORT: Final = {
-    "Deployment": ["deploy"],
-    "HorizontalPodAutoscaler": ["hpa"],
-    "PersistentVolumeClaim": ["pvc"],
-    "Service": ["svc"],
-}
-#: Kinds that clients ask for, beside those of the manifests.
-_ALWAYS: Final = (
-    ("v1", "Pod"), ("v1", "Event"), ("v1", "Secret"), ("v1", "PersistentVolumeClaim"), ("v1", "ReplicationController"),
-    ("apps/v1", "ReplicaSet"), ("autoscaling/v2", "HorizontalPodAutoscaler"), ("batch/v1", "Job"),
-    ("cert-manager.io/v1", "CertificateRequest"), ("postgresql.cnpg.io/v1", "Backup"),
-)  # fmt: skip
 #: Lines of a log after the ones that are looked for: a command that reads the last ten only does not see those.
 _LATER: Final = 12
+#: What Kubernetes' protobuf encoding begins with.
+_PROTOBUF: Final = b"k8s\x00"
 #: ``v5.channel.k8s.io``: the first byte of a frame says what it belongs to.
 _STDOUT, _ERROR = b"\x01", b"\x03"
 
@@ -58,30 +51,18 @@ class Cluster:
         self.kubeconfig = folder / "kubeconfig"
         self.log: list[str] = []
         self._execute = execute
-        #: By apiVersion and plural: the kind, and whether it is in namespaces.
-        self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
+        self._kinds = Kinds()
         self._objects: dict[tuple[str, str], dict[tuple[str, str], Object]] = {}
-        for version, kind in _ALWAYS:
-            self._know(version, kind, namespaced=True)
         for manifest in manifests:
-            self._know(manifest["apiVersion"], manifest["kind"], namespaced="namespace" in manifest["metadata"])
+            self._kinds.add(manifest["apiVersion"], manifest["kind"], namespaced="namespace" in manifest["metadata"])
             self.store(manifest)
 
     async def __aenter__(self) -> Cluster:
         application = web.Application(client_max_size=16 * 1024 * 1024)
-        application.router.add_get(
-            "/version", lambda _: _answer({"major": "1", "minor": "37", "gitVersion": "v1.37.0"})
-        )
-        application.router.add_get("/api", lambda _: _answer({"kind": "APIVersions", "versions": ["v1"]}))
-        application.router.add_get("/apis", self._groups)
-        application.router.add_get("/openapi/v3", self._openapi)
-        application.router.add_get("/openapi/v3/{version:.+}", self._openapi_of)
-        for prefix in ("/api/{version:v1}", r"/apis/{version:[^/]+/v[^/]+}"):
-            application.router.add_get(prefix, self._resources)
-            for scope in ("", "/namespaces/{namespace}"):
-                if not scope:
-                    # A namespace is an object, too, and what follows its name is a resource in it.
-                    application.router.add_route("*", prefix + "/{plural:namespaces}/{name}", self._one)
+        self._kinds.serve(application)
+        for prefix in PREFIXES:
+            # What follows a namespace is a resource in it, before it is a part of the namespace.
+            for scope in ("/namespaces/{namespace}", ""):
                 application.router.add_route("*", prefix + scope + "/{plural}", self._all)
                 application.router.add_route("*", prefix + scope + "/{plural}/{name}", self._one)
                 application.router.add_route("*", prefix + scope + "/{plural}/{name}/{part}", self._part)
@@ -101,68 +82,25 @@ class Cluster:
         stored = copy.deepcopy(dict(manifest))
         kind, meta = stored["kind"], stored["metadata"]
         meta.setdefault("name", f"{meta.get('generateName', '')}{uuid.uuid4().hex[:5]}")
-        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": CREATED, "resourceVersion": "1", "generation": 1}
+        meta["uid"] = uid_of(kind, meta.get("namespace", ""), meta["name"])
+        meta |= {"creationTimestamp": CREATED, "resourceVersion": "1", "generation": 1}
         if kind == "Job":
-            stored["spec"].setdefault("selector", {"matchLabels": {"batch.kubernetes.io/job-name": meta["name"]}})
+            selector = {"matchLabels": {"batch.kubernetes.io/job-name": meta["name"]}}
+            stored.setdefault("spec", {}).setdefault("selector", selector)
         stored["status"] = {**status_of(stored), **stored.get("status", {})}
-        key = stored["apiVersion"], _plural(kind)
+        key = stored["apiVersion"], plural(kind)
         self._objects.setdefault(key, {})[meta.get("namespace", ""), meta["name"]] = stored
-        for pod in pods_of(stored):
-            self.store(pod)
+        for further in made_of(stored):
+            self.store(further)
         return stored
 
     def find(self, version: str, kind: str, namespace: str, name: str) -> Object | None:
         """An object, as it is held."""
-        return self._objects.get((version, _plural(kind)), {}).get((namespace, name))
+        return self._objects.get((version, plural(kind)), {}).get((namespace, name))
 
     def clear(self) -> None:
         """Forget all objects, not their kinds."""
         self._objects.clear()
-
-    def _know(self, version: str, kind: str, *, namespaced: bool) -> None:
-        self._kinds[version, _plural(kind)] = kind, namespaced
-
-    # -- discovery -----------------------------------------------------------------------------
-
-    async def _groups(self, _request: web.Request) -> web.Response:
-        versions: dict[str, list[str]] = {}
-        for version in sorted({version for version, _plural in self._kinds if "/" in version}):
-            versions.setdefault(version.split("/")[0], []).append(version)
-        groups = []
-        for name, found in versions.items():
-            entries = [{"groupVersion": each, "version": each.split("/")[1]} for each in found]
-            groups.append({"name": name, "versions": entries, "preferredVersion": entries[-1]})
-        return _json({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-
-    async def _resources(self, request: web.Request) -> web.Response:
-        version = request.match_info["version"]
-        verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-        found: list[Object] = [
-            {"name": plural, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": verbs}
-            | {"shortNames": _SHORT.get(kind, [])}
-            for (of, plural), (kind, namespaced) in self._kinds.items()
-            if of == version
-        ]
-        return _json({"kind": "APIResourceList", "groupVersion": version, "resources": found})
-
-    async def _openapi(self, _request: web.Request) -> web.Response:
-        paths = {_root(version): f"/openapi/v3/{_root(version)}" for version, _plural in self._kinds}
-        return _json({"paths": {path: {"serverRelativeURL": url} for path, url in paths.items()}})
-
-    async def _openapi_of(self, request: web.Request) -> web.Response:
-        """As much as kubectl asks before it leaves validation to the server: that ``fieldValidation`` is known."""
-        paths = {}
-        for (version, plural), (kind, _namespaced) in self._kinds.items():
-            if _root(version) == request.match_info["version"]:
-                group, _, number = version.rpartition("/")
-                patch = {
-                    "x-kubernetes-group-version-kind": {"group": group, "version": number, "kind": kind},
-                    "parameters": [{"name": "fieldValidation", "in": "query"}],
-                }
-                paths[f"/{_root(version)}/{plural}/{{name}}"] = {"patch": patch}
-        return _json({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.37.0"}, "paths": paths})
-
-    # -- objects ---------------------------------------------------------------------------------
 
     def _found(self, request: web.Request) -> list[Object]:
         at, query = request.match_info, request.query
@@ -176,11 +114,11 @@ class Cluster:
         ]
 
     async def _all(self, request: web.Request) -> web.StreamResponse:
-        kind = self._kinds.get((request.match_info["version"], request.match_info["plural"]))
+        kind = self._kinds.known.get((request.match_info["version"], request.match_info["plural"]))
         if kind is None:
             return _failure(404, "NotFound", "the server could not find the requested resource")
         if request.method == "POST":
-            manifest = yaml.safe_load(await request.text())
+            manifest = _read(await request.read())
             manifest["metadata"].setdefault("namespace", request.match_info.get("namespace", ""))
             return _json(self.store(manifest), 201)
         if request.query.get("sendInitialEvents"):
@@ -241,15 +179,19 @@ class Cluster:
         return socket
 
 
-def _plural(kind: str) -> str:
-    name = kind.lower()
-    if name.endswith("y") and name[-2] not in "aeiou":
-        return f"{name[:-1]}ies"
-    return f"{name}es" if name.endswith("s") else f"{name}s"
+def _read(body: bytes) -> Object:
+    """An object as a client sends it: YAML or JSON, or of Kubernetes' protobuf encoding its kind and name."""
+    if not body.startswith(_PROTOBUF):
+        manifest: Object = yaml.safe_load(body)
+        return manifest
+    envelope = _fields(body.removeprefix(_PROTOBUF))
+    kind, meta = _fields(envelope[1]), _fields(_fields(envelope[2])[1])
+    return {"apiVersion": kind[1].decode(), "kind": kind[2].decode(), "metadata": {"name": meta[1].decode()}}
 
 
-def _root(version: str) -> str:
-    return f"apis/{version}" if "/" in version else f"api/{version}"
+def _fields(message: bytes) -> dict[int, Any]:
+    unknown = UnknownFieldSet(Empty.FromString(message))
+    return {unknown[place].field_number: unknown[place].data for place in range(len(unknown))}
 
 
 def _matches(selector: str, value: Callable[[str], Any]) -> bool:
@@ -293,10 +235,6 @@ async def _silence(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     await asyncio.sleep(float(request.query.get("timeoutSeconds", "60")))
     return response
-
-
-async def _answer(body: Object) -> web.Response:
-    return _json(body)
 
 
 def _json(body: Object, status: int = 200) -> web.Response:

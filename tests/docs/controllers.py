@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,15 +26,29 @@ def status_of(stored: Object) -> Object:
     return {"conditions": conditions}
 
 
-def pods_of(stored: Object) -> Iterable[Object]:
-    """The pods of a workload, of a PostgreSQL cluster or of a CronJob's last Job."""
+def uid_of(kind: str, namespace: str, name: str) -> str:
+    """The same at every start, so that an event can name what it is about."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{namespace}/{name}"))
+
+
+def made_of(stored: Object) -> Iterable[Object]:
+    """Pods of a workload; pods and Service of a PostgreSQL cluster; a CronJob's last Job."""
     kind, meta, spec = stored["kind"], stored["metadata"], stored.get("spec", {})
-    if kind in ("Deployment", "Job", "CronJob"):
-        template = spec["jobTemplate"]["spec"]["template"] if kind == "CronJob" else spec["template"]
+    if kind == "CronJob":
+        job = spec["jobTemplate"]
+        labels = job.get("metadata", {}).get("labels", {})
+        named = {"name": f"{meta['name']}-29385", "namespace": meta["namespace"], "labels": labels}
+        yield {"apiVersion": "batch/v1", "kind": "Job", "metadata": named, "spec": job["spec"]}
+    if kind in ("Deployment", "Job") and "template" in spec:
+        template = spec["template"]
         labels = template["metadata"].get("labels", {}) | {"batch.kubernetes.io/job-name": meta["name"]}
         yield _pod(meta, f"{meta['name']}-1", labels, template["spec"], ended=kind != "Deployment")
     if kind == "Cluster" and stored["apiVersion"].startswith("postgresql.cnpg.io"):
         instance = {"initContainers": [{"name": "plugin-barman-cloud"}], "containers": [{"name": "postgres"}]}
+        primary = {"cnpg.io/cluster": meta["name"], "cnpg.io/instanceRole": "primary"}
+        named = {"name": f"{meta['name']}-rw", "namespace": meta["namespace"]}
+        ports = [{"name": "postgres", "port": 5432, "targetPort": 5432}]
+        yield {"apiVersion": "v1", "kind": "Service", "metadata": named, "spec": {"selector": primary, "ports": ports}}
         for number in range(1, spec["instances"] + 1):
             role = "primary" if number == 1 else "replica"
             labels = {"cnpg.io/cluster": meta["name"], "cnpg.io/instanceRole": role}
@@ -58,7 +73,7 @@ def event(pod: str, namespace: str, message: str) -> Object:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{pod}.1", "namespace": namespace},
-        "involvedObject": {"kind": "Pod", "namespace": namespace, "name": pod},
+        "involvedObject": {"kind": "Pod", "namespace": namespace, "name": pod, "uid": uid_of("Pod", namespace, pod)},
         "type": "Warning",
         "reason": "Unhealthy",
         "message": message,

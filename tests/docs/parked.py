@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from tests.docs.conftest import Shell
+from vitne.messaging.headers import pack
 
 TOPIC: Final = "vitne.hub.0192-919477822.v1"
 #: Two that can't be handled, and one that waits for the sixth of its key: offset, key, revision, state.
@@ -20,8 +21,8 @@ async def parked(shell: Shell) -> AsyncIterator[None]:
     try:
         await connection.executemany(
             'INSERT INTO consumer_parked (consumer, topic, partition, "offset", key, revision, state, reason, value, '
-            "headers, parked_at) VALUES ('portal', $5, 3, $1, $2, $3, $4, 'UNDECODABLE', '', '', now())",
-            [(*each, TOPIC) for each in _PARKED],
+            "headers, parked_at) VALUES ('portal', $5, 3, $1, $2, $3, $4, 'UNDECODABLE', '', $6, now())",
+            [(*each, TOPIC, pack([])) for each in _PARKED],
         )
         yield
         await connection.execute("DELETE FROM consumer_parked WHERE topic = $1 AND partition = 3", TOPIC)

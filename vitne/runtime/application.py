@@ -327,9 +327,17 @@ class Application:
         return asyncio.create_task(guarded(), name=name)
 
     async def _watch_health(self, servicer: health.HealthServicer) -> None:
-        """Keep gRPC's health service saying what ``/readyz`` says."""
+        """Keep gRPC's health service saying what ``/readyz`` says, and log what is missing whenever that changes."""
+        told: dict[str, str] | None = None
         while True:
-            serving = not await self.readiness()
+            missing = await self.readiness()
+            if told is None or missing.keys() != told.keys():
+                told = missing
+                if missing:
+                    _log.warning("not ready: %s", "; ".join(f"{name}: {why}" for name, why in missing.items()))
+                else:
+                    _log.info("ready")
+            serving = not missing
             status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
             for service in ("", *self._services):
                 await servicer.set(service, status)
