@@ -82,7 +82,7 @@ test-alerts: setup ## Try every alert with promtool (of Debian's package prometh
 	@$(RUN) -m pytest tests/deploy/test_deploy_alerts_promtool.py $(ARGS)
 
 test-deploy-crds: setup ## Check custom resources against their makers' schemas (needs Go)
-	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy $(ARGS)
+	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy/test_deploy_crds.py $(ARGS)
 
 monitoring: setup ## Make alerts on objectives and dashboards anew, from what tools/monitoring has
 	@$(RUN) -m tools.monitoring

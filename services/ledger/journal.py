@@ -132,6 +132,7 @@ async def tell_log(pool: Any, *, clock: Clock, new_id: Callable[[], UUID]) -> To
                 first=log["journaled"],
                 size=log["size"],
                 root=log["root"],
+                newest=(),
                 now=clock.now(),
                 new_id=new_id,
             )

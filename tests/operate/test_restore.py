@@ -44,7 +44,7 @@ COMMANDS = {
     for service, arguments in re.findall(r"^ +python -m services\.(\w+) ([^>\n]+)", PAGE.read_text(), re.MULTILINE)
 }
 #: Not a service: the issuer's second database, which is restored to the end of its archive and never to an instant.
-KEYS = "learners' keys"
+KEYS = "learner-keys"
 #: Learners who can log in and whom the load leaves alone.
 OWN = 5
 #: Seconds of load around the instant, and after the restore.

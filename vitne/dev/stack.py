@@ -49,7 +49,7 @@ from vitne.messaging.headers import Record
 from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.messaging.reading import read_topic
 from vitne.messaging.topics import dead_topic, describe, fixed_topics, hub_topic
-from vitne.runtime.channel import TokenSourceProtocol, open_channel
+from vitne.runtime.channel import DEFAULT_DEADLINE_SECONDS, TokenSourceProtocol, open_channel
 from vitne.runtime.tls import TlsFiles, TlsWatch, server_context
 from vitne_api.credential.v1 import credential_pb2
 
@@ -255,9 +255,12 @@ class Stack:
         why = "that cluster was given without TLS" if self.apache else "the embedded broker speaks nothing else"
         return f"{protected}; Kafka in plain text: {why}"
 
-    def open_channel(self, service: str, tokens: TokenSourceProtocol | None) -> Any:
-        """A ``grpc.aio.Channel`` of an organisation to a service; close it."""
-        return open_channel(self.grpc_address(service), tokens, tls=self.client_tls)
+    def open_channel(
+        self, service: str, tokens: TokenSourceProtocol | None, deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
+    ) -> Any:
+        """A ``grpc.aio.Channel`` of an organisation to a service, whose calls have so many seconds; close it."""
+        address = self.grpc_address(service)
+        return open_channel(address, tokens, deadline_seconds=deadline_seconds, tls=self.client_tls)
 
     def session(self, seconds: float = PAGE_SECONDS) -> aiohttp.ClientSession:
         """For pages of the stack, each of which has so many seconds; close it."""
