@@ -242,6 +242,7 @@ async def reconcile(settings: IssuerSettings) -> Reconciled:
     kafka = _kafka(settings)
     try:
         leaves = await read_messages(kafka, topics.ISSUER_LEAVES, SOURCE)
+        effects = await read_messages(kafka, topics.ISSUER_EFFECTS, SOURCE)
         hubs = {
             hub: await read_messages(kafka, topics.hub_topic(OrganisationId.parse(hub)), SOURCE)
             for hub in settings.hubs
@@ -264,7 +265,7 @@ async def reconcile(settings: IssuerSettings) -> Reconciled:
                 clock=clock,
                 new_id=new_id,
             )
-            return await work.run(leaves, hubs)
+            return await work.run(leaves, hubs, effects)
         finally:
             await keys_pool.close()
     finally:

@@ -25,7 +25,7 @@ from services.registry.events import (
     leaf_aggregate,
     subject_aggregate,
 )
-from services.registry.store import enter, lock_head
+from services.registry.store import enter, lock_head, officer_known
 from vitne.accreditation import fact_digest
 from vitne.clock import Clock
 from vitne.errors import DataLoss
@@ -46,11 +46,13 @@ class Reconciled:
         facts: entered again.
         leaves: of these, that the log is told of now.
         revisions: aggregates that go on from where their topic is.
+        cases: in which an officer acted who is not known any more: who proposed there can't be told from who confirms.
     """
 
     facts: int
     leaves: int
     revisions: int
+    cases: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line for an operator."""
@@ -92,6 +94,7 @@ async def reconcile(
         revisions = await recovery.catch_up(conn, told, now)
         logged = {each.key for each in leaves if each.type == LEAF_TYPE}
         entered = leaves_told = 0
+        cases = set()
         for fact in _in_order(facts):
             if fact.registry_revision <= newest:
                 if known.get(fact.registry_revision) != fact_digest(fact):
@@ -102,11 +105,13 @@ async def reconcile(
             newest = fact.registry_revision
             await enter(conn, fact)
             entered += 1
+            if fact.officer and not await officer_known(conn, fact.officer):
+                cases.add(fact.case_step.id or fact.accreditation.id)
             if fact.id not in logged:
                 untold = [event for event in events_of(fact, new_id=new_id) if event.type == LEAF_TYPE]
                 await append(conn, untold)
                 leaves_told += len(untold)
-    return Reconciled(entered, leaves_told, revisions)
+    return Reconciled(entered, leaves_told, revisions, tuple(sorted(cases)))
 
 
 def _in_order(messages: Sequence[Message]) -> list[facts_pb2.Fact]:

@@ -86,6 +86,12 @@ async def officer_alias(conn: Any, case_id: UUID, organisation: str, subject: st
     return alias
 
 
+async def officer_known(conn: Any, alias: str) -> bool:
+    """Whether it is known whom a fact's officer stands for."""
+    known: bool = await conn.fetchval("SELECT EXISTS (SELECT FROM officer WHERE alias = $1)", alias)
+    return known
+
+
 async def remember_officer(conn: Any, case_id: UUID, organisation: str, subject: str, alias: str) -> None:
     """Keep whom a fact's officer stands for, in the transaction of the fact."""
     await conn.execute(

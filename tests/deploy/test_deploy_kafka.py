@@ -26,7 +26,8 @@ WRITES = {
 READS = {
     # Their own, too: after a restore.
     "registry": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.REGISTRY_LEAVES},
-    "issuer": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.LEDGER_STATUS, topics.ISSUER_LEAVES, HUB},
+    "issuer": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.LEDGER_STATUS, HUB}
+    | {topics.ISSUER_LEAVES, topics.ISSUER_EFFECTS},
     "ledger": {*ALLOWED, topics.LEDGER_STATUS, topics.LEDGER_LOG},
     "auditor": {*(topic.name for topic in fixed_topics()), HUB} | DEAD,
     "verifier": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT},

@@ -32,8 +32,8 @@ from vitne_api.events.v1 import events_pb2
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 BEFORE = "0.1.0"
-#: What the release before answers now and then, rolled over or not, as long as its portal serves: it gives up a deadlock
-#: with its consumer.
+#: What the release before answers now and then, rolled over or not, as long as its portal serves: it gives up a
+#: deadlock with its consumer.
 MENDED = {("withdraw from the hub", "PAGE_FAILED")}
 #: Seconds that a client waits for an answer. The library's ten are not enough on a machine that runs two releases of
 #: everything, and somebody else's tests; what a replica breaks off that goes does not wait at all.

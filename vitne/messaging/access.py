@@ -71,7 +71,14 @@ def access_list(hubs: Mapping[str, OrganisationId]) -> tuple[Access, ...]:
             "issuer",
             writes=(ISSUER_LEAVES, ISSUER_EFFECTS, *hub_topics.values(), dead_topic(LEDGER_STATUS)),
             # Its own, too: after a restore they tell what its database has forgotten.
-            reads=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, LEDGER_STATUS, ISSUER_LEAVES, *hub_topics.values()),
+            reads=(
+                REGISTRY_FACTS,
+                REGISTRY_HEARTBEAT,
+                LEDGER_STATUS,
+                ISSUER_LEAVES,
+                ISSUER_EFFECTS,
+                *hub_topics.values(),
+            ),
             groups=("issuer",),
         ),
         Access(
