@@ -27,11 +27,11 @@ AHEAD = 5
 
 
 class Client:
-    """A client of a partition of ``end`` records; ``knows`` of them when it fetched last."""
+    """A client that ``knows`` of so many records of a partition, and is ``answered`` again and again, or not."""
 
-    def __init__(self, end: int, knows: int) -> None:
-        self.end = end
+    def __init__(self, knows: int, answered: bool) -> None:
         self.knows = knows
+        self.answered = answered
         self.at = 0
         self.fetches = 0
 
@@ -44,8 +44,6 @@ class Client:
         self.fetches += 1
         if self.fetches == 1:  # From the beginning; where the consumer is, it does not know yet.
             return {PARTITION: [SimpleNamespace(offset=0)]}
-        if self.at > self.end:  # Out of range: as ``auto_offset_reset`` says.
-            self.at = 0
         return {}
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -53,6 +51,9 @@ class Client:
 
     def highwater(self, partition: TopicPartition) -> int | None:
         return self.knows
+
+    def last_poll_timestamp(self, partition: TopicPartition) -> int | None:
+        return self.fetches if self.answered else 1
 
     async def position(self, partition: TopicPartition) -> int:
         return self.at
@@ -108,7 +109,7 @@ async def runs(database: asyncpg.Pool, client: Client, clock: ManualClock, enoug
 async def test_what_another_instance_has_read_is_not_lost(
     database: asyncpg.Pool, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = Client(end=AHEAD, knows=3)
+    client = Client(knows=3, answered=False)
     assert await runs(database, client, clock, lambda: client.fetches > 20) == AHEAD
     assert client.at == AHEAD
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
@@ -117,5 +118,5 @@ async def test_what_another_instance_has_read_is_not_lost(
 async def test_a_partition_that_was_cut_is_read_from_its_beginning(
     database: asyncpg.Pool, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = Client(end=3, knows=3)
+    client = Client(knows=3, answered=True)
     assert await runs(database, client, clock, lambda: "the cluster lost records" in caplog.text) == 0

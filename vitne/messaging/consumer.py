@@ -41,6 +41,8 @@ Handler = Callable[[asyncpg.Connection, Sequence[Message]], Awaitable[None]]
 #: What says that the message itself is at fault, however often it is tried. Everything else may mend itself.
 PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, UnicodeDecodeError)
 
+#: Answers after which a partition ends where they say: the first may have been under way already.
+CERTAIN: Final = 2
 #: ``ce_type`` of a dead letter.
 DEAD_LETTER_TYPE: Final = "vitne.dead_letter.v1"
 
@@ -65,6 +67,15 @@ class ConsumerOptions:
 
 class _OffsetMoved(Exception):
     """The offset in the database is not where this instance left it."""
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Whether a partition ends before ``position``: since when it seems so, and how often it was said again."""
+
+    position: int
+    learned: int | None
+    answers: int = 0
 
 
 @dataclass(slots=True)
@@ -148,8 +159,8 @@ class Consumer:
         self._positions: dict[Partition, int] = {}
         #: Partitions of which it must ask the database anew.
         self._lost: set[Partition] = set()
-        #: Partitions that seemed to end before this offset, which was therefore asked for once more.
-        self._doubted: dict[Partition, int] = {}
+        #: Partitions that seemed to end before where this consumer is.
+        self._doubted: dict[Partition, _Doubt] = {}
         self._next_sweep = 0.0
 
     async def run(self) -> None:
@@ -280,19 +291,21 @@ class Consumer:
     async def _doubt(self, client: ConsumerClient, partition: Partition) -> bool:
         """See whether a partition that seems to end before this consumer's offset really does.
 
-        Another instance, where no group shares them out, may have gone beyond what this client has fetched. So the
-        offset is asked for: a client that finds nothing there goes to the partition's beginning by itself.
+        Another instance, where no group shares them out, may have gone beyond what this client has fetched. So it is
+        looked again, from that offset: the second answer was certainly given after the offset was.
         """
-        position = self._positions[partition]
-        if self._doubted.get(partition) != position:
-            self._doubted[partition] = position
+        if partition not in set(client.assignment()):
+            return True
+        position, learned = self._positions[partition], client.last_poll_timestamp(partition)
+        doubt = self._doubted.get(partition)
+        if doubt is None or doubt.position != position:
+            self._doubted[partition] = _Doubt(position, learned)
             _seek(client, partition, position)
             return True
-        try:
-            there = await client.position(partition)
-        except IllegalStateError:  # It was taken away this very moment.
-            return True
-        return there == position or await self._restart(client, partition)
+        if doubt.learned != learned:
+            doubt.learned = learned
+            doubt.answers += 1
+        return doubt.answers < CERTAIN or await self._restart(client, partition)
 
     async def _restart(self, client: ConsumerClient, partition: Partition) -> bool:
         """Read a partition that was cut from its beginning; revisions that took effect are dropped on the way."""

@@ -328,10 +328,10 @@ class Application:
 
     async def _watch_health(self, servicer: health.HealthServicer) -> None:
         """Keep gRPC's health service saying what ``/readyz`` says, and log what is missing whenever that changes."""
-        told: dict[str, str] | None = None
+        told: dict[str, str] = {}
         while True:
             missing = await self.readiness()
-            if told is None or missing.keys() != told.keys():
+            if missing.keys() != told.keys():
                 told = missing
                 if missing:
                     _log.warning("not ready: %s", "; ".join(f"{name}: {why}" for name, why in missing.items()))
