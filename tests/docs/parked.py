@@ -25,6 +25,7 @@ async def parked(shell: Shell) -> AsyncIterator[None]:
             [(*each, TOPIC, pack([])) for each in _PARKED],
         )
         yield
-        await connection.execute("DELETE FROM consumer_parked WHERE topic = $1 AND partition = 3", TOPIC)
+        for table in ("consumer_parked", "consumer_act", "consumer_seen"):  # nothing of the kind ever happened
+            await connection.execute(f"DELETE FROM {table} WHERE key = ANY($1)", [each[1] for each in _PARKED])
     finally:
         await connection.close()
