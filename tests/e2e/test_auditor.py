@@ -59,7 +59,7 @@ async def test_it_may_read_what_it_compares_and_nothing_else(stack: Stack, world
     assert world.issued
     settings = stack.environment("auditor")
     refused = {
-        "issuer": ["SELECT content FROM credential", "SELECT * FROM learner", "DELETE FROM credential"],
+        "issuer": ["SELECT prepared FROM credential", "SELECT * FROM learner", "DELETE FROM credential"],
         "ledger": ["SELECT on_behalf_of FROM status_change", "UPDATE log SET size = 0"],
         "registry": ["SELECT subject FROM officer", "SELECT value FROM outbox"],
         "portal": ["SELECT content FROM credential", "SELECT lookup FROM subscriber"],
