@@ -15,7 +15,7 @@ export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
 STACK = $(if $(filter 1 yes on true,$(TLS)),--tls,$(if $(filter-out 0 no off false,$(TLS)),$(error TLS=$(TLS) is neither 1 nor 0))) $(if $(KAFKA),--kafka $(KAFKA))
 
-.PHONY: help setup demo up test unit test-kills test-operate soak record lint format proto-check test-kafka test-alerts test-deploy-crds monitoring interop bench sbom lock clean distclean
+.PHONY: help setup demo up test unit test-kills test-docs test-operate soak record lint format proto-check test-kafka test-alerts test-deploy-crds monitoring interop bench sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,10 @@ up: setup ## Start the embedded stack with the demo's data, print its pages, run
 # Tests wait more than they compute, so two processes at a time take little more than half as long.
 WORKERS ?= 2
 test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest, WORKERS=0 runs them one by one)
-	@$(RUN) -m pytest --numprocesses $(WORKERS) --ignore tests/faults/test_kills.py --ignore tests/operate $(ARGS)
+	@$(RUN) -m pytest --numprocesses $(WORKERS) --ignore tests/faults/test_kills.py --ignore tests/operate --ignore tests/docs $(ARGS)
+
+test-docs: setup ## Run every command of docs/ as it is written, on the stack and with kubectl
+	@$(RUN) -m pytest tests/docs $(ARGS)
 
 test-operate: setup ## Lose and restore databases; upgrade from the release before, and back, under load
 	@$(RUN) -m pytest tests/operate $(ARGS)
@@ -83,7 +86,7 @@ test-alerts: setup ## Try every alert with promtool (of Debian's package prometh
 	@$(RUN) -m pytest tests/deploy/test_deploy_alerts_promtool.py $(ARGS)
 
 test-deploy-crds: setup ## Check custom resources against their makers' schemas (needs Go)
-	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy $(ARGS)
+	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy/test_deploy_crds.py $(ARGS)
 
 monitoring: setup ## Make alerts on objectives and dashboards anew, from what tools/monitoring has
 	@$(RUN) -m tools.monitoring

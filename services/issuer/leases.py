@@ -113,9 +113,14 @@ class LeaseKeeper:
         self._new_id = new_id
         self._block = block
         self._low_water = low_water
+        #: Whether each country's stock was looked at since the start, whatever came of it.
+        self.looked = False
 
     async def run(self) -> None:
-        """Look and lease until cancelled. A ledger or database that does not answer is tried again, without end."""
+        """Look and lease until cancelled. A ledger or database that does not answer is tried again, without end.
+
+        Begin it once the countries are known.
+        """
         failing: set[str] = set()
         while True:
             for country in sorted(self._countries()):
@@ -127,6 +132,7 @@ class LeaseKeeper:
                     if country not in failing:
                         _log.warning("no status indexes leased for %s: %s", country, error)
                     failing.add(country)
+            self.looked = True
             await self._clock.sleep(CHECK_SECONDS)
 
     async def top_up(self, country: str) -> None:

@@ -130,12 +130,15 @@ class Reconciliation:
         self._new_id = new_id
         self._done = Reconciled()
 
-    async def run(self, leaves: Sequence[Message], hubs: Mapping[str, Sequence[Message]]) -> Reconciled:
+    async def run(
+        self, leaves: Sequence[Message], hubs: Mapping[str, Sequence[Message]], effects: Sequence[Message] = ()
+    ) -> Reconciled:
         """Do it, in one transaction.
 
         Args:
             leaves: all of the issuer's own in ``vitne.issuer.leaves.v1``.
             hubs: all of the topic of each hub, by the hub's organisation id.
+            effects: all of ``vitne.issuer.effects.v1``: what was counted since is counted and told again.
 
         Raises:
             FailedPrecondition: ``SERVICE_RUNNING``: an issuer uses the database.
@@ -146,10 +149,10 @@ class Reconciliation:
         async with self._pool.acquire() as connection, connection.transaction():
             await recovery.require_alone(connection)
             before = _Before(await _revisions(connection), await _waiting(connection))
-            names = {topics.ISSUER_LEAVES: "leaf:{key}"}
+            names = {topics.ISSUER_LEAVES: "leaf:{key}", topics.ISSUER_EFFECTS: "effects:{key}"}
             for hub in hubs:
                 names[topics.hub_topic(OrganisationId.parse(hub))] = f"hub:{hub}:{{key}}"
-            everything = [*leaves, *(message for messages in hubs.values() for message in messages)]
+            everything = [*leaves, *effects, *(message for messages in hubs.values() for message in messages)]
             done.revisions = await recovery.catch_up(
                 connection, [(names[message.topic].format(key=message.key), message) for message in everything], now
             )

@@ -260,6 +260,7 @@ async def reconcile(settings: IssuerSettings) -> Reconciled:
     kafka = _kafka(settings)
     try:
         leaves = await read_messages(kafka, topics.ISSUER_LEAVES, SOURCE)
+        effects = await read_messages(kafka, topics.ISSUER_EFFECTS, SOURCE)
         hubs = {
             hub: await read_messages(kafka, topics.hub_topic(OrganisationId.parse(hub)), SOURCE)
             for hub in settings.hubs
@@ -282,7 +283,7 @@ async def reconcile(settings: IssuerSettings) -> Reconciled:
                 clock=clock,
                 new_id=new_id,
             )
-            return await work.run(leaves, hubs)
+            return await work.run(leaves, hubs, effects)
         finally:
             await keys_pool.close()
     finally:
@@ -318,6 +319,11 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
         (topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT), kafka, folder(projection, clock), clock, name="issuer"
     )
     access = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=plain_http)
+
+    async def lease() -> None:
+        await follower.caught_up.wait()  # Before, the countries are not known.
+        await issuer.leases.run()
+
     application = Application("issuer", settings, clock, verifier=access)
     application.add_servicer(
         issuer_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
@@ -326,7 +332,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_task("registry", follower.run)
     application.add_task("flags", issuer.flags.run)
     application.add_task("effects", issuer.effects.run)
-    application.add_task("leases", issuer.leases.run)
+    application.add_task("leases", lease)
     application.add_task("completion", issuer.unary.run)
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("webhooks", issuer.webhooks.dispatcher.run)
@@ -343,6 +349,10 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
         # Not whether it is fresh: while the registry is down issuing is refused, and all else goes on.
         return None if follower.caught_up.is_set() else "the registry's topics are not read yet"
 
+    async def leases_ready() -> str | None:
+        # Not whether there are any: while the ledger is down all else goes on.
+        return None if issuer.leases.looked else "status indexes were not looked for yet"
+
     async def databases_ready() -> str | None:
         try:
             await pool.execute("SELECT 1")
@@ -353,6 +363,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
 
     application.add_readiness("registry", registry_ready)
     application.add_readiness("databases", databases_ready)
+    application.add_readiness("leases", leases_ready)
     application.on_close(issuer.bulk.close)
     application.on_close(issuer.unary.close)
     return application

@@ -1,4 +1,4 @@
-"""``python -m services.ledger serve|migrate|keys|rebuild-lists|reconcile|parked``."""
+"""``python -m services.ledger serve|migrate|keys|rebuild-lists|tell-log|reconcile|parked``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from services.ledger.intake import CONSUMER
 from services.ledger.settings import LedgerSettings
-from services.ledger.wiring import MIGRATIONS, prepare, rebuild, reconcile, serve
+from services.ledger.wiring import MIGRATIONS, prepare, rebuild, reconcile, serve, tell
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, Command, cli, report
 from vitne.runtime.operations_command import parked_command
@@ -32,6 +32,11 @@ def main(arguments: list[str]) -> int:
             "rebuild-lists": Command(
                 "publish every status list anew from its changes", lambda _: report(LedgerSettings, _rebuilt)
             ),
+            "tell-log": Command(
+                "after an upgrade from a release that told nobody of the log's order: tell of all of it, so that it "
+                "can be taken up again after a restore; repeated, it does nothing",
+                lambda _: report(LedgerSettings, _told),
+            ),
             "reconcile": Command(
                 "after the database was restored to an earlier instant: put it in step with the topics, then do what "
                 "rebuild-lists does (docs/operating/restore.md)",
@@ -54,6 +59,10 @@ def _keys(_: list[str]) -> int:
 
 async def _rebuilt(settings: LedgerSettings) -> list[str]:
     return [rebuilt.to_json() for rebuilt in await rebuild(settings)]
+
+
+async def _told(settings: LedgerSettings) -> list[str]:
+    return [(await tell(settings)).to_json()]
 
 
 async def _reconciled(settings: LedgerSettings) -> list[str]:

@@ -6,11 +6,15 @@ Written in the transaction of the batch: whatever is in the log is in the topic 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from services.ledger.events import SOURCE
+from vitne.clock import Clock
 from vitne.messaging import topics
 from vitne.messaging.outbox import Event, append
 from vitne_api.events.v1 import events_pb2
@@ -91,6 +95,49 @@ async def _read(connection: Any, first: int, end: int) -> list[bytes]:
         "SELECT record FROM leaf WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index", first, end
     )
     return [row["record"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What has been told of a log.
+
+    Attributes:
+        size: leaves that it has.
+        told: of these, that nobody had been told of and the outbox has now.
+    """
+
+    size: int
+    told: int
+
+    def to_json(self) -> str:
+        """One line for an operator."""
+        return msgspec.json.encode(asdict(self)).decode()
+
+
+async def tell_log(pool: Any, *, clock: Clock, new_id: Callable[[], UUID]) -> Told:
+    """Tell of every leaf that was never told of, whether the ledger runs or not; nothing where there is none.
+
+    A log from before there was the topic (release 0.1.0) is else told of with what comes after, batch by batch; until
+    then a ledger that is restored to an instant could not be put in step, and would sign another log.
+    """
+    told = 0
+    while True:
+        async with pool.acquire() as connection, connection.transaction():
+            log = await connection.fetchrow("SELECT origin, size, root, journaled FROM log FOR UPDATE")
+            if log is None or log["journaled"] == log["size"]:
+                return Told(0 if log is None else log["size"], told)
+            end = await write_journal(
+                connection,
+                origin=log["origin"],
+                first=log["journaled"],
+                size=log["size"],
+                root=log["root"],
+                newest=(),
+                now=clock.now(),
+                new_id=new_id,
+            )
+            await connection.execute("UPDATE log SET journaled = $1", end)
+        told += end - log["journaled"]
 
 
 def _parts(records: Iterable[bytes]) -> Iterator[list[bytes]]:

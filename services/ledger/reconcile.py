@@ -119,7 +119,8 @@ class Reconciliation:
 
         Raises:
             FailedPrecondition: ``SERVICE_RUNNING``: a ledger uses the database.
-            DataLoss: ``LOG_CONTRADICTED``: database and topic are not of one log; ``LOG_INCOMPLETE``: they don't meet.
+            DataLoss: ``LOG_CONTRADICTED``: database and topic are not of one log; ``LOG_INCOMPLETE``: they don't
+                meet; ``LOG_UNTOLD``: the topic was behind the log still when the ledger was lost.
         """
         now = self._clock.now()
         async with self._pool.acquire() as connection, connection.transaction():
@@ -151,10 +152,12 @@ class Reconciliation:
         row = await connection.fetchrow("SELECT origin, size, root, journaled FROM log FOR UPDATE")
         size, root, journaled = row["size"], row["root"], row["journaled"]
         taken = 0
+        complete = size == 0
         for message in log:
             if message.type != LOG_EXTENDED or message.key != row["origin"]:
                 continue
             told = events_pb2.LogExtended.FromString(message.value)
+            complete = bool(told.root)
             end = told.first + len(told.leaves)
             if told.first > size:
                 raise _incomplete(size, told.first)
@@ -167,6 +170,8 @@ class Reconciliation:
             if told.root and end == size and told.root != root:
                 raise _contradicted(size)
             journaled = max(journaled, min(end, size))
+        if not complete:
+            raise _untold(size)
         note = sign_checkpoint(Checkpoint(row["origin"], size, root), self._signer)
         await connection.execute(
             "UPDATE log SET size = $1, root = $2, checkpoint = $3, journaled = $4", size, root, note, journaled
@@ -382,6 +387,15 @@ def _contradicted(size: int) -> DataLoss:
         f"database and topic have different logs from leaf {size} or before",
         rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
         remedy="find out which of them is the log that was witnessed; do not serve from either until then",
+    )
+
+
+def _untold(size: int) -> DataLoss:
+    return DataLoss(
+        "LOG_UNTOLD",
+        f"the topic ends before the log that was signed, whose size nobody knows; the database has {size} leaves",
+        rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
+        remedy="restore to the end of the archive and serve without this command; then run tell-log",
     )
 
 

@@ -12,6 +12,7 @@ from services.ledger.alone import PUBLICATION_LOCK, WITNESSES_LOCK, work_alone
 from services.ledger.events import SOURCE
 from services.ledger.history import History
 from services.ledger.intake import ALLOWED, CONSUMER, take_leaves
+from services.ledger.journal import Told, tell_log
 from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
@@ -98,12 +99,22 @@ async def rebuild(settings: LedgerSettings) -> list[Rebuilt]:
         await pool.close()
 
 
+async def tell(settings: LedgerSettings) -> Told:
+    """Tell of all of the log that nobody was told of, whether the ledger runs or not; its relay publishes it."""
+    clock = SystemClock()
+    pool = await open_pool(settings.database_dsn, max_size=1, name="ledger-tell")
+    try:
+        return await tell_log(pool, clock=clock, new_id=UuidFactory(clock))
+    finally:
+        await pool.close()
+
+
 async def reconcile(settings: LedgerSettings) -> Reconciled:
     """Put a database that was restored to an earlier instant in step; no ledger may run meanwhile.
 
     Raises:
         FailedPrecondition: ``SERVICE_RUNNING``, ``SECRET_MISSING``.
-        DataLoss: ``LOG_CONTRADICTED``, ``LOG_INCOMPLETE``.
+        DataLoss: ``LOG_CONTRADICTED``, ``LOG_INCOMPLETE``, ``LOG_UNTOLD``.
         Unavailable: database or cluster is out of reach.
     """
     clock = SystemClock()

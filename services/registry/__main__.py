@@ -1,4 +1,4 @@
-"""``python -m services.registry serve|migrate|keys|due``."""
+"""``python -m services.registry serve|migrate|keys|due|reconcile``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 
 from services.registry import due
 from services.registry.settings import RegistrySettings
-from services.registry.wiring import MIGRATIONS, serve, service_keys
+from services.registry.wiring import MIGRATIONS, put_in_step, serve, service_keys
 from vitne.errors import VitneError
-from vitne.runtime.main import EXIT_FAILED, Command, cli
+from vitne.runtime.main import EXIT_FAILED, Command, cli, report
 from vitne.runtime.settings import load
 
 DESCRIPTION = "Decides who may issue what."
@@ -28,10 +28,19 @@ def main(arguments: list[str]) -> int:
                 "[{use, public_jwk}]; makes it where there is none",
                 _keys,
             ),
+            "reconcile": Command(
+                "after the database was restored to an earlier instant: put it in step with the topics "
+                "(docs/operating/restore.md)",
+                lambda _: report(RegistrySettings, _reconciled),
+            ),
             "due": Command("list accreditations that end soon", due.command, arguments=True),
         },
         arguments=arguments,
     )
+
+
+async def _reconciled(settings: RegistrySettings) -> list[str]:
+    return [(await put_in_step(settings)).to_json()]
 
 
 def _keys(_: list[str]) -> int:

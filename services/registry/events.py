@@ -18,11 +18,18 @@ SOURCE: Final = "/vitne/registry"
 FACT_TYPE: Final = "vitne.registry.fact.v1"
 LEAF_TYPE: Final = "vitne.log.leaf.v1"
 HEARTBEAT_TYPE: Final = "vitne.registry.heartbeat.v1"
+#: The aggregate whose revision is the heartbeat's.
+HEARTBEAT_AGGREGATE: Final = "heartbeat"
 
 
 def subject_aggregate(subject: str) -> str:
     """The aggregate whose revision is the subject's."""
     return f"facts:{subject}"
+
+
+def leaf_aggregate(fact_id: str) -> str:
+    """The aggregate whose only revision is a fact's leaf."""
+    return f"leaf:{fact_id}"
 
 
 def events_of(fact: facts_pb2.Fact, *, new_id: Callable[[], UUID]) -> list[Event]:
@@ -50,7 +57,7 @@ def events_of(fact: facts_pb2.Fact, *, new_id: Callable[[], UUID]) -> list[Event
             Event(
                 topic=topics.REGISTRY_LEAVES,
                 key=fact.id,
-                aggregate=f"leaf:{fact.id}",
+                aggregate=leaf_aggregate(fact.id),
                 type=LEAF_TYPE,
                 source=SOURCE,
                 value=events_pb2.LeafSubmitted(leaf=leaf.to_bytes()).SerializeToString(),
@@ -66,7 +73,7 @@ def heartbeat(revision: int, at: datetime, *, new_id: Callable[[], UUID]) -> Eve
     return Event(
         topic=topics.REGISTRY_HEARTBEAT,
         key=topics.HEARTBEAT_KEY,
-        aggregate="heartbeat",
+        aggregate=HEARTBEAT_AGGREGATE,
         type=HEARTBEAT_TYPE,
         source=SOURCE,
         value=events_pb2.RegistryHeartbeat(registry_revision=revision, at=timestamp(at)).SerializeToString(),

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from services.registry.events import events_of, heartbeat, subject_aggregate
-from vitne.accreditation import fact_digest, timestamp
+from vitne.accreditation import fact_digest, instant, timestamp
 from vitne.accreditation.facts import content_kind
 from vitne.messaging import outbox
 from vitne_api.registry.v1 import facts_pb2
@@ -46,6 +46,17 @@ async def append(
     fact.subject_revision = await outbox.next_revision(conn, subject_aggregate(fact.subject))
     fact.recorded_at.CopyFrom(timestamp(at))
     fact.actor = actor
+    await enter(conn, fact)
+    await outbox.append(conn, events_of(fact, new_id=new_id))
+    return fact
+
+
+async def enter(conn: Any, fact: facts_pb2.Fact) -> None:
+    """Enter a whole fact as the newest, in the transaction that holds the lock of :func:`lock_head`.
+
+    Raises:
+        DataLoss: ``UNKNOWN_FACT``: it says what this release does not know.
+    """
     await conn.execute(
         """
         INSERT INTO fact (registry_revision, id, subject, subject_revision, kind, recorded_at, actor, digest, body)
@@ -56,14 +67,12 @@ async def append(
         fact.subject,
         fact.subject_revision,
         content_kind(fact),
-        at,
-        actor,
+        instant(fact.recorded_at),
+        fact.actor,
         fact_digest(fact),
         fact.SerializeToString(deterministic=True),
     )
     await conn.execute("UPDATE registry_head SET revision = $1", fact.registry_revision)
-    await outbox.append(conn, events_of(fact, new_id=new_id))
-    return fact
 
 
 async def officer_alias(conn: Any, case_id: UUID, organisation: str, subject: str) -> str | None:
@@ -75,6 +84,12 @@ async def officer_alias(conn: Any, case_id: UUID, organisation: str, subject: st
         subject,
     )
     return alias
+
+
+async def officer_known(conn: Any, alias: str) -> bool:
+    """Whether it is known whom a fact's officer stands for."""
+    known: bool = await conn.fetchval("SELECT EXISTS (SELECT FROM officer WHERE alias = $1)", alias)
+    return known
 
 
 async def remember_officer(conn: Any, case_id: UUID, organisation: str, subject: str, alias: str) -> None:

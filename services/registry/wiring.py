@@ -6,22 +6,27 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
+
 from services.registry.accreditation_credentials import AccreditationCredentials
 from services.registry.due import DueWatch
+from services.registry.events import SOURCE
 from services.registry.heartbeat import Heartbeat
 from services.registry.loops import repeat
 from services.registry.pages import build_pages
+from services.registry.reconcile import Reconciled, reconcile
 from services.registry.recorder import Recorder
 from services.registry.rpc import SERVICE, RegistryRpc
 from services.registry.search import FOLLOW_SECONDS, CatalogueIndex
 from services.registry.settings import RegistrySettings
 from services.registry.trust_list import TrustListPublisher, trust_list_signer
 from vitne.clock import Clock, SystemClock
-from vitne.errors import VitneError
+from vitne.errors import Unavailable, VitneError
 from vitne.frameworks import Frameworks
 from vitne.identifiers import UuidFactory
-from vitne.messaging import outbox
+from vitne.messaging import outbox, topics
 from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
@@ -45,6 +50,39 @@ def service_keys(settings: RegistrySettings) -> str:
     """What the operator registers and verifiers pin: ``[{"use", "public_jwk"}]``; made when there is none."""
     signer = trust_list_signer(FileKeyCustody(settings.state_dir))
     return json.dumps([{"use": "KEY_USE_TRUST_LIST", "public_jwk": signer.public_jwk}], indent=2)
+
+
+def _kafka(settings: RegistrySettings) -> KafkaSettings:
+    return KafkaSettings(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id="registry",
+        idempotence=settings.kafka_idempotence,
+        tls=client_context(settings.kafka_tls),
+    )
+
+
+async def put_in_step(settings: RegistrySettings) -> Reconciled:
+    """Put a database that was restored to an earlier instant in step; no registry may run meanwhile.
+
+    Raises:
+        FailedPrecondition: ``SERVICE_RUNNING``.
+        DataLoss: ``FACTS_CONTRADICTED``, ``FACTS_INCOMPLETE``, ``UNKNOWN_FACT``.
+        Unavailable: database or cluster is out of reach.
+    """
+    clock = SystemClock()
+    kafka = _kafka(settings)
+    try:
+        told = [
+            await read_messages(kafka, topic, SOURCE)
+            for topic in (topics.REGISTRY_FACTS, topics.REGISTRY_LEAVES, topics.REGISTRY_HEARTBEAT)
+        ]
+    except KafkaError as error:
+        raise Unavailable("KAFKA_UNAVAILABLE", f"the topics can't be read: {type(error).__name__}") from error
+    pool = await open_pool(settings.database_dsn, max_size=2, name="registry-reconcile")
+    try:
+        return await reconcile(pool, *told, clock=clock, new_id=UuidFactory(clock))
+    finally:
+        await pool.close()
 
 
 async def serve(settings: RegistrySettings) -> None:
@@ -85,12 +123,7 @@ def build(
         recorder.as_of,
         settings.registry_uri,
     )
-    kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        client_id="registry",
-        idempotence=settings.kafka_idempotence,
-        tls=client_context(settings.kafka_tls),
-    )
+    kafka = _kafka(settings)
     verifier = verifier or TokenVerifier(
         settings.identity_issuer, settings.audience, clock, allow_http=settings.environment == "development"
     )

@@ -25,7 +25,9 @@ WRITES = {
 }
 READS = {
     # Their own, too: after a restore.
-    "issuer": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.LEDGER_STATUS, topics.ISSUER_LEAVES, HUB},
+    "registry": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.REGISTRY_LEAVES},
+    "issuer": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT, topics.LEDGER_STATUS, HUB}
+    | {topics.ISSUER_LEAVES, topics.ISSUER_EFFECTS},
     "ledger": {*ALLOWED, topics.LEDGER_STATUS, topics.LEDGER_LOG},
     "auditor": {*(topic.name for topic in fixed_topics()), HUB} | DEAD,
     "verifier": {topics.REGISTRY_FACTS, topics.REGISTRY_HEARTBEAT},

@@ -37,7 +37,7 @@ def command() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("service", ["issuer", "ledger", "portal"])
+@pytest.mark.parametrize("service", ["registry", "issuer", "ledger", "portal"])
 def test_it_is_the_service_with_another_command(command: ModuleType, production: Installation, service: str) -> None:
     deployment = production.one("Deployment", service)
     job: dict[str, Any] = command.job(deployment)
@@ -76,4 +76,4 @@ def test_it_ends_as_the_job_does_and_leaves_what_runs_alone(
     monkeypatch.setenv("WAIT", str(wait))
     assert command.main(["issuer", "--context=kind"]) == code
     assert (tmp_path / "created.json").exists() is (replicas == 0)
-    assert command.main(["registry"]) == 2
+    assert command.main(["verifier"]) == 2

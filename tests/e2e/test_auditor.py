@@ -7,6 +7,7 @@ import json
 import sys
 
 import asyncpg
+import pytest
 
 from vitne.dev.demo import Demo
 from vitne.dev.stack import Stack
@@ -52,6 +53,27 @@ async def test_it_ends_with_1_and_names_what_does_not(stack: Stack, world: Demo)
         await connection.close()
     assert code == 1
     assert f"portal.status {handle}" in out
+
+
+async def test_it_may_read_what_it_compares_and_nothing_else(stack: Stack, world: Demo) -> None:
+    assert world.issued
+    settings = stack.environment("auditor")
+    refused = {
+        "issuer": ["SELECT prepared FROM credential", "SELECT * FROM learner", "DELETE FROM credential"],
+        "ledger": ["SELECT on_behalf_of FROM status_change", "UPDATE log SET size = 0"],
+        "registry": ["SELECT subject FROM officer", "SELECT value FROM outbox"],
+        "portal": ["SELECT content FROM credential", "SELECT lookup FROM subscriber"],
+    }
+    dsns = {name: settings[f"VITNE_{name.upper()}_DSN"] for name in ("issuer", "ledger", "registry")}
+    (dsns["portal"],) = json.loads(settings["VITNE_PORTALS"]).values()
+    for name, statements in refused.items():
+        connection = await asyncpg.connect(dsns[name])
+        try:
+            for statement in statements:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(statement)
+        finally:
+            await connection.close()
 
 
 async def test_it_ends_with_2_when_it_can_not_look(stack: Stack) -> None:

@@ -15,6 +15,7 @@ from services.ledger import journal
 from services.ledger.reconcile import CLOSED, Reconciliation
 from services.ledger.transitions import Change
 from tests.integration.ledger_harness import BASE_URL, LIFETIME, LIST_SIZE, Ledger, make_ledger, request
+from tests.integration.published import published
 from tests.integration.test_ledger_log import claimed, integrated, issued, queue
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
@@ -44,24 +45,7 @@ async def restored(
 
 
 async def told(ledger: Ledger, topic: str) -> list[Message]:
-    """What the ledger's relay would have published."""
-    rows = await ledger.pool.fetch("SELECT * FROM outbox WHERE topic = $1 ORDER BY id", topic)
-    return [
-        Message(
-            topic=topic,
-            partition=0,
-            offset=number,
-            key=row["key"],
-            value=row["value"],
-            id=row["event_id"],
-            type=row["type"],
-            source=row["source"],
-            time=row["time"],
-            revision=row["revision"],
-            traceparent=None,
-        )
-        for number, row in enumerate(rows)
-    ]
+    return await published(ledger.pool, topic)
 
 
 def reconciliation(ledger: Ledger) -> Reconciliation:
@@ -190,10 +174,10 @@ async def test_a_ledger_that_runs_is_left_alone(ledger: Ledger) -> None:
         await relay.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
 
 
-async def test_leaves_that_were_never_told_of_are_told_of_with_the_next(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+async def test_leaves_that_were_never_told_of_are_told_of(
+    ledger: Ledger, restored: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after an upgrade, or when the release before had the log for a while: in parts that fit into events."""
+    """As after an upgrade: in parts that fit into events, with the next batches or by command; till then no restore."""
     sequencer = await claimed(ledger)
     await queue(ledger, issued(0, 40))
     await sequencer.integrate()
@@ -202,9 +186,14 @@ async def test_leaves_that_were_never_told_of_are_told_of_with_the_next(
     await ledger.pool.execute("UPDATE log SET journaled = 0")
     monkeypatch.setattr(journal, "EVENT_BYTES", 500)
     monkeypatch.setattr(journal, "MOST", 30)
-    for number in range(3):
-        await queue(ledger, issued(100 + number, 1))
-        await sequencer.integrate()
+    await queue(ledger, issued(100, 1))
+    await sequencer.integrate()
+    await claimed(restored)
+    with pytest.raises(DataLoss, match="LOG_UNTOLD"):
+        await reconciliation(restored).run([], await told(ledger, topics.LEDGER_LOG))
+    done = [await journal.tell_log(ledger.pool, clock=ledger.clock, new_id=uuid.uuid4) for _ in range(2)]
+    assert done == [journal.Told(41, 11), journal.Told(41, 0)]
+    assert (await reconciliation(restored).run([], await told(ledger, topics.LEDGER_LOG))).leaves == 41
     leaves: list[bytes] = []
     for message in await told(ledger, topics.LEDGER_LOG):
         part = events_pb2.LogExtended.FromString(message.value)

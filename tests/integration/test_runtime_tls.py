@@ -22,6 +22,7 @@ from vitne.clock import ManualClock, SystemClock
 from vitne.dev.certificates import CertificateAuthority
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import OrganisationId
+from vitne.metrics import REGISTRY
 from vitne.runtime import application as application_module
 from vitne.runtime.application import Application
 from vitne.runtime.channel import RotatingChannel, open_channel
@@ -430,6 +431,42 @@ async def test_readiness_tells_of_a_certificate_that_has_expired(world: World) -
         assert "server.crt expired at " in missing["certificates"]
         world.replace_server()
         assert await application.readiness() == {}
+
+
+def test_clients_certificates_and_authorities_are_watched_too(world: World) -> None:
+    now = datetime.now(UTC)
+    place(world.client, world.expired().issue("client", uris=[ISSUER]))
+    told = TlsWatch(world.client).expired(now)
+    assert told is not None
+    assert "client.crt expired at " in told
+    authority = TlsWatch(TlsFiles(authority=world.trusted))
+    (end,) = (at for _path, at in authority.ends().values())
+    assert authority.expired(end) is None
+    assert "expired at" in (authority.expired(end + timedelta(seconds=1)) or "")
+    # While one is replaced by another, the later one counts.
+    young = CertificateAuthority(world.folder / "young", ManualClock(now + timedelta(days=30)))
+    world.trust(world.authority, young)
+    assert authority.expired(end + timedelta(seconds=1)) is None
+
+
+async def test_readiness_and_metrics_tell_of_what_is_used_as_a_client(world: World) -> None:
+    world.replace_client(world.expired())
+    settings = world.settings(
+        kafka_certificate_file=world.client.certificate,
+        kafka_key_file=world.client.key,
+        kafka_authority_file=world.client.authority,
+    )
+    async with serving(settings) as application:
+        missing = await application.readiness()
+        assert missing["certificates"].startswith("kafka: ")
+        assert "client.crt expired at " in missing["certificates"]
+        remaining = {
+            tuple(sample.labels.values()): sample.value
+            for metric in REGISTRY.collect()
+            for sample in metric.samples
+            if sample.name == "vitne_tls_remaining_seconds"
+        }
+        assert remaining["kafka", "certificate"] < 0 < remaining["kafka", "authority"]
 
 
 # --- HTTP, and clients that are not gRPC's ----------------------------------------------------------

@@ -347,6 +347,38 @@ async def test_gone_ends_it_at_once_and_a_replay_takes_it_up_again(hooks: Hooks,
     assert not endpoint.HasField("failing_since")
 
 
+async def test_what_can_not_be_read_is_parked_in_sight(hooks: Hooks, clock: ManualClock) -> None:
+    """Another key, or rows that were spoilt: no repetition mends that, and nothing is lost by waiting."""
+    async with receiving() as receiver:
+        made = await hooks.register(receiver.url)
+        await hooks.register_learner()
+        url = await hooks.world.pool.fetchval("SELECT url FROM webhook_endpoint")
+        await hooks.world.pool.execute(
+            "UPDATE webhook_endpoint SET url = $1", b"sealed with another key, and long enough"
+        )
+        await hooks.issue()
+        await hooks.pump()
+        endpoint = await hooks.endpoint(made.endpoint_id)
+        assert endpoint.disabled_reason == webhooks_pb2.WEBHOOK_DISABLED_REASON_UNREADABLE
+        assert (endpoint.url, endpoint.waiting) == ("", 1)
+        clock.advance(timedelta(hours=1))
+        await hooks.pump()
+        assert await hooks.world.pool.fetchval("SELECT count(*) FROM webhook_lane WHERE lease IS NOT NULL") == 0
+
+        # The key is back; an event that can't be read either is given up alone.
+        await hooks.world.pool.execute("UPDATE webhook_endpoint SET url = $1", url)
+        await hooks.world.pool.execute("UPDATE webhook_event SET value = $1", b"\xff")
+        await hooks.issue()
+        assert await hooks.replay(made.endpoint_id) == 1
+        await hooks.pump()
+    assert [call.data["revision"] for call in receiver.calls] == [2]
+    outcomes = {each.state for each in await hooks.deliveries(made.endpoint_id)}
+    assert outcomes == {
+        webhooks_pb2.WEBHOOK_DELIVERY_STATE_GIVEN_UP,
+        webhooks_pb2.WEBHOOK_DELIVERY_STATE_DELIVERED,
+    }
+
+
 async def test_an_endpoint_that_never_answers_is_disabled_and_nothing_is_lost(hooks: Hooks, clock: ManualClock) -> None:
     start = clock.now()
     async with receiving(status(500)) as receiver:

@@ -23,8 +23,10 @@ from vitne.errors import VitneError
 from vitne.identifiers import LearnerId, UuidFactory
 from vitne.runtime.database import open_pool
 from vitne.runtime.secret_files import read_secret
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
+from vitne_api.registry.v1 import registry_pb2
 
 #: Seconds in which what a restored service still has to take in must be there.
 PATIENCE = 90.0
@@ -62,6 +64,16 @@ class Clerk:
         self.kept.append(kept)
         self._answered(kept)
         return kept
+
+    async def publish(self, case: str = "minikvalifikasjon") -> None:
+        """A provider publishes another achievement: a fact of the registry."""
+        achievement = credential_pb2.Achievement()
+        achievement.CopyFrom(self.demo.cases.achievements[case].message)
+        achievement.id = new_id()
+        registry = self.demo.actors.organisation(achievement.provider).registry
+        await registry.PublishAchievement(
+            registry_pb2.PublishAchievementRequest(request_id=new_id(), achievement=achievement)
+        )
 
     async def repeat(self, kept: Kept) -> Kept:
         again = Kept(kept.provider, kept.request, await insist(kept.provider, kept.request))

@@ -12,7 +12,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ COMMANDS = {
     service: arguments.split()
     for service, arguments in re.findall(r"^ +python -m services\.(\w+) ([^>\n]+)", PAGE.read_text(), re.MULTILINE)
 }
+#: Not a service: the issuer's second database, which is restored to the end of its archive and never to an instant.
+KEYS = "learner-keys"
 #: Learners who can log in and whom the load leaves alone.
 OWN = 5
 #: Seconds of load around the instant, and after the restore.
@@ -124,6 +126,7 @@ class Case:
         await self.late.register()
         await self.leaves.withdraw()
         self.erased_id = await erase(self.stack, self.erased.learner)
+        await self.clerk.publish()
         await asyncio.sleep(LOAD)
         await self.load.finish()
         assert not self.load.journal.findings
@@ -133,17 +136,19 @@ class Case:
             ledger_pb2.GetCheckpointRequest()
         )
         self.signed = checkpoint(note.checkpoint)
+        self.facts = await facts(self.stack)
 
     async def lose_and_restore(self, services: tuple[str, ...], instant: Any, folder: Path) -> dict[str, Any]:
         stack = self.stack
         await self.archive.flush(stack.postgres)
-        for service in services:
+        if KEYS in services:
+            stack.kill("issuer")
+            await self._restore([DATABASES["issuer"][1]], None, folder / "keys")
+            await stack.start_service("issuer")
+        lost = [service for service in services if service != KEYS]
+        for service in lost:
             stack.kill(service)
-            await stack.postgres.drop_database(DATABASES[service][0])
-        server = await self.archive.restore(stack.postgres, folder, instant)
-        self.exits.push_async_callback(server.stop)
-        for service in services:
-            stack.restored[DATABASES[service][0]] = server.dsn(DATABASES[service][0])
+        await self._restore([DATABASES[service][0] for service in lost], instant, folder)
         reports = {}
         for service, arguments in COMMANDS.items():
             if service in services and service != "portal":
@@ -154,8 +159,17 @@ class Case:
             await stack.start_service("portal")
         return reports
 
+    async def _restore(self, names: Sequence[str], instant: Any, folder: Path) -> None:
+        for name in names:
+            await self.stack.postgres.drop_database(name)
+        server = await self.archive.restore(self.stack.postgres, folder, instant)
+        self.exits.push_async_callback(server.stop)
+        self.stack.restored |= {name: server.dsn(name) for name in names}
 
-@pytest.mark.parametrize("services", [("issuer",), ("ledger",), ("issuer", "ledger", "portal")], ids="+".join)
+
+@pytest.mark.parametrize(
+    "services", [("issuer",), ("ledger", "registry", KEYS), ("issuer", "ledger", "portal", "registry")], ids="+".join
+)
 async def test_after_a_restore_everything_agrees(stack_folder: Path, services: tuple[str, ...]) -> None:
     home = stack_folder / f"restore-{'-'.join(services)}"
     archive = Archive(home / "postgres" / "archive")
@@ -174,6 +188,9 @@ async def test_after_a_restore_everything_agrees(stack_folder: Path, services: t
             assert reports["ledger"]["leaves"] > 0
             assert reports["ledger"]["changes"] >= 2
             assert reports["ledger"]["lists_closed"] > 0
+        if "registry" in services:
+            assert reports["registry"]["facts"] > 0
+            assert (await facts(stack))[: len(case.facts)] == case.facts
 
         # Institutions repeat what they asked for since; whose content is lost is issued anew, and the lost one ended.
         for kept in case.after:
@@ -230,6 +247,16 @@ async def check_learners(case: Case, services: tuple[str, ...]) -> None:
     for visitor in (case.known, case.joins, case.late):
         await until(lambda visitor=visitor: registered(visitor))  # type: ignore[misc]
     assert (await case.leaves.sees())[1] == set()
+
+
+async def facts(stack: Stack) -> list[tuple[int, bytes]]:
+    """What the registry has recorded: number and digest."""
+    connection = await asyncpg.connect(stack.dsn("registry"))
+    try:
+        rows = await connection.fetch("SELECT registry_revision, digest FROM fact ORDER BY 1")
+    finally:
+        await connection.close()
+    return [tuple(row) for row in rows]
 
 
 async def settled_outbox(case: Case) -> bool:

@@ -95,6 +95,9 @@ class FakeClient:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.positions[partition] = offset
 
+    def last_poll_timestamp(self, partition: TopicPartition) -> int | None:
+        return None
+
     def highwater(self, partition: TopicPartition) -> int | None:
         return len(self.cluster.logs[partition]) if self.fetched else None
 

@@ -11,6 +11,7 @@ import grpc
 from vitne.clock import SystemClock
 from vitne.dev.identity import ClientCredentials
 from vitne.dev.stack import AUDIENCE, OFFICERS, Stack
+from vitne.runtime.channel import DEFAULT_DEADLINE_SECONDS
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.status import error_from_rpc
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
@@ -29,12 +30,19 @@ class Organisation:
         ledger: calls to the ledger.
     """
 
-    def __init__(self, id: str, tokens: TokenSource | None, stack: Stack, exits: AsyncExitStack) -> None:  # noqa: A002 - what it is
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - what it is
+        tokens: TokenSource | None,
+        stack: Stack,
+        exits: AsyncExitStack,
+        deadline_seconds: float = DEFAULT_DEADLINE_SECONDS,
+    ) -> None:
         self.id = id
         self.tokens = tokens
         channels = {}
         for service in ("registry", "issuer", "ledger"):
-            channels[service] = stack.open_channel(service, tokens)
+            channels[service] = stack.open_channel(service, tokens, deadline_seconds)
             exits.push_async_callback(channels[service].close)
         self.registry: registry_pb2_grpc.RegistryServiceAsyncStub = registry_pb2_grpc.RegistryServiceStub(
             channels["registry"]
@@ -95,10 +103,16 @@ class Organisation:
 
 
 class Actors:
-    """All organisations that the stack has clients for; use as an async context manager."""
+    """All organisations that the stack has clients for; use as an async context manager.
 
-    def __init__(self, stack: Stack) -> None:
+    Args:
+        stack: what they call.
+        deadline_seconds: how long they wait for an answer, all tries of the library's together.
+    """
+
+    def __init__(self, stack: Stack, deadline_seconds: float = DEFAULT_DEADLINE_SECONDS) -> None:
         self._stack = stack
+        self._deadline = deadline_seconds
         self._exits = AsyncExitStack()
         self._organisations: dict[str, Organisation] = {}
 
@@ -149,7 +163,8 @@ class Actors:
             allow_http=True,
             trust=self._stack.trust,
         )
-        return Organisation(credentials.organisation if credentials else "", tokens or None, self._stack, self._exits)
+        name = credentials.organisation if credentials else ""
+        return Organisation(name, tokens or None, self._stack, self._exits, self._deadline)
 
 
 def confirmation(proposal: facts_pb2.Fact, request_id: str) -> registry_pb2.ConfirmDecisionRequest:

@@ -168,6 +168,21 @@ class EmbeddedPostgres:
             await connection.close()
         return self.dsn(name)
 
+    async def create_role(self, name: str, password: str) -> None:
+        """Create a role that can log in and may do nothing yet, unless it exists.
+
+        Raises:
+            InvalidArgument: ``BAD_DATABASE_NAME``.
+        """
+        quoted = _quoted(name)
+        connection = await asyncpg.connect(self.dsn("postgres"))
+        try:
+            if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", name):
+                secret = password.replace("'", "''")
+                await connection.execute(f"CREATE ROLE {quoted} LOGIN PASSWORD '{secret}'")
+        finally:
+            await connection.close()
+
     async def drop_database(self, name: str) -> None:
         """Drop a database if it exists, ending the sessions that use it."""
         quoted = _quoted(name)

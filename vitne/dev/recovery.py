@@ -78,25 +78,22 @@ class Archive:
         except TimeoutError as error:
             raise Unavailable("ARCHIVE_STALLED", f"{segment} was not archived") from error
 
-    async def restore(self, origin: EmbeddedPostgres, folder: Path, instant: datetime) -> EmbeddedPostgres:
+    async def restore(self, origin: EmbeddedPostgres, folder: Path, instant: datetime | None) -> EmbeddedPostgres:
         """Start a second server that holds everything as it was at an instant; the caller stops it.
 
         Args:
             origin: whose backup it is; may be gone.
             folder: of the new server.
-            instant: committed later is not in it.
+            instant: committed later is not in it; None: the end of the archive.
 
         Raises:
             Unavailable: it does not start, with the end of its log; ``ARCHIVE_STALLED``.
         """
-        restored = EmbeddedPostgres(
-            folder,
-            settings={
-                "restore_command": f"cp '{self._log}/%f' '%p'",
-                "recovery_target_time": instant.astimezone(UTC).isoformat(),
-                "recovery_target_action": "promote",
-            },
-        )
+        settings = {"restore_command": f"cp '{self._log}/%f' '%p'"}
+        if instant is not None:
+            settings["recovery_target_time"] = instant.astimezone(UTC).isoformat()
+            settings["recovery_target_action"] = "promote"
+        restored = EmbeddedPostgres(folder, settings=settings)
         await asyncio.to_thread(restored.adopt, self._base, origin)
         await restored.start()
         try:

@@ -51,7 +51,7 @@ from vitne.messaging.headers import Record
 from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.messaging.reading import read_topic
 from vitne.messaging.topics import dead_topic, describe, fixed_topics, hub_topic
-from vitne.runtime.channel import TokenSourceProtocol, open_channel
+from vitne.runtime.channel import DEFAULT_DEADLINE_SECONDS, TokenSourceProtocol, open_channel
 from vitne.runtime.tls import TlsFiles, TlsWatch, server_context
 from vitne_api.credential.v1 import credential_pb2
 
@@ -66,6 +66,10 @@ POSTGRES: Final = "postgres"
 KAFKA: Final = "kafka"
 #: Services that hold issuances against the national rules. What is shown and tested here includes pilots and proposals.
 DECIDING: Final = ("registry", "issuer", "verifier")
+#: Name, or end of the name, of files that a shell can source while the stack runs.
+ENVIRONMENT: Final = "environment"
+#: Role of PostgreSQL's, and its password here, that reads what an audit compares and nothing else.
+AUDITOR: Final = "auditor"
 #: Databases of each service; the issuer keeps learners' keys apart.
 DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
     "registry": ("registry",),
@@ -262,9 +266,12 @@ class Stack:
         why = "that cluster was given without TLS" if self.apache else "the embedded broker speaks nothing else"
         return f"{protected}; Kafka in plain text: {why}"
 
-    def open_channel(self, service: str, tokens: TokenSourceProtocol | None) -> Any:
-        """A ``grpc.aio.Channel`` of an organisation to a service; close it."""
-        return open_channel(self.grpc_address(service), tokens, tls=self.client_tls)
+    def open_channel(
+        self, service: str, tokens: TokenSourceProtocol | None, deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
+    ) -> Any:
+        """A ``grpc.aio.Channel`` of an organisation to a service, whose calls have so many seconds; close it."""
+        address = self.grpc_address(service)
+        return open_channel(address, tokens, deadline_seconds=deadline_seconds, tls=self.client_tls)
 
     def session(self, seconds: float = PAGE_SECONDS) -> aiohttp.ClientSession:
         """For pages of the stack, each of which has so many seconds; close it."""
@@ -286,6 +293,12 @@ class Stack:
         login, _, _ = parts.netloc.rpartition("@")
         address = f"{login}@{LOOPBACK}:{self._front.port}"
         return parts._replace(netloc=address, query=self.protection.dsn_options()).geturl()
+
+    def _read_only(self, database: str) -> str:
+        """The same as the role that may read what an audit compares."""
+        parts = urlsplit(self.dsn(database))
+        _, _, place = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{AUDITOR}:{AUDITOR}@{place}").geturl()
 
     def kafka_options(self, principal: str = ADMIN_PRINCIPAL) -> dict[str, Any]:
         """Keyword arguments for an aiokafka client of the stack's broker; ``principal`` matters with TLS."""
@@ -331,7 +344,8 @@ class Stack:
         """Stop everything in order: the services, then what they stand on."""
         await asyncio.gather(*(self.processes[name].stop() for name in SERVICES if name in self.processes))
         await self._exits.aclose()
-        if self._lock is not None:
+        if self._lock is not None:  # else the folder is another stack's
+            self._remove_exports()
             self._lock.close()
 
     async def start_service(self, service: str) -> None:
@@ -376,15 +390,18 @@ class Stack:
 
     def _prepare_folder(self) -> None:
         self.log_folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        lock = (self.folder / "lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.close()
             raise FailedPrecondition(
                 "STACK_IN_USE",
                 f"another stack is running in {self.folder}",
                 remedy="end it, or choose another folder with VITNE_HOME",
             ) from None
+        self._lock = lock
+        self._remove_exports()
         for log in (*self.log_folder.glob("*.log"), self.trace_file):
             log.unlink(missing_ok=True)
 
@@ -418,6 +435,7 @@ class Stack:
             own = self.protection.path(DATABASE)
             context = server_context(TlsWatch(TlsFiles(own, own)))
             self._front = await self._exits.enter_async_context(DatabaseFront(context, lambda: self.postgres.port))
+        await self.postgres.create_role(AUDITOR, AUDITOR)
         for databases in DATABASES.values():
             for name in databases:
                 await self.postgres.drop_database(name)
@@ -582,8 +600,8 @@ class Stack:
                 }
             case "auditor":
                 return {
-                    **{f"VITNE_{name.upper()}_DSN": self.dsn(name) for name in ("issuer", "ledger", "registry")},
-                    "VITNE_PORTALS": json.dumps({self.cases.hub: self.dsn("portal")}),
+                    **{f"VITNE_{name.upper()}_DSN": self._read_only(name) for name in ("issuer", "ledger", "registry")},
+                    "VITNE_PORTALS": json.dumps({self.cases.hub: self._read_only("portal")}),
                     "VITNE_LISTS_SERVED_AT": json.dumps({STATUS_BASE: f"{self.http_url('ledger')}/"}),
                     **(
                         {"VITNE_LOG_URL": self.http_url("ledger"), "VITNE_LOG_POLICY_FILE": str(self.log_policy)}
@@ -599,7 +617,10 @@ class Stack:
         return f"{STATUS_BASE}={self.http_url('ledger')}/"
 
     def write_environment(self, registry_key: str) -> Path:
-        """A file for a shell to source: the addresses, and a client of each kind, for the examples in docs/."""
+        """A file for a shell to source: the addresses, and a client of each kind, for the examples in docs/.
+
+        Beside it are ``NAME.environment`` with all settings of each service and of the auditor, for their commands.
+        """
         provider, authority = self.cases.providers["uio"].message.id, self.cases.authorities[0].id
         values = {f"VITNE_{service.upper()}": self.grpc_address(service) for service in SERVICES if service != "portal"}
         values |= {f"VITNE_{service.upper()}_URL": self.http_url(service) for service in SERVICES}
@@ -620,9 +641,21 @@ class Stack:
             values[f"VITNE_{name}_KEY_FILE"] = str(self.clients[organisation].key_file)
         if self.protection is not None:
             values |= self.protection.client_environment()
-        path = self.folder / "environment"
+        for service in (*SERVICES, AUDITOR):
+            own = {name: value for name, value in self.environment(service).items() if name.startswith("VITNE_")}
+            self._write_exports(f"{service}.{ENVIRONMENT}", own)
+        return self._write_exports(ENVIRONMENT, values)
+
+    def _write_exports(self, name: str, values: Mapping[str, str]) -> Path:
+        path = self.folder / name
+        path.touch(mode=0o600)  # It holds passwords.
         path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
         return path
+
+    def _remove_exports(self) -> None:
+        """Nothing that a shell could source outlives what it leads to."""
+        for path in self.folder.glob(f"*{ENVIRONMENT}"):
+            path.unlink()
 
     def _process(self, name: str, module: str, *arguments: str) -> ManagedProcess:
         argv = [sys.executable, "-m", module, *arguments]

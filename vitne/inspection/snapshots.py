@@ -176,8 +176,11 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
 async def read_portal(connection: Any, hub: str, unseal: Unseal | None = None) -> PortalSnapshot:
     """A portal's database; without ``unseal``, what its credentials say is not looked at."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        # An auditor may read neither content nor keys.
         rows = await connection.fetch(
-            "SELECT handle, pseudonym, kind, provider, status, content, fetch_at, wrapped_key "
+            "SELECT handle, pseudonym, kind, provider, status, fetch_at, NULL AS content FROM credential"
+            if unseal is None
+            else "SELECT handle, pseudonym, kind, provider, status, fetch_at, content, wrapped_key "
             "FROM credential JOIN subscriber USING (pseudonym)"
         )
         messaging = await read_messaging(connection, "portal")

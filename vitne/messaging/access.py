@@ -61,12 +61,24 @@ def access_list(hubs: Mapping[str, OrganisationId]) -> tuple[Access, ...]:
     hub_topics = {principal: hub_topic(hub) for principal, hub in hubs.items()}
     dead = [dead_topic(name) for name in (*(topic.name for topic in fixed_topics()), *hub_topics.values())]
     return (
-        Access("registry", writes=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, REGISTRY_LEAVES)),
+        Access(
+            "registry",
+            writes=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, REGISTRY_LEAVES),
+            # Its own: after a restore they tell what its database has forgotten.
+            reads=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, REGISTRY_LEAVES),
+        ),
         Access(
             "issuer",
             writes=(ISSUER_LEAVES, ISSUER_EFFECTS, *hub_topics.values(), dead_topic(LEDGER_STATUS)),
             # Its own, too: after a restore they tell what its database has forgotten.
-            reads=(REGISTRY_FACTS, REGISTRY_HEARTBEAT, LEDGER_STATUS, ISSUER_LEAVES, *hub_topics.values()),
+            reads=(
+                REGISTRY_FACTS,
+                REGISTRY_HEARTBEAT,
+                LEDGER_STATUS,
+                ISSUER_LEAVES,
+                ISSUER_EFFECTS,
+                *hub_topics.values(),
+            ),
             groups=("issuer",),
         ),
         Access(

@@ -41,6 +41,8 @@ Handler = Callable[[asyncpg.Connection, Sequence[Message]], Awaitable[None]]
 #: What says that the message itself is at fault, however often it is tried. Everything else may mend itself.
 PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, UnicodeDecodeError)
 
+#: Answers after which a partition ends where they say: the first may have been under way already.
+CERTAIN: Final = 2
 #: ``ce_type`` of a dead letter.
 DEAD_LETTER_TYPE: Final = "vitne.dead_letter.v1"
 
@@ -65,6 +67,15 @@ class ConsumerOptions:
 
 class _OffsetMoved(Exception):
     """The offset in the database is not where this instance left it."""
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Whether a partition ends before ``position``: since when it seems so, and how often it was said again."""
+
+    position: int
+    learned: int | None
+    answers: int = 0
 
 
 @dataclass(slots=True)
@@ -148,6 +159,8 @@ class Consumer:
         self._positions: dict[Partition, int] = {}
         #: Partitions of which it must ask the database anew.
         self._lost: set[Partition] = set()
+        #: Partitions that seemed to end before where this consumer is.
+        self._doubted: dict[Partition, _Doubt] = {}
         self._next_sweep = 0.0
 
     async def run(self) -> None:
@@ -156,6 +169,7 @@ class Consumer:
         while True:
             self._positions.clear()
             self._lost.clear()
+            self._doubted.clear()
             client = self._kafka.consumer(self._settings, self.topics, self.name if self._settings.groups else None)
             try:
                 await client.start()
@@ -176,7 +190,7 @@ class Consumer:
                     for partition, records in fetched.items()
                 ),
                 *((partition, self._find(client, partition)) for partition in self._lost if partition not in fetched),
-                *((partition, self._restart(client, partition)) for partition in self._cut(client, fetched)),
+                *((partition, self._doubt(client, partition)) for partition in self._short(client, fetched)),
             ]
             going = await asyncio.gather(*(self._guarded(client, partition, each) for partition, each in work))
             self._note_progress(client, fetched)
@@ -218,8 +232,8 @@ class Consumer:
         due = [record for record in records if record.offset >= position]
         if not due:
             end = client.highwater(partition)
-            if end is not None and end < position:  # The client went to the beginning of a partition that was cut.
-                return await self._restart(client, partition)
+            if end is not None and end < position:
+                return await self._doubt(client, partition)
             # The partition was taken away and given back: the client started at its beginning.
             _seek(client, partition, position)
             return True
@@ -268,11 +282,30 @@ class Consumer:
         if not moved:
             raise _OffsetMoved
 
-    def _cut(self, client: ConsumerClient, fetched: Container[Partition]) -> list[Partition]:
-        """Partitions that end before this consumer's offset: the cluster lost records."""
+    def _short(self, client: ConsumerClient, fetched: Container[Partition]) -> list[Partition]:
+        """Partitions that end before this consumer's offset, as their last fetch said."""
         idle = set(client.assignment()) & self._positions.keys() - self._lost
         ends = {partition: client.highwater(partition) for partition in idle if partition not in fetched}
         return [partition for partition, end in ends.items() if end is not None and end < self._positions[partition]]
+
+    async def _doubt(self, client: ConsumerClient, partition: Partition) -> bool:
+        """See whether a partition that seems to end before this consumer's offset really does.
+
+        Another instance, where no group shares them out, may have gone beyond what this client has fetched. So it is
+        looked again, from that offset: the second answer was certainly given after the offset was.
+        """
+        if partition not in set(client.assignment()):
+            return True
+        position, learned = self._positions[partition], client.last_poll_timestamp(partition)
+        doubt = self._doubted.get(partition)
+        if doubt is None or doubt.position != position:
+            self._doubted[partition] = _Doubt(position, learned)
+            _seek(client, partition, position)
+            return True
+        if doubt.learned != learned:
+            doubt.learned = learned
+            doubt.answers += 1
+        return doubt.answers < CERTAIN or await self._restart(client, partition)
 
     async def _restart(self, client: ConsumerClient, partition: Partition) -> bool:
         """Read a partition that was cut from its beginning; revisions that took effect are dropped on the way."""

@@ -103,6 +103,10 @@ class ConsumerClient(Protocol):
     def highwater(self, partition: Partition) -> int | None:
         """Offset that the next record written will get, as the last fetch said; None before the first."""
 
+    def last_poll_timestamp(self, partition: Partition) -> int | None:
+        """When :meth:`highwater` was last learned, in milliseconds; None before the first fetch."""
+        ...
+
     async def position(self, partition: Partition) -> int:
         """Offset of the next record to be returned."""
         ...

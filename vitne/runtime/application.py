@@ -36,6 +36,7 @@ from vitne.runtime.interceptors.deadline import DeadlineInterceptor
 from vitne.runtime.interceptors.errors import ErrorsInterceptor
 from vitne.runtime.interceptors.rules import RulesInterceptor
 from vitne.runtime.interceptors.telemetry import TelemetryInterceptor
+from vitne.runtime.metrics import watch_tls
 from vitne.runtime.rules import compile_rules
 from vitne.runtime.settings import CommonSettings
 from vitne.runtime.tls import TlsWatch, server_context, server_credentials
@@ -117,15 +118,28 @@ class Application:
         self.http_address = ""
         self.metrics_address = ""
         self._verifier = verifier
-        self._grpc_tls = TlsWatch(settings.grpc_tls) if settings.grpc_tls is not None else None
-        self._http_tls = TlsWatch(settings.http_tls) if settings.http_tls is not None else None
+        #: By what they are for. Those that are shown to others only are watched here; who uses them looks, too.
+        self._tls = {
+            use: TlsWatch(files)
+            for use, files in (
+                ("grpc", settings.grpc_tls),
+                ("http", settings.http_tls),
+                ("channel", settings.channel_tls),
+                ("kafka", settings.kafka_tls),
+            )
+            if files is not None
+        }
+        self._grpc_tls = self._tls.get("grpc")
+        self._http_tls = self._tls.get("http")
+        for use, watch in self._tls.items():
+            watch_tls(watch, use, clock)
         self._servicers: list[tuple[Callable[[Any, Any], None], Any]] = []
         self._services: list[str] = []
         self._http: FastAPI | None = None
         self._max_body = http.DEFAULT_MAX_BODY
         self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: dict[str, ReadinessCheck] = {}
-        if self._grpc_tls is not None or self._http_tls is not None:
+        if self._tls:
             self._checks["certificates"] = self._certificates_hold
         self._callbacks: list[Callable[[], Awaitable[None] | None]] = []
         self._stopping = asyncio.Event()
@@ -287,9 +301,9 @@ class Application:
         )
 
     async def _certificates_hold(self) -> str | None:
-        for watch in (self._grpc_tls, self._http_tls):
-            if watch is not None and (expired := watch.expired(self.clock.now())):
-                return expired
+        for use, watch in self._tls.items():
+            if expired := watch.expired(self.clock.now()):
+                return f"{use}: {expired}"
         return None
 
     async def _livez(self, _request: Request) -> Response:
@@ -313,9 +327,17 @@ class Application:
         return asyncio.create_task(guarded(), name=name)
 
     async def _watch_health(self, servicer: health.HealthServicer) -> None:
-        """Keep gRPC's health service saying what ``/readyz`` says."""
+        """Keep gRPC's health service saying what ``/readyz`` says, and log what is missing whenever that changes."""
+        told: dict[str, str] = {}
         while True:
-            serving = not await self.readiness()
+            missing = await self.readiness()
+            if missing.keys() != told.keys():
+                told = missing
+                if missing:
+                    _log.warning("not ready: %s", "; ".join(f"{name}: {why}" for name, why in missing.items()))
+                else:
+                    _log.info("ready")
+            serving = not missing
             status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
             for service in ("", *self._services):
                 await servicer.set(service, status)

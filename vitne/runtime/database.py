@@ -160,7 +160,7 @@ class Migrations:
 
     Attributes:
         component: stable name of the part, ``runtime``, ``messaging``, ``issuer``.
-        folder: where the files are.
+        folder: where the files are; in ``readers`` beside them ``ROLE.sql`` grants what a role of that name may read.
     """
 
     component: str
@@ -170,7 +170,8 @@ class Migrations:
 async def migrate(dsn: str, migrations: Sequence[Migrations], *, clock: Clock | None = None) -> list[str]:
     """Bring a database to the newest version; answers what was applied, as ``component/0001_name``.
 
-    Each file runs in a transaction of its own. Runs at the same time wait for each other.
+    Each file runs in a transaction of its own. Runs at the same time wait for each other. Afterwards readers that exist
+    as roles are granted what the release says, and nothing else.
 
     Raises:
         FailedPrecondition: ``MIGRATION_CHANGED`` (a file is no longer what was applied),
@@ -201,9 +202,23 @@ async def migrate(dsn: str, migrations: Sequence[Migrations], *, clock: Clock | 
         applied: list[str] = []
         for part in migrations:
             applied += await _migrate_part(conn, part, clock)
+        await _grant(conn, migrations)
         return applied
     finally:
         await conn.close()
+
+
+async def _grant(conn: Any, migrations: Sequence[Migrations]) -> None:
+    files = [file for part in migrations for file in sorted((part.folder / "readers").glob("*.sql"))]
+    for role in sorted({file.stem for file in files}):
+        if not await conn.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
+            continue
+        async with conn.transaction():
+            # What an earlier release granted, and this one does not.
+            await conn.execute(f'REVOKE ALL ON ALL TABLES IN SCHEMA public FROM "{role}"')
+            for file in files:
+                if file.stem == role:
+                    await conn.execute(file.read_text(encoding="utf-8"))
 
 
 async def _migrate_part(conn: Any, part: Migrations, clock: Clock) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
@@ -52,6 +53,13 @@ PROJECTION_STALENESS: Final = gauge(
     "s",
     "for how long the registry may have said something that is not known here; missing until it was first heard of",
 )
+TLS_REMAINING: Final = gauge(
+    "vitne.tls.remaining",
+    "s",
+    "until a certificate in use ends, or the last of the authorities that are trusted: for grpc, http, channel, kafka",
+    "use",
+    "part",
+)
 
 
 class Ageing(Protocol):
@@ -62,8 +70,22 @@ class Ageing(Protocol):
         ...
 
 
+class Ending(Protocol):
+    """Files of TLS."""
+
+    def ends(self) -> Mapping[str, tuple[Path, datetime]]:
+        """Which file ends when, by what is in it."""
+        ...
+
+
 _pools: Final[WeakKeyDictionary[Any, str]] = WeakKeyDictionary()
 _projections: Final[WeakKeyDictionary[Ageing, Clock]] = WeakKeyDictionary()
+_tls: Final[WeakKeyDictionary[Ending, tuple[str, Clock]]] = WeakKeyDictionary()
+
+
+def watch_tls(files: Ending, use: str, clock: Clock) -> None:
+    """Tell for how long files of TLS can be used yet, for as long as they are watched."""
+    _tls[files] = use, clock
 
 
 def watch_pool(pool: Any, database: str) -> None:
@@ -90,5 +112,12 @@ def _staleness() -> Iterator[Observation]:
             yield stale.total_seconds(), ()
 
 
+def _remaining() -> Iterator[Observation]:
+    for files, (use, clock) in list(_tls.items()):
+        for part, (_path, at) in files.ends().items():
+            yield (at - clock.now()).total_seconds(), (use, part)
+
+
 POOL_CONNECTIONS.observe(_connections)
 PROJECTION_STALENESS.observe(_staleness)
+TLS_REMAINING.observe(_remaining)

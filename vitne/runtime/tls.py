@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -54,12 +54,14 @@ class TlsMaterial:
         key: PEM.
         authority: PEM.
         expires: when the own certificate does.
+        authority_expires: when the last of ``authority`` does; while one is replaced there are two.
     """
 
     certificate: bytes | None
     key: bytes | None = field(repr=False)
     authority: bytes | None
     expires: datetime | None
+    authority_expires: datetime | None
 
     @classmethod
     def read(cls, files: TlsFiles) -> TlsMaterial:
@@ -69,9 +71,9 @@ class TlsMaterial:
             FailedPrecondition: ``TLS_FILE_UNREADABLE``, ``TLS_FILE_MALFORMED``, ``TLS_KEY_MISMATCH``.
         """
         certificate, key, authority = (_read(path) for path in (files.certificate, files.key, files.authority))
+        expires = authority_expires = None
         if authority is not None:
-            _certificates(authority, files.authority)
-        expires = None
+            authority_expires = max(each.not_valid_after_utc for each in _certificates(authority, files.authority))
         if certificate is not None:
             own = _certificates(certificate, files.certificate)[0]
             expires = own.not_valid_after_utc
@@ -85,7 +87,7 @@ class TlsMaterial:
                     f"the private key in {files.key} is not that of the certificate in {files.certificate}",
                     remedy="put a certificate there together with its key",
                 )
-        return cls(certificate, key, authority, expires)
+        return cls(certificate, key, authority, expires, authority_expires)
 
 
 class TlsWatch:
@@ -117,9 +119,20 @@ class TlsWatch:
         return self._material
 
     def expired(self, now: datetime) -> str | None:
-        """That the own certificate has expired, in words for an operator; None while it holds."""
-        expires = self.current().expires
-        return f"{self.files.certificate} expired at {expires}" if expires is not None and expires < now else None
+        """That the own certificate or the authority has expired, in words for an operator; None while both hold."""
+        for path, expires in self.ends().values():
+            if expires < now:
+                return f"{path} expired at {expires}"
+        return None
+
+    def ends(self) -> Mapping[str, tuple[Path, datetime]]:
+        """Which file ends when, by what is in it: ``certificate``, ``authority``; without what there is none of."""
+        material = self.current()
+        found = {
+            "certificate": (self.files.certificate, material.expires),
+            "authority": (self.files.authority, material.authority_expires),
+        }
+        return {part: (path, at) for part, (path, at) in found.items() if path is not None and at is not None}
 
     def _look(self) -> tuple[object, ...]:
         return tuple(_fingerprint(path) for path in (self.files.certificate, self.files.key, self.files.authority))

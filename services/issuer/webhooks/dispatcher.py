@@ -17,12 +17,13 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
+from google.protobuf.message import DecodeError
 
 from services.issuer.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_DELAY, WEBHOOK_DISABLED, WEBHOOK_GIVEN_UP
 from services.issuer.webhooks import store
 from services.issuer.webhooks.endpoints import MAX_SECRETS, Seals
 from services.issuer.webhooks.payload import body
-from services.issuer.webhooks.schedule import DOWN_AFTER, Answer, Disable, GiveUp, Schedule
+from services.issuer.webhooks.schedule import DOWN_AFTER, Answer, Disable, GiveUp, Retry, Schedule
 from services.issuer.webhooks.sender import TIMEOUT_SECONDS, Sender
 from services.issuer.webhooks.signature import signed_headers
 from services.issuer.webhooks.store import Claim
@@ -180,17 +181,38 @@ class Dispatcher:
             _log.warning("a claim of a webhook's was too old to be used", extra={"event": str(item.event)})
             return
         try:
-            payload = body(item.kind, item.time, item.value, item.revision)
-            url = self._seals.url(sealed.url, item.endpoint)
-            secrets = [self._seals.secret(secret, row) for row, secret in sealed.secrets]
+            opened = self._open(item, sealed)
+            if isinstance(opened, Disable | GiveUp):
+                await self._park(item, opened)
+                return
+            url, secrets, payload = opened
             answer = await self._sender.post(
                 url, signed_headers(item.event, self._clock.now(), payload, secrets), payload
             )
             await self._store(item, answer)
-        except DataLoss as error:
-            _log.error("a webhook's rows do not open: %s", error.reason, extra={"endpoint": str(item.endpoint)})
         except Exception as error:  # noqa: BLE001 - one event's trouble must not be that of the others
             _log.warning("an attempt could not be stored: %s", type(error).__name__, extra={"event": str(item.event)})
+
+    def _open(self, item: Claim, sealed: store.EndpointSecrets) -> tuple[str, list[bytes], bytes] | Disable | GiveUp:
+        """URL, secrets and body; or what follows from their being unreadable, which no repetition mends."""
+        about = {"endpoint": str(item.endpoint), "event": str(item.event)}
+        try:
+            url = self._seals.url(sealed.url, item.endpoint)
+            secrets = [self._seals.secret(secret, row) for row, secret in sealed.secrets]
+        except DataLoss as error:
+            _log.error("a webhook's URL or secret does not open: %s", error.reason, extra=about)
+            return Disable(webhooks.WEBHOOK_DISABLED_REASON_UNREADABLE)
+        try:
+            return url, secrets, body(item.kind, item.time, item.value, item.revision)
+        except DecodeError:
+            _log.error("an event for webhooks can't be read", extra=about)
+            return GiveUp()
+
+    async def _park(self, item: Claim, verdict: Disable | GiveUp) -> None:
+        async with self._storing, self._pool.acquire() as connection, connection.transaction():
+            if not await store.park(connection, item, verdict, self._clock.now()):
+                return
+        self._tell(item, verdict)
 
     async def _store(self, item: Claim, answer: Answer) -> None:
         now = self._clock.now()
@@ -201,13 +223,16 @@ class Dispatcher:
                 verdict = None
             else:
                 verdict = await store.failed(connection, item, answer, now, self._schedule)
+        if answer.acknowledged:
+            WEBHOOK_DELAY.record(max(0.0, (now - item.time).total_seconds()))
+        self._tell(item, verdict)
+
+    def _tell(self, item: Claim, verdict: Retry | GiveUp | Disable | None) -> None:
         about = {"endpoint": str(item.endpoint), "event": str(item.event)}
         match verdict:
-            case None if answer.acknowledged:
-                WEBHOOK_DELAY.record(max(0.0, (now - item.time).total_seconds()))
             case GiveUp():
                 WEBHOOK_GIVEN_UP.add(1)
-                _log.warning("an endpoint refused an event until the end", extra=about)
+                _log.warning("an event for an endpoint was given up", extra=about)
             case Disable(reason=reason):
                 name = webhooks.WebhookDisabledReason.Name(reason)
                 WEBHOOK_DISABLED.add(1, name)

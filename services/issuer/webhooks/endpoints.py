@@ -16,7 +16,7 @@ from services.issuer.webhooks.payload import Kind
 from services.issuer.webhooks.signature import new_secret, secret_text
 from vitne.accreditation import instant, timestamp
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument, NotFound, ResourceExhausted
+from vitne.errors import DataLoss, InvalidArgument, NotFound, ResourceExhausted
 from vitne.identifiers import OrganisationId
 from vitne.messaging.topics import hub_topic
 from vitne.runtime.idempotency import RequestKey, answer_once, body_digest
@@ -293,11 +293,17 @@ class Endpoints:
         digest = self._index.digest("webhook", body_digest(request))
         return RequestKey(str(organisation), f"{SERVICE}/{method}", UUID(request.request_id), digest)
 
+    def _url(self, row: Any) -> str:
+        try:
+            return self._seals.url(row["url"], row["id"])
+        except DataLoss:  # Who deletes it has to see it.
+            return ""
+
     def _message(self, row: Any) -> webhooks.WebhookEndpoint:
         disabled = row["disabled_at"] is not None
         return webhooks.WebhookEndpoint(
             id=str(row["id"]),
-            url=self._seals.url(row["url"], row["id"]),
+            url=self._url(row),
             kinds=row["kinds"],
             state=webhooks.WEBHOOK_STATE_DISABLED if disabled else webhooks.WEBHOOK_STATE_ACTIVE,
             disabled_reason=row["disabled_reason"],

@@ -291,7 +291,7 @@ async def failed(
         endpoint deleted.
     """
     endpoint = await connection.fetchrow(
-        "SELECT failures, failing_since, disabled_at FROM webhook_endpoint WHERE id = $1 FOR NO KEY UPDATE",
+        "SELECT failures, failing_since FROM webhook_endpoint WHERE id = $1 FOR NO KEY UPDATE",
         item.endpoint,
     )
     if endpoint is None or not await _holds(connection, item):
@@ -313,9 +313,25 @@ async def failed(
         since,
         verdict.paused_until if isinstance(verdict, Retry) else None,
     )
+    await _conclude(connection, item, verdict, now)
+    return verdict
+
+
+async def park(connection: Any, item: Claim, verdict: GiveUp | Disable, now: datetime) -> bool:
+    """End what no attempt can be made of, in a transaction of the caller's; whether it was this claim's to say."""
+    await connection.execute("SELECT FROM webhook_endpoint WHERE id = $1 FOR NO KEY UPDATE", item.endpoint)
+    if not await _holds(connection, item):
+        return False
+    await _conclude(connection, item, verdict, now)
+    return True
+
+
+async def _conclude(connection: Any, item: Claim, verdict: Retry | GiveUp | Disable, now: datetime) -> None:
+    """Store what follows, and end the hold on the lane; endpoint and lane are locked."""
     match verdict:
         case Retry(at=at):
             await _leave(connection, item.endpoint, item.key, at)
+            return
         case GiveUp():
             await connection.execute(
                 "UPDATE webhook_delivery SET state = $3 WHERE endpoint = $1 AND event = $2",
@@ -323,17 +339,15 @@ async def failed(
                 item.number,
                 _GIVEN_UP,
             )
-            await _leave(connection, item.endpoint, item.key, now)
         case Disable(reason=reason):
-            if endpoint["disabled_at"] is None:
-                await connection.execute(
-                    "UPDATE webhook_endpoint SET disabled_at = $2, disabled_reason = $3 WHERE id = $1",
-                    item.endpoint,
-                    now,
-                    reason,
-                )
-            await _leave(connection, item.endpoint, item.key, now)
-    return verdict
+            await connection.execute(
+                "UPDATE webhook_endpoint SET disabled_at = $2, disabled_reason = $3 "
+                "WHERE id = $1 AND disabled_at IS NULL",
+                item.endpoint,
+                now,
+                reason,
+            )
+    await _leave(connection, item.endpoint, item.key, now)
 
 
 async def give_back(connection: Any, leases: Sequence[UUID], now: datetime) -> None:

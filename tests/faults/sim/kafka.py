@@ -210,6 +210,7 @@ class SimulatedConsumer:
         self._group = group
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self._fetches = 0
         self._started = False
 
     async def start(self) -> None:
@@ -275,6 +276,7 @@ class SimulatedConsumer:
                 fetched[place] = records
                 room -= len(records)
                 self._positions[place] = at + len(records)
+        self._fetches += 1
         for place in self._positions:
             self._ends[place] = len(cluster.logs[place])
         if kind == "moves" and group:  # to another member, while this one holds what it fetched
@@ -295,6 +297,9 @@ class SimulatedConsumer:
         if place not in self._positions:
             return None
         return self._ends.get(place, len(self._cluster.logs[place]) if not self._cluster.logs[place] else None)
+
+    def last_poll_timestamp(self, partition: Partition) -> int | None:
+        return self._fetches or None
 
     async def position(self, partition: Partition) -> int:
         place = TopicPartition(partition.topic, partition.partition)
