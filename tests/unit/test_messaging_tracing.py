@@ -49,18 +49,15 @@ def test_each_message_whose_trace_is_sampled_has_a_span_of_its_own(spans: InMemo
     with processing("test", messages) as traced:
         assert not spans.get_finished_spans()  # as long as all of them take together
         assert current_traceparent() is None
-    found = {span.context.trace_id: span for span in spans.get_finished_spans() if span.context and span.parent}
+    finished: Any = spans.get_finished_spans()
+    found = {span.context.trace_id: span for span in finished}
     assert {trace_id: format_span_id(span.parent.span_id) for trace_id, span in found.items()} == {1: SPAN, 3: SPAN}
     assert [dict(found[number].attributes or {})["messaging.kafka.offset"] for number in (1, 3)] == [1, 3]
     assert [one.traceparent for one in traced] == [
-        f"00-{format_trace_id(1)}-{format_span_id(context_of(found[1]).span_id)}-01",
+        f"00-{format_trace_id(1)}-{format_span_id(found[1].context.span_id)}-01",
         messages[1].traceparent,
-        f"00-{format_trace_id(3)}-{format_span_id(context_of(found[3]).span_id)}-01",
+        f"00-{format_trace_id(3)}-{format_span_id(found[3].context.span_id)}-01",
     ]
-
-
-def context_of(span: Any) -> Any:
-    return span.context
 
 
 @pytest.mark.parametrize("sampled", [True, False])
