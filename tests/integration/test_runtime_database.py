@@ -36,6 +36,7 @@ from vitne.runtime.idempotency import (
     remember,
     remember_many,
 )
+from vitne.session_lock import session_lock
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 ID = UUID("01930f6e-7a00-7000-8000-00000000a001")
@@ -134,9 +135,22 @@ async def test_a_database_out_of_reach_is_unavailable() -> None:
 
 async def test_sessions_are_in_utc(database_dsn: str) -> None:
     pool = await open_pool(database_dsn, max_size=2, name="probe")
-    for _ in range(2):  # also after the connection was returned and reset
+    for _ in range(2):  # also after the connection was returned
         assert await pool.fetchval("SHOW timezone") == "UTC"
         assert await pool.fetchval("SHOW application_name") == "probe"
+    await pool.close()
+
+
+async def test_a_lock_of_the_session_is_given_back_though_connections_are_not_reset(database_dsn: str) -> None:
+    pool = await open_pool(database_dsn, max_size=2)
+    async with pool.acquire() as other:
+        for _ in range(2):
+            async with pool.acquire() as connection, session_lock(connection, 7) as taken:
+                assert taken
+                async with session_lock(other, 7) as free:
+                    assert not free
+        async with session_lock(other, 7) as free:
+            assert free
     await pool.close()
 
 
@@ -186,6 +200,23 @@ async def test_concurrent_items_share_transactions(pool: Any, written: Any) -> N
     assert await asyncio.gather(first, *others) == [number * 10 for number in range(100)]
     assert [len(group) for group in ledger.groups] == [1, 40, 40, 19]
     assert await written() == list(range(100))
+
+
+async def test_committers_that_take_turns_let_items_gather(pool: Any, written: Any) -> None:
+    turn = asyncio.Lock()
+    first, second = Ledger(pool, turn=turn), Ledger(pool, turn=turn)
+    first.hold = asyncio.Event()
+    begun = asyncio.create_task(first.committer.submit(1))
+    while not first.groups:
+        await asyncio.sleep(0)
+    others = [asyncio.create_task(second.committer.submit(number)) for number in (2, 3, 4)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert second.groups == []
+    first.hold.set()
+    assert await asyncio.gather(begun, *others) == [10, 20, 30, 40]
+    assert second.groups == [[2, 3, 4]]
+    assert await written() == [1, 2, 3, 4]
 
 
 async def test_a_refusal_in_words_is_the_items_own(pool: Any, written: Any) -> None:
