@@ -13,7 +13,7 @@ from tests.docs.parked import parked
 #: What a block's output must contain, by page, in order.
 SHOWS: dict[str, list[list[str]]] = {
     "docs/integrate.md": [["published", "issued", "suspended", "valid"]],
-    "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"]],
+    "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"], ["Valid"]],
     "docs/subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],
     "docs/operate.md": [
         ["migrate", "VITNE_"],

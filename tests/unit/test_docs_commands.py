@@ -10,7 +10,6 @@ from tests.docs.pages import PAGES, ROOT, Command, commands, scripts
 NOT_RUN = {
     "podman build -f deploy/image/Containerfile -t REGISTRY/vitne:VERSION .": "no container engine",
     "cmctl renew -n vitne NAME": "cert-manager's own program, in no package registry that is at hand",
-    "python -m services.verifier verify-bundle": "a bundle has to be collected first, see below",
     "curl -sSI https://status.vitne.example/2026/no-1": "a public address of the installation",
 }
 #: Who runs the others: a file, and what stands in it.
@@ -30,8 +29,6 @@ RUN_BY = {
     "python -m services.issuer reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.portal reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.registry reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
-    # Not as it is written yet, on a running stack with witnesses: its parts, by functions.
-    "python -m services.verifier collect": ("tests/unit/test_verifier_bundle.py", "bundle"),
     "python -m services.auditor": ("tests/operate/test_restore.py", "COMMANDS"),
 }
 
