@@ -40,7 +40,8 @@ def issuance(world: Demo) -> issuer_pb2.Issuance:
     return world.issuance(world.stranger, world.cases.achievements["minikvalifikasjon"])
 
 
-#: Tables that move by themselves: heartbeats, refreshed lists, signed accreditations, how far consumers have read.
+#: Tables that move by themselves: heartbeats, refreshed lists, witnessed checkpoints, signed accreditations, how far
+#: consumers have read.
 MOVING = {
     "accreditation_credential",
     "aggregate_revision",
@@ -49,6 +50,7 @@ MOVING = {
     "list_version",
     "outbox",
     "registry_head",
+    "witnessed_checkpoint",
 }
 
 

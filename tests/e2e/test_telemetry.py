@@ -31,6 +31,7 @@ FETCH: Final = "vitne.issuer.v1.IssuerService/FetchCredentials"
 RARE: Final = {
     "vitne.registry.accreditations_due",
     "vitne.outbox.failed",
+    "vitne.tls.remaining",
     "vitne.consumer.parked_keys",
     "vitne.consumer.parked_age",
     "vitne.webhooks.attempts",
