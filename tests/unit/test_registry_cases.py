@@ -173,8 +173,29 @@ def test_what_is_declined_changes_nothing_and_can_be_proposed_anew() -> None:
     decline = registry_pb2.DeclineDecisionRequest(accreditation_id=ACCREDITATION, base_revision=1, statement="No.")
     life.do(decisions.decline, DAI, decline, "one")
     assert life.case(ACCREDITATION).pending is None
-    assert life.refused(decisions.confirm, DAI, life.confirmation(proposal), "two")[0] == "REVISION_MOVED"
-    assert life.confirm(life.do(decisions.withdraw, DAI, withdrawal(), "two"), "one").accreditation.revision == 2
+    assert life.refused(decisions.confirm, DAI, life.confirmation(proposal), "two")[0] == "NOTHING_PROPOSED"
+    anew = life.do(decisions.withdraw, DAI, withdrawal(), "two")
+    other = life.refused(decisions.confirm, DAI, life.confirmation(proposal), "one")
+    assert other == ("REVISION_MOVED", "base_revision"), "nobody confirms another proposal than the one they read"
+    assert life.confirm(anew, "one").accreditation.revision == 2
+
+
+def test_a_provider_that_reports_changes_does_not_hold_off_its_withdrawal() -> None:
+    life = Life()
+    proposal = life.do(decisions.withdraw, DAI, withdrawal(), "one")
+    report = registry_pb2.ReportChangeRequest(
+        accreditation_id=ACCREDITATION,
+        change=facts_pb2.PROVIDER_CHANGE_NAME,
+        changed_at=timestamp(NOW),
+        statement="Another name.",
+    )
+    for _ in range(3):
+        life.do(applications.report_change, UCL, report)
+    assert life.case(ACCREDITATION).pending == proposal
+    unread = registry_pb2.ConfirmDecisionRequest(accreditation_id=ACCREDITATION, base_revision=5)
+    assert life.refused(decisions.confirm, DAI, unread, "two") == ("REVISION_MOVED", "base_revision")
+    assert life.confirm(proposal).accreditation.state == facts_pb2.ACCREDITATION_STATE_WITHDRAWN
+    assert life.case(ACCREDITATION).pending is None
 
 
 def test_a_confirmation_decides_on_what_is_known_then() -> None:
