@@ -610,7 +610,7 @@ def test_what_is_narrower_only_from_a_later_day_on_covers_until_then_what_it_doe
 def test_an_amendment_is_held_against_what_others_cover_from_then_on_only() -> None:
     chronicle = world()
     modules = scope("dk.module", levels=[("dk.nqf", "5")], credit_unit="ects")
-    ended = {"authority": DAI, "valid_from": days(10), "accreditation": 0xA002}
+    ended: dict[str, Any] = {"authority": DAI, "valid_from": days(10), "accreditation": 0xA002}
     chronicle.accredit(UCL, "dk.institution", modules, **ended)
     chronicle.accredit(UCL, "dk.institution", modules, **ended, revision=2, state=WITHDRAWN, effective_from=days(20))
     both = scope("dk.micro_credential", "dk.module", levels=[("dk.nqf", "5")], credit_unit="ects")
