@@ -73,7 +73,7 @@ def granted(desk: Desk, draft: facts_pb2.Accreditation, since: datetime) -> fact
     said.effective_from.CopyFrom(said.valid_from)
     said.state = _GRANTED
     _check_end(said, kind)
-    _set_review(said, kind, valid_from)
+    _set_review(said, kind, valid_from, valid_from)
     for number, condition in enumerate(said.conditions):
         if condition.HasField("due_at") and instant(condition.due_at) <= valid_from:
             raise _dates_contradict(
@@ -116,7 +116,7 @@ def amended(desk: Desk, draft: facts_pb2.Accreditation, since: datetime) -> fact
     _take_end(said, draft, kind)
     if draft.HasField("review_at"):
         said.review_at.CopyFrom(draft.review_at)
-        _set_review(said, kind, effective)
+        _set_review(said, kind, effective, _looked_at(desk, known))
     _check_overlap(desk, said)
     return said
 
@@ -143,7 +143,7 @@ def renewed(desk: Desk, draft: facts_pb2.Accreditation, since: datetime) -> fact
     said.ClearField("review_at")
     if draft.HasField("review_at"):
         said.review_at.CopyFrom(draft.review_at)
-    _set_review(said, kind, effective)
+    _set_review(said, kind, effective, effective)
     _check_overlap(desk, said)
     return said
 
@@ -399,9 +399,25 @@ def _check_end(said: facts_pb2.Accreditation, kind: AccreditationKind) -> None:
     said.valid_until.CopyFrom(timestamp(ends))
 
 
-def _set_review(said: facts_pb2.Accreditation, kind: AccreditationKind, effective: datetime) -> None:
+def _looked_at(desk: Desk, known: facts_pb2.Accreditation) -> datetime:
+    """From when an accreditation's years until its review count: its last renewal, or its grant.
+
+    An amendment is no review: with one now and then the review that the national rules foresee would never come.
+    """
+    held = desk.projection.accreditation(known.id)
+    decided = {fact.case_step.revision: fact.case_step.decision for fact in desk.projection.case_steps(known.id)}
+    for revision in reversed(held.revisions if held is not None else ()):
+        said = revision.fact.accreditation
+        if decided.get(said.case_revision) == facts_pb2.CASE_DECISION_RENEW:
+            return instant(said.effective_from)
+    return instant(known.valid_from)
+
+
+def _set_review(
+    said: facts_pb2.Accreditation, kind: AccreditationKind, effective: datetime, looked_at: datetime
+) -> None:
     """Check the date of review; where the national rules foresee one and none is stated, the latest they allow."""
-    latest = _years_after(effective, kind.review_after_years) if kind.review_after_years else None
+    latest = _years_after(looked_at, kind.review_after_years) if kind.review_after_years else None
     if not said.HasField("review_at"):
         if latest is not None:
             said.review_at.CopyFrom(timestamp(latest))
