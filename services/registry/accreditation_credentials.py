@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -120,6 +121,17 @@ class AccreditationCredentials:
             remedy="try again in a second; if it stays so, the authority calls CreateAccreditationKey and RegisterKey",
             metadata={"authority": held.authority},
         )
+
+    async def signed_as(self, accreditations: Collection[str], digest: bytes) -> str | None:
+        """Which of these accreditations a credential is of, by its SHA-256; one query, however many they are."""
+        async with self._pool.acquire() as conn:
+            found = await conn.fetchval(
+                "SELECT accreditation FROM accreditation_credential "
+                "WHERE accreditation = ANY($1::uuid[]) AND sha256(convert_to(compact, 'UTF8')) = $2 LIMIT 1",
+                [parse_uuid(one) for one in accreditations],
+                digest,
+            )
+        return None if found is None else str(found)
 
     async def _sign(self, facts: list[facts_pb2.Fact]) -> None:
         wanted = {(parse_uuid(fact.accreditation.id), fact.accreditation.revision): fact for fact in facts}

@@ -9,6 +9,7 @@ twice: when it is proposed, and again when it is confirmed, as everything stands
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -72,7 +73,7 @@ def granted(desk: Desk, draft: facts_pb2.Accreditation, since: datetime) -> fact
     said.effective_from.CopyFrom(said.valid_from)
     said.state = _GRANTED
     _check_end(said, kind)
-    _set_review(said, kind, valid_from)
+    _set_review(said, kind, valid_from, valid_from)
     for number, condition in enumerate(said.conditions):
         if condition.HasField("due_at") and instant(condition.due_at) <= valid_from:
             raise _dates_contradict(
@@ -115,7 +116,7 @@ def amended(desk: Desk, draft: facts_pb2.Accreditation, since: datetime) -> fact
     _take_end(said, draft, kind)
     if draft.HasField("review_at"):
         said.review_at.CopyFrom(draft.review_at)
-        _set_review(said, kind, effective)
+        _set_review(said, kind, effective, _looked_at(desk, known))
     _check_overlap(desk, said)
     return said
 
@@ -142,7 +143,7 @@ def renewed(desk: Desk, draft: facts_pb2.Accreditation, since: datetime) -> fact
     said.ClearField("review_at")
     if draft.HasField("review_at"):
         said.review_at.CopyFrom(draft.review_at)
-    _set_review(said, kind, effective)
+    _set_review(said, kind, effective, effective)
     _check_overlap(desk, said)
     return said
 
@@ -186,13 +187,15 @@ def suspend(desk: Desk, request: registry_pb2.SuspendAccreditationRequest) -> fa
 
 
 def reinstate(desk: Desk, request: registry_pb2.ReinstateAccreditationRequest) -> facts_pb2.Fact:
-    """End a suspension.
+    """End a suspension, of what the authority could still grant: from then on it may be issued under it again.
 
     Raises:
-        PermissionDenied: ``OFFICER_MISSING``.
-        FailedPrecondition: ``NOT_SUSPENDED``, ``ACCREDITATION_WITHDRAWN``; the rest as :func:`amended`.
+        PermissionDenied: ``OFFICER_MISSING``, ``OUTSIDE_REMIT``.
+        FailedPrecondition: ``NOT_SUSPENDED``, ``ACCREDITATION_WITHDRAWN``, ``PROVIDER_CLOSED``; the rest as
+            :func:`amended`.
     """
     known = known_to(desk, request.accreditation_id, request.base_revision)
+    _within_remit(desk, desk.open_provider(known.provider, field="accreditation_id"), known.kind)
     _require_state(known, _SUSPENDED, "NOT_SUSPENDED", "only what is suspended can be reinstated")
     said = _next(known, request, _from_now_on(desk, known, request, desk.now), _GRANTED)
     return facts_pb2.Fact(subject=said.provider, officer=desk.require_officer(), accreditation=said)
@@ -396,9 +399,25 @@ def _check_end(said: facts_pb2.Accreditation, kind: AccreditationKind) -> None:
     said.valid_until.CopyFrom(timestamp(ends))
 
 
-def _set_review(said: facts_pb2.Accreditation, kind: AccreditationKind, effective: datetime) -> None:
+def _looked_at(desk: Desk, known: facts_pb2.Accreditation) -> datetime:
+    """From when an accreditation's years until its review count: its last renewal, or its grant.
+
+    An amendment is no review: with one now and then the review that the national rules foresee would never come.
+    """
+    held = desk.projection.accreditation(known.id)
+    decided = {fact.case_step.revision: fact.case_step.decision for fact in desk.projection.case_steps(known.id)}
+    for revision in reversed(held.revisions if held is not None else ()):
+        said = revision.fact.accreditation
+        if decided.get(said.case_revision) == facts_pb2.CASE_DECISION_RENEW:
+            return instant(said.effective_from)
+    return instant(known.valid_from)
+
+
+def _set_review(
+    said: facts_pb2.Accreditation, kind: AccreditationKind, effective: datetime, looked_at: datetime
+) -> None:
     """Check the date of review; where the national rules foresee one and none is stated, the latest they allow."""
-    latest = _years_after(effective, kind.review_after_years) if kind.review_after_years else None
+    latest = _years_after(looked_at, kind.review_after_years) if kind.review_after_years else None
     if not said.HasField("review_at"):
         if latest is not None:
             said.review_at.CopyFrom(timestamp(latest))
@@ -434,14 +453,14 @@ def _check_overlap(desk: Desk, said: facts_pb2.Accreditation) -> None:
     """Refuse what another accreditation of the same kind says something about already, at the same time.
 
     Two that overlap contradict each other sooner or later: the one would go on allowing what was amended,
-    suspended or withdrawn in the other.
+    suspended or withdrawn in the other. What counts is when each revision holds: one that is to be narrower from
+    a later day on covers until then what it does now, and a change says nothing of the time before it.
     """
-    starts, ends = instant(said.valid_from), _end(said)
+    starts, ends = instant(said.effective_from), _end(said)
     for held in desk.projection.accreditations_of(said.provider):
         if held.id == said.id or held.kind != said.kind:
             continue
-        known = held.newest.fact.accreditation
-        if instant(known.valid_from) < ends and starts < _end_of(held) and overlap(known.scope, said.scope):
+        if any(since < ends and starts < until and overlap(scope, said.scope) for since, until, scope in _holds(held)):
             raise FailedPrecondition(
                 "SCOPES_OVERLAP",
                 f"the accreditation {held.id} of the same kind covers some of it at the same time",
@@ -452,14 +471,20 @@ def _check_overlap(desk: Desk, said: facts_pb2.Accreditation) -> None:
             )
 
 
+def _holds(held: Held) -> Iterator[tuple[datetime, datetime, facts_pb2.Scope]]:
+    """From when to when an accreditation covers what, as it stands; suspended or not."""
+    replaced = _NEVER
+    for revision in reversed(held.revisions):
+        known = revision.fact.accreditation
+        since = instant(known.effective_from)
+        until = min(_end(known), replaced)
+        if since < until and known.state != _WITHDRAWN:
+            yield since, until, known.scope
+        replaced = min(replaced, since)
+
+
 def _end(said: facts_pb2.Accreditation) -> datetime:
     return instant(said.valid_until) if said.HasField("valid_until") else _NEVER
-
-
-def _end_of(held: Held) -> datetime:
-    """The first instant from which an accreditation says nothing any more, as it stands."""
-    known = held.newest.fact.accreditation
-    return min(_end(known), instant(known.effective_from)) if known.state == _WITHDRAWN else _end(known)
 
 
 def _dates_contradict(message: str, *, field: str, rule: str, remedy: str) -> InvalidArgument:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
 
 from services.registry.accreditations import check_holder
 from services.registry.decisions import next_step, open_application
 from services.registry.desk import Desk, check_base_revision
 from services.registry.scopes import check_scope
 from vitne.accreditation import case_of, instant, timestamp
-from vitne.errors import InvalidArgument, NotFound, PermissionDenied
+from vitne.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
+
+#: Reports about one accreditation that are taken within a time: facts stay for ever, and who decides reads them all.
+MAX_REPORTS: Final = 20
+REPORTS_WITHIN: Final = timedelta(days=1)
 
 
 def apply(desk: Desk, request: registry_pb2.ApplyForAccreditationRequest) -> facts_pb2.Fact:
@@ -108,6 +114,7 @@ def report_change(desk: Desk, request: registry_pb2.ReportChangeRequest) -> fact
     Raises:
         NotFound: ``ACCREDITATION_UNKNOWN``.
         PermissionDenied: ``FOREIGN_ACCREDITATION``.
+        ResourceExhausted: ``TOO_MANY_REPORTS``.
         InvalidArgument: ``DOCUMENT_REPEATED``.
     """
     case = case_of(desk.projection, request.accreditation_id)
@@ -126,6 +133,20 @@ def report_change(desk: Desk, request: registry_pb2.ReportChangeRequest) -> fact
             field="accreditation_id",
             rule="a provider reports changes of its own",
             remedy="let the provider that holds it report the change",
+        )
+    lately = [
+        fact
+        for fact in case.steps
+        if fact.case_step.kind == facts_pb2.CASE_STEP_KIND_CHANGE_REPORTED
+        and desk.now - instant(fact.recorded_at) < REPORTS_WITHIN
+    ]
+    if len(lately) >= MAX_REPORTS:
+        raise ResourceExhausted(
+            "TOO_MANY_REPORTS",
+            f"{len(lately)} changes were reported within a day",
+            field="accreditation_id",
+            rule=f"at most {MAX_REPORTS} reports a day about one accreditation",
+            remedy="put what changed into one report, tomorrow",
         )
     fact = next_step(desk, case, facts_pb2.CASE_STEP_KIND_CHANGE_REPORTED, request.statement)
     fact.case_step.change = request.change

@@ -144,7 +144,8 @@ def confirm(desk: Desk, request: registry_pb2.ConfirmDecisionRequest) -> facts_p
     Raises:
         NotFound: ``CASE_UNKNOWN``.
         PermissionDenied: ``NOT_AN_AUTHORITY``, ``FOREIGN_ACCREDITATION``, ``OFFICER_MISSING``, ``OWN_PROPOSAL``.
-        Aborted: ``REVISION_MOVED``: of the case, or of the accreditation since it was proposed.
+        Aborted: ``REVISION_MOVED``: another proposal than the one that was read, or the accreditation has changed
+            since it was proposed.
         FailedPrecondition: ``NOTHING_PROPOSED``, also when a third officer was faster.
         VitneError: what the decision itself is refused with now.
     """
@@ -267,8 +268,12 @@ def next_step(
 
 
 def _pending(desk: Desk, case_id: str, base_revision: int) -> tuple[Case, facts_pb2.Fact]:
+    """The case and its proposal, as the officer read it.
+
+    What a provider reports, or the calendar tells, between reading and deciding does not stand in the way: else a
+    provider could hold off its own withdrawal by reporting one change after the other.
+    """
     case = case_before(desk, case_id)
-    check_base_revision(case.revision, base_revision, "case")
     if case.pending is None:
         raise FailedPrecondition(
             "NOTHING_PROPOSED",
@@ -277,6 +282,8 @@ def _pending(desk: Desk, case_id: str, base_revision: int) -> tuple[Case, facts_
             rule="what is proposed is decided once",
             remedy="read the case and its accreditation",
         )
+    if not case.pending.case_step.revision <= base_revision <= case.revision:
+        check_base_revision(case.pending.case_step.revision, base_revision, "case's proposal")
     return case, case.pending
 
 

@@ -21,8 +21,9 @@ from services.registry.accreditation_credentials import AccreditationCredentials
 from services.registry.recorder import Recorder
 from vitne.accreditation import Held, fact_digest
 from vitne.accreditation.dids import organisation_did, organisation_of_did
+from vitne.accreditation.logged import logged_accreditation
 from vitne.accreditation.projection import HeldRevision
-from vitne.canonical import sha256
+from vitne.canonical import from_b64url, sha256
 from vitne.errors import FailedPrecondition, NotFound
 from vitne_api.registry.v1 import facts_pb2
 
@@ -227,15 +228,20 @@ class _AttributeDesk:
 
     async def find(self, organisation: str, attribute: str) -> Held:
         """An accreditation by its attribute's id, or by the hash of a revision of it."""
-        held = self._projection.accreditations_of(organisation)
-        for one in held:
-            if attribute_id(one.id) == attribute:
+        held = {one.id: one for one in self._projection.accreditations_of(organisation)}
+        for one in held.values():
+            if attribute_id(one.id) == attribute or self._is_unsigned(one, attribute):
                 return one
-        for one in held:
-            for revision in one.revisions:
-                if (await self.show(one, revision)).hash == attribute:
-                    return one
+        # Anybody may ask for any hash: what that costs must not grow with what the organisation holds.
+        signed = await self._credentials.signed_as(held, bytes.fromhex(attribute))
+        if signed is not None:
+            return held[signed]
         raise _unknown_attribute("attribute")
+
+    def _is_unsigned(self, held: Held, digest: str) -> bool:
+        """Whether a hash is of a revision's fact, as it is shown until there is a body."""
+        known = (logged_accreditation(self._projection, held.provider, held.id, one.revision) for one in held.revisions)
+        return any(one is not None and from_b64url(one.digest).hex() == digest for one in known)
 
     async def show(self, held: Held, revision: HeldRevision) -> Attribute:
         """A revision as EBSI shows it."""

@@ -125,18 +125,18 @@ class CatalogueIndex:
         words = folded(query.text).split()
         keys: list[bytes] = []
         first = bisect_right(self._order, after.bytes) if after else 0
-        last = first
-        for last in range(first, min(len(self._order), first + MAX_LOOKED_AT)):
-            key = self._order[last]
+        # As it is now: what is published while others are served would move what comes after it.
+        looked_at = self._order[first : first + MAX_LOOKED_AT]
+        more = first + len(looked_at) < len(self._order)
+        for number, key in enumerate(looked_at, start=1):
             entry = self._entries[key]
             if entry.fits(query) and self._has(entry, words):
                 if len(keys) == limit:
                     return Found(list(self._newest(keys)), UUID(bytes=keys[-1]))
                 keys.append(key)
-            if (last - first) % LOOKED_AT_AT_ONCE == LOOKED_AT_AT_ONCE - 1:
+            if number % LOOKED_AT_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        beyond = self._order[last] if first + MAX_LOOKED_AT < len(self._order) else None
-        return Found(list(self._newest(keys)), UUID(bytes=beyond) if beyond else None)
+        return Found(list(self._newest(keys)), UUID(bytes=looked_at[-1]) if more else None)
 
     def _take(self, achievement: credential_pb2.Achievement) -> None:
         key = parse_uuid(achievement.id).bytes

@@ -14,6 +14,7 @@ from tests.docs.parked import parked
 SHOWS: dict[str, list[list[str]]] = {
     "docs/integrate.md": [["published", "issued", "suspended", "valid"]],
     "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"], ["Valid"]],
+    "docs/trust.md": [["The chain holds"]],
     "docs/subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],
     "docs/operate.md": [
         ["migrate", "VITNE_"],

@@ -114,8 +114,17 @@ def test_a_list_of_another_key_or_with_other_facts_is_no_root(chained: Chained) 
 
 def test_an_authority_outside_its_remit_accredits_nobody(chained: Chained) -> None:
     world = chained.world
-    world.chronicle.facts[-3].authority.remit.accreditation_kinds[:] = ["dk.amu"]
-    assert broken(check(chained.bundle())) == "authority"
+    remit = world.chronicle.facts[-3].authority.remit
+    within: dict[str, Any] = {
+        "country": "DK",
+        "provider_kinds": ["dk.business_academy"],
+        "accreditation_kinds": ["dk.institution"],
+    }
+    for changes in ({"accreditation_kinds": ["dk.amu"]}, {"provider_kinds": ["dk.university"]}, {"country": "NO"}):
+        remit.CopyFrom(facts_pb2.Remit(**within | changes))
+        assert broken(check(chained.bundle())) == "authority"
+    remit.CopyFrom(facts_pb2.Remit(**within))
+    assert check(chained.bundle()).holds
 
 
 def test_an_accreditation_must_be_signed_by_its_authority(chained: Chained) -> None:
@@ -144,6 +153,15 @@ def test_a_credential_must_be_signed_by_the_provider(chained: Chained) -> None:
     assert broken(check(replace(chained.bundle(), credential=forged))) == "signature"
     forged = chained.world.sign(chained.world.credential(), signer=AUTHORITY_KEY)
     assert broken(check(replace(chained.bundle(), credential=forged))) == "signature"
+
+
+def test_what_a_key_signed_that_others_may_know_could_be_dated_back(chained: Chained) -> None:
+    chained.world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW)
+    chain = check(chained.bundle())
+    assert broken(chain) == "signature"
+    step = chain.steps[STEPS.index("signature")]
+    assert step.outcome == credential_pb2.Check.OUTCOME_NOT_DETERMINABLE
+    assert "the log" in step.detail
 
 
 def test_what_can_not_be_read_is_an_answer(chained: Chained) -> None:

@@ -10,7 +10,20 @@ import pytest
 
 from services.registry import accreditations, applications, decisions, organisations
 from services.registry.notices import notices
-from tests.unit.accreditation_samples import DAI, FAGSKOLE, HKDIR, NOKUT, NOW, OPERATOR, PRIVATE, UCL, Chronicle, uuid
+from tests.unit.accreditation_samples import (
+    DAI,
+    FAGSKOLE,
+    HKDIR,
+    NOKUT,
+    NOW,
+    OPERATOR,
+    PRIVATE,
+    UCL,
+    Chronicle,
+    scope,
+    text,
+    uuid,
+)
 from tests.unit.test_registry_changes import ECTS5, MODULES, after, desk, refusal, world
 from vitne.accreditation import Case, case_of, instant, timestamp
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
@@ -173,8 +186,29 @@ def test_what_is_declined_changes_nothing_and_can_be_proposed_anew() -> None:
     decline = registry_pb2.DeclineDecisionRequest(accreditation_id=ACCREDITATION, base_revision=1, statement="No.")
     life.do(decisions.decline, DAI, decline, "one")
     assert life.case(ACCREDITATION).pending is None
-    assert life.refused(decisions.confirm, DAI, life.confirmation(proposal), "two")[0] == "REVISION_MOVED"
-    assert life.confirm(life.do(decisions.withdraw, DAI, withdrawal(), "two"), "one").accreditation.revision == 2
+    assert life.refused(decisions.confirm, DAI, life.confirmation(proposal), "two")[0] == "NOTHING_PROPOSED"
+    anew = life.do(decisions.withdraw, DAI, withdrawal(), "two")
+    other = life.refused(decisions.confirm, DAI, life.confirmation(proposal), "one")
+    assert other == ("REVISION_MOVED", "base_revision"), "nobody confirms another proposal than the one they read"
+    assert life.confirm(anew, "one").accreditation.revision == 2
+
+
+def test_a_provider_that_reports_changes_does_not_hold_off_its_withdrawal() -> None:
+    life = Life()
+    proposal = life.do(decisions.withdraw, DAI, withdrawal(), "one")
+    report = registry_pb2.ReportChangeRequest(
+        accreditation_id=ACCREDITATION,
+        change=facts_pb2.PROVIDER_CHANGE_NAME,
+        changed_at=timestamp(NOW),
+        statement="Another name.",
+    )
+    for _ in range(3):
+        life.do(applications.report_change, UCL, report)
+    assert life.case(ACCREDITATION).pending == proposal
+    unread = registry_pb2.ConfirmDecisionRequest(accreditation_id=ACCREDITATION, base_revision=5)
+    assert life.refused(decisions.confirm, DAI, unread, "two") == ("REVISION_MOVED", "base_revision")
+    assert life.confirm(proposal).accreditation.state == facts_pb2.ACCREDITATION_STATE_WITHDRAWN
+    assert life.case(ACCREDITATION).pending is None
 
 
 def test_a_confirmation_decides_on_what_is_known_then() -> None:
@@ -285,6 +319,39 @@ def test_a_review_comes_after_what_it_reviews() -> None:
     assert life.refused(decisions.amend, DAI, request, "one") == ("DATES_CONTRADICT", "review_at")
 
 
+def test_a_placement_is_reviewed_within_ten_years_of_its_grant_or_renewal_however_often_it_is_amended() -> None:
+    myh, industry, decade = "0007:2021999905", "0007:5599999918", 10
+    remit = facts_pb2.Remit(
+        country="SE", provider_kinds=["se.industry_body"], accreditation_kinds=["se.seqf_placement"]
+    )
+    chronicle = Chronicle()
+    entry = facts_pb2.Authority(id=myh, name=[text("MYH")], remit=remit, revision=1)
+    chronicle.record(myh, actor=OPERATOR, authority=entry)
+    chronicle.provider(industry, country="SE", kind="se.industry_body")
+    life = Life(chronicle)
+    placed = scope("se.kvalifikationsbevis", levels=[("se.seqf", "4")], educations=["bransch.ventilation"])
+    request = registry_pb2.GrantAccreditationRequest(provider=industry, kind="se.seqf_placement", scope=placed)
+    said = life.confirm(life.do(decisions.grant, myh, request, "one")).accreditation
+    latest = NOW.replace(year=NOW.year + decade)
+    assert instant(said.review_at) == latest, "the latest that the national rules allow"
+    life.now += 8 * 365 * DAY
+
+    def amendment(base: int, review: datetime) -> registry_pb2.AmendAccreditationRequest:
+        return registry_pb2.AmendAccreditationRequest(
+            accreditation_id=said.id, base_revision=base, scope=placed, review_at=timestamp(review)
+        )
+
+    late = life.refused(decisions.amend, myh, amendment(1, latest + DAY), "one")
+    assert late == ("REVIEW_TOO_LATE", "review_at"), "an amendment is no review"
+    life.confirm(life.do(decisions.amend, myh, amendment(1, latest), "one"))
+    renewal = registry_pb2.RenewAccreditationRequest(accreditation_id=said.id, base_revision=2, ground="reviewed")
+    renewed = life.confirm(life.do(decisions.renew, myh, renewal, "one")).accreditation
+    latest = life.now.replace(year=life.now.year + decade)
+    assert instant(renewed.review_at) == latest
+    assert life.refused(decisions.amend, myh, amendment(3, latest + DAY), "one") == ("REVIEW_TOO_LATE", "review_at")
+    assert life.do(decisions.amend, myh, amendment(3, latest), "one").case_step.revision == 4
+
+
 def test_a_condition_is_met_after_the_grant() -> None:
     life = Life(after((facts_pb2.ACCREDITATION_STATE_WITHDRAWN, NOW - DAY)))
     late = [facts_pb2.Condition(text="Examiners.", due_at=timestamp(NOW))]
@@ -308,6 +375,11 @@ def test_who_holds_an_accreditation_reports_changes_of_its_own() -> None:
     )
     foreign = ("FOREIGN_ACCREDITATION", "accreditation_id")
     assert life.refused(applications.report_change, FAGSKOLE, request) == foreign
+    for _ in range(applications.MAX_REPORTS - 1):
+        life.do(applications.report_change, UCL, request)
+    assert life.refused(applications.report_change, UCL, request) == ("TOO_MANY_REPORTS", "accreditation_id")
+    life.now += DAY
+    life.do(applications.report_change, UCL, request)
     request.accreditation_id = uuid(0xDEAD)
     assert life.refused(applications.report_change, UCL, request) == ("ACCREDITATION_UNKNOWN", "accreditation_id")
 

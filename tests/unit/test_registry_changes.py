@@ -591,6 +591,32 @@ def test_an_amendment_does_not_reach_into_another_accreditation() -> None:
     assert change("amend", chronicle, scope=ECTS5).revision == 2
 
 
+def test_what_is_narrower_only_from_a_later_day_on_covers_until_then_what_it_does_now() -> None:
+    chronicle, later = world(), NOW + timedelta(days=30)
+    modules = scope("dk.module", levels=[("dk.nqf", "5")], credit_unit="ects")
+    chronicle.accredit(
+        UCL, "dk.institution", modules, authority=DAI, valid_from=days(10), revision=2, effective_from=later
+    )
+    fields = {k: v for k, v in ucl().items() if k != "caller"}
+
+    def grant(begins: datetime) -> facts_pb2.Fact:
+        request = registry_pb2.GrantAccreditationRequest(valid_from=timestamp(begins), **fields)
+        return agreed(decisions.grant, DAI, chronicle, request)
+
+    assert refusal(lambda: grant(NOW)) == ("SCOPES_OVERLAP", "scope")
+    assert grant(later).accreditation.revision == 1
+
+
+def test_an_amendment_is_held_against_what_others_cover_from_then_on_only() -> None:
+    chronicle = world()
+    modules = scope("dk.module", levels=[("dk.nqf", "5")], credit_unit="ects")
+    ended: dict[str, Any] = {"authority": DAI, "valid_from": days(10), "accreditation": 0xA002}
+    chronicle.accredit(UCL, "dk.institution", modules, **ended)
+    chronicle.accredit(UCL, "dk.institution", modules, **ended, revision=2, state=WITHDRAWN, effective_from=days(20))
+    both = scope("dk.micro_credential", "dk.module", levels=[("dk.nqf", "5")], credit_unit="ects")
+    assert change("amend", chronicle, scope=both).scope == both
+
+
 MYH = "0007:2021999905"
 YH = "0007:5599999918"
 
@@ -702,6 +728,19 @@ def test_a_change_of_what_takes_effect_later_takes_effect_then() -> None:
     later = NOW + timedelta(days=9)
     assert instant(change("reinstate", after((SUSPENDED, later)), base_revision=2).effective_from) == later
     assert instant(change("suspend", world(), effective_from=NOW - 30 * SECOND).effective_from) == NOW - 30 * SECOND
+
+
+def test_a_suspension_is_ended_within_the_remit_and_of_a_provider_that_is_open_only() -> None:
+    # What is taken back is never outside the remit; what is given again is.
+    chronicle = after((SUSPENDED, days(20)))
+    elsewhere = facts_pb2.Remit(country="DK", provider_kinds=["dk.university"], accreditation_kinds=["dk.institution"])
+    entry = facts_pb2.Authority(id=DAI, name=[text(DAI)], remit=elsewhere, revision=2)
+    chronicle.record(DAI, actor=OPERATOR, authority=entry)
+    assert refusal(lambda: change("reinstate", chronicle, base_revision=2)) == ("OUTSIDE_REMIT", "provider")
+    assert change("withdraw", chronicle, base_revision=2).state == WITHDRAWN
+    closed = after((SUSPENDED, days(20)))
+    closed.provider(UCL, revision=2, closed_at=timestamp(NOW))
+    assert refusal(lambda: change("reinstate", closed, base_revision=2)) == ("PROVIDER_CLOSED", "accreditation_id")
 
 
 @pytest.mark.parametrize("name", CHANGES)

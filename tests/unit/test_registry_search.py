@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -109,6 +110,19 @@ async def test_one_search_looks_at_so_much_and_says_where_to_go_on(monkeypatch: 
     second = await catalogue.index.search(Query(text="årsregnskab"), 10, first.after)
     assert [one.id for one in second.achievements] == [uuid(4)]
     assert second.after is None
+
+
+async def test_what_is_published_during_a_search_makes_nothing_appear_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT_AT_ONCE", 1)
+    catalogue = Catalogue()
+    await catalogue.index.follow()
+    searching = asyncio.create_task(catalogue.index.search(Query(), 10))
+    for _ in range(3):  # it has looked at the first ones
+        await asyncio.sleep(0)
+    catalogue.publish(0, UCL, "dk.micro_credential", level=("dk.nqf", "5"), workload=("ects", "1"))
+    await catalogue.index.follow()
+    found = await searching
+    assert [UUID(one.id).int & 0xFFFF for one in found.achievements] == [1, 2, 3, 4]
 
 
 def test_an_entry_says_all_that_is_compared_and_what_is_not_stated() -> None:

@@ -205,13 +205,16 @@ class _Links:
     projection: Projection
 
     def authority(self) -> Check:
-        """Had the operator set the authority up, and was such an accreditation within its remit?"""
+        """Had the operator set the authority up, and was such an accreditation of such a provider within its remit?"""
         said, known_at = self.given.fact.accreditation, self.given.fact.registry_revision
         entry = self.projection.authority(said.authority, known_at)
         if entry is None:
             return Check("authority", _FAILED, f"the list knew no authority {said.authority} then", said.authority)
-        if said.kind not in entry.remit.accreditation_kinds:
+        remit, holder = entry.remit, self.projection.provider(said.provider, known_at)
+        if said.kind not in remit.accreditation_kinds:
             return Check("authority", _FAILED, f"{said.kind} was not within its remit", said.authority)
+        if holder is None or holder.country != remit.country or holder.kind not in remit.provider_kinds:
+            return Check("authority", _FAILED, f"{said.provider} was not within its remit", said.authority)
         name = entry.name[0].text if entry.name else said.authority
         return Check("authority", _PASSED, f"{name} may give {said.kind} in {entry.remit.country}", said.authority)
 
@@ -264,6 +267,10 @@ class _Links:
             return Check("signature", _FAILED, "the provider's key did not count at issuance", key_id)
         if not self.presentation.sd_jwt.jws.verified_by(parse_public_jwk(key.public_jwk)):
             return Check("signature", _FAILED, "the provider's signature does not hold", key_id)
+        if key.HasField("compromised_from"):
+            # Whoever has the key dates back what they sign; a bundle has nothing that says when it was.
+            detail = "others may know the provider's key by now: only the log can tell that the credential is older"
+            return Check("signature", _NOT_DETERMINABLE, detail, key_id)
         return Check("signature", _PASSED, "the provider signed it, with a key that counted", key_id)
 
     def decision(self, frameworks: Frameworks) -> Check:
