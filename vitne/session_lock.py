@@ -15,7 +15,12 @@ async def session_lock(connection: Any, key: int) -> AsyncIterator[bool]:
 
     A pool takes connections back as they are (:class:`vitne.runtime.database.MeasuredPool`), so nobody else would.
     """
-    taken: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", key)
+    try:
+        taken: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", key)
+    except BaseException:
+        # Whether the server took it before the answer was given up is not known, and a rollback would not release it.
+        connection.terminate()
+        raise
     try:
         yield taken
     finally:

@@ -60,8 +60,8 @@ R = TypeVar("R")
 class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection that a pool takes back as it is; a transaction that is open is rolled back.
 
-    Nobody here leaves anything in a session: settings are made when it begins, listeners and cursors there are none,
-    and advisory locks of a session are given back (:func:`vitne.session_lock.session_lock`). Putting back what nobody
+    Nobody here leaves anything in a session: settings are made when it begins, cursors end with their transactions,
+    listeners there are none, and advisory locks of a session are given back (:func:`vitne.session_lock.session_lock`). Putting back what nobody
     changed would be a round trip each time, a fifth of all.
     """
 
