@@ -30,6 +30,7 @@ from vitne.messaging.kafka import AIOKAFKA, AioKafka, Kafka, KafkaSettings, Prod
 from vitne.messaging.outbox import Event, append
 from vitne.messaging.recovery import start_over
 from vitne.messaging.relay import Relay, RelayOptions
+from vitne.metrics import REGISTRY
 from vitne_api.events.v1 import events_pb2
 
 SCHEMA = (Path(outbox.__file__).parent / "sql" / "0001_messaging.sql").read_text()
@@ -438,6 +439,25 @@ async def test_what_cannot_be_handled_is_parked_and_only_its_key_waits(road: Roa
         await road.until_effects("a", [1, 3, 4])
         assert await waiting(road) == []
         await road.until_published()
+
+
+async def test_what_is_rolled_back_and_done_again_is_counted_once(road: Road) -> None:
+    async def handle(conn: asyncpg.Connection, message: Message) -> None:
+        await poisoned(road, conn, message)
+
+    async def counted() -> dict[str, float | None]:
+        labels = {"consumer": road.topic, "topic": road.topic}
+        return {
+            outcome: REGISTRY.get_sample_value("vitne_consumer_messages_total", labels | {"outcome": outcome})
+            for outcome in ("handled", "repeated", "waiting", "failed")
+        }
+
+    await publish(road, ("a", 1), ("b", 1), ("a", 1), ("a", 3))
+    await publish(road, ("a", 2), value=b"poison")
+    expected = {"handled": 2, "repeated": 1, "waiting": 1, "failed": 1}
+    async with running(road.consumer(handle, name=road.topic).run()):
+        await eventually(counted, lambda found: found["failed"] == 1 and found["handled"] == 2)
+        assert await counted() == expected
 
 
 async def test_a_parked_message_may_be_replayed_when_the_cause_is_gone(road: Road) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -89,6 +90,7 @@ class _Batch:
         advanced: what to write back of ``seen``.
         due: messages that are still to be handled, together.
         sweep: whether a waiting message may be due after this transaction.
+        outcomes: how many messages became what, to be counted once that is committed.
     """
 
     seen: dict[str, int]
@@ -97,6 +99,7 @@ class _Batch:
     advanced: dict[str, int] = field(default_factory=dict)
     due: list[Message] = field(default_factory=list)
     sweep: bool = False
+    outcomes: Counter[str] = field(default_factory=Counter)
 
     def advance(self, message: Message) -> None:
         """The message took effect."""
@@ -355,10 +358,11 @@ class Consumer:
                     break
                 reached = record.offset + 1
             if batch.due:
-                await self._handle(conn, batch.due)
+                await self._handle(conn, batch, batch.due)
             await self._store_seen(conn, partition.topic, batch)
             await self._move_offset(conn, partition, position, reached)
         self._positions[partition] = reached
+        self._count(partition.topic, batch)
         if batch.sweep:
             self._next_sweep = self._clock.monotonic()
         return done
@@ -374,7 +378,7 @@ class Consumer:
         seen = batch.seen.get(message.key, 0)
         where = place(order, seen, message.revision)
         if where is Place.SEEN:
-            self._count(message, "repeated")
+            batch.outcomes["repeated"] += 1
             return True
         if where is Place.GAP or message.key in batch.failed:
             if where is Place.GAP:
@@ -389,7 +393,7 @@ class Consumer:
                     seen + 1,
                 )
             await self._shelf.put(conn, record, message.revision, self._clock.now())
-            self._count(message, "waiting")
+            batch.outcomes["waiting"] += 1
             return True
         return await self._apply(conn, batch, record, message, alone=alone)
 
@@ -401,7 +405,7 @@ class Consumer:
         else:
             try:
                 async with conn.transaction():
-                    await self._handle(conn, [message])
+                    await self._handle(conn, batch, [message])
             except PERMANENT as error:
                 await self._fail(conn, batch, record, message.revision, _explained(error))
                 return True
@@ -411,11 +415,11 @@ class Consumer:
         batch.advance(message)
         return True
 
-    async def _handle(self, conn: asyncpg.Connection, messages: Sequence[Message]) -> None:
+    async def _handle(self, conn: asyncpg.Connection, batch: _Batch, messages: Sequence[Message]) -> None:
         """Have messages of one topic handled together."""
         with processing(self.name, messages) as traced:
             await self._handler(conn, traced)
-        CONSUMER_MESSAGES.add(len(messages), self.name, messages[0].topic, "handled")
+        batch.outcomes["handled"] += len(messages)
 
     async def _fail(
         self, conn: asyncpg.Connection, batch: _Batch, record: Record, revision: int | None, error: VitneError
@@ -453,7 +457,7 @@ class Consumer:
                 )
             ],
         )
-        CONSUMER_MESSAGES.add(1, self.name, record.topic, "failed")
+        batch.outcomes["failed"] += 1
         _LOG.error(
             "consumer %s can't handle %s[%d]@%d (%s): it is parked, and its key waits for an operator",
             self.name,
@@ -503,6 +507,7 @@ class Consumer:
                         break
                     progress = True
                 await self._store_seen(conn, partition.topic, batch)
+            self._count(partition.topic, batch)
             if not (progress and done):
                 return done
 
@@ -563,8 +568,10 @@ class Consumer:
                 list(batch.advanced.values()),
             )
 
-    def _count(self, message: Message, outcome: str) -> None:
-        CONSUMER_MESSAGES.add(1, self.name, message.topic, outcome)
+    def _count(self, topic: str, batch: _Batch) -> None:
+        """Count what a transaction did. Before its end, what is rolled back and done again would count twice."""
+        for outcome, messages in batch.outcomes.items():
+            CONSUMER_MESSAGES.add(messages, self.name, topic, outcome)
 
     def _complain(self, message: Message, error: Exception) -> None:
         """Say where a handler failed. The text of a foreign error may hold content, so only its place is told."""
