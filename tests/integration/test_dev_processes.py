@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -125,5 +127,18 @@ async def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     assert not alive(pid)
 
 
-def test_free_ports_differ() -> None:
-    assert len(set(free_ports(50))) == 50
+def test_free_ports_differ_and_none_is_given_twice() -> None:
+    assert len({*free_ports(50), *free_ports(50)}) == 100
+
+
+def test_free_ports_are_none_that_the_system_gives_out() -> None:
+    """Else whoever listens on any port, or calls somebody, may get one before the server for which it was found."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not [port for port in free_ports(50) if first <= port <= last]
+
+
+def test_a_port_that_is_in_use_is_passed_over() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        taken = server.getsockname()[1]
+        with mock.patch("vitne.dev.ports._ports", return_value=iter([taken, taken, free_port()])):
+            assert free_port() != taken

@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from functools import cache
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Final
 
 #: The only interface that the embedded stack listens on.
 LOOPBACK: Final = "127.0.0.1"
+#: The lowest port that is given out: below are those that servers of a machine's own like to have.
+LOWEST_PORT: Final = 12_000
+#: Where Linux says which ports it gives to who asks for any, whether to listen or to call somebody.
+_SYSTEMS_OWN: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_SYSTEMS_LOWEST: Final = 32_768
 
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on at this moment.
 
-    Another process may take it before it is used: whoever starts a server on it
-    tries again with a new one when that happens.
+    Another process may take it before it is used, so whoever starts a server on it alone
+    tries again with a new one when that happens. It is none of those that the system
+    gives out, which would happen often where much runs at once, and a process is given
+    none twice.
     """
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """``count`` different free ports; all are held until the last is found, so that none repeats."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    """``count`` different free ports, see :func:`free_port`."""
+    with ExitStack() as held:
+        found: list[int] = []
+        for port in _ports():
+            listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            with suppress(OSError):
+                listener.bind((LOOPBACK, port))
+                found.append(port)
+            if len(found) == count:
+                break
+        return found
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """Ports to try, round and round. One for the process, which begins where no other is likely to."""
     try:
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+        end = int(_SYSTEMS_OWN.read_text().split()[0])
+    except FileNotFoundError:
+        end = _SYSTEMS_LOWEST
+    if end <= LOWEST_PORT:  # It gives out nearly all.
+        end = _SYSTEMS_LOWEST
+    begin = LOWEST_PORT + secrets.randbelow(end - LOWEST_PORT)
+    return cycle(chain(range(begin, end), range(LOWEST_PORT, begin)))
 
 
 def listens(pid: int, port: int) -> bool:
