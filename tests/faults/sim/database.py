@@ -119,6 +119,7 @@ class Session:
         self.alive = True
         self.depth = 0
         self.locks = False
+        self.ended = False
         self._raw = raw
         self._running: asyncio.Task[Any] | None = None
         database.sessions.append(self)
@@ -146,6 +147,12 @@ class Session:
         """A statement that takes a lock of the session's."""
         self.locks = True
         return await make(raw)
+
+    async def give_lock_back(self, raw: asyncpg.Connection, make: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """A statement that gives back the session's lock: nobody takes two."""
+        answer = await make(raw)
+        self.locks = False
+        return answer
 
     async def settle(self) -> None:
         """Return when no statement is under way; one that waits for a lock is given up."""
@@ -238,9 +245,12 @@ class SimulatedPool:
         if self.process.dead or not session.alive:
             return
         await session.settle()
-        if session.depth or session.locks:  # as asyncpg's own reset of what is returned
-            await session.real(lambda raw: raw.execute("ROLLBACK; SELECT pg_advisory_unlock_all()"), ends=True)
-            session.depth, session.locks = 0, False
+        if session.ended:
+            await session.end()
+            return
+        if session.depth:  # and nothing else, as vitne.runtime.database.PlainConnection: locks stay with the session
+            await session.real(lambda raw: raw.execute("ROLLBACK"), ends=True)
+            session.depth = 0
         self._free.append(session)
 
     async def execute(self, query: str, *arguments: Any) -> str:
@@ -318,7 +328,8 @@ class Connection:
         return status
 
     def terminate(self) -> None:
-        """Only a session that is lost refuses to give a lock back: nothing is left to end."""
+        """End the session, and with it its locks, when the pool gets it back."""
+        self.session.ended = True
 
     def transaction(self, *, isolation: str | None = None, readonly: bool = False) -> Transaction:
         return Transaction(self, isolation, readonly)
@@ -329,6 +340,8 @@ class Connection:
         writes = query.lstrip()[:6].upper().startswith(_WRITES)
         if "advisory_lock" in query:
             return await self.step("statement", query, lambda raw: session.lock(raw, make), ends=alone)
+        if "advisory_unlock" in query:
+            return await self.step("statement", query, lambda raw: session.give_lock_back(raw, make), ends=alone)
         if _MARK in query:
             name = "mark"
         elif _OFFSET in query:
