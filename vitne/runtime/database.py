@@ -61,8 +61,9 @@ class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has 
     """A connection that a pool takes back as it is; a transaction that is open is rolled back.
 
     Nobody here leaves anything in a session: settings are made when it begins, cursors end with their transactions,
-    listeners there are none, and advisory locks of a session are given back (:func:`vitne.session_lock.session_lock`). Putting back what nobody
-    changed would be a round trip each time, a fifth of all.
+    listeners there are none, and advisory locks of a session are given back
+    (:func:`vitne.session_lock.session_lock`). Putting back what nobody changed would be a round trip each time, a
+    fifth of all.
     """
 
     def get_reset_query(self) -> str:
