@@ -101,6 +101,8 @@ class Renditions:
     ) -> issuer_pb2.Artefact:
         format_ = FORMATS[number]
         kept = await self._kept(row, number)
+        if kept is None or kept["signature"] is None:  # Also what was kept, and not signed before a crash.
+            self._require_counting(row)
         if kept is None:
             await self._keep(row, opened, key, number, format_)
             kept = await self._kept(row, number)
@@ -116,6 +118,11 @@ class Renditions:
             digest=b64url(digest),
         )
 
+    def _require_counting(self, row: store.Credential) -> None:
+        self._registry.require_fresh()
+        if row.signing_key not in self._registry.signing_keys(row.provider, self._clock.now()):
+            raise _retired(row.signing_key)
+
     async def _kept(self, row: store.Credential, number: int) -> Any:
         return await self._pool.fetchrow(
             "SELECT id, prepared, signature, digest FROM artefact WHERE credential = $1 AND format = $2", row.id, number
@@ -126,9 +133,6 @@ class Renditions:
         if row.signature is None:
             raise ValueError("a pending credential has no other formats")
         now = self._clock.now()
-        self._registry.require_fresh()
-        if row.signing_key not in self._registry.signing_keys(row.provider, now):
-            raise _retired(row.signing_key)
         credential = sd_jwt_vc.parse(opened.complete(row.signature)).credential
         chain: tuple[Certificate, ...] = ()
         if format_.certified:

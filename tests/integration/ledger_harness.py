@@ -147,7 +147,7 @@ def request(
     )
 
 
-async def eventually(check: Any, seconds: float = 5.0) -> Any:
+async def eventually(check: Any, seconds: float = 60.0) -> Any:
     """What ``await check()`` answers once it answers something true."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:

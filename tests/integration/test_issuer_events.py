@@ -103,7 +103,7 @@ async def running(*tasks: Any) -> AsyncIterator[None]:
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes), outcomes
 
 
-async def eventually(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+async def eventually(check: Callable[[], Any], seconds: float = 60.0) -> Any:
     async with asyncio.timeout(seconds):
         while not (found := await check()):
             await asyncio.sleep(0.05)

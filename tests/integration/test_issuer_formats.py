@@ -171,6 +171,14 @@ async def test_another_institution_gets_nothing(world: World) -> None:
 
 async def test_a_key_that_was_retired_signs_no_further_formats(world: World) -> None:
     issued = await issue(world, EDC)
+    unsigned = credential_pb2.FORMAT_VC_JWT
+    await get(world, issued.id, unsigned)
+    # As a crash leaves it between what is to be signed and its signature.
+    await world.pool.execute(
+        "UPDATE artefact SET signature = NULL, digest = NULL WHERE credential = $1 AND format = $2",
+        UUID(issued.id),
+        unsigned,
+    )
     key_id = sd_jwt_vc.parse(issued.artefact).key_id
     made = await world.caller(UCL).CreateSigningKey(issuer_pb2.CreateSigningKeyRequest(request_id=str(uuid4())))
     world.learn(world.register_key(UCL, made.key_id, made.public_jwk))
@@ -181,8 +189,9 @@ async def test_a_key_that_was_retired_signs_no_further_formats(world: World) -> 
     retired.revision += 1
     retired.valid_until.CopyFrom(timestamp(world.clock.now() - timedelta(seconds=1)))
     world.learn(world.chronicle.record(UCL, key=retired))
-    error = await refusal(get(world, issued.id, ELMO))
-    assert (type(error), error.reason) == (FailedPrecondition, "KEY_RETIRED")
+    for number in (ELMO, unsigned):
+        error = await refusal(get(world, issued.id, number))
+        assert (type(error), error.reason) == (FailedPrecondition, "KEY_RETIRED")
     assert (await get(world, issued.id, EDC)).artefacts == issued.artefacts
 
 

@@ -141,7 +141,7 @@ async def road(database_dsn: str, pool: asyncpg.Pool, broker: str, on_apache: bo
     return Road(database_dsn, pool, topic, settings)
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool], seconds: float = 20) -> Any:
+async def eventually(look: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool], seconds: float = 60) -> Any:
     deadline = CLOCK.monotonic() + seconds
     while True:
         found = await look()

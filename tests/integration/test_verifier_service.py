@@ -175,7 +175,7 @@ async def verifying(settings: VerifierSettings) -> AsyncIterator[Application]:
         yield application
 
 
-async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def eventually(look: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await look():
             await asyncio.sleep(0.02)
