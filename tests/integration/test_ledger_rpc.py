@@ -130,7 +130,7 @@ class Running:
             except NotFound:
                 return None
 
-        found = await eventually(proof, seconds=20)
+        found = await eventually(proof)
         key = self.keys.note_signer(self.settings.log_origin).key
         checkpoint = open_checkpoint(found.checkpoint, key)
         assert checkpoint.size == found.tree_size
@@ -208,7 +208,7 @@ async def test_the_road_from_lease_to_published_list_event_and_proof(ledger: Run
     async def says_revoked() -> bool:
         return (await ledger.fetch_list(lease.list)).status_at(index) == INVALID
 
-    await eventually(says_revoked, seconds=1)
+    await eventually(says_revoked)
     recorded = answer.recorded.ToDatetime(UTC)
     await ledger.prove(StatusChanged(lease.list, index, "revoked", recorded, recorded))
     assert await ledger.call(repeated) == answer
@@ -342,7 +342,7 @@ async def test_many_revocations_at_once_share_transactions_and_all_are_published
         found = await ledger.fetch_list(lease.list)
         return all(found.status_at(index) == INVALID for index in lease.indexes)
 
-    await eventually(all_revoked, seconds=1)
+    await eventually(all_revoked)
 
 
 async def test_every_method_of_the_contract_is_offered(ledger: Running) -> None:

@@ -82,7 +82,7 @@ async def test_fetcher_and_consumer_never_wait_for_each_other_crosswise(
     async with pool.acquire() as conn, conn.transaction():
         # The topic's order is not that of the handles: whoever waited for this one while holding the other …
         await notice(store, conn, HANDLE)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             if answer == "fetched":
                 await store.keep([Fetched(one, "a~", "valid") for one in claimed], [], NOW)
             elif answer == "gone":
