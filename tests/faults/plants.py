@@ -124,6 +124,17 @@ def failed_is_handled() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def lock_kept() -> Iterator[None]:
+    """A session that is done with its lock goes back to the pool with it: nobody else ever leads."""
+
+    async def keep(connection: Any, key: int) -> None:
+        return None
+
+    with mock.patch("vitne.session_lock._give_back", keep):
+        yield
+
+
 #: By name.
 PLANTS: Final[dict[str, Callable[[], contextlib.AbstractContextManager[None]]]] = {
     plant.__name__: plant
@@ -134,5 +145,6 @@ PLANTS: Final[dict[str, Callable[[], contextlib.AbstractContextManager[None]]]] 
         lease_reuse,
         no_compare_and_set,
         failed_is_handled,
+        lock_kept,
     )
 }
