@@ -40,7 +40,7 @@ def test_nobody_runs_in_development_by_accident() -> None:
         ("VITNE_HTTP_LISTEN", "127.0.0.1:65536"),
         ("VITNE_ENVIRONMENT", "hunter2"),
         ("VITNE_OPERATOR", "0192:971035855"),
-        ("VITNE_DATABASE_CONNECTIONS", "0"),
+        ("VITNE_DATABASE_CONNECTIONS", "5"),
         ("VITNE_RULES", "hunter2"),
         ("VITNE_RULES", '["hunter2"]'),
     ],

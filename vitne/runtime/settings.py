@@ -29,6 +29,9 @@ DEFAULT_LISTEN: Final = "127.0.0.1:0"
 DEFAULT_SHUTDOWN_GRACE_SECONDS: Final = 10.0
 #: Connections to the database: group commit needs few, and 2 cores serve no more at once.
 DEFAULT_DATABASE_CONNECTIONS: Final = 10
+#: The ledger keeps four for its locks (relay, sequencer, witnesses, static files); with fewer than these it would wait
+#: for itself, and say nothing.
+MIN_DATABASE_CONNECTIONS: Final = 6
 #: Exit code of a process whose settings are wrong (as argparse's for wrong arguments).
 EXIT_WRONG_SETTINGS: Final = 2
 
@@ -166,7 +169,7 @@ class CommonSettings(BaseSettings):
     http_listen: Address = DEFAULT_LISTEN
     http_port_shared: bool = False
     database_dsn: str = ""
-    database_connections: int = Field(default=DEFAULT_DATABASE_CONNECTIONS, ge=1, le=200)
+    database_connections: int = Field(default=DEFAULT_DATABASE_CONNECTIONS, ge=MIN_DATABASE_CONNECTIONS, le=200)
     kafka_bootstrap_servers: str = ""
     kafka_groups: bool = True
     kafka_idempotence: bool = True
