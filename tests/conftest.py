@@ -20,6 +20,7 @@ from vitne.clock import ManualClock
 from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.runtime.database import open_pool
 
 # That the machine has other work to do is no defect.
 settings.register_profile("vitne", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -122,8 +123,8 @@ async def database_dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def pool(database_dsn: str) -> AsyncIterator[asyncpg.Pool]:
-    """Connections to the database of :func:`database_dsn`."""
-    pool = await asyncpg.create_pool(database_dsn, min_size=1, max_size=10)
+    """Connections to the database of :func:`database_dsn`, as services have them: what a session keeps, it keeps."""
+    pool = await open_pool(database_dsn)
     yield pool
     # Not close(): a test that failed may still hold a connection, and close() would wait for it.
     pool.terminate()
