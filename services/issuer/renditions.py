@@ -8,7 +8,7 @@ and lost, and whoever asks again gets the same artefact.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,8 +27,9 @@ from vitne.clock import Clock
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.sd_jwt import Prepared
-from vitne.errors import FailedPrecondition, InvalidArgument
+from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.messaging import outbox
+from vitne.runtime.status import errors_to_status
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
@@ -72,6 +73,20 @@ class Renditions:
         self._clock = clock
         self._new_id = new_id
 
+    async def just_issued(
+        self, row: store.Credential, opened: Prepared, key: DataKey, formats: Sequence[int]
+    ) -> issuer_pb2.IssuedCredential:
+        """As :meth:`message`, for the answer to an issuance: it stands, whatever could not be made, and says what."""
+        message = row.message(opened)
+        for number in _further(formats):
+            try:
+                message.artefacts.append(await self._artefact(row, opened, key, number))
+            except VitneError as error:
+                message.refused_formats.add(
+                    format=credential_pb2.Format.ValueType(number), error=errors_to_status(error)
+                )
+        return message
+
     async def message(
         self, row: store.Credential, opened: Prepared, key: DataKey, formats: Sequence[int]
     ) -> issuer_pb2.IssuedCredential:
@@ -89,11 +104,10 @@ class Renditions:
             FailedPrecondition: ``KEY_RETIRED``; ``NO_CERTIFICATE``.
             Unavailable: ``REGISTRY_STALE``.
         """
-        message = row.message(opened)
         require_known(formats)
-        for number in dict.fromkeys(formats):
-            if number != credential_pb2.FORMAT_SD_JWT_VC:
-                message.artefacts.append(await self._artefact(row, opened, key, number))
+        message = row.message(opened)
+        for number in _further(formats):
+            message.artefacts.append(await self._artefact(row, opened, key, number))
         return message
 
     async def _artefact(
@@ -168,6 +182,11 @@ class Renditions:
                     [self._events.leaf(digest, self._origins.seal(digest, row, number), current_traceparent())],
                 )
         return signature, digest
+
+
+def _further(formats: Sequence[int]) -> Iterator[int]:
+    """Each once, without the one that every credential has."""
+    return (number for number in dict.fromkeys(formats) if number != credential_pb2.FORMAT_SD_JWT_VC)
 
 
 def require_known(formats: Sequence[int]) -> None:

@@ -115,7 +115,9 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
                 now=self._clock.now(),
             )
             issued = await self._unary.issue(order)
-        message = await self._renditions.message(issued.credential, issued.open(), issued.learner.key, request.formats)
+        message = await self._renditions.just_issued(
+            issued.credential, issued.open(), issued.learner.key, request.formats
+        )
         return issuer.IssueResponse(credential=message)
 
     async def IssueBatch(  # noqa: N802 - the contract's name

@@ -34,6 +34,7 @@ from vitne.merkle.leaves import Issued, parse_leaf
 from vitne.messaging import topics
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.secret_files import read_secret
+from vitne.runtime.status import error_from_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2
@@ -193,6 +194,23 @@ async def test_a_key_that_was_retired_signs_no_further_formats(world: World) -> 
         error = await refusal(get(world, issued.id, number))
         assert (type(error), error.reason) == (FailedPrecondition, "KEY_RETIRED")
     assert (await get(world, issued.id, EDC)).artefacts == issued.artefacts
+
+
+async def test_a_format_that_can_not_be_made_takes_no_credential_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Certificates that are not there yet: the operator has to put them into their folder.
+    monkeypatch.setattr(world.issuer.rpc._renditions, "_certificates", CertificateFiles(None))
+    request_id = str(uuid4())
+    issued = await issue(world, ELMO, W3C[0], request_id=request_id)
+    assert issued.artefact
+    assert [one.format for one in issued.artefacts] == [W3C[0]]
+    (refused,) = issued.refused_formats
+    assert (refused.format, error_from_status(refused.error).reason) == (ELMO, "NO_CERTIFICATE")
+    assert await issue(world, ELMO, W3C[0], request_id=request_id) == issued
+    assert (await refusal(get(world, issued.id, ELMO))).reason == "NO_CERTIFICATE"
+    monkeypatch.undo()
+    assert [one.format for one in (await get(world, issued.id, ELMO)).artefacts] == [ELMO]
 
 
 # --- Certificates -----------------------------------------------------------------------------------
