@@ -48,10 +48,15 @@ MOVING = {
     "consumer_offset",
     "consumer_seen",
     "list_version",
+    "log",
     "outbox",
+    "queued_leaf",
     "registry_head",
+    "tile",
     "witnessed_checkpoint",
 }
+#: What of a table counts where it isn't every row: the log tells, once a minute, of a list that is refreshed.
+COUNTS = {"leaf": "SELECT record FROM leaf WHERE convert_from(record, 'UTF8')::jsonb ->> 'type' <> 'list'"}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,8 @@ async def contents(stack: Stack) -> dict[str, str]:
             for table in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
                 name = table["tablename"]
                 if name not in MOVING:
-                    query = f"SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM \"{name}\" t"
+                    rows = COUNTS.get(name, f'SELECT * FROM "{name}"')
+                    query = f"SELECT md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '')) FROM ({rows}) t"
                     digests[f"{database}.{name}"] = await connection.fetchval(query)
         finally:
             await connection.close()

@@ -20,6 +20,7 @@ from tools.release import unpack
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.clock import SystemClock
 from vitne.dev.actors import Actors
+from vitne.dev.cases import load_cases
 from vitne.dev.demo import Demo
 from vitne.dev.load import Journal, Load
 from vitne.dev.narrator import Narrator
@@ -49,6 +50,8 @@ async def test_no_call_fails_on_the_way_up_and_back(stack_folder: Path) -> None:
     async with AsyncExitStack() as exits:
         stack = RollingStack(stack_folder / "upgrade")
         stack.release = before
+        # The demonstration's data of its day: it knows the rules of its day.
+        stack.cases = load_cases(before / "vitne" / "dev" / "data")
         await exits.enter_async_context(stack)
         actors = await exits.enter_async_context(Actors(stack, DEADLINE))
         demo = Demo(stack, actors, Narrator(quiet=True), exits)

@@ -21,7 +21,7 @@ from vitne.canonical import b64url, from_b64url
 from vitne.clock import SystemClock
 from vitne.dev.actors import Actors, Organisation
 from vitne.dev.adding_up import AddingUp
-from vitne.dev.cases import AchievementCase, Cases, load_cases, synthetic_learners
+from vitne.dev.cases import AchievementCase, Cases, synthetic_learners
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.narrator import Narrator
 from vitne.dev.observation import observe
@@ -75,7 +75,7 @@ class Demo:
         self.stack = stack
         self.actors = actors
         self.narrator = narrator
-        self.cases: Cases = load_cases()
+        self.cases: Cases = stack.cases
         self.learner, self.stranger, *self.others = synthetic_learners(BATCH + 2)
         #: Ids of published achievements by their names in the data file.
         self.published: dict[str, str] = {}
