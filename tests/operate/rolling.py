@@ -23,8 +23,10 @@ REPLICAS = {"issuer": 2, "ledger": 2}
 PRE_STOP = 10.0
 #: How often a replica is started.
 ATTEMPTS = 5
+#: What running calls of a replica get after SIGTERM: as for the issuer in deploy/k8s.
+CALLS_GRACE = 60
 #: What a replica gets to finish what it took.
-GRACE = 30.0
+GRACE = 130.0
 
 
 class Gateway:
@@ -190,6 +192,7 @@ class RollingStack(Stack):
         environment = self.environment(service)
         ports = {"GRPC": grpc, "HTTP": http, "METRICS": metrics}
         environment |= {f"VITNE_{kind}_LISTEN": f"{LOOPBACK}:{port}" for kind, port in ports.items()}
+        environment["VITNE_SHUTDOWN_GRACE_SECONDS"] = str(CALLS_GRACE)
         name, module = f"{service}-{next(self._names)}", f"services.{service}"
         argv = [sys.executable, "-m", module, "serve"]
         log = self.log_folder / f"{name}.log"
