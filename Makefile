@@ -92,7 +92,7 @@ monitoring: setup ## Make alerts on objectives and dashboards anew, from what to
 	@$(RUN) -m tools.monitoring
 
 .PHONY: conformance contexts oracles
-conformance: setup ## Official test data: a line of JSON a suite, and the table in docs/conformance.md
+conformance: setup ## Official test data (../shared/vectors): a line of JSON a suite, and the table in docs/conformance.md
 	@$(RUN) -m tests.conformance
 
 oracles: setup ## RDFC-1.0 against other implementations: GRAPHS=20000 random graphs
@@ -127,6 +127,6 @@ clean: ## Remove the embedded stack's state
 	@$(PYTHON) tools/clean.py "$(VITNE_HOME)"
 
 distclean: clean ## Remove everything that was built
-	@rm -rf .venv build vitne_api state credential.sd-jwt tests/interop/node_modules
+	@rm -rf .venv build vitne_api state credential.sd-jwt bundle.zip bundle.json tests/interop/node_modules
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -122,4 +122,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        raise SystemExit("setup: interrupted; the next make goes on from here") from None
+        raise SystemExit("setup: interrupted; the next make starts it again") from None

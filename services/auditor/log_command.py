@@ -191,7 +191,12 @@ def as_text(looked: Looked) -> str:
     """The report for people."""
     lines = [f"{looked.leaves} leaves, {looked.issued} issuances, {looked.lists} lists compared"]
     lines += [f"witness {name}: {why or 'saw the same log'}" for name, why in looked.witnesses.items()]
-    lines += [str(each) for each in looked.disagreements] or ["the log, its lists and its witnesses agree"]
+    agree = (
+        "the log, its lists and its witnesses agree"
+        if looked.lists
+        else "the log and its witnesses agree; its lists were not looked at (--list-key)"
+    )
+    lines += [str(each) for each in looked.disagreements] or [agree]
     return "".join(f"{line}\n" for line in lines)
 
 
