@@ -17,7 +17,7 @@ from services.ledger.lists import PublishedList
 from services.ledger.vector import BITS
 from vitne.canonical import b64url, from_b64url, sha256
 from vitne.credentials import bitstring_status_list, status_list, status_list_cwt
-from vitne.credentials.bitstring_status_list import Purpose
+from vitne.credentials.bitstring_status_list import Purpose, list_url
 from vitne.credentials.jose import Signer
 
 
@@ -26,8 +26,8 @@ class Form(Enum):
 
     JWT = ""
     CWT = ".cwt"
-    REVOCATION = ".revocation"
-    SUSPENSION = ".suspension"
+    REVOCATION = list_url("", "revocation")
+    SUSPENSION = list_url("", "suspension")
 
     @property
     def media_type(self) -> str:

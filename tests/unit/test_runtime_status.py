@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vitne
 from vitne import errors
 from vitne.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound, Unavailable, VitneError
 from vitne.runtime.status import (
@@ -50,6 +54,14 @@ def test_an_error_survives_the_wire(
     assert type(received) is kind
     assert code_pb2.Code.Name(status.code) == kind.code
     assert vars(received) == vars(sent)
+
+
+def test_a_code_is_read_back_as_one_kind_of_error_whatever_else_is_imported() -> None:
+    for module in pkgutil.walk_packages(vitne.__path__, "vitne."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    codes = [kind.code for kind in VitneError.__subclasses__()]
+    assert len(codes) == len(set(codes)), "a kind with the code of another one is a kind of that"
 
 
 def test_every_violation_survives_the_wire() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from vitne.canonical import b64url, from_b64url, instant_text
 from vitne.credentials.jose import Signer, sign_jws
-from vitne.credentials.status_list import INVALID, MAX_PACKED_BYTES, SUSPENDED
+from vitne.credentials.status_list import COMPRESSION_LEVEL, INVALID, MAX_PACKED_BYTES, SUSPENDED
 from vitne.errors import InvalidArgument
 
 #: ``statusPurpose`` (section 2.2): revoked for good, or for a time.
@@ -32,9 +32,17 @@ MIN_ENTRIES: Final = 131_072
 _CONTEXT: Final = "https://www.w3.org/ns/credentials/v2"
 #: Multibase header of base64url without padding.
 _MULTIBASE: Final = "u"
-#: As in :mod:`.status_list`: the highest level costs ten times as much for a tenth of the bytes.
-_COMPRESSION_LEVEL: Final = 6
 _STATUS_OF: Final[dict[Purpose, int]] = {"revocation": INVALID, "suspension": SUSPENDED}
+
+
+def list_url(list_uri: str, purpose: Purpose) -> str:
+    """Where the list of a purpose is published: what credentials name, and what the ledger serves.
+
+    Args:
+        list_uri: of the Token Status List that shows the same places.
+        purpose: which of them.
+    """
+    return f"{list_uri}.{purpose}"
 
 
 def _tables(status: int) -> tuple[bytes, bytes]:
@@ -62,7 +70,7 @@ def encode(bits: bytes) -> str:
     """A bitstring as ``encodedList`` (section 3.3): padded to the least length, gzip (RFC 1952), multibase."""
     padded = bits.ljust(MIN_ENTRIES // 8, b"\x00")
     # Without a time, so that a list that says the same has the same bytes.
-    return _MULTIBASE + b64url(gzip.compress(padded, _COMPRESSION_LEVEL, mtime=0))
+    return _MULTIBASE + b64url(gzip.compress(padded, COMPRESSION_LEVEL, mtime=0))
 
 
 def decode(encoded: str, *, max_bytes: int = MAX_PACKED_BYTES) -> bytes:

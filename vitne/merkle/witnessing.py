@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
-from vitne.errors import Aborted, InvalidArgument, NotFound, PermissionDenied, VitneError
+from vitne.errors import Aborted, InvalidArgument, NotFound, PermissionDenied
 from vitne.merkle.cosignatures import CosignerKey, cosignatures
 from vitne.merkle.hashing import EMPTY_ROOT, HASH_SIZE
 from vitne.merkle.lines import from_base64, from_decimal, to_base64
@@ -23,10 +23,8 @@ SIZE_MEDIA_TYPE: Final = "text/x.tlog.size"
 SIZE: Final = "size"
 
 
-class Inconsistent(VitneError):
+class Inconsistent(InvalidArgument):
     """What the log says does not follow from what it said before (HTTP 422)."""
-
-    code: ClassVar[str] = "INVALID_ARGUMENT"
 
 
 @dataclass(frozen=True, slots=True)

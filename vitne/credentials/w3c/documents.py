@@ -32,7 +32,7 @@ from vitne.credentials.elements import require_mandatory_elements
 from vitne.credentials.jose import PublicKey
 from vitne.credentials.model import Credential, DecisionReference
 from vitne.credentials.sd_jwt import SALT_BYTES, Disclosable
-from vitne.credentials.w3c import bitstring, vcdm
+from vitne.credentials.w3c import status_entries, vcdm
 from vitne.errors import InvalidArgument
 
 #: Our own terms.
@@ -104,7 +104,7 @@ def write(credential: Credential, *, salt: str) -> dict[str, Any]:
             "country": body["country"],
         },
         "validFrom": instant_text(credential.issued_at),
-        "credentialStatus": bitstring.entries(credential.status),
+        "credentialStatus": status_entries.entries(credential.status),
         "credentialSubject": _subject(claims, credential.holder),
         "salt": salt,
         **{name: claims[name] for name in _OF_CREDENTIAL if name in claims},
@@ -195,7 +195,7 @@ def require_same(document: Mapping[str, Any], again: Mapping[str, Any]) -> None:
 
 
 def _status(document: Mapping[str, Any]) -> dict[str, Any]:
-    status = bitstring.read_entries(document.get("credentialStatus"))
+    status = status_entries.read_entries(document.get("credentialStatus"))
     return {"idx": status.index, "uri": status.list}
 
 
