@@ -60,8 +60,6 @@ class Publication:
         self._projections = projections
         self._key = key
         self._objects = objects
-        self._published: Checkpoint | None = None
-        self._note = b""
         self._copied: dict[str, int] = {}
 
     async def publish(self) -> None:
@@ -77,10 +75,12 @@ class Publication:
     async def _publish_log(self) -> None:
         shown = await self._witnessed.shown()
         note = shown.note.encode()
-        if note == self._note:
+        # Read each time: a copier that had lost its lock may have put an earlier one back.
+        there = await self._objects.get(CHECKPOINT_PATH)
+        if there == note:
             return
         seen = Checkpoint.parse(shown.note.partition("\n\n")[0] + "\n")
-        known = self._published or await self._in_storage()
+        known = None if there is None else open_checkpoint(there, self._key)
         if known is not None:
             if seen.size < known.size:
                 raise DataLoss(
@@ -95,11 +95,6 @@ class Publication:
         while batch := list(islice(files, CONCURRENCY)):
             await asyncio.gather(*(self._copy(resource) for resource in batch))
         await self._objects.put(CHECKPOINT_PATH, note, CHECKPOINT)
-        self._published, self._note = seen, note
-
-    async def _in_storage(self) -> Checkpoint | None:
-        note = await self._objects.get(CHECKPOINT_PATH)
-        return None if note is None else open_checkpoint(note, self._key)
 
     async def _copy(self, resource: Resource) -> None:
         data = await self._resources.read(resource)

@@ -8,12 +8,13 @@ its provider does not state is named as not stated, since silence can't be compa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, TypeAlias
 
 from pydantic import BaseModel, Field
 
+from services.registry.views import by_language
 from vitne.accreditation import Projection, decide
 from vitne.credentials.sd_jwt_vc import achievement_claims
 from vitne.frameworks import Framework, Frameworks
@@ -169,19 +170,19 @@ class CatalogueViews:
         entry = CatalogueEntry(
             id=achievement.id,
             version=achievement.version,
-            title=_by_language(achievement.title),
+            title=by_language(achievement.title),
             provider=self._organisation(achievement.provider),
             country=country,
-            responsible=_by_language(more.responsible),
+            responsible=by_language(more.responsible),
             creator=self._organisation(achievement.creator) if achievement.creator else None,
             deliverer=self._organisation(achievement.deliverer) if achievement.deliverer else None,
             kind=_named(framework.credential_kinds if framework else None, achievement.kind),
             formal=kind.formal if kind is not None else None,
-            content=_by_language(more.content),
+            content=by_language(more.content),
             outcomes=[
                 OutcomeView(
                     category=_named(framework.outcome_categories if framework else None, outcome.category),
-                    text=_by_language(outcome.text),
+                    text=by_language(outcome.text),
                     concepts=list(outcome.concepts),
                 )
                 for outcome in achievement.outcomes
@@ -192,16 +193,16 @@ class CatalogueViews:
             supervision=claims.get("supervision", ""),
             participation=claims["participation"],
             languages=list(more.languages),
-            prerequisites=_by_language(achievement.prerequisites),
+            prerequisites=by_language(achievement.prerequisites),
             stackability=claims.get("stackability", ""),
             part_of=achievement.part_of,
-            quality_assurance=_by_language(quality.internal),
+            quality_assurance=by_language(quality.internal),
             external_quality_assurance=self._organisation(quality.external_body) if quality.external_body else None,
             field=achievement.field,
             valid_months=more.valid_months,
             offerings=[_offering(offering) for offering in more.offerings],
             homepage=more.homepage,
-            further_information=_by_language(achievement.further_information),
+            further_information=by_language(achievement.further_information),
             not_stated=[],
             issuable=self._issuable(achievement, now),
         )
@@ -210,7 +211,7 @@ class CatalogueViews:
 
     def _organisation(self, organisation: str) -> OrganisationView:
         known = self._projection.provider(organisation) or self._projection.authority(organisation)
-        return OrganisationView(id=organisation, name=_by_language(known.name) if known is not None else {})
+        return OrganisationView(id=organisation, name=by_language(known.name) if known is not None else {})
 
     def _issuable(self, achievement: credential_pb2.Achievement, now: datetime) -> IssuableView:
         outcome = decide(
@@ -247,10 +248,6 @@ def _offering(offering: credential_pb2.Offering) -> OfferingView:
         starts_on=offering.starts_on,
         ends_on=offering.ends_on,
         apply_by=offering.apply_by,
-        place=_by_language(offering.place),
+        place=by_language(offering.place),
         price=PriceView(amount=price.amount, currency=price.currency) if offering.HasField("price") else None,
     )
-
-
-def _by_language(texts: Sequence[credential_pb2.LocalisedText]) -> Texts:
-    return {text.language: text.text for text in texts}

@@ -50,7 +50,7 @@ def providers(
         kinds = framework.provider_kinds if framework else {}
         yield {
             "id": provider.id,
-            "name": _by_language(provider.name),
+            "name": by_language(provider.name),
             "display_name": _first(provider.name),
             "country": provider.country,
             "kind": provider.kind,
@@ -86,7 +86,7 @@ def qualifications(
     """The newest version of every qualification, by id, with the title of what it awards."""
     for qualification in projection.qualifications(provider, after):
         awarded = projection.achievement(qualification.awards.id, qualification.awards.version)
-        yield {**_plain(qualification), "title": _by_language(awarded.title) if awarded is not None else {}}
+        yield {**_plain(qualification), "title": by_language(awarded.title) if awarded is not None else {}}
 
 
 def _accreditation(held: Held, frameworks: Frameworks, country: str, now: datetime) -> dict[str, Any]:
@@ -137,7 +137,8 @@ def _size(workload: credential_pb2.Workload) -> str:
     return ", ".join(filter(None, (points, hours)))
 
 
-def _by_language(texts: Sequence[credential_pb2.LocalisedText]) -> dict[str, str]:
+def by_language(texts: Sequence[credential_pb2.LocalisedText]) -> dict[str, str]:
+    """Localised texts as a mapping, in their order."""
     return {text.language: text.text for text in texts}
 
 

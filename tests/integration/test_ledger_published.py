@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from services.ledger.log_store import queue_leaves
-from services.ledger.publication import Publication
+from services.ledger.publication import CHECKPOINT, Publication
 from services.ledger.resources import LogResources
 from services.ledger.transitions import Change
 from services.ledger.witnesses import Cosigning
@@ -169,6 +169,24 @@ async def test_static_files_on_disk_follow_the_log_and_take_nothing_back(ledger:
     with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
         await publication(ledger, FolderObjects(folder)).publish()
     assert (await fetch("checkpoint") or b"").split(b"\n")[1] != b"300"
+
+
+async def test_an_earlier_checkpoint_that_another_copier_put_back_is_replaced_on_a_log_at_rest(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    objects = FolderObjects(tmp_path / "static")
+    copier = publication(ledger, objects)
+    await grow(ledger, 0, 10)
+    await copier.publish()
+    earlier = await objects.get("checkpoint")
+    await grow(ledger, 10, 10)
+    await copier.publish()
+    newest = await objects.get("checkpoint")
+    assert earlier is not None
+    assert newest != earlier
+    await objects.put("checkpoint", earlier, CHECKPOINT)
+    await copier.publish()
+    assert await objects.get("checkpoint") == newest
 
 
 async def test_static_files_in_object_storage(ledger: Ledger, bucket: str) -> None:
