@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -74,16 +75,7 @@ class Gathering:
 
 def gathering(settings: PortalSettings, pool: Any, store: Store, clock: Clock) -> Gathering:
     """Put together what gathers, with nothing running yet."""
-    assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
-    tokens = TokenSource(
-        settings.identity_issuer,
-        ClientKey.read(settings.client_id, settings.client_key_file),
-        SCOPES,
-        clock,
-        resource=settings.issuer_audience or settings.audience,
-        allow_http=settings.environment == "development",
-    )
-    channel = open_channel(settings.issuer_address, tokens, tls=settings.channel_tls)
+    channel = _channel(settings, settings.issuer_address, SCOPES, settings.issuer_audience, clock)
     issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
     fetcher = Fetcher(store, issuer, clock)
     kafka = _kafka(settings)
@@ -148,19 +140,28 @@ def _kafka(settings: PortalSettings) -> KafkaSettings:
     )
 
 
+def _channel(settings: PortalSettings, address: str, scopes: Sequence[str], audience: str, clock: Clock) -> Any:
+    """A channel to another service, with the portal's own access tokens."""
+    tokens = TokenSource(
+        settings.identity_issuer,
+        _client_key(settings, settings.client_id),
+        scopes,
+        clock,
+        resource=audience or settings.audience,
+        allow_http=settings.environment == "development",
+    )
+    return open_channel(address, tokens, tls=settings.channel_tls)
+
+
 def _registry_channel(settings: PortalSettings, clock: Clock) -> Any | None:
     if not settings.registry_address:
         return None
+    return _channel(settings, settings.registry_address, REGISTRY_SCOPES, settings.registry_audience, clock)
+
+
+def _client_key(settings: PortalSettings, client_id: str) -> ClientKey:
     assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
-    tokens = TokenSource(
-        settings.identity_issuer,
-        ClientKey.read(settings.client_id, settings.client_key_file),
-        REGISTRY_SCOPES,
-        clock,
-        resource=settings.registry_audience or settings.audience,
-        allow_http=settings.environment == "development",
-    )
-    return open_channel(settings.registry_address, tokens, tls=settings.channel_tls)
+    return ClientKey.read(client_id, settings.client_key_file)
 
 
 def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
@@ -169,14 +170,13 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     keys = PortalKeys.load(settings.state_dir, create=development)
     store = Store(pool, keys)
     parts = gathering(settings, pool, store, clock)
-    assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
     registry = _registry_channel(settings, clock)
     pages = Pages(
         store=store,
         keys=keys,
         openid=OpenIdClient(
             settings.openid_issuer,
-            ClientKey.read(settings.openid_client_id, settings.client_key_file),
+            _client_key(settings, settings.openid_client_id),
             f"{settings.public_url}/callback",
             clock,
             allow_http=development,
