@@ -6,7 +6,6 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -29,25 +28,17 @@ from vitne.runtime.identity import (
 ATTEMPT_BYTES: Final = 32
 
 
-class Purpose(StrEnum):
-    """Why a learner is sent to log in."""
-
-    LOG_IN = "log_in"
-    #: Her own act of registering: the issuer is shown the fresh ID token.
-    REGISTER = "register"
-
-
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
     """A log-in that was completed.
 
     Attributes:
-        purpose: why it was begun.
+        purpose: what it was begun for, as :meth:`OpenIdClient.begin` was told.
         learner: who.
         id_token: as the provider gave it; lives for two minutes, is never stored.
     """
 
-    purpose: Purpose
+    purpose: str
     learner: LearnerIdentity
     id_token: str
 
@@ -74,8 +65,11 @@ class OpenIdClient:
         self._redirect_uri = redirect_uri
         self._clock = clock
 
-    async def begin(self, purpose: Purpose) -> tuple[str, str]:
+    async def begin(self, purpose: str) -> tuple[str, str]:
         """Where to send the learner, and the cookie that her browser has to bring back.
+
+        Args:
+            purpose: what she is asked to log in for; letters and underscores.
 
         Raises:
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
@@ -106,7 +100,7 @@ class OpenIdClient:
         """
         purpose = attempt.partition(".")[0]
         state = answer.get("state", "")
-        ours = purpose in set(Purpose) and hmac.compare_digest(state.encode(), _derived(attempt, "state").encode())
+        ours = bool(purpose) and hmac.compare_digest(state.encode(), _derived(attempt, "state").encode())
         if not ours or answer.get("iss", self._issuer.url) != self._issuer.url:  # RFC 9207 for `iss`
             raise Unauthenticated("LOG_IN_FOREIGN", "the answer is not to this browser's log-in", remedy="log in again")
         if "error" in answer or not answer.get("code"):
@@ -126,7 +120,7 @@ class OpenIdClient:
         learner = await self._verifier.verify(
             id_token, audience=self._key.client_id, nonce=_derived(attempt, "nonce"), minimum_acr=SUBSTANTIAL
         )
-        return LoggedIn(Purpose(purpose), learner, id_token)
+        return LoggedIn(purpose, learner, id_token)
 
     async def log_out_url(self, back: str) -> str:
         """Where to send a learner who logs out, so that the provider forgets her too; ``back`` if it can't."""

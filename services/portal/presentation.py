@@ -198,3 +198,8 @@ def _size(points: str, unit: str, hours: str, texts: Mapping[str, Any]) -> str |
 def decimal_text(number: str, texts: Mapping[str, Any]) -> str:
     """A decimal as the language writes it."""
     return number if texts["language"] == "en" else number.replace(".", ",")
+
+
+def day_text(day: str | None, texts: Mapping[str, Any]) -> str | None:
+    """A calendar date (ISO 8601) as the language writes it."""
+    return date.fromisoformat(day).strftime(texts["date_format"]).lstrip("0") if day else None

@@ -77,6 +77,10 @@ class PortalKeys:
         message = b"\x00".join((b"vitne/portal/learner/v1", learner.scheme.encode(), learner.value.encode()))
         return hmac.digest(self._index, message, sha256)
 
+    def blinded(self, use: str, subject: bytes) -> bytes:
+        """What stands in a table for ``subject``: the same each time within one use, and nobody can tell whose."""
+        return hmac.digest(self._index, b"\x00".join((b"vitne/portal/blinded/v1", use.encode(), subject)), sha256)
+
     def new_data_key(self, pseudonym: str) -> bytes:
         """A fresh data key for a learner, wrapped for her row."""
         return self._wrapping.seal(new_key(), "subscriber", pseudonym, "wrapped_key")

@@ -1,4 +1,4 @@
-"""What the portal keeps: who subscribes, what was gathered for them, and who is logged in. Plain SQL."""
+"""What the portal keeps: who subscribes, and what was gathered for them. Plain SQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from services.portal.metrics import VISIBLE_DELAY
 from services.portal.sealing import DataKey, PortalKeys
-from vitne.canonical import sha256
 from vitne.errors import DataLoss
 from vitne.runtime.database import ATTEMPTS, CONFLICT
 
@@ -353,29 +352,6 @@ class Store:
             )
             for row in rows
         ]
-
-    # -- Sessions --------------------------------------------------------------------------------
-
-    async def open_session(self, secret: str, lookup: bytes, now: datetime, lifetime: timedelta) -> None:
-        """Begin a session that is known by ``secret``; sessions that have ended are swept out."""
-        await self._pool.execute("DELETE FROM session WHERE expires_at <= $1", now)
-        await self._pool.execute(
-            "INSERT INTO session (id, lookup, expires_at) VALUES ($1, $2, $3)",
-            sha256(secret.encode()),
-            lookup,
-            now + lifetime,
-        )
-
-    async def session(self, secret: str, now: datetime) -> bytes | None:
-        """Whose session it is: the learner's lookup; None when there is none."""
-        found: bytes | None = await self._pool.fetchval(
-            "SELECT lookup FROM session WHERE id = $1 AND expires_at > $2", sha256(secret.encode()), now
-        )
-        return found
-
-    async def close_session(self, secret: str) -> None:
-        """End a session."""
-        await self._pool.execute("DELETE FROM session WHERE id = $1", sha256(secret.encode()))
 
     async def ready(self) -> None:
         """Return when the database answers."""

@@ -1,4 +1,4 @@
-"""What the pages say, in the reader's language."""
+"""What the pages say, in the reader's language: one TOML file of ``texts/`` a subject."""
 
 from __future__ import annotations
 
@@ -13,14 +13,25 @@ from vitne.runtime.languages import reader_languages
 
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "nb"
+#: The languages of the pages (ISO 639-1), as they call themselves, in the order of the switch.
+LANGUAGES: Final[Mapping[str, str]] = {
+    "nb": "Bokmål",
+    "nn": "Nynorsk",
+    "se": "Davvisámegiella",
+    "en": "English",
+}
 
 #: The national rules, whatever their standing: for the names of things.
 RULES: Final = Frameworks.load(Standing)
 
 
 def _texts() -> dict[str, dict[str, Any]]:
-    """The page's own texts; what they don't name of a country is called as its national rules call it."""
-    texts = tomllib.loads(files(__package__).joinpath("texts.toml").read_text("utf-8"))
+    """The pages' own texts; what they don't name of a country is called as its national rules call it."""
+    texts: dict[str, dict[str, Any]] = {language: {} for language in LANGUAGES}
+    folder = files(__package__).joinpath("texts")
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        for language, table in tomllib.loads(file.read_text("utf-8")).items():
+            _merge(texts[language], table, file.name)
     names: dict[str, dict[str, Mapping[str, str]]] = {"countries": {}, "units": {}, "frameworks": {}}
     for rules in RULES:
         names["countries"][rules.country] = rules.name
@@ -32,12 +43,27 @@ def _texts() -> dict[str, dict[str, Any]]:
     return texts
 
 
+def _merge(into: dict[str, Any], table: Mapping[str, Any], file: str) -> None:
+    """Add one subject's texts; tables within grow together.
+
+    Raises:
+        ValueError: two subjects have a text of the same name.
+    """
+    for name, text in table.items():
+        if isinstance(text, Mapping):
+            _merge(into.setdefault(name, {}), text, file)
+        elif name in into:
+            raise ValueError(f"texts/{file}: another file has {name!r} as well")
+        else:
+            into[name] = text
+
+
 def _prefix(rules: Framework) -> str:
     return f"{rules.country.lower()}."
 
 
 def page_texts(languages: Sequence[str]) -> Mapping[str, Any]:
-    """The page's texts in the best of the reader's languages that there is."""
+    """The pages' texts in the best of the reader's languages that there is."""
     return negotiation.best_table(TEXTS, languages, DEFAULT_LANGUAGE)
 
 
@@ -49,4 +75,4 @@ def best_text(texts: Mapping[str, str], languages: Sequence[str]) -> tuple[str, 
 #: What the pages say, by language.
 TEXTS: Final[Mapping[str, Mapping[str, Any]]] = _texts()
 
-__all__ = ["DEFAULT_LANGUAGE", "TEXTS", "best_text", "page_texts", "reader_languages"]
+__all__ = ["DEFAULT_LANGUAGE", "LANGUAGES", "TEXTS", "best_text", "page_texts", "reader_languages"]

@@ -17,9 +17,11 @@ from services.portal.rebuild import Rebuilt
 from services.portal.rebuild import rebuild as gather_again
 from services.portal.reconcile import Reconciled, end_registrations
 from services.portal.sealing import PortalKeys
+from services.portal.sessions import Sessions
 from services.portal.settings import PortalSettings
 from services.portal.store import Store
-from services.portal.web import MAX_BODY, Pages
+from services.portal.web.application import application, largest_body
+from services.portal.web.site import Parts, site
 from vitne.clock import Clock, SystemClock
 from vitne.errors import Unavailable
 from vitne.messaging import outbox
@@ -171,30 +173,33 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     store = Store(pool, keys)
     parts = gathering(settings, pool, store, clock)
     registry = _registry_channel(settings, clock)
-    pages = Pages(
-        store=store,
-        keys=keys,
-        openid=OpenIdClient(
-            settings.openid_issuer,
-            _client_key(settings, settings.openid_client_id),
-            f"{settings.public_url}/callback",
-            clock,
-            allow_http=development,
-        ),
-        issuer=parts.issuer,
-        registry=None if registry is None else registry_pb2_grpc.RegistryServiceStub(registry),
-        clock=clock,
-        public_url=settings.public_url,
-        session=timedelta(seconds=settings.session_seconds),
+    frame, routes = site(
+        Parts(
+            store=store,
+            sessions=Sessions(pool),
+            keys=keys,
+            openid=OpenIdClient(
+                settings.openid_issuer,
+                _client_key(settings, settings.openid_client_id),
+                f"{settings.public_url}/callback",
+                clock,
+                allow_http=development,
+            ),
+            issuer=parts.issuer,
+            registry=None if registry is None else registry_pb2_grpc.RegistryServiceStub(registry),
+            clock=clock,
+            public_url=settings.public_url,
+            session=timedelta(seconds=settings.session_seconds),
+        )
     )
     verifier = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=development)
-    application = Application("portal", settings, clock, verifier=verifier)
-    application.mount_http(pages.app(), max_body=MAX_BODY)
-    add_operations(application, pool, clock, [CONSUMER])
-    application.add_task("notices", parts.consumer.run)
-    application.add_task("fetcher", parts.fetcher.run)
-    application.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
-    application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
+    process = Application("portal", settings, clock, verifier=verifier)
+    process.mount_http(application(frame, routes), max_body=largest_body(routes))
+    add_operations(process, pool, clock, [CONSUMER])
+    process.add_task("notices", parts.consumer.run)
+    process.add_task("fetcher", parts.fetcher.run)
+    process.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
+    process.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 
     async def database() -> str | None:
         try:
@@ -203,8 +208,8 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             return type(error).__name__
         return None
 
-    application.add_readiness("database", database)
-    application.on_close(parts.channel.close)
+    process.add_readiness("database", database)
+    process.on_close(parts.channel.close)
     if registry is not None:
-        application.on_close(registry.close)
-    return application
+        process.on_close(registry.close)
+    return process

@@ -13,7 +13,9 @@ from starlette.requests import Request
 
 from services.portal.stacks import MAX_CREDENTIALS
 from services.portal.texts import TEXTS
-from services.portal.web import CHOICES_SHOWN, Pages
+from services.portal.web.frame import Frame
+from services.portal.web.learner import CHOICES_SHOWN, LearnerPages
+from services.portal.web.log_in import LogIn
 from tests.unit.accreditation_samples import uuid
 from tests.unit.credential_samples import sample_achievement, sample_credential, texts
 from tests.unit.test_portal_presentation import FETCHED_AT, kept
@@ -26,14 +28,18 @@ M1, M2, WHOLE = uuid(1), uuid(2), uuid(9)
 ELECTIVES = [uuid(100 + number) for number in range(CHOICES_SHOWN + 2)]
 
 
+class Sessions:
+    """One learner is logged in."""
+
+    async def whose(self, _secret: str, _now: Any) -> bytes:
+        return b"learner"
+
+
 class Store:
-    """One learner, who is logged in and registered."""
+    """She is registered."""
 
     def __init__(self, credentials: list[Any]) -> None:
         self._credentials = credentials
-
-    async def session(self, _secret: str, _now: Any) -> bytes:
-        return b"learner"
 
     async def pseudonym(self, _lookup: bytes) -> str:
         return "pseudonym"
@@ -42,9 +48,8 @@ class Store:
         return self._credentials
 
 
-class OpenId:
-    async def origins(self) -> list[str]:
-        return []
+async def no_origins() -> list[str]:
+    return []
 
 
 class Registry:
@@ -151,28 +156,35 @@ def answer() -> stacking_pb2.EvaluateStackingResponse:
     )  # fmt: skip
 
 
-def pages(registry: Registry | None, credentials: int = 2) -> Pages:
+def pages(registry: Registry | None, credentials: int = 2) -> LearnerPages:
     achievements = [sample_achievement(title=texts(nb=f"Bevis {number}"), kind="no.kompetanseattest")
                     for number in range(credentials)]  # fmt: skip
     mine = [
         kept(sample_credential(achievement=one), handle=f"h{number:042}", kind=one.kind)
         for number, one in enumerate(achievements)
     ]
-    return Pages(
-        store=Store(mine),  # type: ignore[arg-type]  # the parts around the pages, at their edges
-        keys=None,  # type: ignore[arg-type]
-        openid=OpenId(),  # type: ignore[arg-type]
+    clock = ManualClock(FETCHED_AT)
+    frame = Frame(
+        sessions=Sessions(),  # type: ignore[arg-type]  # the parts around the pages, at their edges
+        clock=clock,
+        public_url="http://portal.example",
+        lifetime=timedelta(hours=1),
+        origins=no_origins,
+    )
+    log_in = LogIn(frame, openid=None, keys=None)  # type: ignore[arg-type]
+    return LearnerPages(
+        frame,
+        log_in,
+        store=Store(mine),  # type: ignore[arg-type]
         issuer=None,
         registry=registry,
-        clock=ManualClock(FETCHED_AT),
-        public_url="http://portal.example",
-        session=timedelta(hours=1),
+        clock=clock,
     )
 
 
 def request(language: str = "nb") -> Request:
     headers = [(b"accept-language", language.encode()), (b"cookie", b"vitne_session=secret")]
-    return Request({"type": "http", "method": "GET", "path": "/me", "headers": headers})
+    return Request({"type": "http", "method": "GET", "path": "/me", "query_string": b"", "headers": headers})
 
 
 async def page(registry: Registry | None, language: str = "nb") -> str:

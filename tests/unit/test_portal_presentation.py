@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -12,13 +15,14 @@ from hypothesis import strategies as st
 
 from services.portal.presentation import show
 from services.portal.store import Kept
-from services.portal.texts import TEXTS, best_text, page_texts, reader_languages
+from services.portal.texts import LANGUAGES, TEXTS, best_text, page_texts, reader_languages
 from tests.unit.credential_samples import ENTROPY, PROVIDER_KEY, credentials, sample_achievement, sample_credential
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Credential
 from vitne_api.credential.v1 import credential_pb2
 
 TODAY = date(2026, 11, 21)
+FOLDER = files("services.portal").joinpath("texts")
 FETCHED_AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
@@ -44,18 +48,36 @@ def shape(texts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: shape(text) if isinstance(text, Mapping) else bool(text) for name, text in texts.items()}
 
 
-@pytest.mark.parametrize("language", TEXTS)
-def test_every_language_has_every_text(language: str) -> None:
-    assert shape(TEXTS[language]) == shape(TEXTS["nb"])
-    assert TEXTS[language]["language"] == language
-    assert "{count}" in TEXTS[language]["hours"]
+def blanks(texts: Mapping[str, Any]) -> dict[str, Any]:
+    """What is filled in, ``{count}``, in each text."""
+    return {
+        name: blanks(text) if isinstance(text, Mapping) else sorted(re.findall(r"\{(\w+)\}", text))
+        for name, text in texts.items()
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("file", sorted(file.name for file in FOLDER.iterdir()))
+def test_every_language_has_every_text(file: str, language: str) -> None:
+    tables = tomllib.loads((FOLDER / file).read_text("utf-8"))
+    assert tables.keys() == LANGUAGES.keys()
+    assert shape(tables[language]) == shape(tables["nb"])
+    assert blanks(tables[language]) == blanks(tables["nb"])
+
+
+def test_every_table_is_of_its_language() -> None:
+    assert {language: texts["language"] for language, texts in TEXTS.items()} == {one: one for one in LANGUAGES}
+    # A text that was forgotten in one of them is most likely another's.
+    assert TEXTS["se"]["front_title"] not in {TEXTS[other]["front_title"] for other in ("nb", "nn", "en")}
 
 
 def test_what_the_page_does_not_name_is_called_as_the_national_rules_call_it() -> None:
     for texts in TEXTS.values():
         assert texts["units"]["se.yh_point"] != "se.yh_point"
         assert "SeQF" in texts["frameworks"]["se.seqf"]
-        assert texts["units"]["ects"] == {"en": "ECTS credits"}.get(texts["language"], "studiepoeng (ECTS)")
+        assert texts["units"]["ects"] == {"en": "ECTS credits", "se": "oahppočuoggá (ECTS)"}.get(
+            texts["language"], "studiepoeng (ECTS)"
+        )
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,14 @@ class BodyTooLarge(ResourceExhausted):
         )
 
 
+def status_of(error: VitneError) -> HTTPStatus:
+    """The HTTP status that says what an error says."""
+    return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if isinstance(error, BodyTooLarge) else HTTP_STATUS[error.code]
+
+
 def problem(error: VitneError) -> JSONResponse:
     """An error as problem details (RFC 9457) with ``reason``, ``field``, ``rule`` and ``remedy``."""
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if isinstance(error, BodyTooLarge) else HTTP_STATUS[error.code]
+    status = status_of(error)
     body: dict[str, Any] = {
         "type": PROBLEM_TYPE + error.reason.lower().replace("_", "-"),
         "title": status.phrase,

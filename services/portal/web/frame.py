@@ -1,0 +1,172 @@
+"""What every page shares: who is logged in, the reader's language, rendering, forms that nobody can forge."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from services.portal.presentation import day_text, decimal_text
+from services.portal.sessions import Sessions
+from services.portal.web import headers
+from services.portal.web.assets import STYLE_ADDRESS
+from services.portal.web.cookies import Cookies
+from services.portal.web.forms import Form, read_form
+from services.portal.web.navigation import ENTRIES
+from services.portal.web.reader import COOKIE, Reader, reader_of, switches
+from vitne.canonical import b64url
+from vitne.clock import Clock
+from vitne.errors import PermissionDenied, Unauthenticated
+
+SESSION_COOKIE: Final = "vitne_session"
+#: Name of the field with which a form shows that it is this session's.
+CSRF_FIELD: Final = "csrf_token"
+#: How long a chosen language is remembered.
+_LANGUAGE_SECONDS: Final = 365 * 86_400
+_TEMPLATES: Final = Path(__file__).parents[1] / "templates"
+
+
+class Frame:
+    """What every page shares.
+
+    Args:
+        sessions: who is logged in.
+        clock: whether they still are.
+        public_url: where learners find the portal, without a slash at the end.
+        lifetime: how long a learner stays logged in.
+        origins: where forms of any page may end up at by way of a log-in: browsers hold a page's ``form-action``
+            against redirects, too.
+    """
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        clock: Clock,
+        public_url: str,
+        lifetime: timedelta,
+        origins: Callable[[], Awaitable[Iterable[str]]],
+    ) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._lifetime = lifetime
+        self._secure = public_url.startswith("https://")
+        self.public_url = public_url
+        self.cookies = Cookies(secure=self._secure)
+        self._origins = origins
+        self._templates = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters["day"] = day_text
+        self._templates.filters["number"] = decimal_text
+
+    # -- Who -------------------------------------------------------------------------------------
+
+    async def learner(self, request: Request) -> bytes | None:
+        """Lookup of the learner who is logged in; None when nobody is."""
+        secret = self._secret(request)
+        return await self._sessions.whose(secret, self._clock.now()) if secret else None
+
+    async def require_learner(self, request: Request) -> bytes:
+        """Lookup of the learner who is logged in.
+
+        Raises:
+            Unauthenticated: ``NOT_LOGGED_IN``; as a page it leads to the front page.
+        """
+        lookup = await self.learner(request)
+        if lookup is None:
+            raise Unauthenticated("NOT_LOGGED_IN", "nobody is logged in", remedy="log in at /login")
+        return lookup
+
+    async def require_form(self, request: Request) -> tuple[bytes, Form]:
+        """The learner who sent a form of this session's, and what she filled in.
+
+        Raises:
+            Unauthenticated: ``NOT_LOGGED_IN``.
+            PermissionDenied: ``FORGED_FORM``.
+        """
+        lookup = await self.require_learner(request)
+        form = await read_form(request)
+        if not hmac.compare_digest(form.text(CSRF_FIELD).encode(), self._csrf_token(request).encode()):
+            raise PermissionDenied("FORGED_FORM", "the form is not one of this session's", remedy="reload the page")
+        return lookup, form
+
+    async def open_session(self, request: Request, response: Response, lookup: bytes) -> None:
+        """Log a learner in; what was there before doesn't count after it."""
+        await self._sessions.close(self._secret(request))
+        secret = await self._sessions.open(lookup, self._clock.now(), self._lifetime)
+        self.cookies.set(response, SESSION_COOKIE, secret, int(self._lifetime.total_seconds()))
+
+    async def close_session(self, request: Request, response: Response) -> None:
+        """Log her out here."""
+        await self._sessions.close(self._secret(request))
+        self.cookies.delete(response, SESSION_COOKIE)
+
+    def _secret(self, request: Request) -> str:
+        return request.cookies.get(self.cookies.name(SESSION_COOKIE), "")
+
+    def _csrf_token(self, request: Request) -> str:
+        """Derived from the session's secret, which only the learner's browser and no table has."""
+        return b64url(hmac.digest(self._secret(request).encode(), b"vitne/portal/form/v1", sha256))
+
+    # -- Answers ---------------------------------------------------------------------------------
+
+    def reader(self, request: Request) -> Reader:
+        """Who reads the answer: languages and texts."""
+        return reader_of(request, request.cookies.get(self.cookies.name(COOKIE), ""))
+
+    async def render(
+        self, request: Request, template: str, status: int = 200, *, form_action: Iterable[str] = (), **values: Any
+    ) -> Response:
+        """A page in the reader's language.
+
+        Args:
+            request: whom it answers.
+            template: file in ``templates/``; extends ``base.html``.
+            status: of HTTP.
+            form_action: further origins that a form of this page may end up at.
+            values: what the template shows, beside ``t`` (texts), ``reader``, ``csrf_token`` and ``logged_in``.
+        """
+        reader, secret = self.reader(request), self._secret(request)
+        # What is shown in answer to a form is no address to come back to.
+        path = request.url.path if request.method == "GET" and status < 400 else "/"
+        html = self._templates.get_template(template).render(
+            t=reader.texts,
+            reader=reader,
+            logged_in=bool(secret),
+            csrf_token=self._csrf_token(request),
+            style=STYLE_ADDRESS,
+            navigation=ENTRIES,
+            path=request.url.path,
+            switches=switches(request, path),
+            **values,
+        )
+        policy = headers.content_security_policy([*await self._origins(), *form_action])
+        response = HTMLResponse(html, status, {**headers.PRIVATE, "Content-Security-Policy": policy})
+        if self._secure:
+            response.headers["Strict-Transport-Security"] = headers.STRICT_TRANSPORT
+        if secret:
+            self.remember_language(request, response)
+        return response
+
+    def redirect(self, address: str) -> Response:
+        """On to another page (303: with GET, whatever this one came by)."""
+        return RedirectResponse(address, 303, headers.PRIVATE)
+
+    def remember_language(self, request: Request, response: Response) -> None:
+        """Keep the language that the address chooses. Nobody who is not about to log in gets a cookie."""
+        chosen = self.reader(request).chosen
+        if chosen is not None:
+            self.cookies.set(response, COOKIE, chosen, _LANGUAGE_SECONDS)

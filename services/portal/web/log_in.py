@@ -1,0 +1,106 @@
+"""Logging in and out. What a log-in was for is decided when it is begun, and done when she is back."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import Request, Response
+
+from services.portal.openid import LoggedIn, OpenIdClient
+from services.portal.sealing import PortalKeys
+from services.portal.web.frame import Frame
+from services.portal.web.routes import Route
+from vitne.errors import PermissionDenied, Unauthenticated
+
+#: Seconds in which a log-in has to be completed.
+ATTEMPT_SECONDS: Final = 600
+ATTEMPT_COOKIE: Final = "vitne_log_in"
+#: Only to see her page.
+LOG_IN: Final = "log_in"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is done when a learner is back from a log-in that was begun for it.
+
+    Attributes:
+        act: with her lookup and the log-in; answers the path where she goes on.
+        same_learner: True: an act of who was logged in already, confirmed by a fresh log-in. Whoever comes back must
+            be her.
+    """
+
+    act: Callable[[bytes, LoggedIn], Awaitable[str]]
+    same_learner: bool = True
+
+
+class LogIn:
+    """The pages of logging in and out.
+
+    Args:
+        frame: sessions and cookies.
+        openid: the provider.
+        keys: find a learner's rows.
+    """
+
+    def __init__(self, frame: Frame, openid: OpenIdClient, keys: PortalKeys) -> None:
+        self._frame = frame
+        self._openid = openid
+        self._keys = keys
+        self._arrivals: dict[str, Arrival] = {}
+        self.on_arrival(LOG_IN, Arrival(_to_her_page, same_learner=False))
+
+    def on_arrival(self, purpose: str, arrival: Arrival) -> None:
+        """Have log-ins for ``purpose`` (letters and underscores) end in ``arrival``."""
+        self._arrivals[purpose] = arrival
+
+    def routes(self) -> list[Route]:
+        """``/login``, ``/callback`` and ``/logout``."""
+        return [
+            Route("GET", "/login", self.log_in),
+            Route("GET", "/callback", self.callback),
+            Route("POST", "/logout", self.log_out),
+        ]
+
+    async def begin(self, request: Request, purpose: str) -> Response:
+        """Off to the provider, for a purpose that :meth:`on_arrival` knows."""
+        address, attempt = await self._openid.begin(purpose)
+        response = self._frame.redirect(address)
+        self._frame.cookies.set(response, ATTEMPT_COOKIE, attempt, ATTEMPT_SECONDS)
+        self._frame.remember_language(request, response)
+        return response
+
+    async def log_in(self, request: Request) -> Response:
+        """Off to the provider."""
+        return await self.begin(request, LOG_IN)
+
+    async def callback(self, request: Request) -> Response:
+        """Back from the provider."""
+        attempt = request.cookies.get(self._frame.cookies.name(ATTEMPT_COOKIE), "")
+        done = await self._openid.complete(attempt, dict(request.query_params.items()))
+        arrival = self._arrivals.get(done.purpose)
+        if arrival is None:
+            raise Unauthenticated("LOG_IN_FOREIGN", "the log-in was begun for nothing", remedy="log in again")
+        lookup = self._keys.lookup(done.learner.learner)
+        if arrival.same_learner:
+            # Whoever confirms an act must be who pressed the button, not who logged in meanwhile.
+            present = await self._frame.learner(request)
+            if present is None or not hmac.compare_digest(present, lookup):
+                raise PermissionDenied("OTHER_LEARNER", "another learner logged in than the one who was logged in")
+        response = self._frame.redirect(await arrival.act(lookup, done))
+        await self._frame.open_session(request, response, lookup)
+        self._frame.cookies.delete(response, ATTEMPT_COOKIE)
+        return response
+
+    async def log_out(self, request: Request) -> Response:
+        """End the session here and at the provider."""
+        await self._frame.require_form(request)
+        response = self._frame.redirect(await self._openid.log_out_url(f"{self._frame.public_url}/"))
+        await self._frame.close_session(request, response)
+        return response
+
+
+async def _to_her_page(_lookup: bytes, _done: LoggedIn) -> str:
+    return "/me"

@@ -1,0 +1,61 @@
+"""Puts the pages together: each subject's module adds its routes here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from services.portal.openid import OpenIdClient
+from services.portal.sealing import PortalKeys
+from services.portal.sessions import Sessions
+from services.portal.store import Store
+from services.portal.web import assets
+from services.portal.web.frame import Frame
+from services.portal.web.learner import LearnerPages
+from services.portal.web.log_in import LogIn
+from services.portal.web.routes import Route
+from vitne.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the pages are made from.
+
+    Attributes:
+        store: what was gathered.
+        sessions: who is logged in.
+        keys: find a learner's rows.
+        openid: logs learners in.
+        issuer: stub of the issuer's service.
+        registry: stub of the registry's service; None: nothing is said of what adds up.
+        clock: sessions and expiry.
+        public_url: where learners find the portal.
+        session: how long a learner stays logged in.
+    """
+
+    store: Store
+    sessions: Sessions
+    keys: PortalKeys
+    openid: OpenIdClient
+    issuer: Any
+    registry: Any
+    clock: Clock
+    public_url: str
+    session: timedelta
+
+
+def site(parts: Parts) -> tuple[Frame, list[Route]]:
+    """The frame and all routes of the portal."""
+    frame = Frame(
+        sessions=parts.sessions,
+        clock=parts.clock,
+        public_url=parts.public_url,
+        lifetime=parts.session,
+        origins=parts.openid.origins,
+    )
+    log_in = LogIn(frame, parts.openid, parts.keys)
+    learner = LearnerPages(
+        frame, log_in, store=parts.store, issuer=parts.issuer, registry=parts.registry, clock=parts.clock
+    )
+    return frame, [*assets.routes(), *log_in.routes(), *learner.routes()]
