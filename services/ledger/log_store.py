@@ -124,10 +124,11 @@ async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[by
             rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
             remedy="stop writing; restore the log's storage from a copy that agrees with the checkpoint",
         )
+    writer.extend(list(leaves))
     await connection.copy_records_to_table(
         "leaf",
         columns=("leaf_index", "hash", "record"),
-        records=[(writer.append(value), value, record) for value, record in leaves.items()],
+        records=zip(range(size, size + len(leaves)), leaves.keys(), leaves.values(), strict=True),
     )
     changed = writer.changed()
     await connection.execute(

@@ -70,8 +70,7 @@ class Store:
 
     def append(self, leaves: list[bytes]) -> bytes:
         writer = TileWriter(self.size, {tile_id: self.tiles[tile_id] for tile_id in tiles_at(self.size)})
-        for leaf in leaves:
-            writer.append(leaf)
+        writer.extend(leaves)
         self.tiles |= writer.changed()
         self.size = writer.tree.size
         return writer.tree.root()
@@ -189,7 +188,7 @@ def test_a_tile_never_changes_once_full() -> None:
     store = Store()
     store.append(leaves_of(TILE_WIDTH))
     writer = TileWriter(store.size, {tile_id: store.tiles[tile_id] for tile_id in tiles_at(store.size)})
-    writer.append(leaf_hash(b"next"))
+    writer.extend([leaf_hash(b"next")])
     assert set(writer.changed()) == {TileId(0, 1)}
 
 
@@ -216,6 +215,13 @@ def test_a_frontier_proves_across_tile_levels_and_what_is_missing_is_data_loss()
     for outside in (-1, size):
         with pytest.raises(InvalidArgument, match="LEAF_OUTSIDE_TREE"):
             frontier.needs(outside)
+
+
+def test_a_leaf_that_is_no_hash_is_refused_and_changes_nothing() -> None:
+    writer = TileWriter(0, {})
+    with pytest.raises(InvalidArgument, match="BAD_LEAF_HASH"):
+        writer.extend([leaf_hash(b"x"), b"short"])
+    assert (writer.tree.size, writer.changed()) == (0, {})
 
 
 def test_missing_nodes_are_data_loss() -> None:

@@ -7,12 +7,12 @@ million leaves so reads at most seven tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from vitne.errors import DataLoss
+from vitne.errors import DataLoss, InvalidArgument
 from vitne.merkle.hashing import HASH_SIZE, node_hash
 from vitne.merkle.tree import CompactTree, Node
 
@@ -98,6 +98,12 @@ class Tile:
         nodes = self._nodes
         return [nodes[at : at + HASH_SIZE] for at in _SIBLINGS[offset]]
 
+    @property
+    def top(self) -> bytes:
+        """Of a full tile: the hash over all of it, which is one of the tile above."""
+        left, right = (self.node(TILE_HEIGHT - 1, offset) or b"" for offset in range(2))
+        return node_hash(left, right)
+
     def _compute(self) -> None:
         levels = [self._nodes]
         for _ in range(1, TILE_HEIGHT):
@@ -153,32 +159,57 @@ def node_missing(node: Node) -> DataLoss:
 class TileWriter:
     """Grows a tree and gathers the tiles that change.
 
+    Works tile by tile, not leaf by leaf: a full tile's hashes are folded in one go.
+
     Args:
         size: the leaves that the tree has.
         edge: the tiles of ``tiles_at(size)``.
     """
 
     def __init__(self, size: int, edge: Mapping[TileId, Tile]) -> None:
-        self._tree = CompactTree.load(size, TileReader(edge))
-        self._open = {tile.tile_id: bytearray(tile.hashes) for tile in edge.values() if not tile.full}
+        self._size = size
+        self._tiles = dict(edge)
         self._changed: set[TileId] = set()
+        self._tree: CompactTree | None = CompactTree.load(size, TileReader(edge))
 
     @property
     def tree(self) -> CompactTree:
         """The tree as it has grown so far."""
+        if self._tree is None:
+            self._tree = CompactTree.load(self._size, TileReader(self._tiles))
         return self._tree
 
-    def append(self, leaf: bytes) -> int:
-        """Add a leaf's hash (32 bytes); answer its index."""
-        index = self._tree.size
-        for node, value in self._tree.append(leaf):
-            level, height = divmod(node.level, TILE_HEIGHT)
-            if height == 0:
-                tile_id = TileId(level, node.number >> TILE_HEIGHT)
-                self._open.setdefault(tile_id, bytearray()).extend(value)
-                self._changed.add(tile_id)
-        return index
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaves' hashes, 32 bytes each.
+
+        Raises:
+            InvalidArgument: ``BAD_LEAF_HASH``.
+        """
+        if any(len(leaf) != HASH_SIZE for leaf in leaves):
+            raise InvalidArgument("BAD_LEAF_HASH", "a leaf hash has 32 bytes", rule="RFC 6962, section 2.1")
+        self._tree = None
+        level, count, hashes = 0, self._size, leaves
+        self._size += len(leaves)
+        while hashes:
+            tops = self._extend_level(level, count, hashes)
+            level, count, hashes = level + 1, count // TILE_WIDTH, tops
+
+    def _extend_level(self, level: int, count: int, hashes: Sequence[bytes]) -> list[bytes]:
+        """Add hashes to a level that has ``count``; the tops of the tiles that are full now."""
+        tops: list[bytes] = []
+        done = 0
+        while done < len(hashes):
+            tile_id = TileId(level, (count + done) // TILE_WIDTH)
+            there = (count + done) % TILE_WIDTH
+            added = b"".join(hashes[done : done + TILE_WIDTH - there])
+            tile = Tile(tile_id, self._tiles[tile_id].hashes + added if there else added)
+            self._tiles[tile_id] = tile
+            self._changed.add(tile_id)
+            done += TILE_WIDTH - there
+            if tile.full:
+                tops.append(tile.top)
+        return tops
 
     def changed(self) -> dict[TileId, Tile]:
         """The tiles to store: those that got hashes since the writer was made."""
-        return {tile_id: Tile(tile_id, bytes(self._open[tile_id])) for tile_id in sorted(self._changed)}
+        return {tile_id: self._tiles[tile_id] for tile_id in sorted(self._changed)}
