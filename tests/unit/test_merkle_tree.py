@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitne.errors import DataLoss, InvalidArgument
-from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash, node_hash
 from vitne.merkle.frontier import Frontier
+from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash, node_hash
 from vitne.merkle.proofs import (
     make_proof,
     nodes_of,
