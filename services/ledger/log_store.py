@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
 from vitne.errors import DataLoss, InvalidArgument, NotFound, Unavailable
+from vitne.merkle.frontier import Frontier
 from vitne.merkle.hashing import EMPTY_ROOT
-from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency, plan_inclusion
+from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency
 from vitne.merkle.tiles import Tile, TileId, TileReader, TileWriter, tiles_at, tiles_of
 from vitne.merkle.tree import CompactTree
 from vitne.runtime.telemetry import sampled_traceparent
@@ -22,6 +23,8 @@ from vitne.runtime.telemetry import sampled_traceparent
 #: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 64 MiB. All of a log of a million
 #: leaves; of a larger one every tile above the leaves', and many of those.
 CACHED_TILES: Final = 4096
+#: Sizes of the tree that proofs are asked for in: the newest, and what witnesses cosigned lately. Some 40 KiB each.
+CACHED_FRONTIERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +124,11 @@ async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[by
             rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
             remedy="stop writing; restore the log's storage from a copy that agrees with the checkpoint",
         )
+    writer.extend(list(leaves))
     await connection.copy_records_to_table(
         "leaf",
         columns=("leaf_index", "hash", "record"),
-        records=[(writer.append(value), value, record) for value, record in leaves.items()],
+        records=zip(range(size, size + len(leaves)), leaves.keys(), leaves.values(), strict=True),
     )
     changed = writer.changed()
     await connection.execute(
@@ -147,10 +151,9 @@ class LogStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._cache: OrderedDict[TileId, Tile] = OrderedDict()
+        self._frontiers: OrderedDict[int, Frontier] = OrderedDict()
+        self._reading = asyncio.Lock()
         self._places = _Places(pool)
-        #: Tiles that still grow, as far as the tree of that size needs them.
-        self._edge: dict[TileId, Tile] = {}
-        self._edge_size = 0
 
     async def checkpoint(self) -> StoredCheckpoint:
         """The newest checkpoint.
@@ -189,7 +192,8 @@ class LogStore:
                 remedy="wait a second or two and ask again; if it stays so, it was never logged",
             )
         size = _existing_size(tree_size, newest.size, "tree_size")
-        path = await self._prove(plan_inclusion(index, size), size)
+        frontier = await self._frontier(size)
+        path = frontier.path(index, await self._read(frontier.needs(index)))
         return InclusionProof(index, size, path, "" if tree_size else newest.note)
 
     async def prove_consistency(self, from_size: int, to_size: int = 0) -> ConsistencyProof:
@@ -201,33 +205,44 @@ class LogStore:
         newest = await self.checkpoint()
         size = _existing_size(to_size, newest.size, "to_size")
         _existing_size(from_size, newest.size, "from_size")
-        path = await self._prove(plan_consistency(from_size, size), size)
+        plan = plan_consistency(from_size, size)
+        path = make_proof(plan, TileReader(await self._read(tiles_of(nodes_of(plan)))))
         return ConsistencyProof(size, path, "" if to_size else newest.note)
 
-    async def _prove(self, plan: list[tuple[int, int]], size: int) -> list[bytes]:
-        """The hashes that a plan names; ``size`` is that of the larger tree in it, which is stored by now."""
-        if size > self._edge_size:
-            self._edge, self._edge_size = {}, size
-        edge, tiles = self._edge, {}
-        missing = []
-        for tile_id in tiles_of(nodes_of(plan)):
-            if tile_id in self._cache:
-                self._cache.move_to_end(tile_id)
-                tiles[tile_id] = self._cache[tile_id]
-            elif tile_id in edge:
-                tiles[tile_id] = edge[tile_id]
-            else:
+    async def _frontier(self, size: int) -> Frontier:
+        """What proves leaves in the tree of a size, which is stored by now."""
+        if size not in self._frontiers:
+            async with self._reading:  # Those who come meanwhile wait for the first rather than read it, too.
+                if size not in self._frontiers:
+                    self._frontiers[size] = Frontier(size, await read_tiles(self._pool, tiles_at(size)))
+                    while len(self._frontiers) > CACHED_FRONTIERS:
+                        self._frontiers.popitem(last=False)
+        frontier = self._frontiers[size]
+        self._frontiers.move_to_end(size)
+        return frontier
+
+    async def _read(self, wanted: Iterable[TileId]) -> dict[TileId, Tile]:
+        """Tiles from memory, or from the database: full ones are kept."""
+        cache = self._cache
+        tiles, missing = {}, []
+        for tile_id in wanted:
+            tile = cache.get(tile_id)
+            if tile is None:
                 missing.append(tile_id)
-        for tile_id, tile in (await read_tiles(self._pool, missing)).items():
-            tiles[tile_id] = tile
-            if tile.full:
-                self._cache[tile_id] = tile
-            else:  # A larger tree's edge is another one by now, and this tile may lack what that needs.
-                edge[tile_id] = tile
-        proof = make_proof(plan, TileReader(tiles))
-        while len(self._cache) > CACHED_TILES:
-            self._cache.popitem(last=False)
-        return proof
+            else:
+                cache.move_to_end(tile_id)
+                tiles[tile_id] = tile
+        if missing:
+            read = await read_tiles(self._pool, missing)
+            cache.update((tile_id, tile) for tile_id, tile in read.items() if tile.full)
+            tiles |= read
+            while len(cache) > CACHED_TILES:
+                cache.popitem(last=False)
+        return tiles
+
+
+#: A leaf's index, None where it is in no tree yet; and the newest checkpoint, which has the leaf.
+_Found: TypeAlias = tuple[int | None, StoredCheckpoint]
 
 
 class _Places:
@@ -239,22 +254,21 @@ class _Places:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._waiting: dict[bytes, asyncio.Future[tuple[int | None, StoredCheckpoint]]] = {}
+        self._waiting: dict[bytes, list[asyncio.Future[_Found]]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def find(self, leaf_hash: bytes) -> tuple[int | None, StoredCheckpoint]:
-        """A leaf's index, None where it is in no tree yet; and the newest checkpoint, which has the leaf.
+    async def find(self, leaf_hash: bytes) -> _Found:
+        """Where a leaf is.
 
         Raises:
             Unavailable: ``LOG_NOT_STARTED``.
         """
-        found = self._waiting.get(leaf_hash)
-        if found is None:
-            found = self._waiting[leaf_hash] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(leaf_hash, []).append(found)
         if self._asking is None:
             # In a context of its own, since it outlives the call that started it and serves others too.
             self._asking = asyncio.create_task(self._ask(), name="leaf-places", context=Context())
-        return await asyncio.shield(found)
+        return await found
 
     async def _ask(self) -> None:
         try:
@@ -263,24 +277,30 @@ class _Places:
                 try:
                     places, checkpoint = await self._look(list(asked))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
-                    for found in asked.values():
+                    for found in _still_wanted(asked.values()):
                         found.set_exception(error)
-                        found.exception()  # Whoever asked may have gone; then nobody else looks at it.
                 else:
-                    for leaf_hash, found in asked.items():
-                        found.set_result((places.get(leaf_hash), checkpoint))
+                    for place, askers in zip(places, asked.values(), strict=True):
+                        for found in _still_wanted([askers]):
+                            found.set_result((place, checkpoint))
         finally:
             self._asking = None
 
-    async def _look(self, hashes: list[bytes]) -> tuple[dict[bytes, int], StoredCheckpoint]:
-        # One statement, one snapshot: the checkpoint covers the leaves.
-        rows = await self._pool.fetch(
-            "SELECT size, checkpoint, hash, leaf_index FROM log LEFT JOIN leaf ON hash = ANY($1::bytea[])", hashes
+    async def _look(self, hashes: list[bytes]) -> tuple[list[int | None], StoredCheckpoint]:
+        # One statement, one snapshot: the checkpoint covers the leaves. One row, since each costs more than its values.
+        row = await self._pool.fetchrow(
+            "SELECT size, checkpoint, ARRAY(SELECT leaf_index FROM unnest($1::bytea[]) WITH ORDINALITY AS asked "
+            "(hash, place) LEFT JOIN leaf USING (hash) ORDER BY place) AS places FROM log",
+            hashes,
         )
-        if not rows:
+        if row is None:
             raise _not_started()
-        places = {row["hash"]: row["leaf_index"] for row in rows if row["hash"] is not None}
-        return places, StoredCheckpoint(rows[0]["size"], rows[0]["checkpoint"])
+        return row["places"], StoredCheckpoint(row["size"], row["checkpoint"])
+
+
+def _still_wanted(askers: Iterable[list[asyncio.Future[_Found]]]) -> Iterator[asyncio.Future[_Found]]:
+    """Those whose callers have not gone."""
+    return (found for each in askers for found in each if not found.done())
 
 
 def _not_started() -> Unavailable:

@@ -42,6 +42,19 @@ STANDSTILL_SECONDS: Final = 2.0
 #: Key of the advisory lock, any number that nothing else in the ledger's database locks.
 _LOCK: Final = 0x7669_746E_6C6F_6701
 
+#: Takes leaves off the queue, in their order; as one row, since thousands of rows cost more than what is in them.
+_TAKE: Final = """
+    WITH taken AS (
+        DELETE FROM queued_leaf
+        WHERE number <= (SELECT max(number) FROM (SELECT number FROM queued_leaf ORDER BY number LIMIT $1) AS first)
+        RETURNING number, record, happened, traceparent
+    )
+    SELECT array_agg(record ORDER BY number) AS records,
+           array_agg(happened ORDER BY number) FILTER (WHERE happened IS NOT NULL) AS happened,
+           array_agg(traceparent ORDER BY number) FILTER (WHERE traceparent IS NOT NULL) AS traceparents
+    FROM taken
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -143,23 +156,18 @@ class Sequencer:
                     rule="a batch is written under the newest epoch only",
                     remedy="stand by; claim the log again when the other has gone",
                 )
-            taken = await connection.fetch(
-                "DELETE FROM queued_leaf WHERE number IN (SELECT number FROM queued_leaf ORDER BY number LIMIT $1) "
-                "RETURNING number, record, happened, traceparent",
-                self._max_batch,
-            )
-            taken.sort(key=lambda row: row["number"])
-            leaves = await _without_known(connection, {leaf_hash(row["record"]): row["record"] for row in taken})
+            taken = await connection.fetchrow(_TAKE, self._max_batch)
+            records: list[bytes] = taken["records"] or []
+            leaves = await _without_known(connection, {leaf_hash(record): record for record in records})
             size: int = log["size"] + len(leaves)
             if leaves:
-                with joined("integrate leaves", (row["traceparent"] for row in taken), DATABASE):
+                with joined("integrate leaves", taken["traceparents"] or (), DATABASE):
                     await self._append(connection, log, leaves)
         LOG_SIZE.set(size)
         now = self._clock.now()
-        for row in taken:
-            if row["happened"] is not None:
-                LOG_INTEGRATION_DELAY.record(max(0.0, (now - row["happened"]).total_seconds()))
-        return len(taken)
+        for happened in taken["happened"] or ():
+            LOG_INTEGRATION_DELAY.record(max(0.0, (now - happened).total_seconds()))
+        return len(records)
 
     async def _append(self, connection: Any, log: Any, leaves: dict[bytes, bytes]) -> None:
         tree = await extend_log(connection, log["size"], log["root"], leaves)

@@ -53,9 +53,9 @@ class SampleLog:
 
     def append(self, entries: Iterable[bytes]) -> SampleLog:
         writer = TileWriter(self.size, {tile_id: self.tiles[tile_id] for tile_id in tiles_at(self.size)})
-        for entry in entries:
-            writer.append(leaf_hash(entry))
-            self.entries.append(entry)
+        added = list(entries)
+        writer.extend([leaf_hash(entry) for entry in added])
+        self.entries += added
         self.tiles |= writer.changed()
         return self
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitne.errors import DataLoss, InvalidArgument
+from vitne.merkle.frontier import Frontier
 from vitne.merkle.hashing import EMPTY_ROOT, leaf_hash, node_hash
 from vitne.merkle.proofs import (
     make_proof,
@@ -69,8 +70,7 @@ class Store:
 
     def append(self, leaves: list[bytes]) -> bytes:
         writer = TileWriter(self.size, {tile_id: self.tiles[tile_id] for tile_id in tiles_at(self.size)})
-        for leaf in leaves:
-            writer.append(leaf)
+        writer.extend(leaves)
         self.tiles |= writer.changed()
         self.size = writer.tree.size
         return writer.tree.root()
@@ -106,6 +106,8 @@ def test_inclusion_is_the_textbooks_and_verifies(data: st.DataObject) -> None:
     reader = TileReader({tile_id: store.tiles[tile_id] for tile_id in tiles_of(nodes_of(plan))})
     proof = make_proof(plan, reader)
     assert proof == path(index, leaves[:size])
+    frontier = Frontier(size, {tile_id: store.tiles[tile_id] for tile_id in tiles_at(size)})
+    assert frontier.path(index, {tile_id: store.tiles[tile_id] for tile_id in frontier.needs(index)}) == proof
     root = mth(leaves[:size])
     verify_inclusion(leaf=leaves[index], index=index, size=size, path=proof, root=root)
     for damaged in damage(proof, data):
@@ -186,7 +188,7 @@ def test_a_tile_never_changes_once_full() -> None:
     store = Store()
     store.append(leaves_of(TILE_WIDTH))
     writer = TileWriter(store.size, {tile_id: store.tiles[tile_id] for tile_id in tiles_at(store.size)})
-    writer.append(leaf_hash(b"next"))
+    writer.extend([leaf_hash(b"next")])
     assert set(writer.changed()) == {TileId(0, 1)}
 
 
@@ -194,6 +196,32 @@ def test_a_proof_in_ten_million_leaves_reads_few_tiles() -> None:
     size = 10_000_000
     for index in (0, 5_000_000, size - 1):
         assert len(tiles_of(nodes_of(plan_inclusion(index, size)))) <= 6
+
+
+def test_a_frontier_proves_across_tile_levels_and_what_is_missing_is_data_loss() -> None:
+    size = 2 * 65_536 + 3 * 256 + 5
+    store = Store()
+    store.append(leaves_of(size))
+    frontier = Frontier(size, {tile_id: store.tiles[tile_id] for tile_id in tiles_at(size)})
+    for index in (0, 65_535, 65_536, 131_071, 131_072, 131_072 + 511, size - 6, size - 5, size - 1):
+        plan = plan_inclusion(index, size)
+        wanted = {tile_id: store.tiles[tile_id] for tile_id in frontier.needs(index)}
+        assert frontier.path(index, wanted) == make_proof(plan, TileReader(store.tiles))
+        assert set(wanted) <= tiles_of(nodes_of(plan))
+    with pytest.raises(DataLoss, match="NODE_MISSING"):
+        frontier.path(0, {})
+    with pytest.raises(DataLoss, match="NODE_MISSING"):
+        Frontier(size, {})
+    for outside in (-1, size):
+        with pytest.raises(InvalidArgument, match="LEAF_OUTSIDE_TREE"):
+            frontier.needs(outside)
+
+
+def test_a_leaf_that_is_no_hash_is_refused_and_changes_nothing() -> None:
+    writer = TileWriter(0, {})
+    with pytest.raises(InvalidArgument, match="BAD_LEAF_HASH"):
+        writer.extend([leaf_hash(b"x"), b"short"])
+    assert (writer.tree.size, writer.changed()) == (0, {})
 
 
 def test_missing_nodes_are_data_loss() -> None:

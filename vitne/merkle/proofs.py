@@ -18,8 +18,8 @@ from vitne.merkle.tree import Node, NodeReader, perfect_nodes, range_hash
 Range = tuple[int, int]
 
 
-def plan_inclusion(index: int, size: int) -> list[Range]:
-    """The ranges whose hashes prove leaf ``index`` in the tree of ``size`` leaves, from the leaf up.
+def require_leaf(index: int, size: int) -> None:
+    """Refuse a leaf that a tree has not got.
 
     Raises:
         InvalidArgument: ``LEAF_OUTSIDE_TREE`` unless ``0 <= index < size``.
@@ -32,6 +32,15 @@ def plan_inclusion(index: int, size: int) -> list[Range]:
             rule="RFC 6962, section 2.1.1: 0 <= leaf index < tree size",
             remedy="ask for a tree that has the leaf",
         )
+
+
+def plan_inclusion(index: int, size: int) -> list[Range]:
+    """The ranges whose hashes prove leaf ``index`` in the tree of ``size`` leaves, from the leaf up.
+
+    Raises:
+        InvalidArgument: ``LEAF_OUTSIDE_TREE`` unless ``0 <= index < size``.
+    """
+    require_leaf(index, size)
     ranges: list[Range] = []
     begin, end = 0, size
     while end - begin > 1:

@@ -7,10 +7,12 @@ million leaves so reads at most seven tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import accumulate
 from typing import Final, NamedTuple
 
-from vitne.errors import DataLoss
+from vitne.errors import DataLoss, InvalidArgument
 from vitne.merkle.hashing import HASH_SIZE, node_hash
 from vitne.merkle.tree import CompactTree, Node
 
@@ -49,9 +51,12 @@ def tiles_at(size: int) -> list[TileId]:
 
 
 class Tile:
-    """A tile's hashes, with the levels between computed once, when first asked for."""
+    """A tile's hashes, with the levels between computed once, when first asked for.
 
-    __slots__ = ("_levels", "tile_id")
+    All of it is one flat object: what a cache of thousands of tiles holds and looks into.
+    """
+
+    __slots__ = ("_nodes", "_starts", "_width", "tile_id")
 
     def __init__(self, tile_id: TileId, hashes: bytes) -> None:
         if not hashes or len(hashes) % HASH_SIZE or len(hashes) > TILE_WIDTH * HASH_SIZE:
@@ -62,26 +67,65 @@ class Tile:
                 remedy="restore the log's storage from a copy that agrees with the checkpoint",
             )
         self.tile_id = tile_id
-        self._levels = [hashes]
+        self._width = len(hashes) // HASH_SIZE
+        #: The stored hashes; after them those of each level above, once one of these was asked for.
+        self._nodes = hashes
+        self._starts: tuple[int, ...] = (0,)
 
     @property
     def hashes(self) -> bytes:
         """The stored hashes, one after the other."""
-        return self._levels[0]
+        return self._nodes[: self._width * HASH_SIZE]
 
     @property
     def full(self) -> bool:
         """Whether the tile will never change again."""
-        return len(self._levels[0]) == TILE_WIDTH * HASH_SIZE
+        return self._width == TILE_WIDTH
 
     def node(self, height: int, offset: int) -> bytes | None:
         """The hash at ``offset`` (within the tile), ``height`` levels above its stored hashes; None: not there yet."""
-        while len(self._levels) <= height:
-            below = self._levels[-1]
+        if not 0 <= offset < self._width >> height:
+            return None
+        if height and len(self._starts) == 1:
+            self._compute()
+        at = self._starts[height] + offset * HASH_SIZE
+        return self._nodes[at : at + HASH_SIZE]
+
+    def siblings(self, offset: int) -> list[bytes]:
+        """In a full tile: what a stored hash is hashed with on its way to the tile's top, eight hashes from below."""
+        if len(self._starts) == 1:
+            self._compute()
+        nodes = self._nodes
+        return [nodes[at : at + HASH_SIZE] for at in _SIBLINGS[offset]]
+
+    @property
+    def top(self) -> bytes:
+        """Of a full tile: the hash over all of it, which is one of the tile above."""
+        left, right = (self.node(TILE_HEIGHT - 1, offset) or b"" for offset in range(2))
+        return node_hash(left, right)
+
+    def _compute(self) -> None:
+        levels = [self._nodes]
+        for _ in range(1, TILE_HEIGHT):
+            below = levels[-1]
             pairs = range(0, len(below) // (2 * HASH_SIZE) * 2 * HASH_SIZE, 2 * HASH_SIZE)
             above = (node_hash(below[at : at + HASH_SIZE], below[at + HASH_SIZE : at + 2 * HASH_SIZE]) for at in pairs)
-            self._levels.append(b"".join(above))
-        return self._levels[height][offset * HASH_SIZE : (offset + 1) * HASH_SIZE] or None
+            levels.append(b"".join(above))
+        self._starts = _starts(self._width)
+        self._nodes = b"".join(levels)
+
+
+@cache
+def _starts(width: int) -> tuple[int, ...]:
+    """Where each level begins in the flat form of a tile of ``width``, in bytes."""
+    return tuple(accumulate(((width >> height) * HASH_SIZE for height in range(TILE_HEIGHT - 1)), initial=0))
+
+
+#: For each hash of a full tile: where its siblings are in the flat form.
+_SIBLINGS: Final = tuple(
+    tuple(start + ((offset >> height) ^ 1) * HASH_SIZE for height, start in enumerate(_starts(TILE_WIDTH)))
+    for offset in range(TILE_WIDTH)
+)
 
 
 class TileReader:
@@ -97,17 +141,25 @@ class TileReader:
         tile = self._tiles.get(tile_id)
         value = tile and tile.node(height, node.number - (tile_id.number << (TILE_HEIGHT - height)))
         if not value:
-            raise DataLoss(
-                "NODE_MISSING",
-                f"tile {tile_id.level}/{tile_id.number} does not hold node {node.level}/{node.number}",
-                rule="tlog-tiles: a tree has all tiles that its size implies",
-                remedy="restore the log's storage from a copy that agrees with the checkpoint",
-            )
+            raise node_missing(node)
         return value
+
+
+def node_missing(node: Node) -> DataLoss:
+    """What is said where a tile does not hold what the tree's size implies."""
+    tile_id = tile_of(node)
+    return DataLoss(
+        "NODE_MISSING",
+        f"tile {tile_id.level}/{tile_id.number} does not hold node {node.level}/{node.number}",
+        rule="tlog-tiles: a tree has all tiles that its size implies",
+        remedy="restore the log's storage from a copy that agrees with the checkpoint",
+    )
 
 
 class TileWriter:
     """Grows a tree and gathers the tiles that change.
+
+    Works tile by tile, not leaf by leaf: a full tile's hashes are folded in one go.
 
     Args:
         size: the leaves that the tree has.
@@ -115,26 +167,49 @@ class TileWriter:
     """
 
     def __init__(self, size: int, edge: Mapping[TileId, Tile]) -> None:
-        self._tree = CompactTree.load(size, TileReader(edge))
-        self._open = {tile.tile_id: bytearray(tile.hashes) for tile in edge.values() if not tile.full}
+        self._size = size
+        self._tiles = dict(edge)
         self._changed: set[TileId] = set()
+        self._tree: CompactTree | None = CompactTree.load(size, TileReader(edge))
 
     @property
     def tree(self) -> CompactTree:
         """The tree as it has grown so far."""
+        if self._tree is None:
+            self._tree = CompactTree.load(self._size, TileReader(self._tiles))
         return self._tree
 
-    def append(self, leaf: bytes) -> int:
-        """Add a leaf's hash (32 bytes); answer its index."""
-        index = self._tree.size
-        for node, value in self._tree.append(leaf):
-            level, height = divmod(node.level, TILE_HEIGHT)
-            if height == 0:
-                tile_id = TileId(level, node.number >> TILE_HEIGHT)
-                self._open.setdefault(tile_id, bytearray()).extend(value)
-                self._changed.add(tile_id)
-        return index
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaves' hashes, 32 bytes each.
+
+        Raises:
+            InvalidArgument: ``BAD_LEAF_HASH``.
+        """
+        if any(len(leaf) != HASH_SIZE for leaf in leaves):
+            raise InvalidArgument("BAD_LEAF_HASH", "a leaf hash has 32 bytes", rule="RFC 6962, section 2.1")
+        self._tree = None
+        level, count, hashes = 0, self._size, leaves
+        self._size += len(leaves)
+        while hashes:
+            tops = self._extend_level(level, count, hashes)
+            level, count, hashes = level + 1, count // TILE_WIDTH, tops
+
+    def _extend_level(self, level: int, count: int, hashes: Sequence[bytes]) -> list[bytes]:
+        """Add hashes to a level that has ``count``; the tops of the tiles that are full now."""
+        tops: list[bytes] = []
+        done = 0
+        while done < len(hashes):
+            tile_id = TileId(level, (count + done) // TILE_WIDTH)
+            there = (count + done) % TILE_WIDTH
+            added = b"".join(hashes[done : done + TILE_WIDTH - there])
+            tile = Tile(tile_id, self._tiles[tile_id].hashes + added if there else added)
+            self._tiles[tile_id] = tile
+            self._changed.add(tile_id)
+            done += TILE_WIDTH - there
+            if tile.full:
+                tops.append(tile.top)
+        return tops
 
     def changed(self) -> dict[TileId, Tile]:
         """The tiles to store: those that got hashes since the writer was made."""
-        return {tile_id: Tile(tile_id, bytes(self._open[tile_id])) for tile_id in sorted(self._changed)}
+        return {tile_id: self._tiles[tile_id] for tile_id in sorted(self._changed)}
