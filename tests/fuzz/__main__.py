@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import corpus
+from tests.fuzz import kept
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS
 
@@ -56,7 +56,7 @@ def main() -> int:
 
 def fuzz(target: str, seconds: int, folder: Path) -> bool:
     """Fuzz one target; tells what came of it, and answers whether nothing was found."""
-    corpus.unpack([*SEEDS[target](), *corpus.load(target)], folder / "seeds")
+    kept.unpack([*SEEDS[target](), *kept.load(target)], folder / "seeds")
     (folder / "found").mkdir()
     words = {word for file in (folder / "seeds").iterdir() for word in _WORD.findall(file.read_bytes())}
     (folder / "words").write_text("".join(f'"{word.decode()}"\n' for word in sorted(words)), "ascii")
@@ -86,15 +86,15 @@ def fuzz(target: str, seconds: int, folder: Path) -> bool:
 
 def _keep(target: str, folder: Path) -> None:
     """Of all inputs, the smallest that reach all the code that any of them reaches."""
-    known = corpus.load(target)
-    corpus.unpack(known, folder / "known")
+    known = kept.load(target)
+    kept.unpack(known, folder / "known")
     (folder / "merged").mkdir()
     _child(target, folder, "-merge=1", *(str(folder / name) for name in ("merged", "known", "found")))
     # Seeds are made anew in each run, and need no keeping.
     seeds = set(SEEDS[target]())
-    merged = [each for each in corpus.packed(folder / "merged", MAX_KEPT_BYTES) if each not in seeds]
+    merged = [each for each in kept.packed(folder / "merged", MAX_KEPT_BYTES) if each not in seeds]
     together = accumulate(map(len, merged := sorted(merged, key=len)))
-    corpus.keep(target, [each for each, size in zip(merged, together, strict=True) if size <= MAX_KEPT_TOGETHER])
+    kept.keep(target, [each for each, size in zip(merged, together, strict=True) if size <= MAX_KEPT_TOGETHER])
 
 
 def _child(target: str, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz import corpus
+from tests.fuzz import kept
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS, feed
 from vitne.errors import VitneError
@@ -14,7 +14,7 @@ NAMES = sorted(TARGETS)
 
 @pytest.mark.parametrize("target", NAMES)
 def test_every_kept_input_is_read_or_refused(target: str) -> None:
-    inputs = corpus.load(target)
+    inputs = kept.load(target)
     assert inputs
     for data in inputs:
         feed(target, data)
@@ -34,7 +34,7 @@ def test_fuzzing_begins_behind_the_first_refusal(target: str) -> None:
 
 
 def test_every_target_has_seeds_and_a_corpus() -> None:
-    assert set(SEEDS) == set(TARGETS) == {file.stem for file in corpus.FOLDER.iterdir()}
+    assert set(SEEDS) == set(TARGETS) == {file.stem for file in kept.FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("target", NAMES)
