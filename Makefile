@@ -110,6 +110,11 @@ bench: setup ## What it costs: ONLY=issue (names that begin so), PROFILE=1, QUIC
 	@$(PYTHON) tools/bootstrap.py bench
 	@$(RUN) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(PROFILE),--profile) $(if $(QUICK),--quick) $(if $(KAFKA),--kafka $(KAFKA))
 
+.PHONY: fuzz
+fuzz: setup ## Fuzz every parser, guided by coverage: SECONDS=600 each, TARGET=elmo, KEEP=1 keeps what reached new code
+	@$(PYTHON) tools/bootstrap.py fuzz
+	@$(RUN) -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
+
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
 	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -o requirements/run.txt
@@ -119,6 +124,8 @@ lock: setup ## Renew the hash-pinned locks from pyproject.toml
 		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/build.txt
 	@uv pip compile -q --upgrade --group pyproject.toml:bench --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/bench.txt
+	@uv pip compile -q --upgrade --group pyproject.toml:fuzz --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/fuzz.txt
 
 sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 	@cyclonedx-py requirements requirements/run.txt --of JSON --sv 1.6 --output-reproducible -o build/sbom.cdx.json
