@@ -85,7 +85,7 @@ _ISSUED = "convert_from(record, 'UTF8') LIKE '%\"type\":\"issued\"%'"
             "answer.lost",
             id="a credential that was answered, and is gone",
         ),
-        # Damage adds up: the first leaf, since the last may be that of the credential that is gone, and then both agree.
+        # Damage adds up: the last leaf may be that of the credential that is gone, and then both agree.
         pytest.param(
             "ledger",
             f"DELETE FROM leaf WHERE leaf_index = (SELECT min(leaf_index) FROM leaf WHERE {_ISSUED})",
