@@ -168,7 +168,7 @@ def admit(
         item_id=item_id,
         path=prefix,
         learner=identity,
-        known_as=_scoped(identity, provider),
+        known_as=known_as(identity, provider),
         given_name=learner.given_name,
         family_name=learner.family_name,
         birth_date=birth_date,
@@ -184,7 +184,7 @@ def admit(
     )
 
 
-def _scoped(identity: LearnerId, provider: OrganisationId) -> LearnerId:
+def known_as(identity: LearnerId, provider: OrganisationId) -> LearnerId:
     """A provider's own learner ids belong to that provider: two providers' "1042" are two learners."""
     if identity.scheme == PROVIDER_LOCAL_ID:
         return LearnerId(f"{PROVIDER_LOCAL_ID}/{provider}", identity.value)

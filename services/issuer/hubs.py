@@ -9,13 +9,14 @@ lost and none is doubled.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
+from services.issuer.acts import LearnerActs
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
 from services.issuer.key_store import LearnerKeyStore
@@ -24,11 +25,10 @@ from services.issuer.store import Credential, Holding, by_handle
 from services.issuer.tracing import begin_notice
 from vitne.clock import Clock
 from vitne.credentials import pseudonyms
-from vitne.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from vitne.errors import DataLoss, NotFound
 from vitne.identifiers import OrganisationId
 from vitne.messaging import outbox
 from vitne.runtime.idempotency import RequestKey, answer_once, recall
-from vitne.runtime.identity import IdTokenVerifier, LearnerIdentity
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.events.v1 import events_pb2
@@ -211,8 +211,7 @@ class Hubs:
         learners: finds and creates learners.
         keys: learners' data keys.
         notices: what hubs are told.
-        verifier: of learners' ID tokens.
-        clients: the hubs that are served: organisation id to the client id that its learners' ID tokens are made for.
+        acts: who the hubs are, and which learner acts.
         index: key of the keyed hashes.
         clock: for the instants of registrations.
         new_id: makes UUIDv7.
@@ -225,8 +224,7 @@ class Hubs:
         learners: Learners,
         keys: LearnerKeyStore,
         notices: Notices,
-        verifier: IdTokenVerifier,
-        clients: Mapping[str, str],
+        acts: LearnerActs,
         index: IndexKey,
         clock: Clock,
         new_id: Callable[[], UUID],
@@ -235,8 +233,7 @@ class Hubs:
         self._learners = learners
         self._keys = keys
         self._notices = notices
-        self._verifier = verifier
-        self._clients = clients
+        self._acts = acts
         self._index = index
         self._clock = clock
         self._new_id = new_id
@@ -249,7 +246,7 @@ class Hubs:
             InvalidArgument: why the ID token does not hold (``TOKEN_EXPIRED``, ``TOKEN_ASSURANCE``…).
             AlreadyExists: ``REQUEST_ID_REUSED``.
         """
-        client = self._require_hub(hub)
+        self._acts.require_hub(hub)
         request = RequestKey(
             str(hub), f"{_SERVICE}/RegisterLearner", request_id, self._index.digest("id_token", id_token.encode())
         )
@@ -257,7 +254,7 @@ class Hubs:
         known = await recall(self._pool, request.caller, request.method, request.request_id, request.digest)
         if known is not None:
             return issuer.RegisterLearnerResponse.FromString(known)
-        identity = await self._verify(id_token, client)
+        identity = await self._acts.who(hub, id_token)
 
         async def work(connection: Any) -> issuer.RegisterLearnerResponse:
             learner, created = await self._learners.find_or_create(connection, identity.learner)
@@ -279,7 +276,7 @@ class Hubs:
             NotFound: ``REGISTRATION_UNKNOWN``.
             AlreadyExists: ``REQUEST_ID_REUSED``.
         """
-        self._require_hub(hub)
+        self._acts.require_hub(hub)
         request = RequestKey(
             str(hub), f"{_SERVICE}/WithdrawLearner", request_id, self._index.digest("withdrawal", pseudonym.encode())
         )
@@ -299,7 +296,7 @@ class Hubs:
             PermissionDenied: ``HUB_UNKNOWN``.
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
-        self._require_hub(hub)
+        self._acts.require_hub(hub)
         found = await by_handle(self._pool, str(hub), handles)
         keys = await self._keys.look({row.learner for row in found.values()})
         response = issuer.FetchCredentialsResponse()
@@ -307,27 +304,6 @@ class Hubs:
             row = found.get(handle)
             response.credentials.append(_fetched(handle, row, keys.get(row.learner) if row else None))
         return response
-
-    def _require_hub(self, hub: OrganisationId) -> str:
-        """The client id of a hub that is served here."""
-        if client := self._clients.get(str(hub)):
-            return client
-        raise PermissionDenied(
-            "HUB_UNKNOWN",
-            "the calling organisation is not a hub of this issuer",
-            rule="hubs are named in the issuer's settings",
-            remedy="ask the operator to enter the hub",
-            metadata={"organisation": str(hub)},
-        )
-
-    async def _verify(self, id_token: str, client: str) -> LearnerIdentity:
-        try:
-            return await self._verifier.verify(id_token, audience=client)
-        except Unauthenticated as error:
-            # The caller did authenticate: it is what it sent that does not hold.
-            raise InvalidArgument(
-                error.reason, error.message, field="id_token", rule=error.rule, remedy=error.remedy
-            ) from error
 
     async def _register(self, connection: Any, hub: str, learner: Learner, ground: str) -> str:
         if not await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner.id):

@@ -480,18 +480,19 @@ class Road:
 
     # --- second transaction ---------------------------------------------------------------------------
 
-    async def _finish(self, connection: Any, signed: Sequence[_Signed]) -> list[tuple[bytes, bytes]]:
+    async def _finish(self, connection: Any, signed: Sequence[_Signed]) -> list[tuple[bytes, bytes] | VitneError]:
         """Store signatures, and submit to the log and tell the hubs what was issued by that.
 
         Locks in the order credentials, learners, aggregates, as everybody does.
 
         Returns:
-            signature and digest that each has now.
+            signature and digest that each has now; ``CREDENTIAL_ERASED`` for what was given up meanwhile.
         """
         before = await store.lock(connection, {item.stored.credential.id for item in signed})
         new = {item.stored.credential.id: item for item in signed if item.stored.credential.id not in before}
         if new:
-            await store.finish(connection, {id_: (item.signature, item.digest) for id_, item in new.items()})
+            finished = await store.finish(connection, {id_: (item.signature, item.digest) for id_, item in new.items()})
+            new = {id_: item for id_, item in new.items() if id_ in finished}
             leaves = [
                 self._events.leaf(
                     item.digest, self._origins.seal(item.digest, item.stored.credential), item.traceparent
@@ -513,7 +514,7 @@ class Road:
             )
             await outbox.append(connection, leaves + notices)
         stored = before | {id_: (item.signature, item.digest) for id_, item in new.items()}
-        return [stored[item.stored.credential.id] for item in signed]
+        return [stored.get(id_) or erased(id_) for id_ in (item.stored.credential.id for item in signed)]
 
 
 def _copy(error: VitneError, path: str = "") -> VitneError:

@@ -7,20 +7,20 @@ store (an HSM, a cloud KMS) has to offer the same methods.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 import asyncpg
 
+from services.issuer.archive import Deposit, deposit, unavailable
 from services.issuer.crypto import DataKey
-from vitne.canonical import b64url, sha256
+from services.issuer.wrapping import WrappingKey
 from vitne.clock import Clock
-from vitne.errors import DataLoss, Unavailable
+from vitne.errors import DataLoss
 from vitne.outages import DATABASE_OUTAGES
 
 _TABLE: Final = "learner_key"
-_COLUMN: Final = "wrapped"
 
 
 class LearnerKeyStore(Protocol):
@@ -38,8 +38,11 @@ class LearnerKeyStore(Protocol):
         """Like :meth:`get`, with what is wrong with a key in its place."""
         ...
 
-    async def destroy(self, learners: Collection[UUID]) -> None:
-        """Forget keys for ever, and remember that they were destroyed; unknown learners are only remembered."""
+    async def destroy(self, learners: Collection[UUID], deposits: Sequence[Deposit] = ()) -> None:
+        """Forget keys for ever, and remember that they were destroyed; unknown learners are only remembered.
+
+        With them, in one transaction, what has to be kept that they opened is deposited.
+        """
         ...
 
     async def destroyed(self) -> set[UUID]:
@@ -56,26 +59,25 @@ class PostgresKeyStore:
 
     Args:
         pool: connections to that database.
-        wrapping_key: the key-encryption key, 32 bytes.
+        wrapping: the key-encryption key.
         clock: for ``created_at``.
     """
 
-    def __init__(self, pool: asyncpg.Pool, wrapping_key: bytes, clock: Clock) -> None:
+    def __init__(self, pool: asyncpg.Pool, wrapping: WrappingKey, clock: Clock) -> None:
         self._pool = pool
-        self._wrap = DataKey(wrapping_key)
-        self._name = b64url(sha256(b"vitne/key-name/v1\x00" + wrapping_key))[:16]
+        self._wrapping = wrapping
         self._clock = clock
 
     async def put(self, keys: Mapping[UUID, bytes]) -> None:
         """See :class:`LearnerKeyStore`."""
         if keys:
-            wrapped = [self._wrap.seal(key, _TABLE, learner, _COLUMN) for learner, key in keys.items()]
+            wrapped = [self._wrapping.wrap(key, _TABLE, learner) for learner, key in keys.items()]
             await self._execute(
                 "INSERT INTO learner_key (learner, wrapped, wrapped_by, created_at) "
                 "SELECT learner, wrapped, $3, $4 FROM unnest($1::uuid[], $2::bytea[]) AS new (learner, wrapped)",
                 list(keys),
                 wrapped,
-                self._name,
+                self._wrapping.name,
                 self._clock.now(),
             )
 
@@ -107,18 +109,25 @@ class PostgresKeyStore:
                 "SELECT learner, wrapped, wrapped_by FROM learner_key WHERE learner = ANY($1::uuid[])", list(learners)
             )
         except DATABASE_OUTAGES as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         return {row["learner"]: self._unwrap(row) for row in rows}
 
-    async def destroy(self, learners: Collection[UUID]) -> None:
+    async def destroy(self, learners: Collection[UUID], deposits: Sequence[Deposit] = ()) -> None:
         """See :class:`LearnerKeyStore`."""
-        if learners:
-            await self._execute(
-                "WITH gone AS (DELETE FROM learner_key WHERE learner = ANY($1::uuid[])) "
-                "INSERT INTO erased_learner (learner, erased_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING",
-                list(learners),
-                self._clock.now(),
-            )
+        if not learners:
+            return
+        now = self._clock.now()
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await deposit(connection, self._wrapping, deposits, now)
+                await connection.execute(
+                    "WITH gone AS (DELETE FROM learner_key WHERE learner = ANY($1::uuid[])) INSERT INTO erased_learner "
+                    "(learner, erased_at) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING",
+                    list(learners),
+                    now,
+                )
+        except DATABASE_OUTAGES as error:
+            raise unavailable() from error
 
     async def destroyed(self) -> set[UUID]:
         """See :class:`LearnerKeyStore`.
@@ -129,7 +138,7 @@ class PostgresKeyStore:
         try:
             rows = await self._pool.fetch("SELECT learner FROM erased_learner")
         except DATABASE_OUTAGES as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         return {row["learner"] for row in rows}
 
     async def ready(self) -> None:
@@ -137,14 +146,8 @@ class PostgresKeyStore:
         await self._execute("SELECT 1")
 
     def _unwrap(self, row: Mapping[str, Any]) -> DataKey | DataLoss:
-        if row["wrapped_by"] != self._name:
-            return DataLoss(
-                "WRAPPING_KEY_UNKNOWN",
-                f"the data key of learner {row['learner']} is wrapped by {row['wrapped_by']}, which is not at hand",
-                remedy="start the issuer with the key-encryption key that wrapped it",
-            )
         try:
-            return DataKey(self._wrap.open(row["wrapped"], _TABLE, row["learner"], _COLUMN))
+            return self._wrapping.unwrap(row["wrapped"], row["wrapped_by"], _TABLE, row["learner"])
         except DataLoss as error:
             return error
 
@@ -152,12 +155,4 @@ class PostgresKeyStore:
         try:
             await self._pool.execute(query, *arguments)
         except DATABASE_OUTAGES as error:
-            raise _unavailable() from error
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable(
-        "KEY_STORE_UNAVAILABLE",
-        "the store of learners' keys does not answer",
-        remedy="try again with the same request id; an operator should look at the key store's database",
-    )
+            raise unavailable() from error

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from services.issuer import store
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.key_store import LearnerKeyStore
 from vitne.clock import Clock
@@ -21,7 +21,7 @@ from vitne.identifiers import LearnerId
 from vitne.runtime.sealing import new_key
 
 _TABLE: Final = "learner"
-_FIND: Final = "SELECT lookup, id FROM learner WHERE lookup = ANY($1::bytea[])"
+_FIND: Final = "SELECT lookup, id, erasing_since FROM learner WHERE lookup = ANY($1::bytea[])"
 _FIND_AND_HOLD: Final = f"{_FIND} ORDER BY id FOR KEY SHARE"
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Learners:
     async def find(
         self, connection: Any, identities: Collection[LearnerId], *, hold: bool = False
     ) -> dict[LearnerId, Learner | None]:
-        """The learners who are known here; None stands for one whose key is gone already: they are being erased.
+        """The learners who are known here; None stands for one who is being erased.
 
         ``hold`` keeps erasure waiting until the caller's transaction ends, so that it sees all that the transaction
         stores of them.
@@ -64,7 +64,8 @@ class Learners:
         """
         by_lookup = {self._index.learner(who): who for who in identities}
         rows = await connection.fetch(_FIND_AND_HOLD if hold else _FIND, list(by_lookup))
-        keys = await self._keys.get([row["id"] for row in rows])
+        # Whose key is gone and whose row is there is being erased, too: a restore may have brought the row back.
+        keys = await self._keys.get([row["id"] for row in rows if row["erasing_since"] is None])
         return {
             by_lookup[row["lookup"]]: Learner(row["id"], keys[row["id"]]) if row["id"] in keys else None for row in rows
         }
@@ -141,32 +142,20 @@ class Learners:
             raise being_erased()
         return learner, False
 
-    async def erase(self, pool: Any, learner: UUID, withdraw: Callable[[Any, UUID], Awaitable[None]]) -> None:
-        """Erase a learner. Repeated after a failure, it completes what is left.
-
-        The key goes first: from then on nothing that was sealed for the learner can be read, whatever else fails, and
-        nothing new is issued to them. Then, in one transaction, hubs are told and forget (``withdraw``), what a guess
-        could be tested against is overwritten, and the row goes. What stays is what proofs need: unreadable
-        credentials of nobody. Whether a learner may be erased (archived results are kept by law) is for the caller to
-        know.
-
-        Args:
-            pool: the issuer's database.
-            learner: id of the row.
-            withdraw: ends the learner's registrations and leaves no record of them, in the transaction.
+    async def identity(self, connection: Any, learner: Learner) -> tuple[LearnerId, datetime]:
+        """Who a learner is, and since when they are known.
 
         Raises:
-            Unavailable: ``KEY_STORE_UNAVAILABLE``.
+            Unavailable: ``LEARNER_BEING_ERASED``.
+            DataLoss: ``SEAL_BROKEN``.
         """
-        await self._keys.destroy([learner])
-        # Issuances that found the key before hold the row (`find`): when it is free, all there will be is there.
-        await pool.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
-        async with pool.acquire() as connection, connection.transaction():
-            # Credentials, learners, aggregates: the order in which everybody locks.
-            await store.unlink(connection, learner)
-            await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
-            await withdraw(connection, learner)
-            await connection.execute("DELETE FROM learner WHERE id = $1", learner)
+        row = await connection.fetchrow("SELECT identity, created_at FROM learner WHERE id = $1", learner.id)
+        if row is None:
+            raise being_erased()
+        scheme, value = msgspec.json.decode(
+            learner.key.open(row["identity"], _TABLE, learner.id, "identity"), type=tuple[str, str]
+        )
+        return LearnerId(scheme, value), row["created_at"]
 
     async def secret(self, connection: Any, learner: Learner) -> bytes:
         """The learner's 32-byte secret.

@@ -110,6 +110,26 @@ class Renditions:
             message.artefacts.append(await self._artefact(row, opened, key, number))
         return message
 
+    async def made(self, connection: Any, row: store.Credential, key: DataKey) -> issuer_pb2.IssuedCredential:
+        """An issued credential with all artefacts that were made of it, and no new ones.
+
+        Raises:
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        message = row.message(row.open(key))
+        for kept in await connection.fetch(
+            "SELECT id, format, prepared, signature, digest FROM artefact "
+            "WHERE credential = $1 AND signature IS NOT NULL ORDER BY format",
+            row.id,
+        ):
+            stored = key.open(kept["prepared"], _TABLE, kept["id"], _COLUMN)
+            message.artefacts.add(
+                format=kept["format"],
+                artefact=FORMATS[kept["format"]].complete(stored, kept["signature"]),
+                digest=b64url(kept["digest"]),
+            )
+        return message
+
     async def _artefact(
         self, row: store.Credential, opened: Prepared, key: DataKey, number: int
     ) -> issuer_pb2.Artefact:

@@ -12,6 +12,7 @@ import asyncpg
 
 from services.issuer import store
 from services.issuer.admission import admit, read_parts
+from services.issuer.archive import Archive
 from services.issuer.batch import Batches
 from services.issuer.effects import Effects
 from services.issuer.flags import Flags
@@ -22,7 +23,7 @@ from services.issuer.measuring import measured_issue
 from services.issuer.metrics import UNARY
 from services.issuer.parts import Parts
 from services.issuer.quota import Quota
-from services.issuer.refusals import erased, unknown_credential
+from services.issuer.refusals import erased, restricted, unknown_credential
 from services.issuer.renditions import Renditions, require_known
 from services.issuer.revocation import Revocations
 from services.issuer.signing import SigningKeys
@@ -52,6 +53,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         bulk: the road of batches, apart, so that single issuances don't queue behind them.
         signing: providers' keys.
         keys: learners' data keys.
+        archive: what the archives acts keep of learners who were erased.
         renditions: makes further formats.
         statuses: changes statuses.
         hubs: what hubs ask for.
@@ -71,6 +73,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         bulk: Road,
         signing: SigningKeys,
         keys: LearnerKeyStore,
+        archive: Archive,
         renditions: Renditions,
         statuses: Statuses,
         hubs: Hubs,
@@ -86,6 +89,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self._batches = Batches(bulk.issue, MAX_WAITING, clock, quota)
         self._signing = signing
         self._keys = keys
+        self._archive = archive
         self._renditions = renditions
         self._statuses = statuses
         self._hubs = hubs
@@ -137,7 +141,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
             raise unknown_credential()
         key = (await self._keys.get([row.learner])).get(row.learner)
         if key is None:
-            raise erased(row.id)
+            raise restricted(row.id) if await self._archive.holds([row.id]) else erased(row.id)
         message = await self._renditions.message(row, row.open(key), key, request.formats)
         return issuer.GetCredentialResponse(credential=message)
 

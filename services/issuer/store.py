@@ -193,17 +193,22 @@ async def lock(connection: Any, ids: Collection[UUID]) -> dict[UUID, tuple[bytes
     return {row["id"]: (row["signature"], row["digest"]) for row in rows if row["signature"] is not None}
 
 
-async def finish(connection: Any, signed: Mapping[UUID, tuple[bytes, bytes]]) -> None:
-    """Turn locked pending credentials into issued ones: signature and digest, by id."""
-    await connection.execute(
+async def finish(connection: Any, signed: Mapping[UUID, tuple[bytes, bytes]]) -> set[UUID]:
+    """Turn locked pending credentials into issued ones: signature and digest, by id.
+
+    Answers which; those that were given up meanwhile stay so.
+    """
+    rows = await connection.fetch(
         """
         UPDATE credential SET signature = new.signature, digest = new.digest
-        FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS new (id, signature, digest) WHERE credential.id = new.id
+        FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS new (id, signature, digest)
+        WHERE credential.id = new.id AND NOT void RETURNING credential.id
         """,
         list(signed),
         [signature for signature, _ in signed.values()],
         [digest for _, digest in signed.values()],
     )
+    return {row["id"] for row in rows}
 
 
 async def pending(connection: Any, before: datetime, now: datetime, after: UUID | None, limit: int) -> list[Credential]:
@@ -244,6 +249,21 @@ async def void(connection: Any, ids: Collection[UUID]) -> set[UUID]:
         list(ids),
     )
     return {row["id"] for row in rows}
+
+
+async def give_up(connection: Any, learner: UUID) -> None:
+    """Give up all that is pending of a learner who is being erased."""
+    await connection.execute("UPDATE credential SET void = true WHERE learner = $1 AND signature IS NULL", learner)
+
+
+async def of_learner(connection: Any, learner: UUID, *, lock: bool = False) -> list[Credential]:
+    """A learner's issued credentials, oldest first; locked in the order in which everybody locks."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM credential WHERE learner = $1 AND signature IS NOT NULL ORDER BY id"  # noqa: S608 (constants)
+        f"{' FOR UPDATE' if lock else ''}",
+        learner,
+    )
+    return [_credential(row) for row in rows]
 
 
 async def unlink(connection: Any, learner: UUID) -> None:

@@ -8,9 +8,12 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from services.issuer.acts import LearnerActs
+from services.issuer.archive import Archive
 from services.issuer.certificates import CertificateFiles, DevelopmentCertificates
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
 from services.issuer.effects import Effects, EffectTeller
+from services.issuer.erasure import Erasures
 from services.issuer.events import SOURCE, Events
 from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs, Notices
@@ -25,6 +28,8 @@ from services.issuer.quota import Quota
 from services.issuer.reconcile import Reconciled, Reconciliation
 from services.issuer.renditions import Renditions
 from services.issuer.revocation import Revocations
+from services.issuer.rights import SERVICE as RIGHTS_SERVICE
+from services.issuer.rights import RightsRpc
 from services.issuer.rpc import SERVICE, IssuerRpc
 from services.issuer.settings import IssuerSettings
 from services.issuer.signing import SigningKeys
@@ -33,6 +38,7 @@ from services.issuer.webhooks.assembly import Webhooks
 from services.issuer.webhooks.endpoints import SERVICE as WEBHOOK_SERVICE
 from services.issuer.webhooks.notices import InstitutionNotices
 from services.issuer.webhooks.settings import WebhookSettings
+from services.issuer.wrapping import WrappingKey
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.errors import FailedPrecondition, Unavailable, VitneError
@@ -56,6 +62,7 @@ from vitne.runtime.secret_files import read_secret
 from vitne.runtime.settings import PREFIX, load
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
+from vitne_api.issuer.v1 import rights_pb2_grpc as rights_grpc
 from vitne_api.issuer.v1 import webhooks_pb2_grpc as webhooks_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 
@@ -87,6 +94,8 @@ class Issuer:
     """The issuer's parts, put together, with nothing running yet."""
 
     rpc: IssuerRpc
+    rights: RightsRpc
+    erasures: Erasures
     registry: RegistryView
     keys: LearnerKeyStore
     unary: Road
@@ -128,8 +137,9 @@ class Issuer:
         new_id = UuidFactory(clock)
         development = settings.environment == "development"
         index = IndexKey(read_secret(settings.state_dir, INDEX_KEY, create=development))
-        wrapping_key = read_secret(settings.state_dir, WRAPPING_KEY, create=development)
-        keys: LearnerKeyStore = PostgresKeyStore(keys_pool, wrapping_key, clock)
+        wrapping = WrappingKey(read_secret(settings.state_dir, WRAPPING_KEY, create=development))
+        keys: LearnerKeyStore = PostgresKeyStore(keys_pool, wrapping, clock)
+        archive = Archive(keys_pool, wrapping, clock)
         learners = Learners(keys, index, clock, new_id)
         custody = FileKeyCustody(settings.state_dir)
         signing = SigningKeys(pool, custody, clock)
@@ -155,13 +165,13 @@ class Issuer:
             for _ in range(2)
         )
         statuses = Statuses(pool, ledger, notices, parts, clock)
+        acts = LearnerActs(verifier, settings.hubs)
         hubs = Hubs(
             pool,
             learners=learners,
             keys=keys,
             notices=notices,
-            verifier=verifier,
-            clients=settings.hubs,
+            acts=acts,
             index=index,
             clock=clock,
             new_id=new_id,
@@ -193,8 +203,20 @@ class Issuer:
             clock=clock,
             new_id=new_id,
         )
+        erasures = Erasures(pool, keys=keys, notices=notices, renditions=renditions, clock=clock)
+        rights = RightsRpc(
+            pool,
+            acts=acts,
+            learners=learners,
+            erasures=erasures,
+            archive=archive,
+            renditions=renditions,
+            index=index,
+            clock=clock,
+        )
         rpc = IssuerRpc(
             pool,
+            archive=archive,
             renditions=renditions,
             flags=flags,
             effects=effects,
@@ -218,7 +240,7 @@ class Issuer:
             index=index,
             new_id=new_id,
         )
-        return cls(rpc, registry, keys, unary, bulk, leases, statuses, flags, teller, webhooks)
+        return cls(rpc, rights, erasures, registry, keys, unary, bulk, leases, statuses, flags, teller, webhooks)
 
 
 async def serve(settings: IssuerSettings) -> None:
@@ -272,7 +294,9 @@ async def reconcile(settings: IssuerSettings) -> Reconciled:
         keys_pool = await open_pool(settings.learner_keys_dsn, max_size=2, name="issuer-reconcile-keys")
         try:
             index = IndexKey(read_secret(settings.state_dir, INDEX_KEY, create=False))
-            keys = PostgresKeyStore(keys_pool, read_secret(settings.state_dir, WRAPPING_KEY, create=False), clock)
+            keys = PostgresKeyStore(
+                keys_pool, WrappingKey(read_secret(settings.state_dir, WRAPPING_KEY, create=False)), clock
+            )
             learners = Learners(keys, index, clock, new_id)
             work = Reconciliation(
                 pool,
@@ -328,12 +352,14 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_servicer(
         issuer_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
     )
+    application.add_servicer(rights_grpc.add_RightsServiceServicer_to_server, issuer.rights, RIGHTS_SERVICE)
     application.add_servicer(webhooks_grpc.add_WebhookServiceServicer_to_server, issuer.webhooks.rpc, WEBHOOK_SERVICE)
     application.add_task("registry", follower.run)
     application.add_task("flags", issuer.flags.run)
     application.add_task("effects", issuer.effects.run)
     application.add_task("leases", lease)
     application.add_task("completion", issuer.unary.run)
+    application.add_task("erasures", issuer.erasures.run)
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("webhooks", issuer.webhooks.dispatcher.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)

@@ -15,6 +15,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from services.issuer.rights import SERVICE as RIGHTS_SERVICE
 from services.issuer.rpc import SERVICE
 from services.issuer.settings import IssuerSettings
 from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, Issuer
@@ -33,7 +34,7 @@ from vitne.runtime.interceptors.errors import ErrorsInterceptor
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
-from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
+from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, rights_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from vitne_api.registry.v1 import facts_pb2
 
@@ -42,12 +43,15 @@ KLIMA, MINI, ATTEST, NANO = uuid(0xC001), uuid(0xC002), uuid(0xC003), uuid(0xC00
 SCOPES = frozenset(
     f"vitne:{name}"
     for name in (
+        "credentials.archive",
+        "credentials.erase",
         "credentials.keys",
         "credentials.issue",
         "credentials.read",
         "credentials.status",
         "hub.register",
         "hub.fetch",
+        "hub.rights",
         "registry.accredit",
     )
 )
@@ -164,6 +168,12 @@ class World:
         if organisation not in self.channels:
             self.channels[organisation] = open_channel(self.address, Token(organisation))
         stub: issuer_pb2_grpc.IssuerServiceAsyncStub = issuer_pb2_grpc.IssuerServiceStub(self.channels[organisation])
+        return stub
+
+    def rights(self, organisation: str) -> rights_pb2_grpc.RightsServiceAsyncStub:
+        """What learners may ask for, as an organisation's client calls it."""
+        self.caller(organisation)
+        stub: rights_pb2_grpc.RightsServiceAsyncStub = rights_pb2_grpc.RightsServiceStub(self.channels[organisation])
         return stub
 
     def learn(self, *facts: facts_pb2.Fact) -> None:
@@ -340,6 +350,7 @@ async def make_world(postgres: Any, folder: Path, clock: Clock, **values: Any) -
         application.add_servicer(
             issuer_pb2_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
         )
+        application.add_servicer(rights_pb2_grpc.add_RightsServiceServicer_to_server, issuer.rights, RIGHTS_SERVICE)
         running = asyncio.create_task(application.run())
         await application.started.wait()
         world = World(

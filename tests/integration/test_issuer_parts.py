@@ -199,8 +199,7 @@ async def test_parts_are_kept_in_clear_nowhere_and_go_with_their_learner(world: 
         assert secret.encode() not in stored
         assert secret not in whole.artefact
     learner = await world.pool.fetchval("SELECT learner FROM credential WHERE id = $1", UUID(whole.id))
-    unary = world.issuer.unary
-    await unary._learners.erase(world.pool, learner, unary._notices.forget)
+    await world.issuer.erasures.erase(learner)
     assert await world.pool.fetchval("SELECT count(*) FROM counted_part WHERE whole = $1", UUID(whole.id)) == 0
     await tell(world, counted, REVOKED, NOW)
     assert whole.id not in {one.credential_id for one in await part_flags(world, UIO)}

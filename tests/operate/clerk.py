@@ -8,20 +8,16 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from uuid import UUID
 
-from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
-from services.issuer.events import Events
-from services.issuer.hubs import Notices
-from services.issuer.key_store import PostgresKeyStore
-from services.issuer.learners import Learners
+import asyncpg
+
+from services.issuer.crypto import INDEX_KEY, IndexKey
 from vitne.audit.snapshots import IssuedAnswer, StatusAnswer
 from vitne.canonical import from_b64url
-from vitne.clock import SystemClock
 from vitne.dev.actors import Organisation
 from vitne.dev.demo import Demo, new_id
 from vitne.dev.stack import Stack
 from vitne.errors import VitneError
-from vitne.identifiers import LearnerId, UuidFactory
-from vitne.runtime.database import open_pool
+from vitne.identifiers import LearnerId
 from vitne.runtime.secret_files import read_secret
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
@@ -140,22 +136,16 @@ class Visitor:
 
 
 async def erase(stack: Stack, learner: issuer_pb2.Learner) -> UUID:
-    """Erase a learner at the issuer, as its own code does; her id there."""
-    clock = SystemClock()
-    new = UuidFactory(clock)
-    state = stack.folder / "state" / "issuer"
-    pool = await open_pool(stack.dsn("issuer"), max_size=2, name="test")
-    keys_pool = await open_pool(stack.dsn("issuer_keys"), max_size=2, name="test-keys")
+    """A learner asks at the portal to be erased everywhere; her id at the issuer, while she had one."""
+    index = IndexKey(read_secret(stack.folder / "state" / "issuer", INDEX_KEY, create=False))
+    connection = await asyncpg.connect(stack.dsn("issuer"))
     try:
-        index = IndexKey(read_secret(state, INDEX_KEY, create=False))
-        keys = PostgresKeyStore(keys_pool, read_secret(state, WRAPPING_KEY, create=False), clock)
-        learners = Learners(keys, index, clock, new)
-        found: UUID = await pool.fetchval(
-            "SELECT id FROM learner WHERE lookup = $1", index.learner(LearnerId(learner.scheme, learner.value))
-        )
-        assert found is not None
-        await learners.erase(pool, found, Notices(learners, Events(clock, new)).forget)
-        return found
+        lookup = index.learner(LearnerId(learner.scheme, learner.value))
+        found: UUID = await connection.fetchval("SELECT id FROM learner WHERE lookup = $1", lookup)
     finally:
-        await pool.close()
-        await keys_pool.close()
+        await connection.close()
+    assert found is not None
+    async with stack.browser() as browser:
+        await browser.log_in(learner.value)
+        await browser.erase()
+    return found

@@ -91,6 +91,8 @@ PAGE_SECONDS: Final = 30.0
 LEARNERS: Final = 12
 
 _INSTITUTION: Final = (
+    "vitne:credentials.archive",
+    "vitne:credentials.erase",
     "vitne:credentials.issue",
     "vitne:credentials.keys",
     "vitne:credentials.read",
@@ -106,7 +108,13 @@ _AUTHORITY: Final = ("vitne:registry.accredit", "vitne:registry.keys", "vitne:re
 #: Officers of each authority: the token issuer's names for them.
 OFFICERS: Final = ("officer-1", "officer-2")
 _OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
-_HUB: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:registry.stacking", "vitne:webhooks.manage")
+_HUB: Final = (
+    "vitne:hub.fetch",
+    "vitne:hub.register",
+    "vitne:hub.rights",
+    "vitne:registry.stacking",
+    "vitne:webhooks.manage",
+)
 _ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
 _PORTS: Final = ("grpc", "http", "metrics")
 #: Name of the log, as the ledger names it where nothing else is said.
