@@ -54,10 +54,16 @@ class Events:
         kind: str,
         provider: str,
         traceparent: str,
+        out_of_subscription: bool = False,
     ) -> Event:
         """A notice about a credential to a hub, in the names that the hub knows; and the trace that it belongs to."""
         message = events_pb2.HubCredentialNotice(
-            notice=notice, handle=handle, pseudonym=pseudonym, kind=kind, provider=provider
+            notice=notice,
+            handle=handle,
+            pseudonym=pseudonym,
+            kind=kind,
+            provider=provider,
+            out_of_subscription=out_of_subscription,
         )
         topic = topics.hub_topic(OrganisationId.parse(hub))
         aggregate = f"hub:{hub}:{pseudonym}"

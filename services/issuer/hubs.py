@@ -19,6 +19,7 @@ import asyncpg
 from services.issuer.acts import LearnerActs
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
+from services.issuer.interests import COLUMNS, EVERYTHING, Interest
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
 from services.issuer.store import Credential, Holding, by_handle
@@ -59,6 +60,8 @@ class Registration:
 
     hub: str
     pseudonym: str
+    #: What the hub wants to be told of.
+    interest: Interest = EVERYTHING
 
 
 class Notices:
@@ -93,11 +96,14 @@ class Notices:
         )
 
     async def named(self, connection: Any, told: Sequence[tuple[Registration, bytes, Issued]]) -> list[outbox.Event]:
-        """Give credentials their handles for hubs (by the learner's secret), and tell the hubs of them."""
+        """Give credentials their handles for hubs that want them (by the learner's secret), and tell those hubs."""
         named = [
             (registration, pseudonyms.handle(secret, registration.hub, str(item.credential)), item)
             for registration, secret, item in told
+            if registration.interest.wants(item.kind, item.provider)
         ]
+        if not named:
+            return []
         await connection.execute(
             "INSERT INTO hub_credential (hub, handle, credential, learner) "
             "SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])",
@@ -149,6 +155,7 @@ class Notices:
         provider: str,
         *,
         cause: str,
+        out_of_subscription: bool = False,
     ) -> outbox.Event:
         """One notice to one hub, with a trace of its own that is linked to ``cause`` (a ``traceparent``)."""
         return self._events.notice(
@@ -159,7 +166,27 @@ class Notices:
             kind=kind,
             provider=provider,
             traceparent=begin_notice(registration.hub, cause),
+            out_of_subscription=out_of_subscription,
         )
+
+    async def unwanted(self, connection: Any, told: Sequence[tuple[Registration, str, str, str]]) -> list[outbox.Event]:
+        """What hubs are to be told of credentials that they do not want any more: handle, kind and provider of each.
+
+        Their handles are no longer served.
+        """
+        if not told:
+            return []
+        await connection.execute(
+            "DELETE FROM hub_credential h USING unnest($1::text[], $2::text[]) AS gone (hub, handle) "
+            "WHERE h.hub = gone.hub AND h.handle = gone.handle",
+            [registration.hub for registration, _, _, _ in told],
+            [handle for _, handle, _, _ in told],
+        )
+        withdrawn = events_pb2.HUB_NOTICE_WITHDRAWN
+        return [
+            self.notice(withdrawn, registration, handle, kind, provider, cause="", out_of_subscription=True)
+            for registration, handle, kind, provider in told
+        ]
 
     async def withdrawn(self, connection: Any, registration: Registration, learner: UUID) -> list[outbox.Event]:
         """What a hub is to be told of a registration that ended; its handles are no longer served."""
@@ -194,12 +221,13 @@ class Notices:
         ids = list(learners)
         await connection.fetch("SELECT id FROM learner WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE", ids)
         rows = await connection.fetch(
-            "SELECT learner, hub, pseudonym FROM registration WHERE learner = ANY($1::uuid[]) AND withdrawn_at IS NULL",
+            f"SELECT learner, hub, pseudonym, {COLUMNS} FROM registration LEFT JOIN subscription USING (hub) "  # noqa: S608
+            "WHERE learner = ANY($1::uuid[]) AND withdrawn_at IS NULL",
             ids,
         )
         found: dict[UUID, list[Registration]] = {}
         for row in rows:
-            found.setdefault(row["learner"], []).append(Registration(row["hub"], row["pseudonym"]))
+            found.setdefault(row["learner"], []).append(Registration(row["hub"], row["pseudonym"], Interest.read(row)))
         return found
 
 
@@ -297,7 +325,14 @@ class Hubs:
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
         self._acts.require_hub(hub)
-        found = await by_handle(self._pool, str(hub), handles)
+        interest = Interest.read(
+            await self._pool.fetchrow(f"SELECT {COLUMNS} FROM subscription WHERE hub = $1", str(hub))  # noqa: S608
+        )
+        found = {
+            handle: row
+            for handle, row in (await by_handle(self._pool, str(hub), handles)).items()
+            if interest.wants(row.kind, row.provider)  # A change may not be carried out yet.
+        }
         keys = await self._keys.look({row.learner for row in found.values()})
         response = issuer.FetchCredentialsResponse()
         for handle in handles:
@@ -316,16 +351,21 @@ class Hubs:
         if known is not None:
             return known
         secret = await self._learners.secret(connection, learner)
-        registration = Registration(hub, pseudonyms.pseudonym(secret, hub))
+        wanted = await connection.fetchrow(
+            f"SELECT revision, {COLUMNS} FROM subscription WHERE hub = $1",  # noqa: S608 (a constant)
+            hub,
+        )
+        registration = Registration(hub, pseudonyms.pseudonym(secret, hub), Interest.read(wanted))
         await connection.execute(
-            "INSERT INTO registration (id, hub, learner, pseudonym, ground, registered_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO registration (id, hub, learner, pseudonym, ground, registered_at, subscription_revision) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7)",
             self._new_id(),
             hub,
             learner.id,
             registration.pseudonym,
             ground,
             self._clock.now(),
+            wanted["revision"] if wanted else 0,
         )
         rows = await connection.fetch(
             "SELECT id, kind, provider FROM credential WHERE learner = $1 AND signature IS NOT NULL ORDER BY id",

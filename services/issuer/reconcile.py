@@ -380,8 +380,9 @@ def _told(messages: Iterable[Message], waiting: Iterable[tuple[str, int, bytes]]
         knows = told[pseudonym]
         for revision in sorted(by_revision):
             notice = events_pb2.HubCredentialNotice.FromString(by_revision[revision])
-            knows.withdrawn_last = notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN
-            if knows.withdrawn_last:
+            withdrawn = notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN
+            knows.withdrawn_last = withdrawn and not notice.out_of_subscription
+            if withdrawn:
                 knows.handles.pop(notice.handle, None)
             else:
                 knows.handles[notice.handle] = notice.kind, notice.provider

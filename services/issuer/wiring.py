@@ -34,6 +34,8 @@ from services.issuer.rpc import SERVICE, IssuerRpc
 from services.issuer.settings import IssuerSettings
 from services.issuer.signing import SigningKeys
 from services.issuer.statuses import CONSUMER, OPTIONS, Statuses
+from services.issuer.subscriptions import SERVICE as SUBSCRIPTION_SERVICE
+from services.issuer.subscriptions import SubscriptionChanges, SubscriptionRpc
 from services.issuer.webhooks.assembly import Webhooks
 from services.issuer.webhooks.endpoints import SERVICE as WEBHOOK_SERVICE
 from services.issuer.webhooks.notices import InstitutionNotices
@@ -42,7 +44,7 @@ from services.issuer.wrapping import WrappingKey
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.errors import FailedPrecondition, Unavailable, VitneError
-from vitne.frameworks import Frameworks
+from vitne.frameworks import Frameworks, Standing
 from vitne.identifiers import OrganisationId, UuidFactory
 from vitne.messaging import outbox, topics
 from vitne.messaging.consumer import Consumer
@@ -63,6 +65,7 @@ from vitne.runtime.settings import PREFIX, load
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
 from vitne_api.issuer.v1 import rights_pb2_grpc as rights_grpc
+from vitne_api.issuer.v1 import subscription_pb2_grpc as subscription_grpc
 from vitne_api.issuer.v1 import webhooks_pb2_grpc as webhooks_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 
@@ -96,6 +99,8 @@ class Issuer:
     rpc: IssuerRpc
     rights: RightsRpc
     erasures: Erasures
+    subscriptions: SubscriptionRpc
+    subscription_changes: SubscriptionChanges
     registry: RegistryView
     keys: LearnerKeyStore
     unary: Road
@@ -214,6 +219,8 @@ class Issuer:
             index=index,
             clock=clock,
         )
+        subscriptions = SubscriptionRpc(pool, acts=acts, frameworks=Frameworks.load(Standing), clock=clock)
+        changes = SubscriptionChanges(pool, keys=keys, learners=learners, notices=notices, clock=clock)
         rpc = IssuerRpc(
             pool,
             archive=archive,
@@ -240,7 +247,22 @@ class Issuer:
             index=index,
             new_id=new_id,
         )
-        return cls(rpc, rights, erasures, registry, keys, unary, bulk, leases, statuses, flags, teller, webhooks)
+        return cls(
+            rpc,
+            rights,
+            erasures,
+            subscriptions,
+            changes,
+            registry,
+            keys,
+            unary,
+            bulk,
+            leases,
+            statuses,
+            flags,
+            teller,
+            webhooks,
+        )
 
 
 async def serve(settings: IssuerSettings) -> None:
@@ -353,6 +375,9 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
         issuer_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
     )
     application.add_servicer(rights_grpc.add_RightsServiceServicer_to_server, issuer.rights, RIGHTS_SERVICE)
+    application.add_servicer(
+        subscription_grpc.add_SubscriptionServiceServicer_to_server, issuer.subscriptions, SUBSCRIPTION_SERVICE
+    )
     application.add_servicer(webhooks_grpc.add_WebhookServiceServicer_to_server, issuer.webhooks.rpc, WEBHOOK_SERVICE)
     application.add_task("registry", follower.run)
     application.add_task("flags", issuer.flags.run)
@@ -360,6 +385,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_task("leases", lease)
     application.add_task("completion", issuer.unary.run)
     application.add_task("erasures", issuer.erasures.run)
+    application.add_task("subscriptions", issuer.subscription_changes.run)
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("webhooks", issuer.webhooks.dispatcher.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)

@@ -49,7 +49,10 @@ async def end_registrations(pool: asyncpg.Pool, notices: Sequence[Message], read
         notice = events_pb2.HubCredentialNotice.FromString(message.value)
         if notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
             owned[message.key].discard(notice.handle)
-            withdrawn.add(message.key)
+            if notice.out_of_subscription:  # She is registered as before.
+                withdrawn.discard(message.key)
+            else:
+                withdrawn.add(message.key)
         else:
             owned[message.key].add(notice.handle)
             withdrawn.discard(message.key)

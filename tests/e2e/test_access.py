@@ -12,7 +12,7 @@ from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
 from vitne.dev.stack import Stack
 from vitne.runtime.status import error_from_rpc
-from vitne_api.issuer.v1 import issuer_pb2, rights_pb2, webhooks_pb2
+from vitne_api.issuer.v1 import issuer_pb2, rights_pb2, subscription_pb2, webhooks_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.operations.v1 import operations_pb2
 from vitne_api.registry.v1 import registry_pb2
@@ -22,6 +22,7 @@ FILES: Final = (
     ("registry", registry_pb2),
     ("issuer", issuer_pb2),
     ("issuer", rights_pb2),
+    ("issuer", subscription_pb2),
     ("issuer", webhooks_pb2),
     ("ledger", ledger_pb2),
     ("verifier", verifier_pb2),
@@ -82,6 +83,8 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "issuer.EraseLearner": {"hub"},
     "issuer.EraseLocalLearner": {"institution"},
     "issuer.ReadArchived": {"institution"},
+    "issuer.GetSubscription": {"hub"},
+    "issuer.SetSubscription": {"hub"},
     "issuer.RegisterWebhook": {"institution", "hub"},
     "issuer.ListWebhooks": {"institution", "hub"},
     "issuer.DeleteWebhook": {"institution", "hub"},

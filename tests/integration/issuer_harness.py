@@ -18,6 +18,7 @@ import pytest
 from services.issuer.rights import SERVICE as RIGHTS_SERVICE
 from services.issuer.rpc import SERVICE
 from services.issuer.settings import IssuerSettings
+from services.issuer.subscriptions import SERVICE as SUBSCRIPTION_SERVICE
 from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, Issuer
 from tests.unit.accreditation_samples import PRIVATE, T0, UCL, UIO, Chronicle, achievement, scope, uuid
 from vitne.accreditation import Projection, timestamp
@@ -34,7 +35,7 @@ from vitne.runtime.interceptors.errors import ErrorsInterceptor
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
-from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, rights_pb2_grpc
+from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, rights_pb2_grpc, subscription_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from vitne_api.registry.v1 import facts_pb2
 
@@ -52,6 +53,7 @@ SCOPES = frozenset(
         "hub.register",
         "hub.fetch",
         "hub.rights",
+        "hub.subscribe",
         "registry.accredit",
     )
 )
@@ -174,6 +176,14 @@ class World:
         """What learners may ask for, as an organisation's client calls it."""
         self.caller(organisation)
         stub: rights_pb2_grpc.RightsServiceAsyncStub = rights_pb2_grpc.RightsServiceStub(self.channels[organisation])
+        return stub
+
+    def subscriptions(self, organisation: str) -> subscription_pb2_grpc.SubscriptionServiceAsyncStub:
+        """Hubs' subscriptions, as an organisation's client calls it."""
+        self.caller(organisation)
+        stub: subscription_pb2_grpc.SubscriptionServiceAsyncStub = subscription_pb2_grpc.SubscriptionServiceStub(
+            self.channels[organisation]
+        )
         return stub
 
     def learn(self, *facts: facts_pb2.Fact) -> None:
@@ -351,6 +361,9 @@ async def make_world(postgres: Any, folder: Path, clock: Clock, **values: Any) -
             issuer_pb2_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
         )
         application.add_servicer(rights_pb2_grpc.add_RightsServiceServicer_to_server, issuer.rights, RIGHTS_SERVICE)
+        application.add_servicer(
+            subscription_pb2_grpc.add_SubscriptionServiceServicer_to_server, issuer.subscriptions, SUBSCRIPTION_SERVICE
+        )
         running = asyncio.create_task(application.run())
         await application.started.wait()
         world = World(

@@ -112,6 +112,7 @@ _HUB: Final = (
     "vitne:hub.fetch",
     "vitne:hub.register",
     "vitne:hub.rights",
+    "vitne:hub.subscribe",
     "vitne:registry.stacking",
     "vitne:webhooks.manage",
 )
