@@ -15,7 +15,7 @@ export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
 STACK = $(if $(filter 1 yes on true,$(TLS)),--tls,$(if $(filter-out 0 no off false,$(TLS)),$(error TLS=$(TLS) is neither 1 nor 0))) $(if $(KAFKA),--kafka $(KAFKA))
 
-.PHONY: help setup demo up test unit test-kills test-docs test-operate soak record lint format proto-check test-kafka test-alerts test-deploy-crds monitoring interop bench sbom lock clean distclean
+.PHONY: help setup demo up test unit test-kills test-docs test-browser test-operate soak record lint format proto-check test-kafka test-alerts test-deploy-crds monitoring interop bench sbom lock clean distclean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,10 +33,15 @@ up: setup ## Start the embedded stack with the demo's data, print its pages, run
 # Tests wait more than they compute, so two processes at a time take little more than half as long.
 WORKERS ?= 2
 test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest, WORKERS=0 runs them one by one)
-	@$(RUN) -m pytest --numprocesses $(WORKERS) --ignore tests/faults/test_kills.py --ignore tests/operate --ignore tests/docs $(ARGS)
+	@$(RUN) -m pytest --numprocesses $(WORKERS) --ignore tests/faults/test_kills.py --ignore tests/operate --ignore tests/docs --ignore tests/browser $(ARGS)
 
 test-docs: setup ## Run every command of docs/ as it is written, on the stack and with kubectl
 	@$(RUN) -m pytest tests/docs $(ARGS)
+
+test-browser: setup ## Drive headless Chromium through the portal's pages, axe on each; pictures in build/screenshots
+	@$(PYTHON) tools/bootstrap.py browser
+	@$(RUN) -m tools.chromium
+	@$(RUN) -m pytest tests/browser $(ARGS)
 
 test-operate: setup ## Lose and restore databases; upgrade from the release before, and back, under load
 	@$(RUN) -m pytest tests/operate $(ARGS)
@@ -126,6 +131,8 @@ lock: setup ## Renew the hash-pinned locks from pyproject.toml
 		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/bench.txt
 	@uv pip compile -q --upgrade --group pyproject.toml:fuzz --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/fuzz.txt
+	@uv pip compile -q --upgrade --group pyproject.toml:browser --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/browser.txt
 
 sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 	@cyclonedx-py requirements requirements/run.txt --of JSON --sv 1.6 --output-reproducible -o build/sbom.cdx.json

@@ -1,0 +1,92 @@
+"""What tests in a browser look with: axe, screenshots, the keyboard."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from services.portal.texts import LANGUAGES
+from vitne.dev.stack import Stack
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SCREENSHOTS: Final = ROOT / "build" / "screenshots"
+#: CSS pixels. 320 is also what 1280 come to at 400 % (WCAG 2.2, success criterion 1.4.10).
+DESK: Final = {"width": 1280, "height": 800}
+PHONE: Final = {"width": 320, "height": 640}
+#: Every rule, those that axe leaves out by itself too: size of targets (WCAG 2.2, success criterion 2.5.8).
+_AXE: Final = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+#: Tabs until something has to have been reached.
+_TABS: Final = 80
+
+
+async def assert_accessible(page: Page) -> None:
+    """Axe finds nothing on the page, and nothing of it sticks out sideways."""
+    from axe_playwright_python.async_playwright import Axe  # noqa: PLC0415 - only `make test-browser` has it
+
+    found: dict[str, Any] = (await Axe().run(page, options=_AXE)).response
+    told = [
+        f"{one['id']} ({one['help']}): {node['html'][:200]}: {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+    assert told == [], f"{page.url}: " + "\n".join(told)
+    wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0, f"{page.url} is {wide} px too wide"
+
+
+async def photograph(page: Page, name: str) -> Path:
+    """The whole page as a picture in ``build/screenshots``."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    size = page.viewport_size
+    assert size is not None
+    language = await page.locator("html").get_attribute("lang")
+    path = SCREENSHOTS / f"{name}-{language}-{size['width']}.png"
+    await page.screenshot(path=path, full_page=True)
+    return path
+
+
+async def look(page: Page, name: str) -> None:
+    """Look at the page where it is, in every language, at a desk's width and at a phone's.
+
+    It must be one that GET leads to. Afterwards it is what it was.
+    """
+    before, size = page.url, page.viewport_size
+    for language in LANGUAGES:
+        await page.goto(in_language(before, language))
+        assert await page.locator("html").get_attribute("lang") == language
+        for viewport in (DESK, PHONE):
+            await page.set_viewport_size(viewport)
+            await photograph(page, name)
+            await assert_accessible(page)
+    await page.set_viewport_size(size)
+    await page.goto(before)
+
+
+def in_language(address: str, language: str) -> str:
+    """An address with the parameter that chooses a language."""
+    parts = urlsplit(address)
+    query = [(name, value) for name, value in parse_qsl(parts.query) if name != "lang"]
+    return parts._replace(query=urlencode([*query, ("lang", language)])).geturl()
+
+
+async def log_in(page: Page, stack: Stack, national_id: str) -> None:
+    """Log a synthetic learner in by what is on the screen; ends on her page."""
+    await page.goto(f"{stack.portal_url}/login")
+    await page.locator(f'button[value="{national_id}"]').click()
+    await page.wait_for_url(re.compile(r"/me$"))
+
+
+async def tab_to(page: Page, text: str) -> None:
+    """Press Tab until what has the focus is called ``text``."""
+    seen = []
+    for _ in range(_TABS):
+        await page.keyboard.press("Tab")
+        seen.append(await page.evaluate("document.activeElement.innerText.trim()"))
+        if seen[-1] == text:
+            return
+    raise AssertionError(f"{text!r} can't be reached by keyboard; these can: {seen}")
