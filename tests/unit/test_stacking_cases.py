@@ -27,7 +27,8 @@ from tests.unit.stacking_samples import (
 )
 from vitne.errors import InvalidArgument
 from vitne.stacking import Counted, Held, Missing, Outcome, Stacking, Standing, Why
-from vitne.stacking.evaluate import Bounds, months_before
+from vitne.stacking.evaluate import Bounds
+from vitne.stacking.question import months_before
 
 COMPLETE, INCOMPLETE = Outcome.COMPLETE, Outcome.INCOMPLETE
 

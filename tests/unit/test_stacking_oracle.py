@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import product
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.stacking_samples import AT, TERMS, TODAY, P, Q, answer, has, rule
-from vitne.stacking import Answer, Held, Outcome, Rule, Stacking, Standing
-from vitne.stacking.evaluate import Bounds, months_before
+from vitne.stacking import Answer, Held, Missing, Outcome, Rule, Stacking, Standing
+from vitne.stacking.evaluate import Bounds
+from vitne.stacking.question import months_before
 from vitne.stacking.rule import Conditions, Node, One, Points, Range, Some
 
 ACHIEVEMENTS = ["a", "b", "c", "d"]
@@ -221,6 +223,56 @@ def test_the_engine_says_what_trying_everything_says(asked: Rule, held: list[Hel
     asked_for = {range_.achievement for leaf in leaves(asked.root) for range_ in
                  ((leaf.range,) if isinstance(leaf, One) else leaf.ranges)}  # fmt: skip
     assert sorted(told) == sorted(one.reference for one in held if one.achievement in asked_for)
+
+
+def progress(node: Node, chosen: Chosen) -> Decimal:
+    """How far a node is, from 0 to 1, as docs/stacking.md says it: each node by itself, nothing kept."""
+    if isinstance(node, Some):
+        parts = sorted((progress(part, chosen) for part in node.parts), reverse=True)
+        return sum(parts[: node.count], Decimal(0)) / node.count
+    if isinstance(node, One):
+        return Decimal(bool(chosen.get(node.key)))
+    return min(Decimal(1), credits_under(node, chosen) / node.points)
+
+
+def credits_under(node: Points, chosen: Chosen) -> Decimal:
+    mine = chosen.get(node.key, [])
+    recognised = sum((worth(node, one) for one in mine if one.by_recognition), Decimal(0))
+    if node.max_recognised_points is not None:
+        recognised = min(recognised, node.max_recognised_points)
+    return recognised + sum((worth(node, one) for one in mine if not one.by_recognition), Decimal(0))
+
+
+def lacking(node: Node, chosen: Chosen) -> Iterator[Missing]:
+    if holds(node, chosen):
+        return
+    if isinstance(node, Some):
+        if node.count == len(node.parts):
+            for part in node.parts:
+                yield from lacking(part, chosen)
+        else:
+            without = tuple(part.key for part in node.parts if not holds(part, chosen))
+            there = Decimal(len(node.parts) - len(without))
+            yield Missing(node.key, there, Decimal(node.count), "", without)
+    elif isinstance(node, One):
+        yield Missing(node.key, Decimal(0), Decimal(1), "", ())
+    else:
+        yield Missing(node.key, credits_under(node, chosen), node.points, node.unit, ())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(rules(), min_size=2, max_size=3), holdings())
+def test_many_answers_at_once_are_what_each_is_by_itself_and_what_its_definition_says(
+    asked: list[Rule], held: list[Held]
+) -> None:
+    named = [replace(one, id=f"q{number}") for number, one in enumerate(asked)]
+    found = Stacking(named, TERMS).evaluate(held, AT, [one.id for one in named]).answers
+    assert list(found) == [answer(one, *held) for one in named]
+    for one in found:
+        chosen = chosen_of(one, held)
+        share = Decimal(1) if one.outcome is Outcome.COMPLETE else progress(one.rule.root, chosen)
+        assert one.percent == (100 if one.outcome is Outcome.COMPLETE else min(99, int(100 * share)))
+        assert list(one.missing) == list(lacking(one.rule.root, chosen))
 
 
 groups = st.lists(st.sampled_from("abcde"), min_size=1, max_size=4, unique=True).flatmap(

@@ -8,26 +8,18 @@ counted holds for any part of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple, TypeAlias
 
-from vitne.stacking.answer import Outcome, Why
-from vitne.stacking.held import Held
+from vitne.stacking.answer import Why
+from vitne.stacking.candidate import Candidate
 from vitne.stacking.plan import Branch, Leaf, Plan
 
 #: More recognised credentials than there can be: it can't be satisfied at all.
 _NEVER: Final = 1 << 30
 _NOTHING: Final = Decimal(0)
-
-
-class Candidate(NamedTuple):
-    """A credential that a leaf might count."""
-
-    held: Held
-    #: In the leaf's unit; zero where credits are not counted.
-    points: Decimal
 
 
 #: What each leaf counts, or might count, by the leaf's number; best first.
@@ -88,11 +80,11 @@ def satisfied(branch: Branch, counted: ByLeaf) -> bool:
     """Whether what leaves count satisfies a node."""
     leaf = branch.leaf
     if leaf is None:
+        if branch.singles:
+            return len([1 for one in branch.singles if counted[one.index]]) >= branch.count
         spare = len(branch.parts) - branch.count
         for part in branch.parts:
-            one = part.leaf
-            # Most parts ask for one credential: those are not worth a call.
-            if not (counted[one.index] if one is not None and one.need is None else satisfied(part, counted)):
+            if not satisfied(part, counted):
                 spare -= 1
                 if spare < 0:
                     return False
@@ -102,36 +94,54 @@ def satisfied(branch: Branch, counted: ByLeaf) -> bool:
     return credits_of(leaf, counted[leaf.index])[0] >= leaf.need
 
 
-def assign(plan: Plan, candidates: ByLeaf, budget: Budget) -> tuple[Outcome, ByLeaf]:
-    """Choose what each leaf counts.
+class Assignment(NamedTuple):
+    """What leaves count."""
 
-    Returns:
-        Whether the whole is satisfied, and what is counted; where it is not, as much as could be placed.
-    """
-    if plan.simple:
-        return _outcome(plan, candidates), candidates
+    #: Where it does not satisfy the whole, as much as could be placed.
+    counted: ByLeaf
+    #: True: it satisfies the whole, or nothing does.
+    certain: bool = True
+    #: What bears on more, where that is known already.
+    state: State | None = None
+
+
+def assign(plan: Plan, candidates: ByLeaf, budget: Budget) -> Assignment:
+    """Choose what each leaf counts."""
+    if plan.simple or (plan.separate and _one_each(plan, candidates)):
+        return Assignment(candidates)
     if plan.flowing:
-        counted, _ = _flow(plan, candidates)
-        return _outcome(plan, counted), counted
-    counted = _greedy(plan, candidates)
-    if satisfied(plan.root, counted):
-        return Outcome.COMPLETE, counted
-    needed = sum(group.count for group in plan.groups)
+        return Assignment(_flow(plan, candidates)[0])
+    known = _known_providers(plan, candidates)
+    greedy = _greedy(plan, candidates, known)
+    if satisfied(plan.root, greedy.counted):
+        return greedy
     try:
-        for some in _by_provider(candidates) if plan.one_provider else (candidates,):
-            if _flow(plan, some)[1] >= needed:
+        for some in _by_provider(plan, candidates, known[0]) if plan.one_provider else (candidates,):
+            if _flow(plan, some)[1] >= plan.needed:
                 search = _Search(plan, some, budget)
                 if search.run():
-                    return Outcome.COMPLETE, search.counted
+                    return Assignment(search.counted)
     except BudgetSpent:
-        return Outcome.UNDETERMINED, counted
-    return Outcome.INCOMPLETE, counted
+        return greedy._replace(certain=False)
+    return greedy
 
 
-def _by_provider(candidates: ByLeaf) -> Iterator[ByLeaf]:
-    """Where all comes from one provider, what each has is looked at by itself."""
-    for provider in sorted({one.held.provider for some in candidates for one in some}):
-        yield [[one for one in some if one.held.provider == provider] for some in candidates]
+def _one_each(plan: Plan, candidates: ByLeaf) -> bool:
+    """Whether nothing is to be chosen where credits by recognition count up to a bound: no achievement is there twice,
+    once recognised and once not."""
+    for leaf in plan.leaves:
+        if leaf.max_recognised_points is not None:
+            mine = candidates[leaf.index]
+            if len({one.held.achievement for one in mine}) < len(mine):
+                return False
+    return True
+
+
+def _by_provider(plan: Plan, candidates: ByLeaf, known: Mapping[str, int]) -> Iterator[ByLeaf]:
+    """Where all comes from one provider, what each has is looked at by itself, if it is known to enough leaves."""
+    for provider in sorted(known):
+        if known[provider] >= plan.needed:
+            yield [[one for one in some if one.held.provider == provider] for some in candidates]
 
 
 def state_of(plan: Plan, counted: ByLeaf) -> State:
@@ -141,10 +151,6 @@ def state_of(plan: Plan, counted: ByLeaf) -> State:
         for one in counted[leaf.index]:
             state.use(leaf, one)
     return state
-
-
-def _outcome(plan: Plan, counted: ByLeaf) -> Outcome:
-    return Outcome.COMPLETE if satisfied(plan.root, counted) else Outcome.INCOMPLETE
 
 
 class State:
@@ -168,8 +174,10 @@ class State:
             chosen = self._providers[number]
             if chosen and chosen[-1] != held.provider:
                 return Why.OTHER_PROVIDER
-        if held.by_recognition and any(self.recognised[number] >= self._limits[number] for number in leaf.caps):
-            return Why.TOO_MUCH_RECOGNISED
+        if held.by_recognition:
+            for number in leaf.caps:
+                if self.recognised[number] >= self._limits[number]:
+                    return Why.TOO_MUCH_RECOGNISED
         for number in leaf.before:
             after = self._earliest[number]
             if after and held.awarded_on > after[-1]:
@@ -211,31 +219,44 @@ class State:
             self._earliest[number].pop()
 
 
-def _greedy(plan: Plan, candidates: ByLeaf) -> ByLeaf:
+def _greedy(plan: Plan, candidates: ByLeaf, known: Sequence[Mapping[str, int]]) -> Assignment:
     """Place what can be placed, leaf by leaf; where one provider is asked for, the one that most leaves know."""
-    chosen = _likeliest_providers(plan, candidates)
+    chosen = [min(counts, key=lambda one: (-counts[one], one)) if counts else "" for counts in known]
     state = State(plan)
     counted: ByLeaf = [[] for _ in plan.leaves]
-    for leaf in plan.leaves:
-        mine = counted[leaf.index]
-        for candidate in candidates[leaf.index]:
-            if any(chosen[number] != candidate.held.provider for number in leaf.same):
+    for leaf, some, mine in zip(plan.leaves, candidates, counted, strict=True):
+        for candidate in some:
+            if leaf.same and _from_another(leaf, candidate, chosen):
                 continue
             if state.obstacle(leaf, candidate) is None and not beyond_room(leaf, mine, candidate):
                 state.use(leaf, candidate)
                 mine.append(candidate)
                 if leaf.need is None or credits_of(leaf, mine)[0] >= leaf.need:
                     break
-    return counted
+    return Assignment(counted, state=state)
 
 
-def _likeliest_providers(plan: Plan, candidates: ByLeaf) -> list[str]:
+def _from_another(leaf: Leaf, candidate: Candidate, chosen: Sequence[str]) -> bool:
+    """Whether a candidate is not from the provider that was chosen for a condition."""
+    provider = candidate.held.provider
+    for number in leaf.same:  # noqa: SIM110 - asked a thousand times a question: half as long as a generator
+        if chosen[number] != provider:
+            return True
+    return False
+
+
+def _known_providers(plan: Plan, candidates: ByLeaf) -> list[dict[str, int]]:
+    """By number of the same-provider condition: how many of its leaves know each provider."""
     known: list[dict[str, int]] = [{} for _ in range(plan.same)]
-    for leaf in plan.leaves:
+    for leaf, some in zip(plan.leaves, candidates, strict=True):
+        if not (some and leaf.same):
+            continue
+        providers = {one.held.provider for one in some} if len(some) > 1 else (some[0].held.provider,)
         for number in leaf.same:
-            for provider in {candidate.held.provider for candidate in candidates[leaf.index]}:
-                known[number][provider] = known[number].get(provider, 0) + 1
-    return [min(counts, key=lambda one: (-counts[one], one)) if counts else "" for counts in known]
+            counts = known[number]
+            for provider in providers:
+                counts[provider] = counts.get(provider, 0) + 1
+    return known
 
 
 def _flow(plan: Plan, candidates: ByLeaf) -> tuple[ByLeaf, int]:

@@ -9,9 +9,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final, TypeAlias
 
+from vitne.stacking.answer import Missing
 from vitne.stacking.rule import Conditions, Node, One, Points, Range, Rule, Some
 from vitne.stacking.terms import Level, Terms
+
+_NOTHING: Final = Decimal(0)
+_ONE: Final = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """What a leaf asks of each credential for an achievement by itself. One object for all that ask the same, which is
+    what makes it a key that costs nothing."""
+
+    #: True: what is outside the formal system does not count.
+    formal: bool
+    #: Credits are counted in it; None: credits are not counted.
+    unit: str | None
+    #: Empty: every version.
+    versions: tuple[Range, ...]
+    floors: tuple[Level, ...]
+    #: Zero: no bound.
+    max_age_months: int
+    #: None: any.
+    providers: frozenset[str] | None
+
+
+class Asks:
+    """What is asked for, each once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Ask] = {}
+
+    def of(self, leaf: Leaf, achievement: str, *, formal: bool) -> Ask:
+        """What a leaf asks of credentials for one of its achievements."""
+        ranges = leaf.ranges[achievement]
+        every = any(one.first == 1 and one.last is None for one in ranges)
+        unit = None if leaf.need is None else leaf.unit
+        fields = (formal, unit, () if every else ranges, leaf.floors, leaf.max_age_months, leaf.providers)
+        known = self._known.get(fields)
+        if known is None:
+            known = self._known[fields] = Ask(*fields)
+        return known
+
+
+#: Where credentials for an achievement go, and what is asked of them there.
+Place: TypeAlias = tuple["Leaf", Ask]
 
 
 @dataclass(slots=True)
@@ -36,9 +81,11 @@ class Leaf:
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
     #: True: nothing that is counted here is wanted, or bound, elsewhere.
+    own: bool = False
+    #: True: besides, whatever fits may be counted, in any order.
     free: bool = False
-    #: True: every credential for its achievement will do.
-    plain: bool = False
+    #: What is said where nothing of it is there: the same in every answer.
+    missing: Missing = field(init=False)
 
 
 @dataclass(slots=True)
@@ -56,6 +103,8 @@ class Branch:
     cap: int | None = None
     #: True: all its leaves are free.
     free: bool = False
+    #: Of a combination whose parts each ask for one credential: these, since most do, and are answered for at once.
+    singles: tuple[Leaf, ...] = ()
 
     def leaves(self) -> Iterator[Leaf]:
         """All leaves under it, in order."""
@@ -80,8 +129,12 @@ class Plan:
     rule: Rule
     root: Branch
     leaves: tuple[Leaf, ...]
-    #: Leaves that ask for an achievement.
-    by_achievement: dict[str, tuple[Leaf, ...]]
+    #: Leaves of credits.
+    pools: tuple[Leaf, ...]
+    #: Places at which an achievement is asked for.
+    by_achievement: dict[str, tuple[Place, ...]]
+    #: The same in a row.
+    asked: tuple[tuple[str, tuple[Place, ...]], ...]
     #: Most recognised credentials, by number of the cap.
     caps: tuple[int, ...]
     #: How many same-provider conditions and pairs of order there are.
@@ -89,20 +142,22 @@ class Plan:
     order: int
     #: True: everything comes from one provider, whichever.
     one_provider: bool
-    #: False: towards what is not formal everything counts.
-    formal: bool
     #: True: no leaf bears on another.
     simple: bool
+    #: True: none does but for credits by recognition, which a leaf has room for.
+    separate: bool
     #: What the whole needs in any case, as far as it is choices among single credentials.
     groups: tuple[Group, ...]
+    #: Leaves that all groups together need.
+    needed: int
     #: The group that a leaf is in, by the leaf's number.
     group_of: dict[int, int]
     #: True: the groups, and leaves that are free, are all that there is, and nothing else couples them.
     flowing: bool
 
 
-def make(rule: Rule, terms: Terms) -> Plan:
-    """Make a rule ready."""
+def make(rule: Rule, terms: Terms, asks: Asks) -> Plan:
+    """Make a rule ready; what it asks for is shared with other rules by ``asks``."""
     reader = _Reader()
     root = reader.branch(rule.root, _Inherited())
     leaves = tuple(reader.leaves)
@@ -113,28 +168,34 @@ def make(rule: Rule, terms: Terms) -> Plan:
             by_achievement.setdefault(achievement, []).append(leaf)
     for leaf in leaves:
         alone = all(len(by_achievement[achievement]) == 1 for achievement in leaf.ranges)
-        bound = leaf.same or leaf.caps or leaf.before or leaf.after or leaf.max_recognised_points is not None
-        leaf.free = alone and not bound
-        asks = leaf.floors or leaf.max_age_months or leaf.providers is not None or leaf.need is not None
-        leaf.plain = not asks and all(
-            one.first == 1 and one.last is None for some in leaf.ranges.values() for one in some
-        )
+        bound = leaf.same or leaf.caps or leaf.before or leaf.after
+        leaf.own = alone and not bound
+        leaf.free = leaf.own and leaf.max_recognised_points is None
+        leaf.missing = Missing(leaf.key, _NOTHING, _ONE if leaf.need is None else leaf.need, leaf.unit, ())
     _mark_free(root)
     groups, whole = _groups(root)
+    # What is not known to be outside the formal system is held to its rules: towards the rest everything counts.
+    formal = not terms.is_non_formal(rule.kind)
+    placed = {
+        achievement: tuple((leaf, asks.of(leaf, achievement, formal=formal)) for leaf in found)
+        for achievement, found in by_achievement.items()
+    }
     coupled = bool(reader.caps or reader.same or rule.order)
     return Plan(
         rule=rule,
         root=root,
         leaves=leaves,
-        by_achievement={achievement: tuple(found) for achievement, found in by_achievement.items()},
+        pools=tuple(leaf for leaf in leaves if leaf.need is not None),
+        by_achievement=placed,
+        asked=tuple(placed.items()),
         caps=tuple(reader.caps),
         same=reader.same,
         order=len(rule.order),
         one_provider=rule.root.conditions.same_provider,
-        # What is not known to be outside the formal system is held to its rules.
-        formal=not terms.is_non_formal(rule.kind),
         simple=all(leaf.free for leaf in leaves),
+        separate=all(leaf.own for leaf in leaves),
         groups=tuple(groups),
+        needed=sum(group.count for group in groups),
         group_of={leaf: number for number, group in enumerate(groups) for leaf in group.leaves},
         flowing=whole and not coupled,
     )
@@ -163,7 +224,10 @@ class _Reader:
         match node:
             case Some():
                 parts = tuple(self.branch(part, under) for part in node.parts)
-                return Branch(node.key, None, node.count, parts, under.caps, cap)
+                singles = tuple(part.leaf for part in parts if part.leaf is not None and part.leaf.need is None)
+                if len(singles) < len(parts):
+                    singles = ()
+                return Branch(node.key, None, node.count, parts, under.caps, cap, singles=singles)
             case One():
                 leaf = self._leaf(node.key, {node.range.achievement: (node.range,)}, under)
             case Points():
@@ -251,7 +315,6 @@ def _groups(branch: Branch) -> tuple[list[Group], bool]:
             found += groups
             whole = whole and all_of_it
         return found, whole
-    single = [part.leaf.index for part in branch.parts if part.leaf is not None and part.leaf.need is None]
-    if len(single) == len(branch.parts):
-        return [Group(branch.count, tuple(single))], True
+    if branch.singles:
+        return [Group(branch.count, tuple(leaf.index for leaf in branch.singles))], True
     return [], False
