@@ -23,7 +23,7 @@ from vitne.dev.stack import APACHE, DATABASES, Stack
 KILLS = 200
 KILLS_ON_APACHE = 60
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ PACE_WEIGHT: Final = 0.1
 BACK_SECONDS: Final = 90.0
 #: Seconds that a run may take for its kills: at the start, and for each.
 RUN_SECONDS: Final = 120.0
-KILL_SECONDS: Final = 3.0
+KILL_SECONDS: Final = 6.0
 #: Seconds in which everything must agree once all clients were answered.
 SETTLE_SECONDS: Final = 90.0
 #: Seconds between two looks, and between two lines of progress.
