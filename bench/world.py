@@ -29,6 +29,8 @@ from vitne_api.issuer.v1 import issuer_pb2
 
 #: What is issued: a short one of a Norwegian university's.
 CASE: Final = "minikvalifikasjon"
+#: Items of a batch that travel in one message: as many as the contract allows.
+PACK: Final = 100
 #: Verifiers that share the port of HTTP: one a core of the machine that the targets are for.
 VERIFIERS: Final = 2
 #: Seconds of load before what is measured.
@@ -126,7 +128,7 @@ class World:
             for number, learner in enumerate(learners)
         ]
         issued = 0
-        async for result in self.provider.issue_batch(new_id(), items):
+        async for result in self.provider.issue_batch(new_id(), items, pack=PACK):
             if result.WhichOneof("outcome") != "credential":
                 raise AssertionError(f"an item of a batch was not issued: {result.error.message}")
             issued += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -35,6 +35,8 @@ MAX_BATCHES_OF_ONE: Final = 4
 #: Seconds that a batch may be open without a message, and before its last.
 IDLE_SECONDS: Final = 60.0
 READING_SECONDS: Final = 900.0
+#: Most items, and answers, in one message.
+MAX_PACK: Final = 100
 #: Items that are on the road at a time: enough that one group is decided while another is committed.
 WINDOW: Final = 1_000
 #: What passes by itself: the item waits for that, rather than be answered by an error within milliseconds and the whole
@@ -112,6 +114,8 @@ class Batch:
         self._item_ids: set[str] = set()
         self._orders: dict[str, Order] = {}
         self._items = self._bytes = 0
+        #: Whether the client sends several items in a message, and so takes several answers in one.
+        self._packed = False
 
     async def answer(
         self, requests: AsyncIterable[issuer.IssueBatchRequest]
@@ -119,30 +123,29 @@ class Batch:
         """Answer every item, as ``issuer.proto`` says, then sum up.
 
         Raises:
-            InvalidArgument: ``BATCH_HEADER_MISSING``, ``BATCH_HEADER_REPEATED``, ``BATCH_PART_MISSING``, or a rule of
-                the header; the whole batch is refused, and nothing of it was issued.
+            InvalidArgument: ``BATCH_HEADER_MISSING``, ``BATCH_HEADER_REPEATED``, ``BATCH_PART_MISSING``,
+                ``BATCH_PACK_SIZE``, or a rule of the header; the whole batch is refused, and nothing of it was issued.
             ResourceExhausted: ``BATCH_TOO_LARGE`` or ``QUOTA_EXCEEDED``, likewise.
             DeadlineExceeded: ``BATCH_IDLE``, likewise.
         """
         states: Counter[issuer.ItemState.ValueType] = Counter()
-        at_once: asyncio.Queue[issuer.IssueBatchResponse | None] = asyncio.Queue()
+        at_once: asyncio.Queue[list[issuer.BatchResult] | None] = asyncio.Queue()
         # Beside the answering: a client that reads only after it has sent everything must not hold up the reading,
         # or both would wait for each other. What queues is bounded by the batch's own bounds.
         reading = asyncio.create_task(self._read(requests, at_once))
         try:
-            while (refusal := await at_once.get()) is not None:
-                states[refusal.result.state] += 1
-                yield refusal
+            while (refused := await at_once.get()) is not None:
+                for answer in self._told(refused, states):
+                    yield answer
             await reading
         finally:
             reading.cancel()
         if self._request_id is None:
             raise _out_of_order("BATCH_HEADER_MISSING", "the batch has no header", "header")
-        async with self._admitted(self._request_id), aclosing(self._run()) as outcomes:
-            async for item_id, outcome in outcomes:
-                answer = _refusal(item_id, outcome) if isinstance(outcome, VitneError) else _issued(item_id, outcome)
-                states[answer.result.state] += 1
-                yield answer
+        async with self._admitted(self._request_id), aclosing(self._run()) as groups:
+            async for group in groups:
+                for answer in self._told([_result(item_id, outcome) for item_id, outcome in group], states):
+                    yield answer
         yield issuer.IssueBatchResponse(
             summary=issuer.BatchSummary(
                 issued=states[issuer.ITEM_STATE_ISSUED],
@@ -152,6 +155,17 @@ class Batch:
             )
         )
 
+    def _told(
+        self, results: Sequence[issuer.BatchResult], states: Counter[issuer.ItemState.ValueType]
+    ) -> Iterator[issuer.IssueBatchResponse]:
+        """The messages that answer up to :data:`MAX_PACK` items, which are counted by their states."""
+        for result in results:
+            states[result.state] += 1
+            if not self._packed:
+                yield issuer.IssueBatchResponse(result=result)
+        if self._packed:
+            yield issuer.IssueBatchResponse(results=issuer.BatchResults(results=results))
+
     def _admitted(self, request_id: UUID) -> AbstractAsyncContextManager[None]:
         if self._quota is None:
             return nullcontext()
@@ -160,50 +174,56 @@ class Batch:
     async def _read(
         self,
         requests: AsyncIterable[issuer.IssueBatchRequest],
-        at_once: asyncio.Queue[issuer.IssueBatchResponse | None],
+        at_once: asyncio.Queue[list[issuer.BatchResult] | None],
     ) -> None:
         """Take all messages in; refusals of items go to the queue, and None when there is nothing more to come."""
         try:
             async with asyncio.timeout(READING_SECONDS) as bound, _ended_when_idle(bound) as heard:
                 async for request in requests:
                     heard()
-                    try:
-                        self._take(request)
-                    except _Refused as refusal:
-                        refused_at_once(refusal.error)
-                        at_once.put_nowait(_refusal(refusal.item_id, refusal.error))
+                    if refused := self._take(request):
+                        at_once.put_nowait(refused)
         except TimeoutError:
             raise _idle() from None
         finally:
             at_once.put_nowait(None)
 
-    def _take(self, request: issuer.IssueBatchRequest) -> None:
-        """Take one message in.
+    def _take(self, request: issuer.IssueBatchRequest) -> list[issuer.BatchResult]:
+        """Take one message in; answers the items that are refused for what needs no state.
 
         Raises:
-            _Refused: what needs no state speaks against the item.
-            VitneError: against the batch.
+            VitneError: what speaks against the batch.
         """
         part = request.WhichOneof("part")
         if part == "header" and self._request_id is None:
             check_rules(request.header, "header")
             self._request_id = UUID(request.header.request_id)
-        elif part == "header":
+            return []
+        if part == "header":
             raise _out_of_order("BATCH_HEADER_REPEATED", "a batch has one header", "header")
-        elif part != "item":
-            raise _out_of_order("BATCH_PART_MISSING", "a message holds neither header nor item", "part")
-        elif self._request_id is None:
-            raise _out_of_order("BATCH_HEADER_MISSING", "the first message must be the header", "item")
-        else:
-            self._bytes += request.ByteSize()
-            if self._items == MAX_ITEMS or self._bytes > MAX_BYTES:
-                raise _too_large()
+        if part is None:
+            raise _out_of_order("BATCH_PART_MISSING", "a message holds neither header nor items", "part")
+        if self._request_id is None:
+            raise _out_of_order("BATCH_HEADER_MISSING", "the first message must be the header", part)
+        self._bytes += request.ByteSize()
+        items: Sequence[issuer.BatchItem] = [request.item]
+        if part == "items":
+            self._packed = True
+            items = request.items.items
+            if not 1 <= len(items) <= MAX_PACK:
+                raise _bad_pack()
+        if self._items + len(items) > MAX_ITEMS or self._bytes > MAX_BYTES:
+            raise _too_large()
+        refused: list[issuer.BatchResult] = []
+        for item in items:
             path = f"items[{self._items}]"
             self._items += 1
             try:
-                self._orders[request.item.item_id] = self._admit(request.item, path, self._request_id)
+                self._orders[item.item_id] = self._admit(item, path, self._request_id)
             except VitneError as error:
-                raise _Refused(request.item.item_id, error) from error
+                refused_at_once(error)
+                refused.append(_result(item.item_id, error))
+        return refused
 
     def _admit(self, item: issuer.BatchItem, path: str, request_id: UUID) -> Order:
         check_rules(item, path)
@@ -225,8 +245,8 @@ class Batch:
             prefix=f"{path}.issuance",
         )
 
-    async def _run(self) -> AsyncGenerator[tuple[str, Stored | VitneError], None]:
-        """Issue all orders, at most :data:`WINDOW` at a time, and answer each in its turn."""
+    async def _run(self) -> AsyncGenerator[list[tuple[str, Stored | VitneError]], None]:
+        """Issue all orders, at most :data:`WINDOW` at a time, and answer each in its turn with those that are done."""
         loop = asyncio.get_running_loop()
         outcomes: dict[str, asyncio.Future[Stored | VitneError]] = {
             item_id: loop.create_future() for item_id in self._orders
@@ -245,9 +265,15 @@ class Batch:
 
         quiet = without_steps()
         workers = [asyncio.create_task(work(), context=quiet.copy()) for _ in range(min(WINDOW, len(self._orders)))]
+        group: list[tuple[str, Stored | VitneError]] = []
         try:
             for item_id, outcome in outcomes.items():
-                yield item_id, await outcome
+                if len(group) == MAX_PACK or (group and not outcome.done()):
+                    yield group
+                    group = []
+                group.append((item_id, await outcome))
+            if group:
+                yield group
         finally:
             # If the client went away, what was stored by now is completed in the background.
             for worker in workers:
@@ -303,15 +329,6 @@ async def _ended_when_idle(bound: asyncio.Timeout) -> AsyncIterator[Callable[[],
         timer.cancel()
 
 
-class _Refused(Exception):
-    """An item that is refused at once."""
-
-    def __init__(self, item_id: str, error: VitneError) -> None:
-        super().__init__(error.reason)
-        self.item_id = item_id
-        self.error = error
-
-
 #: What ends by itself, or with another's doing: the same item may be issued when it is sent again.
 _TEMPORARY: Final = (Aborted, ResourceExhausted, Unavailable)
 
@@ -324,14 +341,10 @@ def _state(error: VitneError) -> issuer.ItemState.ValueType:
     return issuer.ITEM_STATE_NEEDS_HUMAN
 
 
-def _refusal(item_id: str, error: VitneError) -> issuer.IssueBatchResponse:
-    result = issuer.BatchResult(item_id=item_id, error=errors_to_status(error), state=_state(error))
-    return issuer.IssueBatchResponse(result=result)
-
-
-def _issued(item_id: str, stored: Stored) -> issuer.IssueBatchResponse:
-    result = issuer.BatchResult(item_id=item_id, credential=stored.credential.message(), state=issuer.ITEM_STATE_ISSUED)
-    return issuer.IssueBatchResponse(result=result)
+def _result(item_id: str, outcome: Stored | VitneError) -> issuer.BatchResult:
+    if isinstance(outcome, VitneError):
+        return issuer.BatchResult(item_id=item_id, error=errors_to_status(outcome), state=_state(outcome))
+    return issuer.BatchResult(item_id=item_id, credential=outcome.credential.message(), state=issuer.ITEM_STATE_ISSUED)
 
 
 def _out_of_order(reason: str, message: str, field: str) -> InvalidArgument:
@@ -341,6 +354,16 @@ def _out_of_order(reason: str, message: str, field: str) -> InvalidArgument:
         field=field,
         rule="a batch is one header, then items",
         remedy="send the header first, then only items, then close your side",
+    )
+
+
+def _bad_pack() -> InvalidArgument:
+    return InvalidArgument(
+        "BATCH_PACK_SIZE",
+        "a message holds no item, or more than travel together",
+        field="items",
+        rule=f"1 to {MAX_PACK} items in a message",
+        remedy="send the items in more messages of the same batch",
     )
 
 

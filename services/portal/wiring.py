@@ -26,7 +26,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.errors import Unavailable
 from vitne.messaging import outbox
 from vitne.messaging.consumer import Consumer
-from vitne.messaging.kafka import KafkaSettings
+from vitne.messaging.kafka import PROMPT_FETCH_MAX_WAIT_MS, KafkaSettings
 from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.messaging.topics import hub_topic
@@ -138,6 +138,7 @@ def _kafka(settings: PortalSettings) -> KafkaSettings:
         client_id="portal",
         idempotence=settings.kafka_idempotence,
         groups=settings.kafka_groups,
+        fetch_max_wait_ms=PROMPT_FETCH_MAX_WAIT_MS,  # learners look for what they were just issued
         tls=client_context(settings.kafka_tls),
     )
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -214,19 +215,25 @@ class World:
         return (await self.caller(provider).Issue(request(**values))).credential
 
     async def batch(
-        self, items: Iterable[issuer_pb2.BatchItem], *, request_id: str = "", provider: str = UCL
+        self, items: Iterable[issuer_pb2.BatchItem], *, request_id: str = "", provider: str = UCL, pack: int = 0
     ) -> tuple[dict[str, issuer_pb2.BatchResult], issuer_pb2.BatchSummary]:
-        """A batch's answers by item, and its summary."""
+        """A batch's answers by item, and its summary; ``pack``: so many items travel in a message."""
 
         async def requests() -> AsyncIterator[issuer_pb2.IssueBatchRequest]:
             yield issuer_pb2.IssueBatchRequest(header=issuer_pb2.BatchHeader(request_id=request_id or str(uuid4())))
-            for item in items:
-                yield issuer_pb2.IssueBatchRequest(item=item)
+            rest = iter(items)
+            while pack and (several := list(islice(rest, pack))):
+                yield issuer_pb2.IssueBatchRequest(items=issuer_pb2.BatchItems(items=several))
+            for one in rest:
+                yield issuer_pb2.IssueBatchRequest(item=one)
 
         answers = [answer async for answer in self.caller(provider).IssueBatch(requests())]
-        assert [answer.WhichOneof("part") for answer in answers[:-1]] == ["result"] * (len(answers) - 1)
+        assert {answer.WhichOneof("part") for answer in answers[:-1]} <= {"results" if pack else "result"}
         assert answers[-1].WhichOneof("part") == "summary"
-        return {answer.result.item_id: answer.result for answer in answers[:-1]}, answers[-1].summary
+        results = [one for each in answers for one in (each.results.results if pack else [each.result])]
+        by_item = {result.item_id: result for result in results if result.item_id}
+        assert len(by_item) == sum(1 for result in results if result.item_id), "an item was answered twice"
+        return by_item, answers[-1].summary
 
     async def outbox(self, topic: str) -> list[Any]:
         """Rows of a topic, in order."""

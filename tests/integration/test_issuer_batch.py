@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.issuer.batch import MAX_PACK
 from tests.integration.issuer_harness import (
     MINI,
     NANO,
@@ -42,7 +43,8 @@ def error_of(result: issuer_pb2.BatchResult) -> VitneError:
     return error_from_status(result.error)
 
 
-async def test_fifty_items_of_which_five_are_bad(world: World) -> None:
+@pytest.mark.parametrize("pack", [0, 20])
+async def test_fifty_items_of_which_five_are_bad(world: World, pack: int) -> None:
     bad: dict[int, tuple[dict[str, Any], str, str]] = {
         3: ({"learner": {"value": "01010112345"}}, "BAD_LEARNER_ID", "items[3].issuance.learner.value"),
         11: ({"achievement_id": NANO}, "SIZE_BELOW_MINIMUM", "items[11].issuance.achievement_id"),
@@ -51,7 +53,7 @@ async def test_fifty_items_of_which_five_are_bad(world: World) -> None:
         49: ({"learner": {"given_name": ""}}, "FIELD_REQUIRED", "items[49].issuance.learner.given_name"),
     }
     items = [item(number, **(bad[number][0] if number in bad else {})) for number in range(50)]
-    results, summary = await world.batch(items)
+    results, summary = await world.batch(items, pack=pack)
     assert (summary.issued, summary.refused) == (45, 5)
     assert len(results) == 50
     for number, (_, reason, field) in bad.items():
@@ -88,7 +90,7 @@ async def test_a_repeated_batch_answers_what_was_issued_first_and_issues_the_res
         first, summary = await world.batch((item(number) for number in range(20)), request_id=batch)
     assert (summary.issued, summary.refused, summary.needs_human) == (14, 0, 6)
     assert {error_of(one).reason for one in first.values() if one.WhichOneof("outcome") == "error"} == {"INTERNAL"}
-    again, summary = await world.batch((item(number) for number in range(25)), request_id=batch)
+    again, summary = await world.batch((item(number) for number in range(25)), request_id=batch, pack=10)
     assert (summary.issued, summary.refused) == (25, 0)
     for item_id, result in first.items():
         if result.WhichOneof("outcome") == "credential":
@@ -134,6 +136,15 @@ async def test_an_item_id_is_used_once(world: World) -> None:
         ([issuer_pb2.BatchHeader(request_id=str(uuid4()))] * 2, "BATCH_HEADER_REPEATED"),
         ([issuer_pb2.BatchHeader(request_id="no-uuid")], "BAD_UUID"),
         ([issuer_pb2.BatchHeader(request_id=str(uuid4())), None], "BATCH_PART_MISSING"),
+        ([issuer_pb2.BatchItems(items=[item(1)])], "BATCH_HEADER_MISSING"),
+        ([issuer_pb2.BatchHeader(request_id=str(uuid4())), issuer_pb2.BatchItems()], "BATCH_PACK_SIZE"),
+        (
+            [
+                issuer_pb2.BatchHeader(request_id=str(uuid4())),
+                issuer_pb2.BatchItems(items=[item(number) for number in range(MAX_PACK + 1)]),
+            ],
+            "BATCH_PACK_SIZE",
+        ),
     ],
 )
 async def test_a_batch_out_of_order_is_refused_whole(world: World, messages: list[Any], reason: str) -> None:
@@ -153,6 +164,15 @@ async def test_nothing_is_issued_before_the_client_has_closed_its_side(world: Wo
     assert error_of(answer.result).reason == "DATE_IN_FUTURE"
     assert await world.pool.fetchval("SELECT count(*) FROM credential") == 0
     stream.cancel()
+
+
+async def test_answers_travel_together_in_the_order_of_their_items(world: World) -> None:
+    items = [item(number) for number in range(60)]
+    packs = [issuer_pb2.BatchItems(items=items[:50]), issuer_pb2.BatchItems(items=items[50:])]
+    *answers, end = await everything(world.caller(UCL).IssueBatch(parts(header(), *packs)))
+    assert end.summary.issued == 60
+    assert [one.item_id for each in answers for one in each.results.results] == [one.item_id for one in items]
+    assert len(answers) < len(items)
 
 
 @pytest.mark.parametrize("answers", [0, 1, 40])
@@ -204,6 +224,8 @@ async def parts(*messages: Any) -> AsyncIterator[issuer_pb2.IssueBatchRequest]:
             yield issuer_pb2.IssueBatchRequest()
         elif isinstance(message, issuer_pb2.BatchHeader):
             yield issuer_pb2.IssueBatchRequest(header=message)
+        elif isinstance(message, issuer_pb2.BatchItems):
+            yield issuer_pb2.IssueBatchRequest(items=message)
         else:
             yield issuer_pb2.IssueBatchRequest(item=message)
 

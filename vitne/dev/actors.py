@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import islice
 
 import grpc
 
@@ -85,19 +86,28 @@ class Organisation:
             raise error_from_rpc(error) from None
 
     async def issue_batch(
-        self, request_id: str, items: Iterable[issuer_pb2.BatchItem]
+        self, request_id: str, items: Iterable[issuer_pb2.BatchItem], *, pack: int = 1
     ) -> AsyncIterator[issuer_pb2.BatchResult]:
-        """``IssueBatch``: send all items, then answer the results as they come, without the summary."""
+        """``IssueBatch``: send all items, so many in a message, then answer the results, without the summary.
+
+        One in a message is what the release before takes, too.
+        """
+        rest = iter(items)
 
         async def messages() -> AsyncIterator[issuer_pb2.IssueBatchRequest]:
             yield issuer_pb2.IssueBatchRequest(header=issuer_pb2.BatchHeader(request_id=request_id))
-            for item in items:
-                yield issuer_pb2.IssueBatchRequest(item=item)
+            if pack == 1:
+                for item in rest:
+                    yield issuer_pb2.IssueBatchRequest(item=item)
+            while several := list(islice(rest, pack)):
+                yield issuer_pb2.IssueBatchRequest(items=issuer_pb2.BatchItems(items=several))
 
         try:
             async for answer in self.issuer.IssueBatch(messages()):
                 if answer.WhichOneof("part") == "result":
                     yield answer.result
+                for result in answer.results.results:
+                    yield result
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from None
 
