@@ -32,7 +32,7 @@ async def world(postgres: EmbeddedPostgres, tmp_path: Path, clock: ManualClock) 
 
 
 def item(credential_id: str, change: ledger_pb2.StatusChange.ValueType = REVOKE, **values: Any) -> Any:
-    fields = {"request_id": str(uuid4()), "reason": ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR}
+    fields: dict[str, Any] = {"request_id": str(uuid4()), "reason": ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR}
     return issuer.ChangeStatusRequest(credential_id=credential_id, change=change, **(fields | values))
 
 
