@@ -16,7 +16,7 @@ from bench.results import Finding
 from bench.session import Case
 from bench.world import World
 from vitne.credentials.jose import PublicKey, parse_public_jwk
-from vitne.credentials.status_list import verify_token
+from vitne.credentials.status_list import StatusList, verify_token
 from vitne.dev.demo import new_id
 from vitne.dev.stack import STATUS_BASE, ServiceKey
 from vitne.errors import Unavailable
@@ -31,8 +31,13 @@ STREAMS: Final = 4
 _VERIFIED: Final = 200
 #: Connections of an HTTP load.
 _CONNECTIONS: Final = 32
-#: Revocations a second while it is measured how soon they are published.
-_REVOCATIONS: Final = 50.0
+#: Revocations a second while it is measured how soon they are published, and how many come together: as many as
+#: a stream's messages a second bring.
+_REVOCATIONS: Final = 500.0
+_TOGETHER: Final = 10
+#: Revocations at once, and as many as a message of a stream holds.
+_AT_ONCE: Final = 50_000
+_MESSAGE: Final = 500
 #: Whose lists are leased from, and indexes at once.
 _COUNTRY: Final = "NO"
 _LEASE: Final = 5000
@@ -100,17 +105,36 @@ class _Revoker:
                 self._free = [(lease.list, index) for index in lease.indexes]
         return self._free.pop()
 
+    async def places(self, count: int) -> list[tuple[str, int]]:
+        """So many of them."""
+        return [await self.place() for _ in range(count)]
+
     async def revoke(self, status_list: str, index: int) -> None:
         """One call of ``SetStatus``."""
-        await self._ledger.SetStatus(
-            ledger_pb2.SetStatusRequest(
-                request_id=new_id(),
-                list=status_list,
-                index=index,
-                change=ledger_pb2.STATUS_CHANGE_REVOKE,
-                reason=ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR,
-                on_behalf_of=self._provider,
-            )
+        await self._ledger.SetStatus(self._request(status_list, index))
+
+    async def revoke_all(self, messages: Iterable[list[tuple[str, int]]]) -> AsyncIterator[list[tuple[str, int]]]:
+        """One call of ``SetStatuses``; the places of each message, once that is answered."""
+        answered: asyncio.Queue[list[tuple[str, int]]] = asyncio.Queue()
+
+        async def sent() -> AsyncIterator[ledger_pb2.SetStatusesRequest]:
+            for places in messages:
+                answered.put_nowait(places)
+                yield ledger_pb2.SetStatusesRequest(items=[self._request(*place) for place in places])
+
+        async for answer in self._ledger.SetStatuses(sent()):
+            if any(outcome.WhichOneof("outcome") == "error" for outcome in answer.outcomes):
+                raise AssertionError("a place was not revoked")
+            yield answered.get_nowait()
+
+    def _request(self, status_list: str, index: int) -> ledger_pb2.SetStatusRequest:
+        return ledger_pb2.SetStatusRequest(
+            request_id=new_id(),
+            list=status_list,
+            index=index,
+            change=ledger_pb2.STATUS_CHANGE_REVOKE,
+            reason=ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR,
+            on_behalf_of=self._provider,
         )
 
 
@@ -126,24 +150,39 @@ async def revoke(world: World) -> None:
 
 
 async def revoke_to_published(world: World) -> None:
-    """From the answer to ``SetStatus`` until the list that anybody can fetch says so, its signature checked."""
-    revoker = _Revoker(world)
-    watch = _ListWatch(world)
-    committed: list[tuple[float, str, int]] = []
+    """From the answer to a message until the list that anybody can fetch says so, its signature checked."""
+    revoker, watch = _Revoker(world), _ListWatch(world)
 
     async def operation(_number: int) -> None:
-        status_list, index = await revoker.place()
-        await revoker.revoke(status_list, index)
-        committed.append((time.perf_counter(), status_list, index))
-        watch.expect(status_list, index)
+        async for places in revoker.revoke_all([await revoker.places(_TOGETHER)]):
+            watch.expect(places)
 
     async with watch.watching(await world.stack.service_keys()):
-        await paced(operation, _REVOCATIONS, world.session.seconds(10))
+        await paced(operation, _REVOCATIONS / _TOGETHER, world.session.seconds(10))
         await watch.all_seen()
-    waits = [max(0.0, watch.seen[status_list, index] - at) for at, status_list, index in committed]
-    world.session.record(
-        Finding("revoke.to_published.p99", percentile(waits, 0.99), waits, rss_mib=world.rss_mib("ledger"))
-    )
+    _record_published(world, "revoke.to_published.p99", watch)
+
+
+async def revoke_bulk(world: World) -> None:
+    """Fifty thousand over one stream: how fast, and from the answer to each message until its places are published."""
+    revoker, watch = _Revoker(world), _ListWatch(world)
+    places = await revoker.places(world.session.amount(_AT_ONCE))
+    messages = [places[at : at + _MESSAGE] for at in range(0, len(places), _MESSAGE)]
+    await world.settled()
+    async with watch.watching(await world.stack.service_keys()):
+        began = time.perf_counter()
+        async for answered in revoker.revoke_all(messages):
+            watch.expect(answered)
+        rate = len(places) / (time.perf_counter() - began)
+        await watch.all_seen()
+    world.session.record(Finding("revoke.bulk", rate, rss_mib=world.rss_mib("ledger")))
+    _record_published(world, "revoke.bulk.to_published.p99", watch)
+    await world.settled()
+
+
+def _record_published(world: World, name: str, watch: _ListWatch) -> None:
+    waits = watch.waits()
+    world.session.record(Finding(name, percentile(waits, 0.99), waits, rss_mib=world.rss_mib("ledger")))
 
 
 class _ListWatch:
@@ -153,12 +192,21 @@ class _ListWatch:
         self._base = f"{world.stack.http_url('ledger')}/"
         self._connections = http.Connections(self._base)
         self._expected: dict[str, set[int]] = {}
-        self._tokens: dict[str, bytes] = {}
-        self.seen: dict[tuple[str, int], float] = {}
+        #: Each list as it was fetched last. What is expected only now may be in it already.
+        self._read: dict[str, tuple[bytes, StatusList]] = {}
+        self._since: dict[tuple[str, int], float] = {}
+        self._seen: dict[tuple[str, int], float] = {}
 
-    def expect(self, status_list: str, index: int) -> None:
-        """Watch for a place."""
-        self._expected.setdefault(status_list, set()).add(index)
+    def expect(self, places: Iterable[tuple[str, int]]) -> None:
+        """Watch for places from now on."""
+        now = time.perf_counter()
+        for status_list, index in places:
+            self._since[status_list, index] = now
+            self._expected.setdefault(status_list, set()).add(index)
+
+    def waits(self) -> list[float]:
+        """For each place that was seen: seconds since it was expected."""
+        return [max(0.0, at - self._since[place]) for place, at in self._seen.items()]
 
     async def all_seen(self) -> None:
         """Return when all that was expected was seen."""
@@ -194,13 +242,13 @@ class _ListWatch:
         now = time.perf_counter()
         if status != 200:
             raise Unavailable("LIST_NOT_SERVED", f"{uri} was answered with {status}")
-        if token == self._tokens.get(uri):
-            return
-        self._tokens[uri] = token
-        statuses = verify_token(token.decode(), uri=uri, find_key=keys.get, now=datetime.now(UTC))
+        if uri not in self._read or self._read[uri][0] != token:
+            statuses = verify_token(token.decode(), uri=uri, find_key=keys.get, now=datetime.now(UTC))
+            self._read[uri] = token, statuses
+        _, statuses = self._read[uri]
         for index in [index for index in places if statuses.status_at(index) == _REVOKED]:
             places.remove(index)
-            self.seen[uri, index] = now
+            self._seen[uri, index] = now
 
 
 # -- HTTP -----------------------------------------------------------------------------------------
@@ -266,5 +314,6 @@ CASES: Final = (
     Case(("verify.http",), verify),
     Case(("revoke.c16",), revoke),
     Case(("revoke.to_published.p99",), revoke_to_published),
+    Case(("revoke.bulk", "revoke.bulk.to_published.p99"), revoke_bulk),
     Case(("list.get",), list_get),
 )

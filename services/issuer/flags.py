@@ -173,11 +173,28 @@ class Flags:
         )
         return [Touched(**row) for row in rows]
 
-    async def places(self, change: Change) -> list[Place]:
-        """The credentials that a change touches, by id, and where their statuses stand."""
-        rows = await self._pool.fetch(
-            f"SELECT id, provider, issued_at, status_list, status_index FROM ({_FLAGGED_SQL}) AS flag ORDER BY id",  # noqa: S608 (a constant)
+    async def count_of(self, change: Change) -> int:
+        """How many credentials a change touches."""
+        counted: int = await self._pool.fetchval(
+            f"SELECT count(*) FROM ({_FLAGGED_SQL}) AS flag",  # noqa: S608 (a constant)
             *self._columns([change]),
+        )
+        return counted
+
+    async def places(self, change: Change, after: UUID | None, limit: int) -> list[Place]:
+        """The credentials that a change touches, by id, from beyond ``after``, and where their statuses stand."""
+        *others, first_ids, last_ids = self._columns([change])
+        rows = await self._pool.fetch(
+            f"""
+            SELECT id, provider, issued_at, status_list, status_index FROM ({_FLAGGED_SQL}) AS flag
+            WHERE $8::uuid IS NULL OR id > $8 ORDER BY id LIMIT $9
+            """,  # noqa: S608 (a constant)
+            *others,
+            # Read from there on, rather than from the first one each time.
+            first_ids if after is None else [max(after, *first_ids)],
+            last_ids,
+            after,
+            limit,
         )
         return [Place(**row) for row in rows]
 

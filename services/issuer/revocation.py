@@ -8,30 +8,22 @@ repeats the operation, after whatever cut it short, is answered what was answere
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Final
 from uuid import UUID, uuid5
 
-import grpc.aio
-
 from services.issuer.effects import own_accreditation
 from services.issuer.flags import Flags, Place, accreditation_change
+from services.issuer.ledger_stream import AT_ONCE, LedgerStream, Outcome
 from services.issuer.projection import RegistryView
-from services.issuer.statuses import ledger_answers
 from vitne.accreditation import Projection, case_of, instant, timestamp
 from vitne.accreditation.cases import revocation_order
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
-from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.status import errors_to_status
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 from vitne_api.ledger.v1 import ledger_pb2 as ledger
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 from vitne_api.registry.v1 import facts_pb2 as facts
-
-#: Requests to the ledger at a time: it takes those that come together in one transaction.
-AT_ONCE: Final = 16
 
 _REVOKED: Final = issuer.REVOCATION_STATE_REVOKED
 _BEFORE: Final = issuer.REVOCATION_STATE_REVOKED_BEFORE
@@ -75,27 +67,21 @@ class Revocations:
         self._registry.require_fresh()
         held = own_accreditation(self._projection, authority, request.accreditation_id)
         order = self._order(request)
-        places = await self._flags.places(accreditation_change(held.newest.fact))
+        change = accreditation_change(held.newest.fact)
+        total = await self._flags.count_of(change)
         counts = dict.fromkeys((_REVOKED, _BEFORE, _UNFINISHED), 0)
-        waiting: deque[asyncio.Task[issuer.RevocationResult]] = deque()
-        upcoming = iter(places)
-        try:
-            for place in upcoming:
-                waiting.append(asyncio.create_task(self._revoke(place, order, authority)))
-                if len(waiting) == AT_ONCE:
-                    break
-            while waiting:
-                result = await waiting.popleft()
-                counts[result.state] += 1
-                result.done, result.total = sum(counts.values()), len(places)
-                yield issuer.RevokeFlaggedResponse(result=result)
-                following = next(upcoming, None)
-                if following is not None:
-                    waiting.append(asyncio.create_task(self._revoke(following, order, authority)))
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        after: UUID | None = None
+        async with LedgerStream(self._stub) as stream:
+            while places := await self._flags.places(change, after, AT_ONCE):
+                after = places[-1].id
+                outcomes = await stream.change([_at_ledger(place, order, authority) for place in places])
+                for place, outcome in zip(places, outcomes, strict=True):
+                    result = _result(place, order, outcome)
+                    counts[result.state] += 1
+                    # What was issued since the call began, by an issuer that had not heard, is told as well.
+                    result.done = sum(counts.values())
+                    result.total = max(total, result.done)
+                    yield issuer.RevokeFlaggedResponse(result=result)
         yield issuer.RevokeFlaggedResponse(
             summary=issuer.RevocationSummary(
                 revoked=counts[_REVOKED], revoked_before=counts[_BEFORE], unfinished=counts[_UNFINISHED]
@@ -124,24 +110,27 @@ class Revocations:
             )
         return order
 
-    async def _revoke(self, place: Place, order: facts.Fact, authority: str) -> issuer.RevocationResult:
-        change = ledger.SetStatusRequest(
-            request_id=str(uuid5(UUID(order.id), str(place.id))),
-            list=place.status_list,
-            index=place.status_index,
-            change=ledger.STATUS_CHANGE_REVOKE,
-            reason=ledger.STATUS_REASON_ACCREDITATION_WITHDRAWN,
-            on_behalf_of=authority,
-            issued_at=timestamp(place.issued_at),
-        )
-        result = issuer.RevocationResult(credential_id=str(place.id), provider=place.provider)
-        try:
-            answer = await ledger_answers(self._stub.SetStatus(change))
-        except (VitneError, grpc.aio.AioRpcError) as error:
-            result.state = _UNFINISHED
-            result.error.CopyFrom(errors_to_status(as_vitne_error(error)))
-            return result
-        # What is revoked is answered with its first revocation, whoever asked for that.
-        before = instant(answer.recorded) < instant(order.recorded_at)
-        result.state = _BEFORE if before else _REVOKED
+
+def _at_ledger(place: Place, order: facts.Fact, authority: str) -> ledger.SetStatusRequest:
+    """What the ledger is asked for: under the same id whenever the operation is repeated."""
+    return ledger.SetStatusRequest(
+        request_id=str(uuid5(UUID(order.id), str(place.id))),
+        list=place.status_list,
+        index=place.status_index,
+        change=ledger.STATUS_CHANGE_REVOKE,
+        reason=ledger.STATUS_REASON_ACCREDITATION_WITHDRAWN,
+        on_behalf_of=authority,
+        issued_at=timestamp(place.issued_at),
+    )
+
+
+def _result(place: Place, order: facts.Fact, outcome: Outcome) -> issuer.RevocationResult:
+    result = issuer.RevocationResult(credential_id=str(place.id), provider=place.provider)
+    if isinstance(outcome, VitneError):
+        result.state = _UNFINISHED
+        result.error.CopyFrom(errors_to_status(outcome))
         return result
+    # What is revoked is answered with its first revocation, whoever asked for that.
+    before = instant(outcome.recorded) < instant(order.recorded_at)
+    result.state = _BEFORE if before else _REVOKED
+    return result

@@ -14,6 +14,7 @@ from services.issuer import store
 from services.issuer.admission import admit, read_parts
 from services.issuer.archive import Archive
 from services.issuer.batch import Batches
+from services.issuer.bulk_statuses import BulkStatuses
 from services.issuer.effects import Effects
 from services.issuer.flags import Flags
 from services.issuer.hubs import Hubs
@@ -56,6 +57,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         archive: what the archives acts keep of learners who were erased.
         renditions: makes further formats.
         statuses: changes statuses.
+        bulk_statuses: changes many.
         hubs: what hubs ask for.
         flags: finds what later facts touch.
         effects: counts what a change would touch.
@@ -76,6 +78,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         archive: Archive,
         renditions: Renditions,
         statuses: Statuses,
+        bulk_statuses: BulkStatuses,
         hubs: Hubs,
         flags: Flags,
         effects: Effects,
@@ -92,6 +95,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self._archive = archive
         self._renditions = renditions
         self._statuses = statuses
+        self._bulk_statuses = bulk_statuses
         self._hubs = hubs
         self._flags = flags
         self._effects = effects
@@ -200,6 +204,14 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
     ) -> issuer.ChangeStatusResponse:
         """Change the status of one of the caller's credentials."""
         return await self._statuses.change(_organisation(), request)
+
+    async def ChangeStatuses(  # noqa: N802 - the contract's name
+        self, request_iterator: AsyncIterator[issuer.ChangeStatusesRequest], context: Any
+    ) -> AsyncIterator[issuer.ChangeStatusesResponse]:
+        """Change the statuses of many of the caller's credentials."""
+        async with aclosing(self._bulk_statuses.answer(_organisation(), request_iterator)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def RegisterLearner(  # noqa: N802 - the contract's name
         self, request: issuer.RegisterLearnerRequest, context: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import grpc.aio
@@ -44,6 +44,8 @@ _REFUSALS: Final = (
     grpc.StatusCode.ALREADY_EXISTS,
     grpc.StatusCode.FAILED_PRECONDITION,
 )
+
+A = TypeVar("A")
 
 
 class Statuses:
@@ -85,23 +87,33 @@ class Statuses:
             VitneError: what the ledger refuses the change with.
             grpc.aio.AioRpcError: any other failure at the ledger, which is not the institution's: the edge tells it.
         """
-        row = await store.place_of(self._pool, str(provider), parse_uuid(request.credential_id))
-        if row is None:
+        place = await store.place_of(self._pool, str(provider), parse_uuid(request.credential_id))
+        answer = await ledger_answers(self._stub.SetStatus(self.at_ledger(provider, request, place)))
+        return issuer.ChangeStatusResponse(status=answer.status, effective=answer.effective, recorded=answer.recorded)
+
+    def at_ledger(
+        self, provider: OrganisationId, request: issuer.ChangeStatusRequest, place: store.Place | None
+    ) -> ledger.SetStatusRequest:
+        """What the ledger is asked for, where the credential is the provider's and its status at ``place``.
+
+        Raises:
+            NotFound: ``CREDENTIAL_UNKNOWN``: there is no such place.
+            InvalidArgument: ``EFFECTIVE_BEFORE_ISSUANCE``, ``EFFECTIVE_IN_FUTURE``.
+        """
+        if place is None:
             raise unknown_credential()
         if request.HasField("effective"):
-            self._check_effective(instant(request.effective), row.issued_at)
-        change = ledger.SetStatusRequest(
+            self._check_effective(instant(request.effective), place.issued_at)
+        return ledger.SetStatusRequest(
             request_id=request.request_id,
-            list=row.status_list,
-            index=row.status_index,
+            list=place.status_list,
+            index=place.status_index,
             change=request.change,
             reason=request.reason,
             effective=request.effective if request.HasField("effective") else None,
             on_behalf_of=str(provider),
-            issued_at=timestamp(row.issued_at),
+            issued_at=timestamp(place.issued_at),
         )
-        answer = await ledger_answers(self._stub.SetStatus(change))
-        return issuer.ChangeStatusResponse(status=answer.status, effective=answer.effective, recorded=answer.recorded)
 
     async def handle(self, connection: Any, messages: Sequence[Message]) -> None:
         """Take in the ledger's events, in the consumer's transaction.
@@ -150,8 +162,8 @@ class Statuses:
             )
 
 
-async def ledger_answers(call: Awaitable[ledger.SetStatusResponse]) -> ledger.SetStatusResponse:
-    """What the ledger answers a change.
+async def ledger_answers(call: Awaitable[A]) -> A:
+    """What the ledger answers.
 
     Raises:
         VitneError: what the ledger refuses the change with.

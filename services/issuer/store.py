@@ -308,16 +308,23 @@ class Place:
 
 async def place_of(connection: Any, provider: str, id_: UUID) -> Place | None:
     """The place of one of a provider's issued credentials, also of one that a restore lost."""
-    row = await connection.fetchrow(
+    return (await places_of(connection, provider, [id_])).get(id_)
+
+
+async def places_of(connection: Any, provider: str, ids: Collection[UUID]) -> dict[UUID, Place]:
+    """The places of a provider's issued credentials, also of those that a restore lost; others are left out."""
+    rows = await connection.fetch(
         """
-        SELECT status_list, status_index, issued_at FROM credential
-        WHERE id = $1 AND provider = $2 AND signature IS NOT NULL
-        UNION ALL SELECT status_list, status_index, issued_at FROM lost_credential WHERE id = $1 AND provider = $2
+        SELECT id, status_list, status_index, issued_at FROM credential
+        WHERE id = ANY($1::uuid[]) AND provider = $2 AND signature IS NOT NULL
+        UNION ALL
+        SELECT id, status_list, status_index, issued_at FROM lost_credential
+        WHERE id = ANY($1::uuid[]) AND provider = $2
         """,
-        id_,
+        list(ids),
         provider,
     )
-    return Place(**row) if row else None
+    return {row["id"]: Place(row["status_list"], row["status_index"], row["issued_at"]) for row in rows}
 
 
 async def page(connection: Any, provider: str, before: UUID | None, limit: int) -> list[Credential]:

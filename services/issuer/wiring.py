@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from services.issuer.acts import LearnerActs
 from services.issuer.archive import Archive
+from services.issuer.bulk_statuses import BulkStatuses
 from services.issuer.certificates import CertificateFiles, DevelopmentCertificates
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
 from services.issuer.effects import Effects, EffectTeller
@@ -235,6 +236,7 @@ class Issuer:
             signing=signing,
             keys=keys,
             statuses=statuses,
+            bulk_statuses=BulkStatuses(pool, ledger, statuses),
             hubs=hubs,
             clock=clock,
         )
@@ -372,7 +374,10 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
 
     application = Application("issuer", settings, clock, verifier=access)
     application.add_servicer(
-        issuer_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
+        issuer_grpc.add_IssuerServiceServicer_to_server,
+        issuer.rpc,
+        SERVICE,
+        checks_own_streams=["IssueBatch", "ChangeStatuses"],
     )
     application.add_servicer(rights_grpc.add_RightsServiceServicer_to_server, issuer.rights, RIGHTS_SERVICE)
     application.add_servicer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,9 +19,12 @@ from services.ledger.log_store import LogStore
 from services.ledger.statuses import STATUS_MESSAGE, StatusRequest
 from services.ledger.transitions import Change
 from vitne.clock import Clock, to_milliseconds
-from vitne.errors import InvalidArgument
+from vitne.errors import InvalidArgument, VitneError
 from vitne.runtime.idempotency import RequestKey, answer_once, body_digest
 from vitne.runtime.identity import current_caller
+from vitne.runtime.interceptors.errors import as_vitne_error
+from vitne.runtime.item_streams import refused_items, until_idle
+from vitne.runtime.status import errors_to_status
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
@@ -40,6 +43,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         pool: the ledger's database.
         leases: gives out indexes.
         set_status: applies a change; returns once it is committed.
+        set_statuses: applies many; answers each once all are committed, or why not.
         store: answers proofs.
         clock: says when a lease was recorded.
         publisher: is told what was committed.
@@ -52,6 +56,9 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         pool: asyncpg.Pool,
         leases: Leases,
         set_status: Callable[[StatusRequest], Awaitable[ledger_pb2.SetStatusResponse]],
+        set_statuses: Callable[
+            [Sequence[StatusRequest]], Awaitable[Sequence[ledger_pb2.SetStatusResponse | Exception]]
+        ],
         store: LogStore,
         clock: Clock,
         publisher: ListPublisher,
@@ -60,6 +67,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self._pool = pool
         self._leases = leases
         self._set_status = set_status
+        self._set_statuses = set_statuses
         self._store = store
         self._clock = clock
         self._publisher = publisher
@@ -84,23 +92,32 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.SetStatusRequest, context: Any
     ) -> ledger_pb2.SetStatusResponse:
         """Change the status at (list, index); see the contract."""
-        # Institutions choose the request ids that the issuer passes on: one must not meet another's.
-        caller = f"{_caller()} for {request.on_behalf_of}"
-        response = await self._set_status(
-            StatusRequest(
-                key=_request_key(caller, "SetStatus", request),
-                list_url=request.list,
-                index=request.index,
-                change=_CHANGES[request.change],
-                reason=ledger_pb2.StatusReason.Name(request.reason),
-                on_behalf_of=request.on_behalf_of,
-                effective=_instant(request, "effective"),
-                issued_at=_instant(request, "issued_at"),
-                traceparent=current_traceparent(),
-            )
-        )
+        response = await self._set_status(_status_request(request))
         self._publisher.wake()
         return response
+
+    async def SetStatuses(  # noqa: N802 - the contract's name
+        self, request_iterator: AsyncIterator[ledger_pb2.SetStatusesRequest], context: Any
+    ) -> AsyncIterator[ledger_pb2.SetStatusesResponse]:
+        """Change many statuses, message by message; see the contract."""
+        async for request in until_idle(request_iterator):
+            yield ledger_pb2.SetStatusesResponse(outcomes=await self._set_all(request))
+
+    async def _set_all(self, request: ledger_pb2.SetStatusesRequest) -> list[ledger_pb2.StatusOutcome]:
+        answers: dict[int, ledger_pb2.SetStatusResponse | Exception] = {**refused_items(request)}
+        asked: dict[int, StatusRequest] = {}
+        for place, item in enumerate(request.items):
+            if place not in answers:
+                try:
+                    asked[place] = _status_request(item)
+                except InvalidArgument as refusal:
+                    answers[place] = refusal
+        try:
+            answers |= zip(asked, await self._set_statuses(list(asked.values())), strict=True)
+        except VitneError as error:  # none of them had room
+            answers |= dict.fromkeys(asked, error)
+        self._publisher.wake()
+        return [_outcome(answers[place]) for place in range(len(request.items))]
 
     async def GetCheckpoint(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.GetCheckpointRequest, context: Any
@@ -154,6 +171,33 @@ def _caller() -> str:
     """Who asks: services share the operator's organisation, so the client counts too."""
     caller = current_caller()
     return f"{caller.organisation} {caller.client_id}"
+
+
+def _status_request(request: ledger_pb2.SetStatusRequest) -> StatusRequest:
+    """A change that is asked for by the present caller.
+
+    Raises:
+        InvalidArgument: ``BAD_INSTANT``.
+    """
+    # Institutions choose the request ids that the issuer passes on: one must not meet another's.
+    caller = f"{_caller()} for {request.on_behalf_of}"
+    return StatusRequest(
+        key=_request_key(caller, "SetStatus", request),
+        list_url=request.list,
+        index=request.index,
+        change=_CHANGES[request.change],
+        reason=ledger_pb2.StatusReason.Name(request.reason),
+        on_behalf_of=request.on_behalf_of,
+        effective=_instant(request, "effective"),
+        issued_at=_instant(request, "issued_at"),
+        traceparent=current_traceparent(),
+    )
+
+
+def _outcome(answer: ledger_pb2.SetStatusResponse | Exception) -> ledger_pb2.StatusOutcome:
+    if isinstance(answer, Exception):
+        return ledger_pb2.StatusOutcome(error=errors_to_status(as_vitne_error(answer)))
+    return ledger_pb2.StatusOutcome(response=answer)
 
 
 def _request_key(

@@ -26,6 +26,8 @@ from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
+#: Most changes in one transaction: a message of a stream, so that revoking many costs one commit for each message.
+MAX_GROUP: Final = 500
 #: Statuses as messages name them.
 STATUS_MESSAGE: Final = {
     Status.VALID: credential_pb2.STATUS_VALID,

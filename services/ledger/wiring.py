@@ -27,7 +27,7 @@ from services.ledger.retention import Retention
 from services.ledger.rpc import LedgerRpc
 from services.ledger.sequencer import Sequencer
 from services.ledger.settings import LedgerSettings
-from services.ledger.statuses import Statuses, StatusRequest
+from services.ledger.statuses import MAX_GROUP, Statuses, StatusRequest
 from services.ledger.witnessed import WitnessedCheckpoints
 from services.ledger.witnesses import Cosigning, Witness
 from vitne.clock import Clock, SystemClock
@@ -184,7 +184,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     store = LogStore(pool)
     publisher = list_publisher(settings, pool, clock, keys)
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
-        pool, Statuses(orders, clock, new_id).apply, name="change statuses"
+        pool, Statuses(orders, clock, new_id).apply, MAX_GROUP, name="change statuses"
     )
     checkpoints, resources = WitnessedCheckpoints(pool, store, clock), LogResources(pool)
     history, projections = (
@@ -203,12 +203,14 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
             pool=pool,
             leases=Leases(orders, clock, base_url=settings.status_base_url, list_size=settings.list_size),
             set_status=statuses.submit,
+            set_statuses=statuses.submit_all,
             store=store,
             clock=clock,
             publisher=publisher,
             history=history,
         ),
         SERVICE,
+        checks_own_streams=["SetStatuses"],
     )
     application.mount_http(build_pages(publisher, projections, checkpoints, resources, history))
     application.add_task("lists", publisher.run)

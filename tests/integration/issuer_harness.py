@@ -33,7 +33,7 @@ from vitne.runtime.database import migrate, open_pool
 from vitne.runtime.identity import HIGH, Caller, LearnerIdentity
 from vitne.runtime.interceptors.chain import Chain
 from vitne.runtime.interceptors.errors import ErrorsInterceptor
-from vitne.runtime.status import error_from_rpc
+from vitne.runtime.status import error_from_rpc, errors_to_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, rights_pb2_grpc, subscription_pb2_grpc
@@ -139,6 +139,16 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
         answer = ledger_pb2.SetStatusResponse(status=status, effective=effective, recorded=now)
         self.answered[request.request_id] = answer
         return answer
+
+    async def SetStatuses(self, request_iterator: Any, context: Any) -> Any:  # noqa: N802
+        async for request in request_iterator:
+            outcomes = []
+            for item in request.items:
+                try:
+                    outcomes.append(ledger_pb2.StatusOutcome(response=await self.SetStatus(item, context)))
+                except FailedPrecondition as refused:
+                    outcomes.append(ledger_pb2.StatusOutcome(error=errors_to_status(refused)))
+            yield ledger_pb2.SetStatusesResponse(outcomes=outcomes)
 
     async def _never_asked(self, request: Any, context: Any) -> Any:
         raise AssertionError("the issuer does not ask for this")
@@ -365,7 +375,10 @@ async def make_world(postgres: Any, folder: Path, clock: Clock, **values: Any) -
         )
         application = Application("issuer", settings, clock, verifier=Verifier())
         application.add_servicer(
-            issuer_pb2_grpc.add_IssuerServiceServicer_to_server, issuer.rpc, SERVICE, checks_own_streams=["IssueBatch"]
+            issuer_pb2_grpc.add_IssuerServiceServicer_to_server,
+            issuer.rpc,
+            SERVICE,
+            checks_own_streams=["IssueBatch", "ChangeStatuses"],
         )
         application.add_servicer(rights_pb2_grpc.add_RightsServiceServicer_to_server, issuer.rights, RIGHTS_SERVICE)
         application.add_servicer(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import uvicorn
 from fastapi import FastAPI
 
 from services.ledger.history import History
@@ -29,9 +31,11 @@ from vitne.canonical import sha256
 from vitne.clock import Clock
 from vitne.credentials.jose import parse_public_jwk
 from vitne.credentials.status_list import StatusList, verify_token
+from vitne.dev.ports import LOOPBACK
 from vitne.errors import VitneError
 from vitne.identifiers import UuidFactory
 from vitne.merkle.notes import Checkpoint, NoteSigner, open_checkpoint
+from vitne.runtime import http
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import GroupCommitter, migrate
 from vitne.runtime.idempotency import RequestKey
@@ -156,3 +160,18 @@ async def eventually(check: Any, seconds: float = 60.0) -> Any:
             return found
         assert asyncio.get_running_loop().time() < deadline, "it did not come about in time"
         await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """An application over HTTP, with the edge that the services have."""
+    config = uvicorn.Config(http.install(app), host=LOOPBACK, port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    try:
+        await eventually(lambda: asyncio.sleep(0, server.started), 60)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        server.should_exit = True
+        await running

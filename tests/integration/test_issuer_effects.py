@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.issuer import revocation as revocation_module
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.events import SOURCE, Events
 from services.issuer.hubs import Notices
@@ -181,7 +182,10 @@ async def test_what_nobody_may_ask_or_decide(world: World) -> None:
         assert error.remedy
 
 
-async def test_an_order_is_carried_out_once_however_often_it_is_resumed(world: World, clock: ManualClock) -> None:
+async def test_an_order_is_carried_out_once_however_often_it_is_resumed(
+    world: World, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocation_module, "AT_ONCE", 2)  # three credentials are two pages
     await world.issue()
     clock.advance(MINUTE)
     world.learn()

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 import asyncpg
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from services.ledger.log_store import queue_leaves
 from services.ledger.publication import CHECKPOINT, Publication
@@ -24,7 +21,7 @@ from services.ledger.witnesses import Witness as AskedWitness
 from services.witness.memory import Memory, origin_hash
 from services.witness.pages import build_pages
 from services.witness.witness import Witness
-from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request
+from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request, served
 from tests.unit.log_samples import SampleLog, cosigner
 from vitne.audit.log_walk import LogWalk
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence, verify_status
@@ -39,26 +36,10 @@ from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavaila
 from vitne.inspection.published_log import over_http, walk_on, witness_marks
 from vitne.merkle.leaves import Issued
 from vitne.merkle.policy import Policy
-from vitne.runtime import http
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects
 from vitne.runtime.objects.s3 import S3Objects
 from vitne.runtime.objects.signature_v4 import Credentials, signed_headers
-
-
-@asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    """An application over HTTP, with the edge that the services have."""
-    config = uvicorn.Config(http.install(app), host=LOOPBACK, port=0, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    try:
-        await eventually(lambda: asyncio.sleep(0, server.started), 60)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://{LOOPBACK}:{port}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ import asyncpg
 import grpc
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ledger.intake import LEAF_TYPE
 from services.ledger.keys import LedgerKeys
@@ -38,7 +39,7 @@ from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import migrate
 from vitne.runtime.identity import Caller
-from vitne.runtime.status import error_from_rpc
+from vitne.runtime.status import error_from_rpc, error_from_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
@@ -80,6 +81,8 @@ class Running:
         )
         metadata = None if token is None else (("authorization", f"Bearer {token}"),)
         try:
+            if isinstance(request, ledger_pb2.SetStatusesRequest):
+                return [answer async for answer in method(_each([request]), metadata=metadata, timeout=60)]
             return await method(request, metadata=metadata, timeout=10)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
@@ -224,6 +227,48 @@ async def test_the_road_from_lease_to_published_list_event_and_proof(ledger: Run
     dump = json.dumps([[record.value.hex(), [value.hex() for _, value in record.headers]] for record in mine])
     assert b"MISCONDUCT".hex() not in dump
     assert INSTITUTION.encode().hex() not in dump
+
+
+async def test_many_statuses_over_one_stream_are_published_and_answered_again_as_they_were(ledger: Running) -> None:
+    lease = await ledger.call(lease_request())
+    good = [status_request(lease.list, index) for index in lease.indexes]
+    bad = [
+        status_request(lease.list, lease.indexes[0], change=ledger_pb2.STATUS_CHANGE_SUSPEND),
+        status_request("https://status.vitne.example/2026/xx-1", 0),
+        status_request(lease.list, 1, on_behalf_of="nobody"),
+        status_request(lease.list, 1, effective=Timestamp(seconds=-(10**11))),
+    ]
+    reasons = ["STATUS_FINAL", "STATUS_LIST_UNKNOWN", "BAD_ORGANISATION", "BAD_TIMESTAMP"]
+    sent = [ledger_pb2.SetStatusesRequest(items=[*good[:3], *bad]), ledger_pb2.SetStatusesRequest(items=good[3:])]
+
+    async def ask() -> list[ledger_pb2.StatusOutcome]:
+        stub = ledger_pb2_grpc.LedgerServiceStub(ledger.channel)
+        call = stub.SetStatuses(_each(sent), metadata=(("authorization", f"Bearer issuer {STATUS}"),), timeout=60)
+        return [outcome async for answer in call for outcome in answer.outcomes]
+
+    first = await ask()
+    assert [error_from_status(outcome.error).reason for outcome in first[3:7]] == reasons
+    changed = [*first[:3], *first[7:]]
+    assert {outcome.response.status for outcome in changed} == {credential_pb2.STATUS_REVOKED}
+    assert await ask() == first
+    # The same item alone is the same request.
+    assert await ledger.call(good[0]) == first[0].response
+
+    async def all_are_revoked() -> bool:
+        statuses = await ledger.fetch_list(lease.list)
+        return all(statuses.status_at(index) == INVALID for index in lease.indexes)
+
+    await eventually(all_are_revoked)
+    rows = await ledger.pool.fetch(
+        "SELECT index FROM status_change JOIN status_list ON id = list_id WHERE url = $1", lease.list
+    )
+    assert {row["index"] for row in rows} >= set(lease.indexes)
+    assert len(rows) == len({row["index"] for row in rows})
+
+
+async def _each(messages: Sequence[ledger_pb2.SetStatusesRequest]) -> AsyncIterator[ledger_pb2.SetStatusesRequest]:
+    for message in messages:
+        yield message
 
 
 async def test_leaves_of_other_services_come_in_and_what_is_none_is_parked(ledger: Running) -> None:

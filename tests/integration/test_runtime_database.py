@@ -229,6 +229,20 @@ async def test_a_refusal_in_words_is_the_items_own(pool: Any, written: Any) -> N
     assert await written() == [1, 3]
 
 
+async def test_many_items_of_one_submitter_are_answered_each_for_itself(pool: Any, written: Any) -> None:
+    ledger = Ledger(pool, max_group=3, max_waiting=5)
+    ledger.refuse = lambda item: KeyError(item) if item == 3 else None
+    results = await ledger.committer.submit_all([1, -2, 3, 4])
+    assert (results[0], results[3]) == (10, 40)
+    assert isinstance(results[1], NotFound)
+    assert isinstance(results[2], KeyError)
+    assert ledger.groups[0] == [1, -2, 3]
+    with pytest.raises(ResourceExhausted, match="OVERLOADED"):
+        await ledger.committer.submit_all(range(10, 16))
+    assert await ledger.committer.submit_all([]) == []
+    assert await written() == [1, 4]
+
+
 @pytest.mark.parametrize("poisoned", [{0}, {99}, {3, 50, 51}, set(range(100))])
 async def test_a_poisoned_item_fails_alone(pool: Any, written: Any, poisoned: set[int]) -> None:
     ledger = Ledger(pool)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import asyncpg
 
@@ -342,23 +342,45 @@ class GroupCommitter(Generic[T, R]):
             Unavailable: ``DATABASE_UNAVAILABLE``, or ``SHUTTING_DOWN`` after :meth:`close`.
             VitneError: what ``apply`` answered or raised for this item.
         """
+        future = self._enqueue([item])[0]
+        with step(self._name, DATABASE):
+            return await future
+
+    async def submit_all(self, items: Sequence[T]) -> list[R | Exception]:
+        """Apply ``items``, in as few transactions as they fit in; returns once all is committed or given up.
+
+        The answer holds, for each item, its result or the exception that :meth:`submit` would have raised.
+
+        Raises:
+            ResourceExhausted: ``OVERLOADED``: not all of them have room; none is applied.
+            Unavailable: ``SHUTTING_DOWN`` after :meth:`close`; likewise.
+        """
+        futures = self._enqueue(items)
+        with step(self._name, DATABASE):
+            answers = await asyncio.gather(*futures, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+        return cast(list[R | Exception], answers)
+
+    def _enqueue(self, items: Sequence[T]) -> list[asyncio.Future[R]]:
         if self._closed:
             raise Unavailable("SHUTTING_DOWN", "this server is shutting down", remedy="repeat the call elsewhere")
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._waiting) + len(items) > self._max_waiting:
             raise ResourceExhausted(
                 "OVERLOADED",
                 "more requests wait for the database than can be served in time",
                 rule=f"at most {self._max_waiting} waiting",
                 remedy="send fewer at once, and repeat with the same request id after a pause",
             )
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if self._flusher is None:
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[R]] = [loop.create_future() for _ in items]
+        self._waiting.extend(zip(items, futures, strict=True))
+        if self._flusher is None and futures:
             # A task per busy period rather than one for ever: nothing to start, nothing to leak.
             # In a context of its own, since it outlives the call that started it and serves others too.
             self._flusher = asyncio.create_task(self._flush(), name="group-commit", context=Context())
-        with step(self._name, DATABASE):
-            return await future
+        return futures
 
     async def close(self) -> None:
         """Take no more items, and return when those that wait are done."""

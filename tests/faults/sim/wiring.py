@@ -171,6 +171,7 @@ class Wiring:
             pool=pool,
             leases=Leases(orders, clock, base_url=BASE_URL, list_size=LIST_SIZE),
             set_status=statuses.submit,
+            set_statuses=statuses.submit_all,
             store=store,
             clock=clock,
             publisher=publisher,
