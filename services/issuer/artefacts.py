@@ -69,6 +69,15 @@ class _Signed:
     traceparent: str
 
 
+async def signed_artefacts(connection: Any, credential: UUID) -> list[Artefact]:
+    """All artefacts of a credential that were signed, by format."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM artefact WHERE credential = $1 AND signature IS NOT NULL ORDER BY format",  # noqa: S608 (a constant)
+        credential,
+    )
+    return [Artefact(**row) for row in rows]
+
+
 class Artefacts:
     """Stores and finds artefacts.
 

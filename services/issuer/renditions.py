@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from services.issuer import store
-from services.issuer.artefacts import Artefact, Artefacts
+from services.issuer.artefacts import Artefact, Artefacts, signed_artefacts
 from services.issuer.certificates import Certificates
 from services.issuer.crypto import DataKey
 from services.issuer.formats import FORMATS, SALT_BYTES, Format, Occasion
@@ -116,17 +117,8 @@ class Renditions:
             DataLoss: ``SEAL_BROKEN``.
         """
         message = row.message(row.open(key))
-        for kept in await connection.fetch(
-            "SELECT id, format, prepared, signature, digest FROM artefact "
-            "WHERE credential = $1 AND signature IS NOT NULL ORDER BY format",
-            row.id,
-        ):
-            stored = key.open(kept["prepared"], _TABLE, kept["id"], _COLUMN)
-            message.artefacts.add(
-                format=kept["format"],
-                artefact=FORMATS[kept["format"]].complete(stored, kept["signature"]),
-                digest=b64url(kept["digest"]),
-            )
+        for artefact in await signed_artefacts(connection, row.id):
+            message.artefacts.append(_message(artefact, artefact.open(key)))
         return message
 
     async def _artefact(
@@ -138,19 +130,13 @@ class Renditions:
         if artefact is None:
             artefact = await self._artefacts.store(await self._draft(row, opened, key, number, format_))
         stored = artefact.open(key)
-        if artefact.signature is None or artefact.digest is None:
+        if artefact.signature is None:
             signing_key = artefact.signing_key or row.signing_key
             self._require_counting(row, signing_key)  # Also what was kept, and not signed before a crash.
             signature = self._signing.signer(signing_key).sign(format_.signing_input(stored))
             digest = format_.digest(stored, signature)
-            await self._artefacts.finish(artefact, row, signature, digest, current_traceparent())
-        else:
-            signature, digest = artefact.signature, artefact.digest
-        return issuer_pb2.Artefact(
-            format=credential_pb2.Format.ValueType(number),
-            artefact=format_.complete(stored, signature),
-            digest=b64url(digest),
-        )
+            artefact = await self._artefacts.finish(artefact, row, signature, digest, current_traceparent())
+        return _message(artefact, stored)
 
     async def _draft(
         self, row: store.Credential, opened: Prepared, key: DataKey, number: int, format_: Format
@@ -194,6 +180,17 @@ class Renditions:
         self._registry.require_fresh()
         if key_id not in self._registry.signing_keys(row.provider, self._clock.now()):
             raise _retired(key_id)
+
+
+def _message(artefact: Artefact, stored: bytes) -> issuer_pb2.Artefact:
+    """A signed artefact as the contract shows it."""
+    if artefact.signature is None or artefact.digest is None:
+        raise ValueError("what is not signed is not shown to anyone")
+    return issuer_pb2.Artefact(
+        format=credential_pb2.Format.ValueType(artefact.format),
+        artefact=FORMATS[artefact.format].complete(stored, artefact.signature),
+        digest=b64url(artefact.digest),
+    )
 
 
 def _further(formats: Sequence[int]) -> Iterator[int]:
