@@ -25,6 +25,7 @@ from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.processes import ManagedProcess
 from vitne.dev.stack import DATABASES, READY_SECONDS, SERVICES, Stack
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, synthetic_national_id
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 
 #: What is issued: a short one of a Norwegian university's.
@@ -115,9 +116,13 @@ class World:
         """A learner whom nobody has seen: what is issued to them needs a row and a key of their own first."""
         return next(self._strangers)
 
-    async def issue(self, learner: issuer_pb2.Learner) -> issuer_pb2.IssuedCredential:
-        """One call of ``Issue``."""
-        request = issuer_pb2.IssueRequest(request_id=new_id(), issuance=self.demo.issuance(learner, self.case))
+    async def issue(
+        self, learner: issuer_pb2.Learner, *formats: credential_pb2.Format.ValueType
+    ) -> issuer_pb2.IssuedCredential:
+        """One call of ``Issue``, in further formats too."""
+        request = issuer_pb2.IssueRequest(
+            request_id=new_id(), issuance=self.demo.issuance(learner, self.case), formats=formats
+        )
         answer: issuer_pb2.IssueResponse = await self.provider.issuer.Issue(request)
         return answer.credential
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
@@ -29,6 +29,7 @@ from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import LocalSigner
 from vitne.credentials.model import AwardingBody, Credential, DecisionReference, Learner, StatusReference
 from vitne.credentials.status_list import sign_token
+from vitne.credentials.w3c import renditions
 from vitne.dev.stack import STATUS_BASE
 from vitne.frameworks import Frameworks, Standing
 from vitne.identifiers import LearnerId, UuidFactory
@@ -111,6 +112,40 @@ async def sd_jwt_verify(session: Session) -> None:
     session.record(Finding.rate("format.sdjwt.verify", repeated(operation, session.seconds(_SECONDS))))
 
 
+def _issue_badge(credential: Credential, signer: LocalSigner) -> str:
+    prepared = renditions.prepare(
+        renditions.Form.BADGE,
+        credential,
+        algorithm=signer.algorithm,
+        key_id=signer.key_id,
+        salt=secrets.token_bytes(SALT_BYTES),
+        created=credential.issued_at,
+    )
+    return prepared.complete(signer.sign(prepared.signing_input))
+
+
+async def badge_issue(session: Session) -> None:
+    """A whole badge: written, expanded, its canonical form, hashes, an Ed25519 signature."""
+    credential, _ = _sample()
+    signer = LocalSigner(ed25519.Ed25519PrivateKey.generate())
+    measured = repeated(lambda _number: _issue_badge(credential, signer), session.seconds(_SECONDS))
+    session.record(Finding.rate("format.ob3.whole.issue", measured))
+
+
+async def badge_verify(session: Session) -> None:
+    """A whole badge: read strictly, written again and held against that, its canonical form, the signature."""
+    credential, _ = _sample()
+    signer = LocalSigner(ed25519.Ed25519PrivateKey.generate())
+    badge = _issue_badge(credential, signer)
+    key = signer.public_key
+
+    def operation(_number: int) -> None:
+        if not renditions.parse(badge).verified_by(key):
+            raise AssertionError("what was signed holds")
+
+    session.record(Finding.rate("format.ob3.whole.verify", repeated(operation, session.seconds(_SECONDS))))
+
+
 def _self_signed(signer: ec.EllipticCurvePrivateKey) -> Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
     now = datetime.now(UTC)
@@ -181,6 +216,8 @@ CASES: Final = (
     Case(("decide.inprocess",), decisions),
     Case(("format.sdjwt.issue",), sd_jwt_issue),
     Case(("format.sdjwt.verify",), sd_jwt_verify),
+    Case(("format.ob3.whole.issue",), badge_issue),
+    Case(("format.ob3.whole.verify",), badge_verify),
     Case(("format.elmo.sign",), elmo_sign),
     Case(("format.edc.seal",), edc_seal),
     Case(("list.build.131072",), small_list),

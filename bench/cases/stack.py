@@ -15,11 +15,13 @@ from bench.load import LOOK_SECONDS, Measured, closed, paced, percentile, until
 from bench.results import Finding
 from bench.session import Case
 from bench.world import World
+from vitne.credentials.data_integrity.suites import EDDSA_RDFC_2022
 from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.status_list import StatusList, verify_token
 from vitne.dev.demo import new_id
 from vitne.dev.stack import STATUS_BASE, ServiceKey
 from vitne.errors import Unavailable
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
 #: Seconds of a load.
@@ -44,6 +46,8 @@ _LEASE: Final = 5000
 #: Seconds until a status or a leaf must be there.
 _PATIENCE: Final = 30.0
 _REVOKED: Final = 1
+#: As the badge's proof names it.
+_SUITE: Final = EDDSA_RDFC_2022.name
 #: What the verifier's answer begins with.
 _VALID: Final = b'{"verdict":"valid"'
 
@@ -66,6 +70,18 @@ async def _issue(world: World, name: str, at_a_time: int) -> None:
 
     measured, cpu = await world.measured(name, lambda seconds: closed(operation, at_a_time, seconds), _SECONDS)
     world.session.record(Finding.rate(name, measured, rss_mib=world.rss_mib("issuer"), cpu_ms_per_op=cpu))
+
+
+async def issue_badge(world: World) -> None:
+    """Sixteen at a time: a credential and the badge of it, each durable and in the log, the badge with a proof."""
+
+    async def operation(_number: int) -> None:
+        issued = await world.issue(world.stranger(), credential_pb2.FORMAT_OPEN_BADGE)
+        if not any(_SUITE in one.artefact for one in issued.artefacts):
+            raise AssertionError("a badge has a proof of this suite where the institution has a key for it")
+
+    measured, cpu = await world.measured("issue.ob3.c16", lambda seconds: closed(operation, 16, seconds), _SECONDS)
+    world.session.record(Finding.rate("issue.ob3.c16", measured, rss_mib=world.rss_mib("issuer"), cpu_ms_per_op=cpu))
 
 
 async def issue_batch(world: World) -> None:
@@ -310,6 +326,7 @@ async def list_get(world: World) -> None:
 CASES: Final = (
     Case(("issue.unary.c16",), issue_16),
     Case(("issue.unary.c64",), issue_64),
+    Case(("issue.ob3.c16",), issue_badge),
     Case(("issue.batch",), issue_batch),
     Case(("verify.http",), verify),
     Case(("revoke.c16",), revoke),

@@ -14,6 +14,7 @@ from services.issuer.issuance import Stored
 from services.issuer.measuring import FINAL, measured_issue, refused_at_once
 from services.issuer.metrics import BATCH
 from services.issuer.quota import Quota
+from services.issuer.renditions import require_known
 from vitne.clock import Clock
 from vitne.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable, VitneError
 from vitne.identifiers import OrganisationId
@@ -48,8 +49,18 @@ LONGEST_PAUSE: Final = 5.0
 #: Seconds without any success after which a batch no longer waits.
 PATIENCE_SECONDS: Final = 60.0
 
+#: Items of a batch in further formats that are on the road, or answered and not read by the client yet: an artefact has
+#: some ten kilobytes, and a client may take its time.
+UNREAD: Final = 250
+
 #: How one order becomes a credential.
 Issue: TypeAlias = Callable[[Order], Coroutine[Any, Any, Stored]]
+#: Puts an issued credential in further formats into what is answered.
+Render: TypeAlias = Callable[[issuer.IssuedCredential, Stored, Sequence[int]], Coroutine[Any, Any, None]]
+
+
+async def _nothing_more(message: issuer.IssuedCredential, stored: Stored, formats: Sequence[int]) -> None:
+    """Where no further formats are made."""
 
 
 class Batches:
@@ -60,10 +71,14 @@ class Batches:
         room: how many orders the road takes at a time; further items of any batch wait for room.
         clock: for the checks of dates, and for pauses.
         quota: what providers may issue by batches; None: without bound.
+        render: makes further formats.
     """
 
-    def __init__(self, issue: Issue, room: int, clock: Clock, quota: Quota | None = None) -> None:
+    def __init__(
+        self, issue: Issue, room: int, clock: Clock, quota: Quota | None = None, render: Render = _nothing_more
+    ) -> None:
         self._issue = issue
+        self._render = render
         self._room = asyncio.Semaphore(room)
         self._clock = clock
         self._quota = quota
@@ -81,7 +96,7 @@ class Batches:
             raise _too_many()
         self._open[provider] += 1
         try:
-            batch = Batch(provider, self._issue_with_room, self._clock, self._quota)
+            batch = Batch(provider, self._issue_with_room, self._clock, self._quota, self._render)
             async with aclosing(batch.answer(requests)) as answers:
                 async for answer in answers:
                     yield answer
@@ -101,11 +116,21 @@ class Batch:
         issue: the road of one order; what it raises is that item's answer.
         clock: for the checks of dates, and for pauses.
         quota: what the provider may issue; None: without bound.
+        render: makes further formats.
     """
 
-    def __init__(self, provider: OrganisationId, issue: Issue, clock: Clock, quota: Quota | None = None) -> None:
+    def __init__(
+        self,
+        provider: OrganisationId,
+        issue: Issue,
+        clock: Clock,
+        quota: Quota | None = None,
+        render: Render = _nothing_more,
+    ) -> None:
         self._provider = provider
         self._issue = issue
+        self._render = render
+        self._formats: tuple[int, ...] = ()
         self._clock = clock
         self._quota = quota
         #: Since when nothing succeeds; None while something does.
@@ -197,6 +222,8 @@ class Batch:
         part = request.WhichOneof("part")
         if part == "header" and self._request_id is None:
             check_rules(request.header, "header")
+            require_known(request.header.formats, "header.formats")
+            self._formats = tuple(request.header.formats)
             self._request_id = UUID(request.header.request_id)
             return []
         if part == "header":
@@ -245,31 +272,44 @@ class Batch:
             prefix=f"{path}.issuance",
         )
 
-    async def _run(self) -> AsyncGenerator[list[tuple[str, Stored | VitneError]], None]:
+    async def _run(self) -> AsyncGenerator[list[tuple[str, issuer.IssuedCredential | VitneError]], None]:
         """Issue all orders, at most :data:`WINDOW` at a time, and answer each in its turn with those that are done."""
         loop = asyncio.get_running_loop()
-        outcomes: dict[str, asyncio.Future[Stored | VitneError]] = {
+        outcomes: dict[str, asyncio.Future[issuer.IssuedCredential | VitneError]] = {
             item_id: loop.create_future() for item_id in self._orders
         }
         waiting = iter(self._orders.items())
+        # Taken in the items' order, so that the item whose turn it is has a place.
+        unread = asyncio.Semaphore(UNREAD if self._formats else len(outcomes))
 
         async def work() -> None:
-            for item_id, order in waiting:
+            while True:
+                await unread.acquire()
+                item_id, order = next(waiting, (None, None))
+                if item_id is None or order is None:
+                    return
                 outcome = outcomes[item_id]
                 try:
                     with measured_issue(BATCH, self._clock):
                         stored = await self._issue_patiently(order)
-                    outcome.set_result(stored)
+                    message = stored.credential.message()
+                    if self._formats:
+                        await self._render(message, stored, self._formats)
+                    outcome.set_result(message)
                 except Exception as error:  # noqa: BLE001 - one bad item never fails its neighbours
                     outcome.set_result(as_vitne_error(error))
 
         quiet = without_steps()
         workers = [asyncio.create_task(work(), context=quiet.copy()) for _ in range(min(WINDOW, len(self._orders)))]
-        group: list[tuple[str, Stored | VitneError]] = []
+        group: list[tuple[str, issuer.IssuedCredential | VitneError]] = []
+        # Further formats are large: each such answer is a message of its own, below what clients take in one.
+        together = 1 if self._formats else MAX_PACK
         try:
             for item_id, outcome in outcomes.items():
-                if len(group) == MAX_PACK or (group and not outcome.done()):
+                if len(group) == together or (group and not outcome.done()):
                     yield group
+                    for _ in group:
+                        unread.release()
                     group = []
                 group.append((item_id, await outcome))
             if group:
@@ -341,10 +381,10 @@ def _state(error: VitneError) -> issuer.ItemState.ValueType:
     return issuer.ITEM_STATE_NEEDS_HUMAN
 
 
-def _result(item_id: str, outcome: Stored | VitneError) -> issuer.BatchResult:
+def _result(item_id: str, outcome: issuer.IssuedCredential | VitneError) -> issuer.BatchResult:
     if isinstance(outcome, VitneError):
         return issuer.BatchResult(item_id=item_id, error=errors_to_status(outcome), state=_state(outcome))
-    return issuer.BatchResult(item_id=item_id, credential=outcome.credential.message(), state=issuer.ITEM_STATE_ISSUED)
+    return issuer.BatchResult(item_id=item_id, credential=outcome, state=issuer.ITEM_STATE_ISSUED)
 
 
 def _out_of_order(reason: str, message: str, field: str) -> InvalidArgument:

@@ -271,7 +271,8 @@ _FLAGGED_SQL: Final = """
         AND (convert_from(c.decision, 'UTF8')::jsonb ->> 'registry_revision')::bigint < x.registry_revision
         AND CASE x.cause
             WHEN 1 THEN convert_from(c.decision, 'UTF8')::jsonb #>> '{accreditation,id}' = x.subject
-            WHEN 2 THEN c.signing_key = x.subject
+            WHEN 2 THEN c.signing_key = x.subject OR EXISTS (
+                SELECT FROM artefact AS a WHERE a.credential = c.id AND a.signing_key = x.subject)
             ELSE true END
 """
 

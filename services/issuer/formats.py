@@ -13,7 +13,7 @@ from vitne.credentials.certificates import Certificate
 from vitne.credentials.elm import seal
 from vitne.credentials.elmo import signature as elmo
 from vitne.credentials.elmo.writing import Node
-from vitne.credentials.jose import ES256
+from vitne.credentials.jose import ED25519, ES256
 from vitne.credentials.model import Credential
 from vitne.credentials.setting import Setting
 from vitne.credentials.w3c import renditions as w3c
@@ -28,8 +28,9 @@ class Occasion:
     """What an artefact is made of, beside the credential."""
 
     setting: Setting
-    #: Thumbprint of the key that will sign, under ES256.
+    #: Thumbprint of the key that will sign, and its algorithm.
     key_id: str
+    algorithm: str
     #: Of that key; empty for formats without.
     certificates: tuple[Certificate, ...]
     #: :data:`SALT_BYTES` fresh random bytes.
@@ -44,6 +45,11 @@ class Format(Protocol):
     @property
     def certified(self) -> bool:
         """Whether its artefacts carry the signing key's certificate."""
+        ...
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What it is signed with: the first that the provider has a key for."""
         ...
 
     def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
@@ -67,6 +73,7 @@ class _AsIssued(ABC):
     """A format whose artefact is known by its bytes as issued."""
 
     certified: bool = False
+    algorithms: tuple[str, ...] = (ES256,)
 
     @abstractmethod
     def complete(self, kept: bytes, signature: bytes) -> str: ...
@@ -114,14 +121,15 @@ class _W3c:
 
     certified: bool = False
 
-    def __init__(self, form: w3c.Form) -> None:
+    def __init__(self, form: w3c.Form, *algorithms: str) -> None:
         self._form = form
+        self.algorithms = algorithms
 
     def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
         return w3c.prepare(
             self._form,
             credential,
-            algorithm=ES256,
+            algorithm=occasion.algorithm,
             key_id=occasion.key_id,
             salt=occasion.salt,
             created=occasion.at,
@@ -139,10 +147,10 @@ class _W3c:
 
 #: The formats beside SD-JWT VC.
 FORMATS: Final[Mapping[int, Format]] = {
-    credential_pb2.FORMAT_VC_JWT: _W3c(w3c.Form.JWT),
-    credential_pb2.FORMAT_VC_DATA_INTEGRITY: _W3c(w3c.Form.DATA_INTEGRITY),
-    credential_pb2.FORMAT_OPEN_BADGE_JWT: _W3c(w3c.Form.BADGE_JWT),
-    credential_pb2.FORMAT_OPEN_BADGE: _W3c(w3c.Form.BADGE),
+    credential_pb2.FORMAT_VC_JWT: _W3c(w3c.Form.JWT, ES256),
+    credential_pb2.FORMAT_VC_DATA_INTEGRITY: _W3c(w3c.Form.DATA_INTEGRITY, ED25519, ES256),
+    credential_pb2.FORMAT_OPEN_BADGE_JWT: _W3c(w3c.Form.BADGE_JWT, ES256),
+    credential_pb2.FORMAT_OPEN_BADGE: _W3c(w3c.Form.BADGE, ED25519, ES256),
     credential_pb2.FORMAT_EDC: _Edc(),
     credential_pb2.FORMAT_ELMO: _Elmo(),
 }

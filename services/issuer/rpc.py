@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 from uuid import UUID
@@ -31,6 +31,7 @@ from services.issuer.signing import SigningKeys
 from services.issuer.statuses import Statuses
 from vitne.canonical import b64url, from_b64url
 from vitne.clock import Clock
+from vitne.credentials.jose import ED25519, ES256
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
 from vitne.runtime.identity import current_caller
@@ -43,6 +44,11 @@ SERVICE: Final = "vitne.issuer.v1.IssuerService"
 DEFAULT_PAGE: Final = 100
 _UUID_BYTES: Final = 16
 _REVISION_BYTES: Final = 4
+_ALGORITHMS: Final[Mapping[int, str]] = {
+    issuer.SIGNING_ALGORITHM_UNSPECIFIED: ES256,
+    issuer.SIGNING_ALGORITHM_ES256: ES256,
+    issuer.SIGNING_ALGORITHM_ED25519: ED25519,
+}
 
 
 class IssuerRpc(issuer_grpc.IssuerServiceServicer):
@@ -89,7 +95,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
     ) -> None:
         self._pool = pool
         self._unary = unary
-        self._batches = Batches(bulk.issue, MAX_WAITING, clock, quota)
+        self._batches = Batches(bulk.issue, MAX_WAITING, clock, quota, renditions.add)
         self._signing = signing
         self._keys = keys
         self._archive = archive
@@ -107,7 +113,8 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self, request: issuer.CreateSigningKeyRequest, context: Any
     ) -> issuer.CreateSigningKeyResponse:
         """Make a signing key for the caller."""
-        signer = await self._signing.create(_organisation(), UUID(request.request_id))
+        algorithm = _ALGORITHMS[request.algorithm]
+        signer = await self._signing.create(_organisation(), UUID(request.request_id), algorithm)
         return issuer.CreateSigningKeyResponse(
             key_id=signer.key_id, public_jwk=json.dumps(signer.public_jwk, separators=(",", ":"), sort_keys=True)
         )
@@ -123,10 +130,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
                 now=self._clock.now(),
             )
             issued = await self._unary.issue(order)
-        message = await self._renditions.just_issued(
-            issued.credential, issued.open(), issued.learner.key, request.formats
-        )
-        return issuer.IssueResponse(credential=message)
+        return issuer.IssueResponse(credential=await self._renditions.just_issued(issued, request.formats))
 
     async def IssueBatch(  # noqa: N802 - the contract's name
         self, request_iterator: AsyncIterator[issuer.IssueBatchRequest], context: Any

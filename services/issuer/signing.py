@@ -35,14 +35,15 @@ class SigningKeys:
         #: Whose a key is never changes, so it is asked for once.
         self._owners: dict[str, str] = {}
 
-    async def create(self, provider: OrganisationId, request_id: UUID) -> Signer:
-        """A P-256 key for ``provider``; the same one whenever the request is repeated.
+    async def create(self, provider: OrganisationId, request_id: UUID, algorithm: str) -> Signer:
+        """A key for ``provider``; the same one whenever the request is repeated.
 
         Raises:
+            InvalidArgument: ``ALGORITHM_REFUSED`` when the request was for a key of another algorithm before.
             Unavailable: ``CUSTODY_UNAVAILABLE``.
         """
         label = _LABEL.format(provider=provider, request_id=request_id)
-        signer = await asyncio.to_thread(self._custody.ensure, label, ES256)
+        signer = await asyncio.to_thread(self._custody.ensure, label, algorithm)
         await self._pool.execute(
             "INSERT INTO signing_key (key_id, provider, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             signer.key_id,
@@ -52,15 +53,31 @@ class SigningKeys:
         return signer
 
     async def choose(self, connection: Any, provider: str, registered: Sequence[str]) -> Signer:
-        """The first of the provider's registered keys that is in custody for it.
+        """The key that signs a credential: the first for ES256 that :meth:`find` finds.
+
+        Raises:
+            FailedPrecondition: ``NO_SIGNING_KEY``.
+        """
+        signer = await self.find(connection, provider, registered, ES256)
+        if signer is None:
+            raise FailedPrecondition(
+                "NO_SIGNING_KEY",
+                "the institution has no signing key that is both in the issuer's custody and valid in the registry",
+                rule="a credential is signed with a key for ES256 that the registry names as the provider's, for "
+                "credentials, now",
+                remedy="create a key with CreateSigningKey and enter its public part in the registry with RegisterKey",
+                metadata={"provider": provider},
+            )
+        return signer
+
+    async def find(self, connection: Any, provider: str, registered: Sequence[str], algorithm: str) -> Signer | None:
+        """The first of the provider's registered keys that is in custody for it and signs with an algorithm.
 
         Args:
             connection: to the issuer's database.
             provider: the organisation that issues.
-            registered: thumbprints of its keys that the registry says are valid now, the preferred one first.
-
-        Raises:
-            FailedPrecondition: ``NO_SIGNING_KEY``.
+            registered: thumbprints of its keys that the registry says are valid, the preferred one first.
+            algorithm: ES256 or Ed25519.
         """
         unknown = [key_id for key_id in registered if key_id not in self._owners]
         if unknown:
@@ -71,16 +88,12 @@ class SigningKeys:
         for key_id in registered:
             if self._owners.get(key_id) == provider:
                 try:
-                    return self._custody.signer(key_id)
+                    signer = self._custody.signer(key_id)
                 except NotFound:
                     continue
-        raise FailedPrecondition(
-            "NO_SIGNING_KEY",
-            "the institution has no signing key that is both in the issuer's custody and valid in the registry",
-            rule="a credential is signed with a key that the registry names as the provider's, for credentials, now",
-            remedy="create a key with CreateSigningKey and enter its public part in the registry with RegisterKey",
-            metadata={"provider": provider},
-        )
+                if signer.algorithm == algorithm:
+                    return signer
+        return None
 
     def signer(self, key_id: str) -> Signer:
         """The key that something stored is to be signed with.

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from services.issuer.acts import LearnerActs
 from services.issuer.archive import Archive
+from services.issuer.artefacts import Artefacts
 from services.issuer.bulk_statuses import BulkStatuses
 from services.issuer.certificates import CertificateFiles, DevelopmentCertificates
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
@@ -106,6 +107,7 @@ class Issuer:
     keys: LearnerKeyStore
     unary: Road
     bulk: Road
+    artefacts: Artefacts
     leases: LeaseKeeper
     statuses: Statuses
     flags: Flags
@@ -195,8 +197,10 @@ class Issuer:
         effects = Effects(flags, projection, registry, frameworks, clock)
         teller = EffectTeller(pool, flags, events, projection, staleness=settings.registry_staleness, clock=clock)
         quota = Quota(pool, clock, default=settings.daily_quota, own=settings.daily_quotas)
+        artefacts = Artefacts(pool, events, Origins(index))
         renditions = Renditions(
             pool,
+            artefacts=artefacts,
             registry=registry,
             signing=signing,
             certificates=(
@@ -204,8 +208,6 @@ class Issuer:
                 if development and settings.certificates is None
                 else CertificateFiles(settings.certificates)
             ),
-            events=events,
-            origins=Origins(index),
             clock=clock,
             new_id=new_id,
         )
@@ -259,6 +261,7 @@ class Issuer:
             keys,
             unary,
             bulk,
+            artefacts,
             leases,
             statuses,
             flags,
@@ -421,6 +424,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_readiness("registry", registry_ready)
     application.add_readiness("databases", databases_ready)
     application.add_readiness("leases", leases_ready)
+    application.on_close(issuer.artefacts.close)
     application.on_close(issuer.bulk.close)
     application.on_close(issuer.unary.close)
     return application

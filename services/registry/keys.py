@@ -11,13 +11,14 @@ from vitne.credentials.jose import ED25519, ES256, parse_public_jwk
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 
-#: What each use is signed with: checkpoints are C2SP signed notes, the rest is JWS.
+#: What each use is signed with: checkpoints are C2SP signed notes, credentials may have Data Integrity proofs, all else
+#: is JWS.
 _ALGORITHMS: Final = {
-    facts_pb2.KEY_USE_CREDENTIAL: ES256,
-    facts_pb2.KEY_USE_STATUS_LIST: ES256,
-    facts_pb2.KEY_USE_CHECKPOINT: ED25519,
-    facts_pb2.KEY_USE_TRUST_LIST: ES256,
-    facts_pb2.KEY_USE_ACCREDITATION: ES256,
+    facts_pb2.KEY_USE_CREDENTIAL: (ES256, ED25519),
+    facts_pb2.KEY_USE_STATUS_LIST: (ES256,),
+    facts_pb2.KEY_USE_CHECKPOINT: (ED25519,),
+    facts_pb2.KEY_USE_TRUST_LIST: (ES256,),
+    facts_pb2.KEY_USE_ACCREDITATION: (ES256,),
 }
 
 
@@ -45,14 +46,15 @@ def register_key(desk: Desk, request: registry_pb2.RegisterKeyRequest) -> facts_
     else:
         desk.require_operator("keys for status lists, checkpoints and the trust list are the operator's")
     public = parse_public_jwk(asked.public_jwk, field="key.public_jwk")
-    algorithm = _ALGORITHMS.get(asked.use)
-    if public.algorithm != algorithm:
+    algorithms = _ALGORITHMS.get(asked.use, ())
+    if public.algorithm not in algorithms:
         raise InvalidArgument(
             "KEY_TYPE_WRONG",
             f"a key for {public.algorithm} does not serve {facts_pb2.KeyUse.Name(asked.use)}",
             field="key.public_jwk",
-            rule="P-256 for credentials, accreditations, status lists and the trust list; Ed25519 for checkpoints",
-            remedy=f"make a key for {algorithm}",
+            rule="P-256 for credentials, accreditations, status lists and the trust list; Ed25519 for credentials and "
+            "checkpoints",
+            remedy=f"make a key for {' or '.join(algorithms)}",
         )
     if asked.id and asked.id != public.key_id:
         raise InvalidArgument(

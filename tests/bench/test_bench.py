@@ -29,9 +29,10 @@ NAMES = {
     "portal.catchup",
 }
 #: Beside them: a variant of the same that is measured apart, and the services' memory.
-OURS = {"log.append.bulk", "format.rdfc.356.tied", "issue.to_portal.p99.embedded"} | {
-    f"rss.{service}" for service in ("registry", "issuer", "ledger", "verifier", "portal")
-}
+OURS = {
+    *("log.append.bulk", "format.rdfc.356.tied", "issue.to_portal.p99.embedded"),
+    *("format.ob3.whole.issue", "format.ob3.whole.verify"),
+} | {f"rss.{service}" for service in ("registry", "issuer", "ledger", "verifier", "portal")}
 MEMBERS = {
     *("name", "value", "unit", "p50_ms", "p99_ms", "rss_mib", "cpu_ms_per_op", "baseline", "ratio", "cpus", "commit"),
 }

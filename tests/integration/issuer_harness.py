@@ -203,9 +203,14 @@ class World:
             self.projection.fold(fact)
         self.projection.heartbeat(len(self.chronicle.facts), self.clock.now(), self.clock.now())
 
-    async def enter_key(self, provider: str) -> str:
+    async def enter_key(
+        self,
+        provider: str,
+        algorithm: issuer_pb2.SigningAlgorithm.ValueType = issuer_pb2.SIGNING_ALGORITHM_UNSPECIFIED,
+    ) -> str:
         """A provider makes a signing key and enters it in the registry; answers its thumbprint."""
-        made = await self.caller(provider).CreateSigningKey(issuer_pb2.CreateSigningKeyRequest(request_id=str(uuid4())))
+        asked = issuer_pb2.CreateSigningKeyRequest(request_id=str(uuid4()), algorithm=algorithm)
+        made = await self.caller(provider).CreateSigningKey(asked)
         self.learn(self.register_key(provider, made.key_id, made.public_jwk))
         return made.key_id
 
@@ -225,12 +230,19 @@ class World:
         return (await self.caller(provider).Issue(request(**values))).credential
 
     async def batch(
-        self, items: Iterable[issuer_pb2.BatchItem], *, request_id: str = "", provider: str = UCL, pack: int = 0
+        self,
+        items: Iterable[issuer_pb2.BatchItem],
+        *,
+        request_id: str = "",
+        provider: str = UCL,
+        formats: Iterable[credential_pb2.Format.ValueType] = (),
+        pack: int = 0,
     ) -> tuple[dict[str, issuer_pb2.BatchResult], issuer_pb2.BatchSummary]:
         """A batch's answers by item, and its summary; ``pack``: so many items travel in a message."""
+        header = issuer_pb2.BatchHeader(request_id=request_id or str(uuid4()), formats=formats)
 
         async def requests() -> AsyncIterator[issuer_pb2.IssueBatchRequest]:
-            yield issuer_pb2.IssueBatchRequest(header=issuer_pb2.BatchHeader(request_id=request_id or str(uuid4())))
+            yield issuer_pb2.IssueBatchRequest(header=header)
             rest = iter(items)
             while pack and (several := list(islice(rest, pack))):
                 yield issuer_pb2.IssueBatchRequest(items=issuer_pb2.BatchItems(items=several))

@@ -11,12 +11,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.issuer import batch
 from services.issuer.certificates import CertificateFiles, DevelopmentCertificates, pem
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.origins import Origins
 from services.issuer.projection import Permission
 from services.verifier.presented import read
-from tests.integration.issuer_harness import KLIMA, World, make_world, public_jwk, refusal, request
+from tests.integration.issuer_harness import KLIMA, World, item, make_world, public_jwk, refusal, request
 from tests.unit.accreditation_samples import NOKUT, UCL, UIO
 from tests.unit.verifier_world import NOW
 from vitne.accreditation import timestamp
@@ -51,7 +52,7 @@ W3C = (
 
 @pytest.fixture(scope="module")
 async def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with make_world(postgres, tmp_path_factory.mktemp("issuer"), ManualClock(NOW)) as made:
+    async with make_world(postgres, tmp_path_factory.mktemp("issuer"), ManualClock(NOW), lease_low_water=200) as made:
         made.learn(made.chronicle.authority(NOKUT, "NO"))
         yield made
 
@@ -164,6 +165,38 @@ async def test_formats_that_are_not_made_are_refused_before_anything_is_issued(w
     assert await world.pool.fetchval("SELECT count(*) FROM credential") == before
 
 
+async def test_a_batch_is_answered_in_the_formats_of_its_header(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More items than may be unread; and what can't be made takes no credential with it."""
+    monkeypatch.setattr(batch, "UNREAD", 4)
+    badge, request_id = credential_pb2.FORMAT_OPEN_BADGE, str(uuid4())
+    items = [item(number) for number in range(15)]
+    with monkeypatch.context() as patch:
+        patch.setattr(world.issuer.rpc._renditions, "_certificates", CertificateFiles(None))
+        first, summary = await world.batch(items, request_id=request_id, formats=[ELMO, badge])
+    assert summary.issued == len(items)
+    for result in first.values():
+        assert [one.format for one in result.credential.artefacts] == [badge]
+        assert [error_from_status(one.error).reason for one in result.credential.refused_formats] == ["NO_CERTIFICATE"]
+    again, _ = await world.batch(items, request_id=request_id, formats=[ELMO, badge])
+    for item_id, result in again.items():
+        document, proof = result.credential.artefacts
+        assert (document.format, proof) == (ELMO, first[item_id].credential.artefacts[0])
+        assert not result.credential.refused_formats
+    digests = {from_b64url(one.digest) for result in again.values() for one in result.credential.artefacts}
+    assert len(digests) == 2 * len(items)
+    assert digests <= set(await leaves(world))
+    without, _ = await world.batch(items[:1], request_id=request_id)
+    assert without["item-0"].credential.artefacts == []
+
+
+async def test_a_batch_in_a_format_that_is_not_made_is_refused(world: World) -> None:
+    before = await world.pool.fetchval("SELECT count(*) FROM credential")
+    error = await refusal(world.batch([item(1)], formats=[99]))  # type: ignore[list-item]
+    assert isinstance(error, InvalidArgument)
+    assert error.field.startswith("header.formats[0]")
+    assert await world.pool.fetchval("SELECT count(*) FROM credential") == before
+
+
 async def test_another_institution_gets_nothing(world: World) -> None:
     issued = await issue(world)
     asked = issuer_pb2.GetCredentialRequest(credential_id=issued.id, formats=[EDC])
@@ -211,6 +244,79 @@ async def test_a_format_that_can_not_be_made_takes_no_credential_with_it(
     assert (await refusal(get(world, issued.id, ELMO))).reason == "NO_CERTIFICATE"
     monkeypatch.undo()
     assert [one.format for one in (await get(world, issued.id, ELMO)).artefacts] == [ELMO]
+
+
+# --- Keys for Ed25519 -------------------------------------------------------------------------------
+
+
+async def test_proofs_are_made_with_a_key_for_ed25519_once_there_is_one(world: World) -> None:
+    eddsa = await world.enter_key(UIO, issuer_pb2.SIGNING_ALGORITHM_ED25519)
+    own = await world.enter_key(UCL, issuer_pb2.SIGNING_ALGORITHM_ED25519)
+    issued = await issue(world, *W3C, ELMO)
+    es256 = sd_jwt_vc.parse(issued.artefact).key_id
+    assert es256 not in (eddsa, own)
+    by_format = {one.format: read(one.artefact) for one in issued.artefacts}
+    named = {format_: (shown.key_id, shown.algorithm) for format_, shown in by_format.items()}
+    assert named == {
+        credential_pb2.FORMAT_VC_JWT: (es256, "ES256"),
+        credential_pb2.FORMAT_VC_DATA_INTEGRITY: (own, "eddsa-rdfc-2022"),
+        credential_pb2.FORMAT_OPEN_BADGE_JWT: (es256, "ES256"),
+        credential_pb2.FORMAT_OPEN_BADGE: (own, "eddsa-rdfc-2022"),
+        ELMO: (es256, "XML signature"),
+    }
+    key = parse_public_jwk(public_jwk(world, own))
+    badge = by_format[credential_pb2.FORMAT_OPEN_BADGE]
+    assert badge.verified_by(key)
+    assert badge.credential == sd_jwt_vc.parse(issued.artefact).credential
+
+
+async def test_a_key_that_did_not_count_at_the_issuance_makes_no_proof(world: World) -> None:
+    """Verifiers ask for that, whenever the artefact was made."""
+    issued = await issue(world)
+    asked = issuer_pb2.CreateSigningKeyRequest(request_id=str(uuid4()), algorithm=issuer_pb2.SIGNING_ALGORITHM_ED25519)
+    made = await world.caller(UCL).CreateSigningKey(asked)
+    entered = world.register_key(UCL, made.key_id, made.public_jwk)
+    assert isinstance(world.clock, ManualClock)
+    world.clock.advance(timedelta(minutes=1))
+    entered.key.valid_from.CopyFrom(timestamp(world.clock.now()))
+    world.learn(entered)
+    late = await get(world, issued.id, credential_pb2.FORMAT_OPEN_BADGE)
+    assert read(late.artefacts[0].artefact).key_id != made.key_id
+    now = await issue(world, credential_pb2.FORMAT_OPEN_BADGE)
+    assert read(now.artefacts[0].artefact).key_id == made.key_id
+
+
+async def test_what_a_key_for_ed25519_signed_is_flagged_when_it_is_compromised(world: World) -> None:
+    await world.enter_key(UCL, issuer_pb2.SIGNING_ALGORITHM_ED25519)
+    badge, plain = await issue(world, credential_pb2.FORMAT_OPEN_BADGE), await issue(world, ELMO)
+    own = read(badge.artefacts[0].artefact).key_id
+    compromised = facts_pb2.Key()
+    known = world.projection.key(own)
+    assert known is not None
+    compromised.CopyFrom(known)
+    compromised.revision += 1
+    for end in (compromised.valid_until, compromised.compromised_from):
+        end.CopyFrom(timestamp(world.clock.now() - timedelta(seconds=1)))
+    said = world.chronicle.record(UCL, key=compromised)
+    said.recorded_at.CopyFrom(timestamp(world.clock.now()))
+    world.learn(said)
+    flags = (await world.caller(UCL).ListFlags(issuer_pb2.ListFlagsRequest(page_size=1000))).flags
+    flagged = {flag.credential_id for flag in flags if flag.subject_id == own}
+    assert badge.id in flagged
+    assert plain.id not in flagged
+    # From then on the key for ES256 signs, which counts.
+    again = await issue(world, credential_pb2.FORMAT_OPEN_BADGE)
+    assert read(again.artefacts[0].artefact).algorithm in ("ecdsa-rdfc-2019", "eddsa-rdfc-2022")
+    assert read(again.artefacts[0].artefact).key_id != own
+
+
+async def test_a_request_for_a_key_is_for_one_algorithm(world: World) -> None:
+    asked = issuer_pb2.CreateSigningKeyRequest(request_id=str(uuid4()), algorithm=issuer_pb2.SIGNING_ALGORITHM_ED25519)
+    made = await world.caller(UCL).CreateSigningKey(asked)
+    assert parse_public_jwk(made.public_jwk).algorithm == "Ed25519"
+    assert await world.caller(UCL).CreateSigningKey(asked) == made
+    asked.algorithm = issuer_pb2.SIGNING_ALGORITHM_ES256
+    assert (await refusal(world.caller(UCL).CreateSigningKey(asked))).reason == "ALGORITHM_REFUSED"
 
 
 # --- Certificates -----------------------------------------------------------------------------------

@@ -302,6 +302,7 @@ def test_a_provider_enters_a_key_of_its_own() -> None:
     assert (key.id, key.revision, key.owner) == (P256.key_id, 1, UCL)
     assert json.loads(key.public_jwk) == P256.public_jwk, "only the members that define the key"
     assert register(id=P256.key_id)().key.id == P256.key_id
+    assert register(signer=ED)().key.id == ED.key_id, "for Data Integrity proofs"
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,6 @@ PRIVATE_JWK = json.dumps(P256.public_jwk | {"d": "AAAA"})
         ({"owner": UIO}, "FOREIGN_KEY", "key.owner"),
         ({"caller": UIO}, "PROVIDER_UNKNOWN", "key.owner"),
         ({"caller": UIB}, "PROVIDER_CLOSED", "key.owner"),
-        ({"signer": ED}, "KEY_TYPE_WRONG", "key.public_jwk"),
         ({"public_jwk": PRIVATE_JWK}, "PRIVATE_KEY_SENT", "key.public_jwk"),
         ({"public_jwk": "{"}, "BAD_JSON", "key.public_jwk"),
         ({"public_jwk": "{}"}, "BAD_JWK", "key.public_jwk"),

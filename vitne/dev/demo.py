@@ -177,8 +177,11 @@ class Demo:
         await self._enter_key(authority, facts_pb2.KEY_USE_ACCREDITATION, made.public_jwk)
 
     async def _give_key(self, provider: Organisation) -> None:
-        made = await provider.issuer.CreateSigningKey(issuer_pb2.CreateSigningKeyRequest(request_id=new_id()))
-        await self._enter_key(provider, facts_pb2.KEY_USE_CREDENTIAL, made.public_jwk)
+        # Credentials are signed with the one; badges and documents have proofs of the other.
+        for algorithm in (issuer_pb2.SIGNING_ALGORITHM_ES256, issuer_pb2.SIGNING_ALGORITHM_ED25519):
+            asked = issuer_pb2.CreateSigningKeyRequest(request_id=new_id(), algorithm=algorithm)
+            made = await provider.issuer.CreateSigningKey(asked)
+            await self._enter_key(provider, facts_pb2.KEY_USE_CREDENTIAL, made.public_jwk)
 
     async def _enter_key(self, owner: Organisation, use: facts_pb2.KeyUse.ValueType, public_jwk: str) -> None:
         key = facts_pb2.Key(owner=owner.id, use=use, public_jwk=public_jwk, valid_from=_now())
