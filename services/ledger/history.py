@@ -77,8 +77,8 @@ class History:
             raise _not_witnessed()
         return newest
 
-    async def prove_witnessed(self, leaf_hash: bytes, tree_size: int = 0) -> InclusionProof:
-        """Prove that a leaf is under the newest cosigned checkpoint.
+    async def prove_witnessed(self, leaf_hash: bytes, tree_size: int = 0, *, first: bool = False) -> InclusionProof:
+        """Prove that a leaf is under the newest cosigned checkpoint, or under the first that has it.
 
         Raises:
             InvalidArgument: ``TREE_SIZE_GIVEN``, ``BAD_LEAF_HASH``.
@@ -90,15 +90,15 @@ class History:
                 "TREE_SIZE_GIVEN",
                 "witnesses cosign the sizes that they see",
                 field="tree_size",
-                rule="either a size or the newest cosigned checkpoint",
+                rule="either a size or a cosigned checkpoint",
                 remedy="leave one of them out",
             )
         index = (await self._store.prove_inclusion(leaf_hash)).leaf_index
-        newest = await self.newest_witnessed()
-        if newest.size <= index:
+        found = await self._checkpoints.first_with(index) if first else await self.newest_witnessed()
+        if found is None or found.size <= index:
             raise _not_witnessed()
-        proof = await self._store.prove_inclusion(leaf_hash, newest.size)
-        return InclusionProof(index, newest.size, proof.path, newest.note)
+        proof = await self._store.prove_inclusion(leaf_hash, found.size)
+        return InclusionProof(index, found.size, proof.path, found.note)
 
     async def status_at(
         self, url: str, index: int, *, at: datetime | None = None, known_at: datetime | None = None

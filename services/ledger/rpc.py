@@ -131,8 +131,10 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.GetInclusionProofRequest, context: Any
     ) -> ledger_pb2.GetInclusionProofResponse:
         """Prove that a leaf is in the tree of a size."""
-        if request.witnessed:
-            proof = await self._history.prove_witnessed(request.leaf_hash, request.tree_size)
+        if request.witnessed or request.first_witnessed:
+            proof = await self._history.prove_witnessed(
+                request.leaf_hash, request.tree_size, first=request.first_witnessed
+            )
         else:
             proof = await self._store.prove_inclusion(request.leaf_hash, request.tree_size)
         return ledger_pb2.GetInclusionProofResponse(

@@ -19,6 +19,7 @@ from services.registry.accreditations import (
     renewed,
     withdrawn,
 )
+from services.registry.closing import closed
 from services.registry.desk import Desk, check_base_revision
 from vitne.accreditation import Case, case_of, instant
 from vitne.accreditation.cases import OPEN
@@ -33,6 +34,7 @@ _AMEND: Final = facts_pb2.CASE_DECISION_AMEND
 _RENEW: Final = facts_pb2.CASE_DECISION_RENEW
 _WITHDRAW: Final = facts_pb2.CASE_DECISION_WITHDRAW
 _REVOKE: Final = facts_pb2.CASE_DECISION_REVOKE
+_CLOSE: Final = facts_pb2.CASE_DECISION_CLOSE
 
 
 def grant(desk: Desk, request: registry_pb2.GrantAccreditationRequest) -> facts_pb2.Fact:
@@ -160,6 +162,10 @@ def confirm(desk: Desk, request: registry_pb2.ConfirmDecisionRequest) -> facts_p
             remedy="let another officer of the authority confirm it",
         )
     step = proposal.case_step
+    if step.decision == _CLOSE:
+        entry = closed(desk, step.closing, instant(proposal.recorded_at))
+        entry.closing_case, entry.closing_proposed_by = case.id, proposal.officer
+        return facts_pb2.Fact(subject=entry.id, officer=officer, provider=entry)
     said = _carry_out(desk, step.decision, step.draft, instant(proposal.recorded_at))
     if step.decision == _REVOKE:
         order = facts_pb2.CaseStep(

@@ -15,6 +15,11 @@ from vitne_api.registry.v1 import facts_pb2
 ALIAS_BYTES: Final = 16
 
 
+def case_id_of(fact: facts_pb2.Fact) -> str:
+    """The case in which an officer did what a fact says."""
+    return fact.case_step.id or fact.accreditation.id or fact.provider.closing_case
+
+
 @dataclass(frozen=True, slots=True)
 class Officer:
     """Who acts for an organisation, as the token issuer says.
@@ -41,5 +46,5 @@ class Officer:
     async def remember(self, conn: Any, fact: facts_pb2.Fact) -> None:
         """Keep whom the fact's officer stands for, in the transaction of the fact."""
         if fact.officer:
-            about = fact.case_step.id or fact.accreditation.id
+            about = case_id_of(fact)
             await store.remember_officer(conn, UUID(about), self.organisation, self.subject, fact.officer)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from services.registry.desk import TOLERANCE, Desk, check_base_revision, check_languages, check_responsible
-from vitne.accreditation import instant, timestamp
+from services.registry.desk import Desk, check_base_revision, check_languages, check_responsible
 from vitne.errors import AlreadyExists, InvalidArgument, NotFound
 from vitne.identifiers import OrganisationId
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
@@ -89,9 +88,8 @@ def register_provider(desk: Desk, request: registry_pb2.RegisterProviderRequest)
     provider = facts_pb2.Provider()
     provider.CopyFrom(request.provider)
     provider.revision = 1
-    provider.ClearField("closed_at")
-    provider.ClearField("ground")
-    provider.ClearField("succeeded_by")
+    for name in ("closed_at", "ground", "succeeded_by", "closing_case", "closing_proposed_by"):
+        provider.ClearField(name)
     check_languages(list(provider.name), field="provider.name")
     framework = desk.framework_of(provider.country, field="provider.country")
     framework.known(framework.provider_kinds, provider.kind, "kind of provider", field="provider.kind")
@@ -143,51 +141,6 @@ def amend_provider(desk: Desk, request: registry_pb2.AmendProviderRequest) -> fa
     said.revision += 1
     del said.name[:]
     said.name.extend(request.name)
-    said.ground = request.ground
-    return facts_pb2.Fact(subject=said.id, provider=said)
-
-
-def close_provider(desk: Desk, request: registry_pb2.CloseProviderRequest) -> facts_pb2.Fact:
-    """Close a provider of a kind within the calling authority's remit, from now or an instant to come.
-
-    An end that is to come may be moved; what has closed stays closed.
-
-    Raises:
-        PermissionDenied: ``NOT_AN_AUTHORITY``, ``OUTSIDE_REMIT``.
-        NotFound: ``PROVIDER_UNKNOWN``.
-        Aborted: ``REVISION_MOVED``.
-        FailedPrecondition: ``PROVIDER_CLOSED``, also of who is to take over.
-        InvalidArgument: ``CLOSED_BACKWARDS``, ``OWN_SUCCESSOR``.
-    """
-    desk.authority()
-    known = desk.open_provider(request.provider, field="provider")
-    check_responsible(desk, known, country_field="provider", kind_field="provider")
-    check_base_revision(known.revision, request.base_revision, "provider's entry")
-    closed_at = instant(request.closed_at) if request.HasField("closed_at") else desk.now
-    if closed_at < desk.now - TOLERANCE:
-        raise InvalidArgument(
-            "CLOSED_BACKWARDS",
-            "the provider would have closed before now, and what it issued since would not count",
-            field="closed_at",
-            rule="only the withdrawal of an accreditation reaches back",
-            remedy="leave it out for now, and withdraw what shall not have counted",
-        )
-    if request.succeeded_by == known.id:
-        raise InvalidArgument(
-            "OWN_SUCCESSOR",
-            "a provider can't take over from itself",
-            field="succeeded_by",
-            rule="who takes over is another provider",
-            remedy="name the provider that takes over, or nobody",
-        )
-    if request.succeeded_by:
-        desk.open_provider(request.succeeded_by, field="succeeded_by")
-    said = facts_pb2.Provider()
-    said.CopyFrom(known)
-    said.revision += 1
-    said.succeeded_by = request.succeeded_by
-    # The way of the request does not make it reach back.
-    said.closed_at.CopyFrom(timestamp(max(closed_at, desk.now)))
     said.ground = request.ground
     return facts_pb2.Fact(subject=said.id, provider=said)
 

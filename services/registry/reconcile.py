@@ -25,6 +25,7 @@ from services.registry.events import (
     leaf_aggregate,
     subject_aggregate,
 )
+from services.registry.officers import case_id_of
 from services.registry.store import enter, lock_head, officer_known
 from vitne.accreditation import fact_digest
 from vitne.clock import Clock
@@ -106,7 +107,7 @@ async def reconcile(
             await enter(conn, fact)
             entered += 1
             if fact.officer and not await officer_known(conn, fact.officer):
-                cases.add(fact.case_step.id or fact.accreditation.id)
+                cases.add(case_id_of(fact))
             if fact.id not in logged:
                 untold = [event for event in events_of(fact, new_id=new_id) if event.type == LEAF_TYPE]
                 await append(conn, untold)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -11,6 +11,7 @@ from services.registry import (
     accreditations,
     applications,
     catalogue,
+    closing,
     decisions,
     keys,
     organisations,
@@ -40,6 +41,9 @@ DEFAULT_PAGE_SIZE: Final = 500
 DEFAULT_QUALIFICATIONS: Final = 50
 #: Cases on a page where the request does not say.
 DEFAULT_CASES: Final = 50
+#: Steps of a case in one page by default, and of each case in a list.
+DEFAULT_STEPS: Final = 100
+STEPS_IN_LIST: Final = 10
 #: Cases that are looked at for a page: most of an authority's are decided, and others wait for the same loop.
 CASES_LOOKED_AT: Final = 200
 #: Cases in which somebody has to do something.
@@ -119,10 +123,8 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
     async def CloseProvider(  # noqa: N802
         self, request: registry_pb2.CloseProviderRequest, context: Any
     ) -> registry_pb2.CloseProviderResponse:
-        """Close a provider; see :func:`organisations.close_provider`."""
-        return await self._change(
-            "CloseProvider", request, registry_pb2.CloseProviderResponse, organisations.close_provider
-        )
+        """Propose to close a provider; see :func:`closing.propose`."""
+        return await self._change("CloseProvider", request, registry_pb2.CloseProviderResponse, closing.propose)
 
     async def RegisterKey(  # noqa: N802
         self, request: registry_pb2.RegisterKeyRequest, context: Any
@@ -259,12 +261,18 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
     async def GetCase(  # noqa: N802
         self, request: registry_pb2.GetCaseRequest, context: Any
     ) -> registry_pb2.GetCaseResponse:
-        """Answer a case with its steps."""
+        """Answer a case with its steps, a page at a time."""
         self._recorder.as_of()
         case = case_of(self._recorder.projection, request.accreditation_id)
         if case is None:
             raise decisions.unknown_case()
-        return registry_pb2.GetCaseResponse(case=_case(case))
+        size = request.page_size or DEFAULT_STEPS
+        token = PageToken.parse(request.page_token, case.id)
+        # Step numbers have no gaps: the first of the page is the one after the last that was answered.
+        steps = case.steps[token.after : token.after + size]
+        last = token.after + len(steps)
+        after = PageToken(last, case.id).to_text() if last < len(case.steps) else ""
+        return registry_pb2.GetCaseResponse(case=_case(case, steps), next_page_token=after)
 
     async def ListOpenCases(  # noqa: N802
         self, request: registry_pb2.ListOpenCasesRequest, context: Any
@@ -285,7 +293,8 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
             if len(found) == size:
                 break
         after = IdPageToken(UUID(last), authority).to_text() if next(ids, None) is not None else ""
-        return registry_pb2.ListOpenCasesResponse(cases=[_case(case) for case in found], next_page_token=after)
+        cases = [_case(case, case.steps[-STEPS_IN_LIST:]) for case in found]
+        return registry_pb2.ListOpenCasesResponse(cases=cases, next_page_token=after)
 
     async def PublishAchievement(  # noqa: N802
         self, request: registry_pb2.PublishAchievementRequest, context: Any
@@ -403,7 +412,7 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
         return await self._recorder.change(key, response, lambda desk: decide_on(desk, request), officer)
 
 
-def _case(case: Case) -> registry_pb2.Case:
+def _case(case: Case, steps: Sequence[facts_pb2.Fact]) -> registry_pb2.Case:
     return registry_pb2.Case(
         id=case.id,
         provider=case.provider,
@@ -411,5 +420,5 @@ def _case(case: Case) -> registry_pb2.Case:
         state=case.state,
         revision=case.revision,
         accreditation_revision=case.held.newest.revision if case.held else 0,
-        steps=case.steps,
+        steps=steps,
     )

@@ -123,11 +123,17 @@ class _Recorder:
         self.proofs: dict[str, str] = {}
 
     async def inclusion(self, leaf_hash: bytes) -> Inclusion:
-        given = await self._source.prove(leaf_hash)
+        return await self._prove(leaf_hash, first=False)
+
+    async def earliest(self, leaf_hash: bytes) -> Inclusion:
+        return await self._prove(leaf_hash, first=True)
+
+    async def _prove(self, leaf_hash: bytes, *, first: bool) -> Inclusion:
+        given = await self._source.prove(leaf_hash, first=first)
         proof = LogProof(given.leaf_index, tuple(given.path), given.checkpoint)
         witnessed = proof.verify(leaf_hash, self._policy)
         self.proofs[leaf_hash.hex()] = proof.text()
-        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text)
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen)
 
 
 async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:

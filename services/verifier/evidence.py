@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import grpc
 
@@ -59,6 +59,8 @@ class Inclusion:
     checkpoint: Checkpoint
     #: Thumbprint of the key that signed the checkpoint.
     key_id: str
+    #: By when it was there for certain, as the policy's witnesses say; None: the policy asks for none.
+    seen: datetime | None = None
 
 
 class LogSource(Protocol):
@@ -68,12 +70,21 @@ class LogSource(Protocol):
         """Where a leaf is, proved; ``NotFound`` when the log has no such leaf, else VitneError."""
         ...
 
+    async def earliest(self, leaf_hash: bytes) -> Inclusion:
+        """The same, under the first checkpoint with the leaf that witnesses cosigned, where the source has that one."""
+        ...
+
 
 class ProofSource(Protocol):
     """Answers proofs of inclusion, which nobody has verified yet."""
 
-    async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
-        """The proof for the newest checkpoint; ``NotFound`` when the log has no such leaf, else VitneError."""
+    async def prove(self, leaf_hash: bytes, *, first: bool = False) -> ledger_pb2.GetInclusionProofResponse:
+        """The proof for the newest checkpoint; ``NotFound`` when the log has no such leaf, else VitneError.
+
+        Args:
+            leaf_hash: of the leaf.
+            first: where the source's checkpoints are cosigned, the first that has the leaf.
+        """
         ...
 
     async def consistency(self, from_size: int, to_size: int) -> Sequence[bytes]:
@@ -186,9 +197,11 @@ class LogProofs:
         self._stub = stub
         self._witnessed = witnessed
 
-    async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
+    async def prove(self, leaf_hash: bytes, *, first: bool = False) -> ledger_pb2.GetInclusionProofResponse:
         """See :class:`ProofSource`."""
-        request = ledger_pb2.GetInclusionProofRequest(leaf_hash=leaf_hash, witnessed=self._witnessed)
+        request = ledger_pb2.GetInclusionProofRequest(
+            leaf_hash=leaf_hash, witnessed=self._witnessed, first_witnessed=self._witnessed and first
+        )
         try:
             answer: ledger_pb2.GetInclusionProofResponse = await self._stub.GetInclusionProof(
                 request, timeout=PROOF_TIMEOUT_SECONDS
@@ -205,6 +218,14 @@ class LogProofs:
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
         return list(answer.path)
+
+
+class _Opened(NamedTuple):
+    """A checkpoint, by which of the operator's keys it is signed, and when the policy's witnesses had seen it."""
+
+    key_id: str
+    checkpoint: Checkpoint
+    seen: datetime | None
 
 
 class Inclusions:
@@ -232,7 +253,7 @@ class Inclusions:
         self._last: Checkpoint | None = None
         self._remembering = asyncio.Lock()
         self._held: _Recent[bytes, Inclusion] = _Recent(MAX_HELD_INCLUSIONS)
-        self._opened: _Recent[str, tuple[str, Checkpoint]] = _Recent(MAX_HELD_CHECKPOINTS)
+        self._opened: _Recent[str, _Opened] = _Recent(MAX_HELD_CHECKPOINTS)
         self._proving = _Shared(self._prove)
 
     async def inclusion(self, leaf_hash: bytes) -> Inclusion:
@@ -252,9 +273,23 @@ class Inclusions:
             return held
         return await self._proving(leaf_hash)
 
+    async def earliest(self, leaf_hash: bytes) -> Inclusion:
+        """See :class:`LogSource`; without a policy, witnesses' times are nobody's, and any checkpoint will do.
+
+        Raises:
+            as :meth:`inclusion`; Unavailable: ``NOT_WITNESSED``.
+        """
+        if self._policy is None:
+            return await self.inclusion(leaf_hash)
+        return await self._verified(leaf_hash, await self._proofs.prove(leaf_hash, first=True))
+
     async def _prove(self, leaf_hash: bytes) -> Inclusion:
-        proof = await self._proofs.prove(leaf_hash)
-        key_id, checkpoint = self._open(proof.checkpoint)
+        found = await self._verified(leaf_hash, await self._proofs.prove(leaf_hash))
+        self._held.put(leaf_hash, found)
+        return found
+
+    async def _verified(self, leaf_hash: bytes, proof: ledger_pb2.GetInclusionProofResponse) -> Inclusion:
+        key_id, checkpoint, seen = self._open(proof.checkpoint)
         if checkpoint.size != proof.tree_size:
             raise InvalidArgument("BAD_INCLUSION_PROOF", "the proof is for another tree than the checkpoint's")
         verify_inclusion(
@@ -265,9 +300,7 @@ class Inclusions:
             root=checkpoint.root,
         )
         await self._remember(checkpoint)
-        found = Inclusion(proof.leaf_index, checkpoint, key_id)
-        self._held.put(leaf_hash, found)
-        return found
+        return Inclusion(proof.leaf_index, checkpoint, key_id, seen)
 
     async def _remember(self, seen: Checkpoint) -> None:
         """Hold the log to the largest checkpoint that it has shown."""
@@ -286,11 +319,11 @@ class Inclusions:
     def _keys(self) -> Mapping[str, PublicKey]:
         return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
 
-    def _open(self, note: str) -> tuple[str, Checkpoint]:
-        """Open the log's checkpoint by whichever of the operator's keys signed it; answer that key's id, too."""
+    def _open(self, note: str) -> _Opened:
+        """Open the log's checkpoint by whichever of the operator's keys signed it."""
         keys = self._keys()
         opened = self._opened.get(note)
-        if opened is not None and opened[0] in keys:
+        if opened is not None and opened.key_id in keys:
             return opened
         # Before anything of it is looked at: what is that large is none, and would be held.
         if len(note) > MAX_NOTE_BYTES:
@@ -307,12 +340,12 @@ class Inclusions:
         for key_id, key in keys.items():
             if key.algorithm == ED25519:
                 try:
-                    opened = key_id, open_checkpoint(note, NoteKey(self._origin, key.raw()))
+                    checkpoint = open_checkpoint(note, NoteKey(self._origin, key.raw()))
                 except VitneError as error:
                     refusal = error
                 else:
-                    if self._policy is not None:
-                        self._policy.open(note)
+                    seen = None if self._policy is None else self._policy.open(note).seen
+                    opened = _Opened(key_id, checkpoint, seen)
                     self._opened.put(note, opened)
                     return opened
         raise refusal

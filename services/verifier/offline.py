@@ -105,7 +105,11 @@ class _BundledLog:
         proof = LogProof.parse(text)
         witnessed = proof.verify(leaf_hash, self._policy)
         _check_time(witnessed, self._clock)
-        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text)
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen)
+
+    async def earliest(self, leaf_hash: bytes) -> Inclusion:
+        # A bundle has one proof of a leaf: whichever it was collected with.
+        return await self.inclusion(leaf_hash)
 
 
 class BundledStatus:

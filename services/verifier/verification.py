@@ -25,7 +25,7 @@ from services.verifier.checks.signature import check_signature
 from services.verifier.checks.status import check_status
 from services.verifier.checks.structure import check_structure, summary
 from services.verifier.checks.validity import check_validity
-from services.verifier.evidence import LogSource, StatusSource
+from services.verifier.evidence import Inclusion, LogSource, StatusSource
 from services.verifier.knowledge import Knowledge
 from services.verifier.metrics import VERIFY_DURATION
 from services.verifier.presented import Presented
@@ -121,7 +121,7 @@ class Verifier:
         facts = facts_to_look_up(presentation, self._knowledge)
         found, included, logged = await asyncio.gather(
             _attempt(self._statuses.status_list(reference.list)),
-            _attempt(self._log.inclusion(leaf_of(presentation))),
+            _attempt(self._issuance(presentation, key)),
             asyncio.gather(*(_attempt(self._log.inclusion(fact.leaf_hash)) for fact in facts)),
         )
         # After the issuance was found: what the log does not have even then came later.
@@ -129,9 +129,16 @@ class Verifier:
         look.at(_STATUS, lambda: check_status(reference, found))
         look.at(
             (names.LOG_INCLUSION,),
-            lambda: check_log_inclusion(presentation, included, now, compromised=key.compromised, told_at=told_at),
+            lambda: check_log_inclusion(
+                presentation, included, now, compromised_from=key.compromised_from, told_at=told_at
+            ),
         )
         look.at((names.REGISTRY_LOGGED,), lambda: check_registry_log(facts, logged, now))
+
+    async def _issuance(self, presentation: Presented, key: IssuerKey) -> Inclusion:
+        """Where the issuance is; under a key that others may know, by when it was seen there first."""
+        leaf = leaf_of(presentation)
+        return await (self._log.inclusion(leaf) if key.compromised_from is None else self._log.earliest(leaf))
 
 
 class _Look:

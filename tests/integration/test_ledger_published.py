@@ -225,6 +225,9 @@ async def test_witnesses_cosign_and_are_not_fooled(ledger: Ledger, tmp_path: Pat
             assert [each.size for each in anew] == [300, 300]
             proof = await ledger.history.prove_witnessed(Issued(sha256(b"7")).leaf_hash())
             assert policy.open(proof.checkpoint).checkpoint.size == proof.tree_size == 300
+            # By when a leaf was there for certain: the first that has it, with the time of then.
+            earliest = await ledger.history.prove_witnessed(Issued(sha256(b"7")).leaf_hash(), first=True)
+            assert (earliest.tree_size, policy.open(earliest.checkpoint).seen) == (100, seen.seen)
 
             # A log that shows another history, or an earlier one, gets no line; what was witnessed stays.
             fork = SampleLog(signer).append([b"another"] * 1).append(b"%d" % number for number in range(399))

@@ -334,8 +334,9 @@ async def test_a_provider_that_closes_leaves_behind_what_it_issued(registry: Run
     await registry.call(UCL, "PublishAchievement", offered)
     issued_at = timestamp(datetime.now(UTC))
     request = registry_pb2.CloseProviderRequest(request_id=rid(), provider=UCL, base_revision=1, ground="merged")
-    closed = await registry.call(DAI, "CloseProvider", request)
-    assert await registry.call(DAI, "CloseProvider", request) == closed
+    proposed = await registry.call(f"{DAI}/one", "CloseProvider", request)
+    assert await registry.call(f"{DAI}/one", "CloseProvider", request) == proposed
+    closed = await registry.call(f"{DAI}/two", "ConfirmDecision", confirmation(proposed.fact))
     question = registry_pb2.DecideRequest(
         provider=UCL, achievement_id=offered.achievement.id, achievement_version=1, at=issued_at
     )
@@ -756,6 +757,17 @@ async def test_an_application_from_the_provider_to_its_grant(registry: Running, 
     assert [(step.actor, bool(step.officer)) for step in case.steps] == [
         (UCL, False), (DAI, True), (DAI, True), (UCL, False)
     ]  # fmt: skip
+    # A case grows with every report: its steps come in pages.
+    page = registry_pb2.GetCaseRequest(accreditation_id=id_, page_size=3)
+    first = await registry.call(None, "GetCase", page)
+    page.page_token = first.next_page_token
+    last = await registry.call(None, "GetCase", page)
+    assert [*first.case.steps, *last.case.steps] == list(case.steps)
+    assert (len(last.case.steps), last.case.revision, last.next_page_token) == (1, 4, "")
+    foreign = registry_pb2.GetCaseRequest(accreditation_id=another, page_token=first.next_page_token)
+    with pytest.raises(InvalidArgument) as caught:
+        await registry.call(None, "GetCase", foreign)
+    assert caught.value.reason == "BAD_PAGE_TOKEN"
     # What facts say of officers is not what the token issuer calls them.
     assert not await pool.fetchval("SELECT count(*) FROM fact WHERE position('one'::bytea IN body) > 0")
 

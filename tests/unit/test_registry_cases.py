@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.registry import accreditations, applications, decisions, organisations
+from services.registry import accreditations, applications, closing, decisions, organisations
 from services.registry.notices import notices
 from tests.unit.accreditation_samples import (
     DAI,
@@ -397,12 +397,74 @@ def test_a_provider_gets_another_name_and_closes_into_its_successor() -> None:
     close: Callable[[str], registry_pb2.CloseProviderRequest] = lambda successor: registry_pb2.CloseProviderRequest(  # noqa: E731
         provider=UCL, base_revision=2, ground="merged", succeeded_by=successor
     )
-    assert life.refused(organisations.close_provider, DAI, close(UCL)) == ("OWN_SUCCESSOR", "succeeded_by")
-    assert life.refused(organisations.close_provider, DAI, close("0192:874789542")) == (
-        "PROVIDER_CLOSED",
+    assert life.refused(closing.propose, DAI, close(UCL), "one") == ("OWN_SUCCESSOR", "succeeded_by")
+    assert life.refused(closing.propose, DAI, close("0192:874789542"), "one") == ("PROVIDER_CLOSED", "succeeded_by")
+    assert life.refused(closing.propose, DAI, close(FAGSKOLE)) == ("OFFICER_MISSING", "authorization")
+    proposal = life.do(closing.propose, DAI, close(FAGSKOLE), "one")
+    case_id = proposal.case_step.id
+    assert life.case(case_id).state == registry_pb2.CASE_STATE_PROPOSED
+    unchanged = life.chronicle.projection().provider(UCL)
+    assert unchanged is not None
+    assert not unchanged.HasField("closed_at"), "one officer is not enough"
+    # It is the other officer's to confirm, of this authority; who proposed it can take it back.
+    assert life.refused(decisions.confirm, DAI, life.confirmation(proposal), "one") == (
+        "OWN_PROPOSAL",
+        "accreditation_id",
+    )
+    assert life.refused(decisions.confirm, NOKUT, life.confirmation(proposal), "two") == (
+        "FOREIGN_ACCREDITATION",
+        "accreditation_id",
+    )
+    life.now += DAY
+    fact = life.confirm(proposal)
+    said = fact.provider
+    assert (said.succeeded_by, instant(said.closed_at), said.ground) == (FAGSKOLE, life.now, "merged")
+    assert (said.closing_case, said.closing_proposed_by, fact.officer) == (case_id, "one", "two")
+    assert life.case(case_id).state == registry_pb2.CASE_STATE_DECIDED
+    assert life.refused(decisions.confirm, DAI, life.confirmation(proposal), "three") == (
+        "NOTHING_PROPOSED",
+        "accreditation_id",
+    )
+
+
+def closure(provider: str, revision: int = 1, **changes: Any) -> registry_pb2.CloseProviderRequest:
+    return registry_pb2.CloseProviderRequest(provider=provider, base_revision=revision, ground="merged", **changes)
+
+
+def test_a_closure_that_is_declined_or_overtaken_does_not_happen() -> None:
+    life = Life()
+    declined, overtaken = (life.do(closing.propose, DAI, closure(UCL), "one") for _ in range(2))
+    no = registry_pb2.DeclineDecisionRequest(accreditation_id=declined.case_step.id, base_revision=1, statement="no")
+    life.do(decisions.decline, DAI, no, "two")
+    assert life.case(declined.case_step.id).state == registry_pb2.CASE_STATE_REFUSED
+    renamed = registry_pb2.AmendProviderRequest(provider=UCL, base_revision=1, ground="new name")
+    renamed.name.add(language="da", text="UCL Ny")
+    life.do(organisations.amend_provider, DAI, renamed)
+    assert life.refused(decisions.confirm, DAI, life.confirmation(overtaken), "two") == (
+        "REVISION_MOVED",
+        "base_revision",
+    )
+    # An end that passes between proposal and confirmation counts from the confirmation.
+    proposal = life.do(closing.propose, DAI, closure(UCL, 2, closed_at=timestamp(NOW + DAY)), "one")
+    life.now += 2 * DAY
+    assert instant(life.confirm(proposal).provider.closed_at) == life.now
+
+
+def test_nobody_takes_over_from_itself_by_way_of_others() -> None:
+    life = Life()
+    soon = timestamp(NOW + 9 * DAY)
+    life.confirm(life.do(closing.propose, NOKUT, closure(FAGSKOLE, closed_at=soon, succeeded_by=UCL), "one"))
+    circle = closure(UCL, succeeded_by=FAGSKOLE)
+    assert life.refused(closing.propose, DAI, circle, "one") == ("CIRCULAR_SUCCESSION", "succeeded_by")
+    # Two proposals that are right by themselves: the second is refused when it is confirmed.
+    life = Life()
+    there = life.do(closing.propose, NOKUT, closure(FAGSKOLE, closed_at=soon, succeeded_by=UCL), "one")
+    back = life.do(closing.propose, DAI, closure(UCL, closed_at=soon, succeeded_by=FAGSKOLE), "one")
+    life.confirm(there)
+    assert life.refused(decisions.confirm, DAI, life.confirmation(back), "two") == (
+        "CIRCULAR_SUCCESSION",
         "succeeded_by",
     )
-    assert life.do(organisations.close_provider, DAI, close(FAGSKOLE)).provider.succeeded_by == FAGSKOLE
 
 
 def test_a_decision_that_nobody_could_make_is_not_even_proposed() -> None:

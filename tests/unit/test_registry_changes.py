@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from services.registry import accreditations, catalogue, decisions, keys, organisations
+from services.registry import accreditations, catalogue, closing, decisions, keys, organisations
 from services.registry.desk import Desk
 from tests.unit.accreditation_samples import (
     ALL,
@@ -245,26 +245,29 @@ def close(
     request = registry_pb2.CloseProviderRequest(**fields)
     if closed_at is not None:
         request.closed_at.CopyFrom(timestamp(closed_at))
-    return lambda: organisations.close_provider(desk(caller, chronicle), request)
+    return lambda: closing.propose(desk(caller, chronicle, officer="one"), request)
+
+
+def closed_by(chronicle: Chronicle, **changes: Any) -> facts_pb2.Provider:
+    """What becomes of a proposal when another officer confirms it at once."""
+    entry = agreed(lambda _desk, _request: close(chronicle=chronicle, **changes)(), DAI, chronicle, None).provider
+    return chronicle.record(UCL, actor=DAI, provider=entry).provider
 
 
 def test_an_authority_closes_a_provider_from_now_or_an_instant_to_come() -> None:
-    fact = close()()
-    said = fact.provider
-    assert (fact.subject, said.revision, instant(said.closed_at), said.ground) == (UCL, 2, NOW, "merged")
+    said = closed_by(world())
+    assert (said.id, said.revision, instant(said.closed_at), said.ground) == (UCL, 2, NOW, "merged")
     assert said.issuer_uri == f"https://vitne.example/issuers/{UCL}"
-    assert instant(close(closed_at=NOW - 30 * SECOND)().provider.closed_at) == NOW, "it never reaches back"
+    assert instant(closed_by(world(), closed_at=NOW - 30 * SECOND).closed_at) == NOW, "it never reaches back"
     chronicle = world()
-    later = close(chronicle=chronicle, closed_at=NOW + 9 * SECOND)()
-    chronicle.record(UCL, actor=DAI, provider=later.provider)
+    closed_by(chronicle, closed_at=NOW + 9 * SECOND)
     # Until then it is open, and the end may be moved.
     published(chronicle=chronicle)()
-    sooner = close(chronicle=chronicle, base_revision=2, closed_at=NOW + SECOND)()
-    chronicle.record(UCL, actor=DAI, provider=sooner.provider)
-    assert instant(sooner.provider.closed_at) == NOW + SECOND
+    sooner = closed_by(chronicle, base_revision=2, closed_at=NOW + SECOND)
+    assert instant(sooner.closed_at) == NOW + SECOND
     closed = desk(DAI, chronicle, NOW + SECOND)
     request = registry_pb2.CloseProviderRequest(provider=UCL, base_revision=3)
-    assert refusal(lambda: organisations.close_provider(closed, request)) == ("PROVIDER_CLOSED", "provider")
+    assert refusal(lambda: closing.propose(closed, request)) == ("PROVIDER_CLOSED", "provider")
 
 
 @pytest.mark.parametrize(

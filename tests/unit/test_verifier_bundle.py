@@ -14,8 +14,9 @@ from services.verifier import verify_command
 from services.verifier.bundle_file import Bundle
 from services.verifier.offline import verify_bundle
 from services.verifier.verdict import name_of
+from tests.unit.accreditation_samples import UCL
 from tests.unit.log_samples import SampleLog, cosigner, policy_text
-from tests.unit.verifier_world import CHECKPOINT_KEY, LIST, NOW, ORIGIN, REGISTRY, TRUST_KEY, World
+from tests.unit.verifier_world import CHECKPOINT_KEY, LIST, NOW, ORIGIN, PROVIDER_KEY, REGISTRY, TRUST_KEY, World
 from vitne.accreditation import leaf_of
 from vitne.accreditation.trust_list import FactsReference, render, sign_statement
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
@@ -26,6 +27,7 @@ from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
 from vitne.merkle.policy import Policy
+from vitne_api.registry.v1 import facts_pb2
 
 PLACE = 7
 SIGNER = NoteSigner(NoteKey(ORIGIN, from_b64url(CHECKPOINT_KEY.public_jwk["x"])), CHECKPOINT_KEY.sign)
@@ -99,6 +101,15 @@ async def test_a_revocation_that_the_list_has_not_yet_counts(maker: Maker) -> No
     # Held back, it is missed: the list says what no change explains.
     silent = replace(bundle, status=replace(bundle.status, changes=[]))
     assert await verdict(silent) == "not_determinable"
+
+
+async def test_witnesses_tell_what_is_older_than_a_compromise(maker: Maker) -> None:
+    since = NOW - timedelta(seconds=4)
+    maker.world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=since)
+    assert await verdict(maker.make()) == "valid_with_notes"
+    assert await verdict(maker.make(), None) == "not_determinable", "by the log's own word nobody knows when"
+    maker.witnessed = NOW - timedelta(seconds=3)
+    assert await verdict(maker.make()) == "not_determinable"
 
 
 async def test_what_was_done_to_a_bundle_shows(maker: Maker) -> None:

@@ -112,9 +112,12 @@ async def test_an_artefact_that_is_not_in_the_log_is_not_determinable(world: Wor
 @pytest.mark.parametrize("format_", FORMATS)
 async def test_a_compromised_key_counts_for_what_the_log_proves_to_be_older(world: World, format_: str) -> None:
     logged, unlogged = issue(world, format_), sign_as(format_, world.credential(grade="10"))
+    world.witnessed(ISSUED + timedelta(minutes=1))
     world.key(
         PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=ISSUED + timedelta(minutes=1)
     )
+    world.log_facts()
+    world.witnessed(ISSUED + timedelta(minutes=2))
     expect(await world.verify(logged), "valid_with_notes", "issuer_key", "note")
     expect(await world.verify(unlogged), "invalid", "log_inclusion", "failed")
 

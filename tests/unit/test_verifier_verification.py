@@ -172,7 +172,9 @@ async def test_a_provider_that_closed_is_a_note(world: World) -> None:
 async def test_a_key_that_was_retired_or_compromised_later_is_a_note(world: World, change: str) -> None:
     compact = world.issue()
     moment = {change: NOW - timedelta(minutes=1)}
+    world.witnessed(NOW - timedelta(minutes=1))
     world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, **moment)
+    world.witnessed(NOW)
     expect(await world.verify(compact), "valid_with_notes", "issuer_key", "note")
 
 
@@ -242,18 +244,44 @@ async def test_what_is_not_logged_under_a_compromised_key_is_invalid(world: Worl
 
 async def test_only_what_the_log_had_before_the_compromise_was_told_is_older_than_it(world: World) -> None:
     older, dated_back = world.sign(world.credential()), world.sign(world.credential(), logged=False)
+    world.witnessed(NOW - timedelta(minutes=1))
     fact = world.key(
         PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW - timedelta(minutes=1)
     )
-    # The log does not have the news yet: what it has is older.
+    # The log does not have the news yet: what witnesses saw by then is older.
     expect(await world.verify(older), "valid_with_notes", "issuer_key", "note")
     world.log.append(KeyRecorded(from_b64url(PROVIDER_KEY.key_id), 2, fact_digest(fact)).leaf_hash())
     world.log.append(Issued(from_b64url(sd_jwt_digest(dated_back))).leaf_hash())
+    world.log_facts()
+    world.witnessed(NOW)
     expect(await world.verify(older), "valid_with_notes", "issuer_key", "note")
     expect(await world.verify(dated_back), "invalid", "log_inclusion", "failed")
     # A later revision, of an earlier instant, does not move when it was first told.
     world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=3, compromised_from=NOW - timedelta(minutes=2))
     expect(await world.verify(dated_back), "invalid", "log_inclusion", "failed")
+
+
+async def test_what_came_into_the_log_between_a_compromise_and_the_news_is_not_determinable(world: World) -> None:
+    since = NOW - timedelta(minutes=1)
+    older = world.issue()
+    world.witnessed(since)
+    between = world.issue()
+    world.witnessed(since + timedelta(seconds=1))
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=since)
+    world.log_facts()
+    world.witnessed(NOW)
+    expect(await world.verify(older), "valid_with_notes", "log_inclusion", "passed")
+    verification = await world.verify(between)
+    expect(verification, "not_determinable", "log_inclusion", "not_determinable")
+    assert "no witnesses saw it there by" in verification.headline
+
+
+async def test_without_witnesses_no_log_says_what_is_older_than_a_compromise(world: World) -> None:
+    compact = world.issue()
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW - timedelta(minutes=1))
+    verification = await world.verify(compact)
+    expect(verification, "not_determinable", "log_inclusion", "not_determinable")
+    assert "without its witnesses" in verification.headline
 
 
 async def test_while_keys_are_rotated_both_count_and_then_the_new_one(world: World) -> None:

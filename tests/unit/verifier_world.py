@@ -17,6 +17,7 @@ from services.verifier.evidence import Inclusions, StatusLists
 from services.verifier.knowledge import Knowledge
 from services.verifier.verification import Verification, Verifier
 from tests.unit.accreditation_samples import ALL, DAI, T0, UCL, Chronicle, achievement, scope
+from tests.unit.log_samples import cosigner, policy_text
 from vitne.accreditation import Projection, decide, leaf_of, record_of, timestamp
 from vitne.accreditation.facts import fact_digest_text
 from vitne.canonical import from_b64url
@@ -29,8 +30,10 @@ from vitne.credentials.status_list import MEDIA_TYPE, pack, sign_token
 from vitne.errors import NotFound, Unavailable
 from vitne.frameworks import Frameworks
 from vitne.identifiers import LearnerId
+from vitne.merkle.cosignatures import cosign
 from vitne.merkle.leaves import Issued
-from vitne.merkle.notes import Checkpoint, NoteKey, NoteSigner, sign_checkpoint
+from vitne.merkle.notes import Checkpoint, NoteKey, NoteSigner, sign_checkpoint, split_note
+from vitne.merkle.policy import Policy
 from vitne.merkle.proofs import make_proof, plan_consistency, plan_inclusion
 from vitne.merkle.tree import CompactTree, Node
 from vitne.runtime.fetch import Fetched
@@ -64,6 +67,8 @@ class MemoryLog:
         self.asked = 0
         self.failure: Exception | None = None
         self.change: Callable[[ledger_pb2.GetInclusionProofResponse], None] = lambda _: None
+        #: Checkpoints that a witness cosigned, by size, oldest first.
+        self.cosigned: list[tuple[int, str]] = []
         self._tree = CompactTree()
         self._nodes: dict[Node, bytes] = {}
         self._index: dict[bytes, int] = {}
@@ -75,21 +80,35 @@ class MemoryLog:
         self._index[leaf] = self._tree.size
         self._nodes.update(self._tree.append(leaf))
 
-    def proof(self, leaf: bytes) -> ledger_pb2.GetInclusionProofResponse:
+    def note(self) -> str:
+        checkpoint = Checkpoint(self.origin, self._tree.size, self._tree.root())
+        key = NoteKey(self.origin, from_b64url(self.signer.public_jwk["x"]))
+        return sign_checkpoint(checkpoint, NoteSigner(key, self.signer.sign))
+
+    def cosign(self, at: datetime) -> None:
+        """The witness sees what is there, at an instant."""
+        note = self.note()
+        self.cosigned.append((self._tree.size, note + cosign(split_note(note)[0], cosigner(0), at)))
+
+    def proof(self, leaf: bytes, *, first: bool = False) -> ledger_pb2.GetInclusionProofResponse:
         if leaf not in self._index:
             raise NotFound("LEAF_NOT_INTEGRATED", "the log has no such leaf")
-        index, size = self._index[leaf], self._tree.size
-        key = NoteKey(self.origin, from_b64url(self.signer.public_jwk["x"]))
-        note = sign_checkpoint(Checkpoint(self.origin, size, self._tree.root()), NoteSigner(key, self.signer.sign))
+        index = self._index[leaf]
+        size, note = self._tree.size, self.note()
+        if self.cosigned:
+            having = [one for one in self.cosigned if one[0] > index]
+            if not having:
+                raise Unavailable("NOT_WITNESSED", "no witness has seen it")
+            size, note = having[0 if first else -1]
         path = make_proof(plan_inclusion(index, size), self)
         return ledger_pb2.GetInclusionProofResponse(leaf_index=index, tree_size=size, path=path, checkpoint=note)
 
-    async def prove(self, leaf_hash: bytes) -> ledger_pb2.GetInclusionProofResponse:
+    async def prove(self, leaf_hash: bytes, *, first: bool = False) -> ledger_pb2.GetInclusionProofResponse:
         self.asked += 1
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
-        answer = self.proof(leaf_hash)
+        answer = self.proof(leaf_hash, first=first)
         self.change(answer)
         return answer
 
@@ -142,6 +161,8 @@ class World:
     log: MemoryLog = field(default_factory=MemoryLog)
     heard: timedelta = timedelta(seconds=2)
     logged_facts: int = 0
+    #: None: nobody asks for witnesses.
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         self.publisher = Publisher(self.clock)
@@ -233,6 +254,13 @@ class World:
                 self.log.append(leaf.leaf_hash())
         self.logged_facts = len(self.chronicle.facts)
 
+    def witnessed(self, at: datetime) -> None:
+        """A witness sees everything that was recorded so far, at an instant; its cosignature is asked for from then."""
+        self.log_facts()
+        self.log.cosign(at)
+        log = NoteSigner(NoteKey(ORIGIN, from_b64url(CHECKPOINT_KEY.public_jwk["x"])), CHECKPOINT_KEY.sign)
+        self.policy = Policy.parse(policy_text(log, 1, "all"))
+
     def verifier(self) -> Verifier:
         self.log_facts()
         knowledge = Knowledge(
@@ -244,7 +272,9 @@ class World:
             catalogue=self.catalogue,
         )
         statuses = StatusLists(self.publisher, knowledge, self.clock)
-        return Verifier(knowledge, statuses, Inclusions(self.log, knowledge, ORIGIN, self.clock), self.clock)
+        return Verifier(
+            knowledge, statuses, Inclusions(self.log, knowledge, ORIGIN, self.clock, self.policy), self.clock
+        )
 
     async def verify(self, compact: str) -> Verification:
         return await self.verifier().verify(compact)

@@ -33,6 +33,7 @@ class Case:
         authority: who decides.
         steps: facts about it that are no revision of the accreditation.
         held: the accreditation; None: it was never granted.
+        closed: the fact that closed the provider; None for a case that did not.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Case:
     authority: str
     steps: tuple[facts_pb2.Fact, ...]
     held: Held | None
+    closed: facts_pb2.Fact | None = None
 
     @property
     def revision(self) -> int:
@@ -62,6 +64,8 @@ class Case:
                 proposed = fact
             elif fact.case_step.kind in _SETTLES:
                 proposed = None
+        if self.closed is not None:
+            return None
         if proposed is not None and self.held is not None:
             carried_out = {each.fact.accreditation.case_revision for each in self.held.revisions}
             if proposed.case_step.revision in carried_out:
@@ -73,7 +77,7 @@ class Case:
         """Where it stands."""
         if self.pending is not None:
             return registry_pb2.CASE_STATE_PROPOSED
-        if self.held is not None:
+        if self.held is not None or self.closed is not None:
             return registry_pb2.CASE_STATE_DECIDED
         stood = [_APPLICATION[fact.case_step.kind] for fact in self.steps if fact.case_step.kind in _APPLICATION]
         # What an authority began by itself and declined has come to nothing, as what it refused.
@@ -81,7 +85,10 @@ class Case:
 
 
 def case_of(projection: Projection, case_id: str, known_at: int | None = None) -> Case | None:
-    """The case about an accreditation, as known at a registry revision; None for an id that nobody knows."""
+    """The case about an accreditation, or a provider's closure, as known at a registry revision.
+
+    None for an id that nobody knows.
+    """
     steps = tuple(projection.case_steps(case_id, known_at))
     held = projection.accreditation(case_id, known_at)
     if held is not None:
@@ -89,7 +96,8 @@ def case_of(projection: Projection, case_id: str, known_at: int | None = None) -
     if not steps:
         return None
     said = steps[0].case_step
-    return Case(case_id, said.provider, said.authority, steps, None)
+    closed = projection.closing_fact(said.provider, case_id, known_at)
+    return Case(case_id, said.provider, said.authority, steps, None, closed)
 
 
 def revocation_order(case: Case) -> facts_pb2.Fact | None:

@@ -262,6 +262,14 @@ class Projection:
         known = _known(self._providers.get(provider, []), self._revision)
         return stamp_milliseconds(known[0].fact().recorded_at) if known else None
 
+    def closing_fact(self, provider: str, case_id: str, known_at: int | None = None) -> facts_pb2.Fact | None:
+        """The fact by which a provider's entry was closed in a case; None where none was."""
+        for entry in _known(self._providers.get(provider, []), self._until(known_at)):
+            fact = entry.fact()
+            if fact.provider.closing_case == case_id:
+                return fact
+        return None
+
     def provider_by_issuer(self, issuer_uri: str) -> str | None:
         """Id of the provider whose credentials carry a URI as ``iss``, under any revision of its entry."""
         return self._issuers.get(issuer_uri)

@@ -19,8 +19,8 @@ class IssuerKey:
     """A key that counted at issuance."""
 
     public: PublicKey
-    #: Whether others may know it by now: then only what is in the log is believed to be older.
-    compromised: bool
+    #: From when others may know it: then only what the log proves to be older is believed; None: nobody else does.
+    compromised_from: datetime | None
     #: Leaf hash of the fact that first said so: what is in the log before it is older than the news.
     told: bytes | None = None
 
@@ -53,7 +53,7 @@ def check_issuer_key(presentation: Presented, knowledge: Knowledge, now: datetim
         return _failed(f"the key no longer counted at issuance: until {valid_until:%Y-%m-%d %H:%M:%S} UTC", key_id)
     fact = knowledge.projection.compromise_fact(key_id)
     leaf = None if fact is None else leaf_of(fact)
-    found = IssuerKey(public, compromised is not None, None if leaf is None else leaf.leaf_hash())
+    found = IssuerKey(public, compromised, None if leaf is None else leaf.leaf_hash())
     if compromised is not None:
         detail = f"the key counted at issuance; since {compromised:%Y-%m-%d} others may know it"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
