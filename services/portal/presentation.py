@@ -20,6 +20,8 @@ KINDS: Final = {kind.id: kind for framework in RULES for kind in framework.crede
 
 FETCHED: Final = "fetched"
 FETCHING: Final = "fetching"
+#: It is here, and no longer decrypts.
+UNREADABLE: Final = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Shown:
     Attributes:
         handle: its name for this hub.
         id: the credential's own id.
-        state: ``fetching`` while the newest is not here yet, else ``fetched``.
+        state: ``fetching`` while the newest is not here yet, ``unreadable`` where it no longer decrypts; ``fetched``.
         status: ``valid``, ``suspended``, ``revoked``, ``expired``; ``unknown`` while fetching.
         formal: whether it belongs to the education system; None for kinds that are not known here.
         kind: term of its kind.
@@ -57,6 +59,7 @@ class Shown:
         counts_as: id of the achievement that it counts as by recognition; None where for nothing whole.
         counts_as_version: its version.
         unequal_to: kinds, in words, whose equal it is not, though it may share a level with them.
+        accreditation: id of the accreditation that it was issued under.
     """
 
     handle: str
@@ -88,6 +91,7 @@ class Shown:
     counts_as: str | None = None
     counts_as_version: int | None = None
     unequal_to: tuple[str, ...] = ()
+    accreditation: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Members as documented on the class."""
@@ -113,7 +117,7 @@ def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
     kind = KINDS.get(kept.kind)
     common: dict[str, Any] = {
         "handle": kept.handle,
-        "state": FETCHING if kept.pending else FETCHED,
+        "state": FETCHING if kept.pending else UNREADABLE if kept.unreadable else FETCHED,
         # What is known to be out of date is not shown as if it held.
         "status": "unknown" if kept.pending else kept.status or "unknown",
         "formal": None if kind is None else kind.formal,
@@ -122,16 +126,23 @@ def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
         "provider": kept.provider,
         "fetched_at": instant_text(kept.fetched_at) if kept.fetched_at else None,
     }
-    if kept.artefact is None:
-        return Shown(**common)
-    try:
-        credential = sd_jwt_vc.parse(kept.artefact).credential
-    except InvalidArgument:
-        # Another type or a newer version: that it exists and where it comes from is still hers to see.
+    credential = read(kept)
+    if credential is None:
+        # That it exists and where it comes from is still hers to see.
         return Shown(**common)
     if common["status"] == "valid" and credential.expires_on is not None and credential.expires_on <= today:
         common["status"] = "expired"
     return Shown(**common, **_said(credential, texts, languages), **_recognised(credential))
+
+
+def read(kept: Kept) -> Credential | None:
+    """What a credential says; None where it is not here, does not decrypt, or is of another type or a newer version."""
+    if kept.artefact is None:
+        return None
+    try:
+        return sd_jwt_vc.parse(kept.artefact).credential
+    except InvalidArgument:
+        return None
 
 
 def kind_name(kind: str, texts: Mapping[str, Any], languages: Sequence[str]) -> str:
@@ -174,7 +185,7 @@ def _said(credential: Credential, texts: Mapping[str, Any], languages: Sequence[
         "points": workload.points or None,
         "unit": workload.unit or None,
         "hours": workload.hours or None,
-        "size": _size(workload.points, workload.unit, workload.hours, texts),
+        "size": size_text(workload.points, workload.unit, workload.hours, texts),
         "level_framework": achievement.level.framework if placed else None,
         "level": achievement.level.level if placed else None,
         "awarded_on": credential.awarded_on.isoformat(),
@@ -183,10 +194,12 @@ def _said(credential: Credential, texts: Mapping[str, Any], languages: Sequence[
         "achievement": achievement.id,
         "achievement_version": achievement.version,
         "unequal_to": unequal_to(achievement.kind, texts, languages) if placed else (),
+        "accreditation": str(credential.decision.accreditation_id),
     }
 
 
-def _size(points: str, unit: str, hours: str, texts: Mapping[str, Any]) -> str | None:
+def size_text(points: str, unit: str, hours: str, texts: Mapping[str, Any]) -> str | None:
+    """Credits in their unit, and hours, in words; None where neither is stated."""
     parts = []
     if points:
         parts.append(f"{decimal_text(points, texts)} {texts['units'].get(unit, unit)}")

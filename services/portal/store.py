@@ -88,10 +88,12 @@ class Kept:
         handle: its name for this hub.
         kind: of credential.
         provider: who issued it.
-        artefact: the credential; None until it was fetched.
+        artefact: the credential; None until it was fetched, and where it can't be read.
         status: when it was fetched; None until then.
         pending: True while something newer is known of and not fetched yet.
         fetched_at: when it was fetched last.
+        unreadable: True where it is here and no longer decrypts.
+        history: statuses that were seen here, oldest first, and from when each held as far as was told.
     """
 
     handle: str
@@ -101,6 +103,8 @@ class Kept:
     status: str | None
     pending: bool
     fetched_at: datetime | None
+    unreadable: bool = False
+    history: tuple[tuple[str, datetime], ...] = ()
 
 
 class Store:
@@ -234,7 +238,11 @@ class Store:
             await conn.execute(
                 """
                 UPDATE credential SET content = new.content, status = new.status, fetched_at = $4, attempts = 0,
-                    fetch_at = NULL
+                    fetch_at = NULL,
+                    statuses = CASE WHEN credential.status IS DISTINCT FROM new.status
+                        THEN credential.statuses || new.status ELSE credential.statuses END,
+                    statuses_at = CASE WHEN credential.status IS DISTINCT FROM new.status
+                        THEN credential.statuses_at || coalesce(credential.happened, $4) ELSE credential.statuses_at END
                 FROM unnest($1::text[], $2::bytea[], $3::text[]) AS new (handle, content, status)
                 WHERE credential.handle = new.handle
                 """,
@@ -321,38 +329,53 @@ class Store:
                     raise
 
     async def credentials(self, lookup: bytes) -> list[Kept]:
-        """A learner's credentials.
+        """A learner's credentials. What no longer decrypts is among them, and says so: the others are hers to see."""
+        return await self._kept(lookup, None)
 
-        Raises:
-            DataLoss: ``SEAL_BROKEN``.
-        """
+    async def credential(self, lookup: bytes, handle: str) -> Kept | None:
+        """One of a learner's credentials; None when she has none of that name."""
+        found = await self._kept(lookup, handle)
+        return found[0] if found else None
+
+    async def _kept(self, lookup: bytes, handle: str | None) -> list[Kept]:
         rows = await self._pool.fetch(
             """
             SELECT s.pseudonym, s.wrapped_key, c.* FROM subscriber s JOIN credential c USING (pseudonym)
-            WHERE s.lookup = $1 ORDER BY c.handle
+            WHERE s.lookup = $1 AND ($2::text IS NULL OR c.handle = $2) ORDER BY c.handle
             """,
             lookup,
+            handle,
         )
         if not rows:
             return []
-        key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
-        return [
-            Kept(
-                handle=row["handle"],
-                kind=row["kind"],
-                provider=row["provider"],
-                artefact=(
-                    None
-                    if row["content"] is None
-                    else key.open(row["content"], "credential", row["handle"], "content").decode()
-                ),
-                status=row["status"],
-                pending=row["fetch_at"] is not None,
-                fetched_at=row["fetched_at"],
-            )
-            for row in rows
-        ]
+        try:
+            key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
+        except DataLoss as error:
+            _log.error("a subscriber's key does not open", extra={"reason": error.reason})
+            key = None
+        return [_kept(row, key) for row in rows]
 
     async def ready(self) -> None:
         """Return when the database answers."""
         await self._pool.fetchval("SELECT count(*) FROM subscriber WHERE false")
+
+
+def _kept(row: Any, key: DataKey | None) -> Kept:
+    artefact, unreadable = None, False
+    if row["content"] is not None:
+        try:
+            artefact = key.open(row["content"], "credential", row["handle"], "content").decode() if key else None
+        except DataLoss as error:
+            _log.error("a credential does not open", extra={"reason": error.reason})
+        unreadable = artefact is None
+    return Kept(
+        handle=row["handle"],
+        kind=row["kind"],
+        provider=row["provider"],
+        artefact=artefact,
+        status=row["status"],
+        pending=row["fetch_at"] is not None,
+        fetched_at=row["fetched_at"],
+        unreadable=unreadable,
+        history=tuple(zip(row["statuses"], row["statuses_at"], strict=True)),
+    )

@@ -53,7 +53,7 @@ async def photograph(page: Page, name: str) -> Path:
 async def look(page: Page, name: str) -> None:
     """Look at the page where it is, in every language, at a desk's width and at a phone's.
 
-    It must be one that GET leads to. Afterwards it is what it was.
+    It must be one that GET leads to. Afterwards it is what it was. What is folded is looked at unfolded.
     """
     before, size = page.url, page.viewport_size
     for language in LANGUAGES:
@@ -62,7 +62,8 @@ async def look(page: Page, name: str) -> None:
         for viewport in (DESK, PHONE):
             await page.set_viewport_size(viewport)
             await photograph(page, name)
-            await assert_accessible(page)
+        await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        await assert_accessible(page)
     await page.set_viewport_size(size)
     await page.goto(before)
 

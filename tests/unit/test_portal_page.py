@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
 from html.parser import HTMLParser
-from typing import Any
 
-import grpc
 import pytest
-from starlette.requests import Request
+from fastapi import FastAPI
 
 from services.portal.stacks import MAX_CREDENTIALS
 from services.portal.texts import TEXTS
-from services.portal.web.frame import Frame
-from services.portal.web.learner import CHOICES_SHOWN, LearnerPages
-from services.portal.web.log_in import LogIn
-from tests.unit.accreditation_samples import uuid
+from tests.unit.asgi import call
 from tests.unit.credential_samples import sample_achievement, sample_credential, texts
-from tests.unit.test_portal_presentation import FETCHED_AT, kept
-from vitne.clock import ManualClock
-from vitne.runtime.rules import check_rules
-from vitne_api.credential.v1 import credential_pb2
-from vitne_api.registry.v1 import qualification_pb2, stacking_pb2
-
-M1, M2, WHOLE = uuid(1), uuid(2), uuid(9)
-ELECTIVES = [uuid(100 + number) for number in range(CHOICES_SHOWN + 2)]
-
-
-class Sessions:
-    """One learner is logged in."""
-
-    async def whose(self, _secret: str, _now: Any) -> bytes:
-        return b"learner"
-
-
-class Store:
-    """She is registered."""
-
-    def __init__(self, credentials: list[Any]) -> None:
-        self._credentials = credentials
-
-    async def pseudonym(self, _lookup: bytes) -> str:
-        return "pseudonym"
-
-    async def credentials(self, _lookup: bytes) -> list[Any]:
-        return self._credentials
-
-
-async def no_origins() -> list[str]:
-    return []
-
-
-class Registry:
-    """The registry at the service boundary."""
-
-    def __init__(self, answer: stacking_pb2.EvaluateStackingResponse | None) -> None:
-        self._answer = answer
-        self.asked: list[stacking_pb2.EvaluateStackingRequest] = []
-
-    async def EvaluateStacking(self, request: Any, *, timeout: float) -> Any:  # noqa: N802 - the contract's
-        check_rules(request)
-        assert timeout > 0
-        self.asked.append(request)
-        await asyncio.sleep(0)
-        if self._answer is None:
-            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "down")
-        return self._answer
+from tests.unit.portal_site import LOGGED_IN, Registry, answer, learner_site
+from tests.unit.test_portal_presentation import kept
 
 
 class Tree(HTMLParser):
@@ -98,99 +44,26 @@ class Tree(HTMLParser):
         assert self._open.pop() == tag
 
 
-def named(achievement: str, kind: str, title: str, **changes: Any) -> stacking_pb2.NamedAchievement:
-    return stacking_pb2.NamedAchievement(id=achievement, version=1, kind=kind, title=texts(nb=title), **changes)
-
-
-def answer() -> stacking_pb2.EvaluateStackingResponse:
-    """An industry's qualification of a module that is there, one that is not, and electives."""
-
-    def one(key: str, achievement: str) -> qualification_pb2.Requirement:
-        return qualification_pb2.Requirement(key=key, achievement=qualification_pb2.AchievementRange(id=achievement))
-
-    electives = qualification_pb2.NOf(
-        count=2, requirements=[one(f"e{number}", elective) for number, elective in enumerate(ELECTIVES)]
-    )
-    parts = [
-        one("m1", M1),
-        one("m2", M2),
-        qualification_pb2.Requirement(key="electives", n_of=electives),
+def portal(registry: Registry | None, credentials: int = 2) -> FastAPI:
+    achievements = [
+        sample_achievement(title=texts(nb=f"Bevis {number}"), kind="no.kompetanseattest")
+        for number in range(credentials)
     ]
-    return stacking_pb2.EvaluateStackingResponse(
-        answers=[
-            stacking_pb2.StackingAnswer(
-                qualification_id=uuid(50),
-                version=1,
-                awards=qualification_pb2.AchievementVersion(id=WHOLE, version=1),
-                outcome=stacking_pb2.STACKING_OUTCOME_INCOMPLETE,
-                percent=33,
-                counted=[stacking_pb2.CountedCredential(reference="0", requirement="m1", by_recognition=True)],
-                uncounted=[stacking_pb2.UncountedCredential(reference="1", reason="NOT_RECOGNISED")],
-                missing=[
-                    stacking_pb2.MissingRequirement(requirement="m2", have="0", need="1"),
-                    stacking_pb2.MissingRequirement(
-                        requirement="electives",
-                        have="0",
-                        need="2",
-                        any_of=[f"e{number}" for number in range(len(ELECTIVES))],
-                    ),
-                ],
-            )
-        ],
-        qualifications=[
-            qualification_pb2.Qualification(
-                id=uuid(50),
-                version=1,
-                requirement=qualification_pb2.Requirement(
-                    key="all", all_of=qualification_pb2.AllOf(requirements=parts)
-                ),
-            )
-        ],
-        achievements=[
-            named(WHOLE, "se.kvalifikationsbevis", "Drifttekniker",
-                  level=credential_pb2.Level(framework="se.seqf", level="4")),
-            named(M1, "se.mikromerit", "Turbin <1>"),
-            named(M2, "no.fagskole.module", "Elektro"),
-            *(named(one, "se.mikromerit", f"Valg {number}") for number, one in enumerate(ELECTIVES)),
-        ],
-    )  # fmt: skip
-
-
-def pages(registry: Registry | None, credentials: int = 2) -> LearnerPages:
-    achievements = [sample_achievement(title=texts(nb=f"Bevis {number}"), kind="no.kompetanseattest")
-                    for number in range(credentials)]  # fmt: skip
     mine = [
         kept(sample_credential(achievement=one), handle=f"h{number:042}", kind=one.kind)
         for number, one in enumerate(achievements)
     ]
-    clock = ManualClock(FETCHED_AT)
-    frame = Frame(
-        sessions=Sessions(),  # type: ignore[arg-type]  # the parts around the pages, at their edges
-        clock=clock,
-        public_url="http://portal.example",
-        lifetime=timedelta(hours=1),
-        origins=no_origins,
-    )
-    log_in = LogIn(frame, openid=None, keys=None)  # type: ignore[arg-type]
-    return LearnerPages(
-        frame,
-        log_in,
-        store=Store(mine),  # type: ignore[arg-type]
-        issuer=None,
-        registry=registry,
-        clock=clock,
-    )
+    return learner_site(mine, registry)
 
 
-def request(language: str = "nb") -> Request:
-    headers = [(b"accept-language", language.encode()), (b"cookie", b"vitne_session=secret")]
-    return Request({"type": "http", "method": "GET", "path": "/me", "query_string": b"", "headers": headers})
+async def get(app: FastAPI, path: str, language: str = "nb") -> str:
+    answer = await call(app, path, headers={**LOGGED_IN, "Accept-Language": language})
+    assert answer.status == 200
+    return answer.text
 
 
 async def page(registry: Registry | None, language: str = "nb") -> str:
-    response = await pages(registry).me(request(language))
-    assert response.status_code == 200
-    return bytes(response.body).decode()
+    return await get(portal(registry), "/me", language)
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -222,19 +95,18 @@ async def test_the_page_is_there_while_the_registry_is_not(language: str) -> Non
     Tree(html)
     assert TEXTS[language]["stacks_unavailable"] in html.replace("&#39;", "'")
     assert "Bevis 1" in html
-    shown = await pages(Registry(None)).me_json(request())
-    assert b'"stacks":null' in bytes(shown.body)
+    assert '"stacks":null' in await get(portal(Registry(None)), "/me.json")
 
 
 async def test_without_a_registry_nothing_is_said_of_it() -> None:
     html = await page(None)
     assert TEXTS["nb"]["stacks"] not in html
-    assert b'"stacks":[]' in bytes((await pages(None).me_json(request())).body)
+    assert '"stacks":[]' in await get(portal(None), "/me.json")
 
 
 async def test_who_has_nothing_asks_nothing_and_who_has_much_asks_about_the_newest() -> None:
     registry = Registry(answer())
-    await pages(registry, 0).me(request())
+    await get(portal(registry, 0), "/me")
     assert registry.asked == []
-    await pages(registry, MAX_CREDENTIALS + 1).me(request())
+    await get(portal(registry, MAX_CREDENTIALS + 1), "/me")
     assert len(registry.asked[0].credentials) == MAX_CREDENTIALS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, Final
@@ -10,10 +11,14 @@ import grpc
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
+from services.portal.accreditors import Accreditors
+from services.portal.details import Said
+from services.portal.grouping import groups
 from services.portal.openid import LoggedIn
-from services.portal.presentation import FETCHING, Shown, show
+from services.portal.presentation import Shown, show
 from services.portal.stacks import Stack, question, stacks
 from services.portal.store import Store
+from services.portal.texts import best_text
 from services.portal.web import headers
 from services.portal.web.frame import Frame
 from services.portal.web.log_in import Arrival, LogIn
@@ -28,6 +33,8 @@ from vitne_api.issuer.v1 import issuer_pb2
 STACKING_SECONDS: Final = 2.0
 #: Achievements that are named where one of several would fill a part; of more, only how many.
 CHOICES_SHOWN: Final = 8
+#: Parts of a qualification, or credentials of a group, that are shown unfolded.
+PARTS_OPEN: Final = 6
 #: Her own act of registering: the issuer is shown the fresh ID token.
 REGISTER: Final = "register"
 
@@ -43,15 +50,27 @@ class LearnerPages:
         store: what was gathered.
         issuer: stub of the issuer's service, for registrations.
         registry: stub of the registry's service, which says what adds up; None: nothing is said of it.
+        accreditors: who accredited the issuers.
         clock: registrations, and what has expired.
     """
 
-    def __init__(self, frame: Frame, log_in: LogIn, *, store: Store, issuer: Any, registry: Any, clock: Clock) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        log_in: LogIn,
+        *,
+        store: Store,
+        issuer: Any,
+        registry: Any,
+        accreditors: Accreditors,
+        clock: Clock,
+    ) -> None:
         self._frame = frame
         self._log_in = log_in
         self._store = store
         self._issuer = issuer
         self._registry = registry
+        self._accreditors = accreditors
         self._clock = clock
         self._new_id = UuidFactory(clock)
         log_in.on_arrival(REGISTER, Arrival(self._register))
@@ -78,20 +97,25 @@ class LearnerPages:
         languages = self._frame.reader(request).languages
         registered = await self._store.pseudonym(lookup) is not None
         shown = show(await self._store.credentials(lookup), languages, self._clock.now().date())
-        adding_up = await self._stacks(shown, languages)
+        adding_up, accreditors = await asyncio.gather(
+            self._stacks(shown, languages),
+            self._accreditors.of(one.accreditation for one in shown if one.accreditation is not None),
+        )
         arrived = [one for one in shown if one.fetched_at is not None]
         return await self._frame.render(
             request,
             "me.html",
             registered=registered,
-            groups=[
-                (name, [one for one in arrived if one.formal is formal])
-                for name, formal in (("formal", True), ("non_formal", False), ("other", None))
-            ],
+            groups=[(one.name, one.alone, one.counted) for one in groups(arrived, adding_up or ())],
+            something=bool(arrived),
             awaited=[one for one in shown if one.fetched_at is None],
             adding_up=adding_up,
+            accreditors={
+                one: Said(*reversed(best_text(found.name, languages) if found.name else ("", found.id)))
+                for one, found in accreditors.items()
+            },
             choices_shown=CHOICES_SHOWN,
-            fetching=FETCHING,
+            parts_open=PARTS_OPEN,
         )
 
     async def me_json(self, request: Request) -> Response:

@@ -19,4 +19,7 @@ class Entry:
     text: str
 
 
-ENTRIES: Final = (Entry("/me", "nav_credentials"),)
+ENTRIES: Final = (
+    Entry("/me", "nav_credentials"),
+    Entry("/me/timeline", "nav_timeline"),
+)

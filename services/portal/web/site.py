@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from services.portal.accreditors import Accreditors
 from services.portal.openid import OpenIdClient
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.store import Store
 from services.portal.web import assets
+from services.portal.web.credentials import CredentialPages
 from services.portal.web.frame import Frame
 from services.portal.web.learner import LearnerPages
 from services.portal.web.log_in import LogIn
@@ -55,7 +57,15 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
         origins=parts.openid.origins,
     )
     log_in = LogIn(frame, parts.openid, parts.keys)
+    accreditors = Accreditors(parts.registry, parts.clock)
     learner = LearnerPages(
-        frame, log_in, store=parts.store, issuer=parts.issuer, registry=parts.registry, clock=parts.clock
+        frame,
+        log_in,
+        store=parts.store,
+        issuer=parts.issuer,
+        registry=parts.registry,
+        accreditors=accreditors,
+        clock=parts.clock,
     )
-    return frame, [*assets.routes(), *log_in.routes(), *learner.routes()]
+    credentials = CredentialPages(frame, store=parts.store, accreditors=accreditors, clock=parts.clock)
+    return frame, [*assets.routes(), *log_in.routes(), *learner.routes(), *credentials.routes()]

@@ -1,0 +1,26 @@
+"""What is known of a credential's status over time. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, date
+from typing import Final
+
+from services.portal.store import Kept
+from vitne.credentials.model import Credential
+
+#: A status in which a credential is issued: that it had it is no news.
+_FIRST: Final = "valid"
+
+
+def history(kept: Kept, credential: Credential, today: date) -> list[tuple[str, str]]:
+    """Days (ISO 8601, UTC) and names of texts, oldest first: issued, what was told since, and when it runs out."""
+    told = [
+        (moment.astimezone(UTC).date().isoformat(), f"status_{status}")
+        for number, (status, moment) in enumerate(kept.history)
+        if number or status != _FIRST
+    ]
+    lines = [(credential.issued_at.date().isoformat(), "history_issued"), *told]
+    if credential.expires_on is not None:
+        ran_out = credential.expires_on <= today
+        lines.append((credential.expires_on.isoformat(), "status_expired" if ran_out else "history_expires"))
+    return sorted(lines, key=lambda line: line[0])

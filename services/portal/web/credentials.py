@@ -1,0 +1,79 @@
+"""One credential with everything that it says, and all of them by their days."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastapi import Request, Response
+
+from services.portal.accreditors import Accreditors
+from services.portal.details import Said, details
+from services.portal.history import history
+from services.portal.presentation import read, show
+from services.portal.store import Store
+from services.portal.texts import best_text
+from services.portal.timeline import timeline
+from services.portal.web.frame import Frame
+from services.portal.web.routes import Route
+from vitne.clock import Clock
+from vitne.errors import NotFound
+
+#: A handle is 32 bytes in base64url.
+_HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+
+
+class CredentialPages:
+    """The pages of single credentials, and the timeline.
+
+    Args:
+        frame: what every page shares.
+        store: what was gathered.
+        accreditors: who accredited the issuers.
+        clock: what has expired.
+    """
+
+    def __init__(self, frame: Frame, *, store: Store, accreditors: Accreditors, clock: Clock) -> None:
+        self._frame = frame
+        self._store = store
+        self._accreditors = accreditors
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """``/me/credentials/{handle}`` and ``/me/timeline``."""
+        return [
+            Route("GET", "/me/credentials/{handle}", self.credential),
+            Route("GET", "/me/timeline", self.timeline),
+        ]
+
+    async def credential(self, request: Request) -> Response:
+        """Everything that one of her credentials says; another's is as if there were none."""
+        lookup = await self._frame.require_learner(request)
+        handle = request.path_params["handle"]
+        kept = await self._store.credential(lookup, handle) if _HANDLE.match(handle) else None
+        if kept is None:
+            raise NotFound("NO_SUCH_CREDENTIAL", "the learner has no such credential", field="handle")
+        languages, today = self._frame.reader(request).languages, self._clock.now().date()
+        (one,) = show([kept], languages, today)
+        credential = read(kept)
+        accreditor = None
+        if one.accreditation is not None:
+            found = (await self._accreditors.of([one.accreditation])).get(one.accreditation)
+            if found is not None:
+                language, name = best_text(found.name, languages)
+                accreditor = Said(name or found.id, language)
+        return await self._frame.render(
+            request,
+            "credential.html",
+            one=one,
+            details=details(credential, languages) if credential else None,
+            accreditor=accreditor,
+            history=history(kept, credential, today) if credential else [],
+        )
+
+    async def timeline(self, request: Request) -> Response:
+        """Her credentials by the days on which something happened, or will."""
+        lookup = await self._frame.require_learner(request)
+        today = self._clock.now().date()
+        shown = show(await self._store.credentials(lookup), self._frame.reader(request).languages, today)
+        return await self._frame.render(request, "timeline.html", years=timeline(shown, today))
