@@ -215,4 +215,9 @@ def decimal_text(number: str, texts: Mapping[str, Any]) -> str:
 
 def day_text(day: str | None, texts: Mapping[str, Any]) -> str | None:
     """A calendar date (ISO 8601) as the language writes it."""
-    return date.fromisoformat(day).strftime(texts["date_format"]).lstrip("0") if day else None
+    if not day:
+        return None
+    style: str = texts["date_format"]
+    written = date.fromisoformat(day).strftime(style)
+    # 2 May, and 02.05.
+    return written.lstrip("0") if "%B" in style else written

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["actors", "stack", "world"]
 
 #: Where :func:`serve` has its application.
-SERVED = "http://portal.test"
+SERVED = "https://portal.test"
 NewPage = Callable[..., Awaitable["Page"]]
 
 if importlib.util.find_spec("playwright") is None:  # installed by `make test-browser` alone

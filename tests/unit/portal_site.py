@@ -28,7 +28,7 @@ ELECTIVES = [uuid(100 + number) for number in range(CHOICES_SHOWN + 2)]
 
 
 #: The cookie of a browser that is logged in.
-LOGGED_IN = {"Cookie": "vitne_session=secret"}
+LOGGED_IN = {"Cookie": "__Host-vitne_session=secret"}
 
 
 class Sessions:
@@ -166,7 +166,7 @@ def learner_site(credentials: Sequence[Kept], registry: Registry | None, *, regi
         "issuer": None,
         "registry": registry,
         "clock": ManualClock(FETCHED_AT),
-        "public_url": "http://portal.test",
+        "public_url": "https://portal.test",
         "session": timedelta(hours=1),
     }
     return application(*site(Parts(**parts)))
