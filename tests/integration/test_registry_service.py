@@ -628,6 +628,19 @@ async def test_what_is_published_for_others_to_prove_and_to_compare(registry: Ru
         assert words in body
     assert (await registry.get(f"/catalogue/{rid()}"))[0] == 404
 
+    # For EBSI's readers an end that is to come has not come; one that has, has.
+    for base, ends, expected in ((1, timedelta(days=30), "TI"), (2, timedelta(0), "Revoked")):
+        withdrawal = registry_pb2.WithdrawAccreditationRequest(
+            request_id=rid(),
+            accreditation_id=granted.id,
+            base_revision=base,
+            ground="case 9",
+            effective_from=timestamp(datetime.now(UTC) + ends),
+        )
+        await agreed(registry, "WithdrawAccreditation", withdrawal)
+        shown = json.loads((await registry.get(f"{place}/attributes/{item['id']}"))[2])
+        assert shown["attribute"]["issuerType"] == expected
+
 
 async def test_facts_are_never_changed(registry: Running, pool: asyncpg.Pool) -> None:
     await registry.call(OPERATOR, "RegisterAuthority", authority(NOKUT, "NO"))
