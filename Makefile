@@ -15,6 +15,11 @@ export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
 STACK = $(if $(filter 1 yes on true,$(TLS)),--tls,$(if $(filter-out 0 no off false,$(TLS)),$(error TLS=$(TLS) is neither 1 nor 0))) $(if $(KAFKA),--kafka $(KAFKA))
 
+# What may be said on the command line: a misspelt name would be passed over in silence.
+VARIABLES := ARGS GRAPHS KAFKA KEEP KILLS ONLY PROFILE PYTHON QUICK SECONDS TARGET TLS VITNE_HOME WORKERS
+MISSPELT := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
+$(if $(MISSPELT),$(error nothing here is called $(MISSPELT); known are $(VARIABLES)))
+
 .PHONY: help setup demo up test unit test-kills test-docs test-browser test-operate soak record lint format proto-check test-kafka test-alerts test-deploy-crds monitoring interop bench sbom lock clean distclean
 
 help: ## Show this help

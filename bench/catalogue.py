@@ -67,7 +67,11 @@ ROWS: Final = (
     Row("issue.to_portal.p99.embedded", SECONDS, "the same on the embedded broker"),
     Row("decide.inprocess", RATE, "`Decide` with explanation, in process", None, 50_000),
     Row(
-        "registry.projection.load", SECONDS, "5,000 providers, 50,000 facts, 200,000 achievements from topics", None, 30
+        "registry.projection.load",
+        SECONDS,
+        "5,000 providers, 50,000 facts with cases, 200,000 achievements",
+        None,
+        30,
     ),
     Row("stack.evaluate", MILLISECONDS, "200 credentials × 1,000 qualifications", None, 50),
     Row("format.sdjwt.issue", RATE, "prepare and sign an SD-JWT VC, one core, in process", None, 8000),

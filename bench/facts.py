@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Final
 from uuid import UUID
 
+from services.registry.officers import ALIAS_BYTES
 from vitne.accreditation import timestamp
+from vitne.canonical import b64url
 from vitne.clock import ManualClock
 from vitne.dev.cases import ISSUER_BASE, Cases, load_cases
 from vitne.identifiers import UuidFactory
@@ -21,6 +24,8 @@ RECORDED_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _ACHIEVEMENT: Final = "minikvalifikasjon"
 #: Of the check digit, modulo 11 (Brønnøysundregistrene).
 _WEIGHTS: Final = (3, 2, 7, 6, 5, 4, 3, 2)
+#: The same names of officers in every run, so that runs compare.
+_SEED: Final = 24
 #: First eight digits of the first of their organisation numbers.
 _FIRST_NUMBER: Final = 80_000_000
 
@@ -35,17 +40,29 @@ class FactMaker:
         self._revisions: dict[str, int] = {}
         self._registry_revision = itertools.count(1)
         self._recorded = timestamp(RECORDED_AT)
+        self._random = Random(_SEED)
 
-    def country(self, providers: int, facts: int, achievements: int) -> Iterator[facts_pb2.Fact]:
+    def country(
+        self, providers: int, facts: int, achievements: int, *, cases: bool = False
+    ) -> Iterator[facts_pb2.Fact]:
         """So many providers; as many facts about them in all; so many achievements beside those.
 
         Providers come first, then their accreditations in turns, then their achievements in turns.
+
+        Args:
+            providers: how many.
+            facts: about them, with their entries.
+            achievements: of theirs.
+            cases: whether each accreditation comes after its proposal, which is a fact beside all those.
         """
         names = list(itertools.islice(_organisations(), providers))
         for name in names:
             yield self.provider(name)
         for number in range(facts - providers):
-            yield self.accreditation(names[number % providers])
+            said = self._accreditation(names[number % providers])
+            if cases:
+                yield self._proposal(said)
+            yield self._fact(said.provider, officer=said.proposed_by and self._officer(), accreditation=said)
         for number in range(achievements):
             yield self.achievement(names[number % providers])
 
@@ -56,10 +73,27 @@ class FactMaker:
         entry.id, entry.issuer_uri, entry.revision = name, ISSUER_BASE + name, 1
         return self._fact(name, provider=entry)
 
-    def accreditation(self, provider: str) -> facts_pb2.Fact:
+    def _proposal(self, said: facts_pb2.Accreditation) -> facts_pb2.Fact:
+        """The step of its case by which an accreditation was proposed."""
+        step = facts_pb2.CaseStep(
+            id=said.id,
+            revision=1,
+            provider=said.provider,
+            authority=said.authority,
+            kind=facts_pb2.CASE_STEP_KIND_PROPOSED,
+            draft=said,
+            decision=facts_pb2.CASE_DECISION_GRANT,
+        )
+        said.case_revision, said.proposed_by = step.revision, self._officer()
+        return self._fact(said.provider, officer=said.proposed_by, case_step=step)
+
+    def _officer(self) -> str:
+        return b64url(self._random.randbytes(ALIAS_BYTES))
+
+    def _accreditation(self, provider: str) -> facts_pb2.Accreditation:
         """An accreditation of its own, as the demonstration's provider holds one."""
         held = next(case for case in self._cases.accreditations if case.provider == self._case.provider)
-        said = facts_pb2.Accreditation(
+        return facts_pb2.Accreditation(
             id=str(self._new_id()),
             revision=1,
             provider=provider,
@@ -70,7 +104,6 @@ class FactMaker:
             state=facts_pb2.ACCREDITATION_STATE_GRANTED,
             effective_from=self._recorded,
         )
-        return self._fact(provider, accreditation=said)
 
     def achievement(self, provider: str) -> facts_pb2.Fact:
         """An achievement that differs from the others in its id and title."""
@@ -84,9 +117,11 @@ class FactMaker:
         self,
         subject: str,
         *,
+        officer: str = "",
         provider: facts_pb2.Provider | None = None,
         accreditation: facts_pb2.Accreditation | None = None,
         achievement: credential_pb2.Achievement | None = None,
+        case_step: facts_pb2.CaseStep | None = None,
     ) -> facts_pb2.Fact:
         revision = self._revisions[subject] = self._revisions.get(subject, 0) + 1
         return facts_pb2.Fact(
@@ -96,9 +131,11 @@ class FactMaker:
             registry_revision=next(self._registry_revision),
             recorded_at=self._recorded,
             actor=subject,
+            officer=officer,
             provider=provider,
             accreditation=accreditation,
             achievement=achievement,
+            case_step=case_step,
         )
 
     def new_id(self) -> UUID:

@@ -70,15 +70,20 @@ def text(content: Any) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def main(folder: Path) -> None:
-    """Write all tables and the index of their URLs."""
+def main(folder: Path) -> int:
+    """Write all tables and the index of their URLs; 2 where the documents are not there."""
+    missing = [document for document in OFFICIAL.values() if not (folder / document).is_file()]
+    if missing:
+        print(f"contexts: the official documents are not in {folder}: {', '.join(missing)}", file=sys.stderr)
+        return 2
     index = {}
     for url, file, content in tables(folder):
         index[url] = file
         (DATA / file).write_text(text(content), "utf-8")
     (DATA / "index.json").write_text(text(index), "utf-8")
     print(f"{len(index)} contexts")
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCUMENTS)
+    raise SystemExit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCUMENTS))

@@ -29,12 +29,12 @@ _SOURCE: Final = "/vitne/registry"
 
 
 async def load_projection(parts: Parts) -> None:
-    """A verifier from process start to ready: it is, once it has folded all that its topics held."""
+    """A verifier from process start to ready: it is, once it has folded all that its topics held, cases among them."""
     await create_topics(parts.broker.settings(), topics.fixed_topics())
     amounts = [parts.session.amount(number) for number in (_PROVIDERS, _FACTS, _ACHIEVEMENTS)]
     parts.session.say(f"publishing {amounts[1] + amounts[2]:,} facts")
     maker = FactMaker()
-    await _publish(parts, maker, maker.country(*amounts))
+    await _publish(parts, maker, maker.country(*amounts, cases=True))
     settings = {"operator": "0192:919477822", "ledger_address": f"{LOOPBACK}:9"}  # nobody asks it
     async with parts.service("verifier", _READY_SECONDS, **settings) as started:
         parts.session.record(Finding("registry.projection.load", started.seconds, rss_mib=rss_mib(started.process.pid)))

@@ -20,7 +20,7 @@ from services.registry.catalogue_views import CatalogueAnswer, CatalogueEntry, C
 from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
 from services.registry.search import CatalogueIndex, Found, Query
-from vitne.errors import NotFound
+from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Framework, Frameworks
 from vitne.identifiers import parse_uuid
 from vitne.runtime.languages import best_table, best_text, reader_languages
@@ -31,6 +31,10 @@ DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "en"
+#: Parameters that say which part of what was found is shown.
+_PAGING: Final = ("after", "limit")
+#: Characters of an unknown parameter that are told again.
+_SHOWN_NAME: Final = 64
 #: Levels of the European Qualifications Framework.
 EQF_LEVELS: Final = tuple(str(level) for level in range(1, 9))
 #: Anyone may read this from a browser, for a moment also from a cache.
@@ -44,6 +48,7 @@ TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
 
 
 def _query(  # noqa: PLR0917 - the parameters of a search, which FastAPI names
+    request: Request,
     text: Annotated[str, Parameter(max_length=200, description="Words, all of which must be there.")] = "",
     country: Annotated[str, Parameter(pattern="^([A-Z]{2})?$", description="ISO 3166-1 alpha-2.")] = "",
     provider: Annotated[str, Parameter(max_length=40, description="Organisation, `0184:30859480`.")] = "",
@@ -55,6 +60,7 @@ def _query(  # noqa: PLR0917 - the parameters of a search, which FastAPI names
     min_points: Annotated[str, Parameter(pattern=_DECIMAL, description="Smallest number of credits.")] = "",
     max_points: Annotated[str, Parameter(pattern=_DECIMAL, description="Largest number of credits.")] = "",
 ) -> Query:
+    _check_names(request)
     return Query(
         text=text,
         country=country,
@@ -67,6 +73,24 @@ def _query(  # noqa: PLR0917 - the parameters of a search, which FastAPI names
         min_points=Decimal(min_points) if min_points else None,
         max_points=Decimal(max_points) if max_points else None,
     )
+
+
+def _check_names(request: Request) -> None:
+    """Refuse what the catalogue is not searched by: a misspelt name would find everything, and look like an answer.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_PARAMETER``.
+    """
+    known = (*Query.__dataclass_fields__, *_PAGING)
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidArgument(
+                "UNKNOWN_PARAMETER",
+                "the catalogue is not searched by this",
+                field=name[:_SHOWN_NAME],
+                rule=f"it is searched by {', '.join(known)}",
+                remedy="correct the name, or leave it out",
+            )
 
 
 def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[], datetime]) -> APIRouter:

@@ -6,9 +6,10 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from services.registry.metrics import ACCREDITATIONS_DUE
@@ -35,6 +36,8 @@ EXIT_DUE: Final = 3
 WATCHED_DAYS: Final = (30, 90)
 #: What the gauge counts: after it nothing is issued.
 END: Final = "end"
+#: Providers whose accreditations are looked at under the registry's lock at once: some hundred accreditations.
+PROVIDERS_AT_A_TIME: Final = 20
 #: Seconds between two looks: days are what is counted.
 WATCH_SECONDS: Final = 60.0
 
@@ -168,10 +171,23 @@ async def _read(settings: RegistrySettings, clock: Clock, *, record: bool) -> Pr
         )
         await recorder.refresh()
         if record:
-            await recorder.note(lambda desk: notices(desk, settings.due_lead_days), _observer(settings))
+            await record_notices(recorder, settings.due_lead_days, _observer(settings))
         return recorder.projection
     finally:
         await pool.close()
+
+
+async def record_notices(recorder: Recorder, lead_days: Collection[int], observer: str) -> None:
+    """Record what is to be told, a few providers at a time.
+
+    While something is recorded nobody else can decide anything, so that it is looked for without that first, and the
+    first run over a whole country's accreditations holds up nobody for longer than :data:`PROVIDERS_AT_A_TIME` take.
+    """
+    ids = recorder.projection.provider_ids()
+    for first in range(0, len(ids), PROVIDERS_AT_A_TIME):
+        some = ids[first : first + PROVIDERS_AT_A_TIME]
+        if next(notices(recorder.desk(observer), lead_days, some), None) is not None:
+            await recorder.note(partial(notices, lead_days=lead_days, providers=some), observer)
 
 
 def _observer(settings: RegistrySettings) -> str:

@@ -21,6 +21,7 @@ from services.registry.accreditation_credentials import AccreditationCredentials
 from services.registry.recorder import Recorder
 from vitne.accreditation import Held, fact_digest
 from vitne.accreditation.dids import organisation_did, organisation_of_did
+from vitne.accreditation.facts import milliseconds, stamp_milliseconds
 from vitne.accreditation.logged import logged_accreditation
 from vitne.accreditation.projection import HeldRevision
 from vitne.canonical import from_b64url, sha256
@@ -222,6 +223,7 @@ class _AttributeDesk:
 
     def __init__(self, recorder: Recorder, credentials: AccreditationCredentials, registry_uri: str) -> None:
         self._projection = recorder.projection
+        self._recorder = recorder
         self._operator = recorder.operator or ""
         self._credentials = credentials
         self._registry_uri = registry_uri
@@ -249,14 +251,26 @@ class _AttributeDesk:
             body: str | None = await self._credentials.find(held.id, revision.revision)
         except FailedPrecondition:
             body = None
-        granted = revision.state == facts_pb2.ACCREDITATION_STATE_GRANTED
         return Attribute(
             hash=(sha256(body.encode("ascii")) if body is not None else fact_digest(revision.fact)).hex(),
             body=body,
-            issuerType=TRUSTED_ISSUER if granted else REVOKED,
+            issuerType=TRUSTED_ISSUER if self._is_trusted(held, revision) else REVOKED,
             tao=organisation_did(self._registry_uri, held.authority),
             rootTao=organisation_did(self._registry_uri, self._operator) if self._operator else "",
         )
+
+    def _is_trusted(self, held: Held, revision: HeldRevision) -> bool:
+        """Whether what a revision says may be issued under now: an end that is to come has not come.
+
+        A revision that grants says so for ever; of one that ends it, it counts from when.
+        """
+        now = milliseconds(self._recorder.now())
+        if revision.effective_from > now:
+            revision = held.at(now) or revision
+        provider = self._projection.provider(held.provider)
+        if provider is not None and provider.HasField("closed_at") and stamp_milliseconds(provider.closed_at) <= now:
+            return False
+        return revision.state == facts_pb2.ACCREDITATION_STATE_GRANTED and now < revision.valid_until
 
 
 def _page(items: Sequence[_T], page: int, size: int) -> Sequence[_T]:

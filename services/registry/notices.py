@@ -6,7 +6,7 @@ registry's facts, and "nobody had renewed it" is a fact with an instant of its o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -38,13 +38,18 @@ def deadlines(said: facts_pb2.Accreditation) -> Iterator[Deadline]:
         yield Deadline(facts_pb2.DUE_KIND_CONDITION, moment)
 
 
-def notices(desk: Desk, lead_days: Collection[int]) -> Iterator[facts_pb2.Fact]:
+def notices(desk: Desk, lead_days: Collection[int], providers: Iterable[str] | None = None) -> Iterator[facts_pb2.Fact]:
     """Facts about what is due within a lead time and was not told for it, and about what has lapsed.
 
     Where several lead times have passed, what is due is told once, for the shortest. While a proposal waits for its
     second officer, nothing lapses: that would take the ground from under it.
+
+    Args:
+        desk: what is known, and when.
+        lead_days: lead times.
+        providers: whose accreditations are looked at; None: everybody's.
     """
-    for held in standing(desk.projection, desk.now):
+    for held in standing(desk.projection, desk.now, providers):
         said = held.newest.fact.accreditation
         if said.HasField("valid_until") and instant(said.valid_until) <= desk.now:
             case = case_of(desk.projection, held.id)
@@ -74,9 +79,15 @@ def _due(desk: Desk, held: Held, lead_days: Collection[int]) -> Iterator[facts_p
         yield fact
 
 
-def standing(projection: Projection, now: datetime) -> Iterator[Held]:
-    """Accreditations that were not ended, of providers that are open, by provider and id."""
-    for provider_id in projection.provider_ids():
+def standing(projection: Projection, now: datetime, providers: Iterable[str] | None = None) -> Iterator[Held]:
+    """Accreditations that were not ended, of providers that are open, by provider and id.
+
+    Args:
+        projection: what is known.
+        now: decides who is open.
+        providers: only theirs; None: everybody's.
+    """
+    for provider_id in projection.provider_ids() if providers is None else providers:
         provider = projection.provider(provider_id)
         if provider is None or (provider.HasField("closed_at") and instant(provider.closed_at) <= now):
             continue

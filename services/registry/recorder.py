@@ -145,6 +145,10 @@ class Recorder:
         """What is known now, for a question of a caller's, and of which officer of the caller's."""
         return Desk(self.projection, self.frameworks, self.operator, caller, self._clock.now(), self._new_id, officer)
 
+    def now(self) -> datetime:
+        """The instant by the clock that dates facts."""
+        return self._clock.now()
+
     @property
     def read(self) -> bool:
         """Whether the table of facts was read to its end since the start."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
@@ -14,6 +15,8 @@ from vitne.stacking import Answer, Held, Outcome, Rule, Stacking, Standing, Term
 from vitne.stacking import held as held_for
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import qualification_pb2, stacking_pb2
+
+_log = logging.getLogger(__name__)
 
 _STANDINGS: Final = {
     credential_pb2.STATUS_VALID: Standing.VALID,
@@ -41,6 +44,8 @@ class StackingDesk:
         self._stacking = Stacking((), Terms.of(frameworks))
         #: Registry revision of the newest qualification that was taken in.
         self._taken_in = 0
+        #: Qualifications of which a version can't be read.
+        self._unread: set[str] = set()
 
     def evaluate(
         self, request: stacking_pb2.EvaluateStackingRequest, now: datetime
@@ -64,13 +69,16 @@ class StackingDesk:
                 )
         at = instant(request.at) if request.HasField("at") else now
         found = self._stacking.evaluate(list(self._held(request)), at, list(request.qualification_ids) or None)
+        # What an unread version changes is not known: an answer by the one before it could be wrong.
+        answers = [one for one in found.answers if one.rule.id not in self._unread]
         response = stacking_pb2.EvaluateStackingResponse(
-            answers=[_answer(one) for one in found.answers],
+            answers=[_answer(one) for one in answers],
             not_asked_for=found.not_asked_for,
             registry_revision=self._projection.revision,
+            not_read=sorted(self._unread.intersection(request.qualification_ids or self._unread)),
         )
         if request.describe:
-            rules = [one.rule for one in found.answers]
+            rules = [one.rule for one in answers]
             response.qualifications.extend(self._qualifications(rules))
             response.achievements.extend(self._achievements(rules))
         return response
@@ -98,7 +106,13 @@ class StackingDesk:
 
     def _take_in(self) -> None:
         for fact in self._projection.qualification_facts(self._taken_in):
-            self._stacking.add(rule_of(self._projection, fact.qualification))
+            said = fact.qualification
+            # One that an older release took in and this one can't read must not silence all others.
+            try:
+                self._stacking.add(rule_of(self._projection, said))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is one of a thousand
+                _log.error("qualification %s, version %d, can't be read: %s", said.id, said.version, error)
+                self._unread.add(said.id)
             self._taken_in = fact.registry_revision
 
     def _held(self, request: stacking_pb2.EvaluateStackingRequest) -> Iterator[Held]:

@@ -73,7 +73,16 @@ def build_pages(verifier: Verifier) -> FastAPI:
 
     @app.post("/", include_in_schema=False)
     async def result(credential: Annotated[str, Form(max_length=MAX_LENGTH)] = "") -> Response:
-        answer = to_json(await verifier.verify(credential))
+        answer = to_json(await verifier.verify(pasted(credential)))
         return HTMLResponse(page.render(answer=answer), headers=_HEADERS)
 
     return app
+
+
+def pasted(text: str) -> str:
+    """What somebody meant who pasted a credential: mail programs break long lines, and selections begin too early.
+
+    No compact form has spaces; within JSON and XML they are left as they are.
+    """
+    text = text.strip()
+    return text if text.startswith(("{", "<")) else "".join(text.split())

@@ -627,6 +627,28 @@ async def test_what_is_published_for_others_to_prove_and_to_compare(registry: Ru
     ):
         assert words in body
     assert (await registry.get(f"/catalogue/{rid()}"))[0] == 404
+    # A misspelt name is not passed over, and whoever reads pages is told on a page.
+    status, headers, body = await registry.get("/v1/catalogue?levle=5")
+    told = json.loads(body)
+    assert (status, told["reason"], told["field"]) == (400, "UNKNOWN_PARAMETER", "levle")
+    assert "level" in told["rule"]
+    for nowhere, code in (("/catalogue?levle=5", 400), (f"/catalogue/{rid()}", 404), ("/catalogue?eqf=9", 400)):
+        status, headers, body = await registry.get(nowhere, Accept="text/html,*/*;q=0.8")
+        assert (status, headers["Content-Type"]) == (code, "text/html; charset=utf-8")
+        assert "What to do" in body
+
+    # For EBSI's readers an end that is to come has not come; one that has, has.
+    for base, ends, expected in ((1, timedelta(days=30), "TI"), (2, timedelta(0), "Revoked")):
+        withdrawal = registry_pb2.WithdrawAccreditationRequest(
+            request_id=rid(),
+            accreditation_id=granted.id,
+            base_revision=base,
+            ground="case 9",
+            effective_from=timestamp(datetime.now(UTC) + ends),
+        )
+        await agreed(registry, "WithdrawAccreditation", withdrawal)
+        shown = json.loads((await registry.get(f"{place}/attributes/{item['id']}"))[2])
+        assert shown["attribute"]["issuerType"] == expected
 
 
 async def test_facts_are_never_changed(registry: Running, pool: asyncpg.Pool) -> None:

@@ -146,6 +146,21 @@ def test_who_may_recognise_what_for_what(
 
 
 @pytest.mark.parametrize(
+    ("provider", "kind", "against"),
+    [(UIO, "no.university_college", DEGREE), (OTHER_INDUSTRY, "se.university", MODEL)],
+)
+def test_where_no_source_says_who_recognises_the_refusal_says_that(
+    provider: str, kind: str, against: credential_pb2.Achievement
+) -> None:
+    with pytest.raises(VitneError) as caught:
+        check_recognition(
+            act(against), outcome(provider, ASSESSED), against, body(provider, kind), ALL, decided_on=TODAY
+        )
+    assert caught.value.reason == "NOT_RESPONSIBLE"
+    assert f"{kind} recognises prior learning, for want of a source" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("changes", "reason", "field"),
     [
         ({"methods": [0]}, "METHOD_MISSING", "recognition.methods"),

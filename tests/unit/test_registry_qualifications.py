@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -356,6 +357,28 @@ def test_who_shows_the_answers_is_told_what_they_name() -> None:
     plain = answering.evaluate(question(held), NOW)
     assert not plain.qualifications
     assert not plain.achievements
+
+
+def test_one_that_cannot_be_read_silences_no_other_and_is_named() -> None:
+    chronicle = world()
+    answering = StackingDesk(projection := chronicle.projection(), ALL)
+    good = publish(whole(), chronicle=chronicle)().qualification
+    # Of an older release that checked less: its credits are no number.
+    spoilt = copy.deepcopy(good)
+    spoilt.id = uuid(0xBAD)
+    spoilt.requirement.CopyFrom(qualification_pb2.Requirement(key="x"))
+    spoilt.requirement.points_of.points = "many"
+    for said in (spoilt, good):
+        projection.fold(chronicle.record(FAGSKOLE, qualification=said))
+    found = answering.evaluate(question(credential("x", MODULE[0])), NOW)
+    assert [one.qualification_id for one in found.answers] == [Q1]
+    assert list(found.not_read) == [spoilt.id]
+    # Nor is it answered for by an earlier version of it.
+    unread = copy.deepcopy(spoilt)
+    unread.id, unread.version = Q1, 2
+    projection.fold(chronicle.record(FAGSKOLE, qualification=unread))
+    again = answering.evaluate(question(credential("x", MODULE[0])), NOW)
+    assert (list(again.answers), list(again.not_read)) == ([], sorted([spoilt.id, Q1]))
 
 
 def test_qualifications_that_become_known_later_are_answered_for() -> None:

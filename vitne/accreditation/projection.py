@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from struct import Struct
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 from vitne.accreditation.facts import FOREVER, NOT_LISTED, ContentKind, content_kind, stamp_milliseconds
@@ -34,17 +35,16 @@ _MAX_WAITING_BEATS: Final = 256
 MAX_REMEMBERED: Final = 20_000
 #: zlib's fastest level: an achievement shrinks to half, at some 10 microseconds each.
 _COMPRESSION: Final = 1
+#: What an entry begins with: the registry revision and the thing's own.
+_HEAD: Final = Struct(">QI")
 
 
-class _Entry(NamedTuple):
-    """One revision of a thing: when it became known, which revision, and the packed fact."""
-
-    registry_revision: int
-    revision: int
-    packed: bytes
-
-    def fact(self) -> facts_pb2.Fact:
-        return facts_pb2.Fact.FromString(zlib.decompress(self.packed))
+#: One revision of a thing: when it became known, which revision, and the packed fact; see :func:`_entry`. One object
+#: for each and no container, since there are hundreds of thousands: less memory, and nothing to look at for the garbage
+#: collector. In the order of their bytes entries are in that of their registry revisions.
+_Entry: TypeAlias = bytes
+#: Revisions of one thing, oldest first: mostly a single one.
+_Entries: TypeAlias = tuple[_Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +137,18 @@ class Projection:
         # Digest of each fact by registry revision; zeros where a trust list left the fact out.
         self._digests = bytearray()
         self._ahead: dict[int, bytes] = {}
-        self._authorities: dict[str, list[_Entry]] = {}
-        self._providers: dict[str, list[_Entry]] = {}
+        self._authorities: dict[str, _Entries] = {}
+        self._providers: dict[str, _Entries] = {}
         self._issuers: dict[str, str] = {}
-        self._keys: dict[str, list[_Entry]] = {}
+        self._keys: dict[str, _Entries] = {}
         self._keys_of: dict[tuple[str, int], set[str]] = {}
-        self._accreditations: dict[str, list[_Entry]] = {}
+        self._accreditations: dict[str, _Entries] = {}
         self._accreditations_of: dict[str, set[str]] = {}
-        self._cases: dict[str, list[_Entry]] = {}
+        self._cases: dict[str, _Entries] = {}
         self._cases_before: dict[str, list[str]] = {}
         # Keyed by the UUID's 16 bytes: there may be hundreds of thousands.
-        self._achievements: dict[bytes, list[_Entry]] = {}
-        self._qualifications: dict[bytes, list[_Entry]] = {}
+        self._achievements: dict[bytes, _Entries] = {}
+        self._qualifications: dict[bytes, _Entries] = {}
         # What is paged through, in order: the keys of the tables above, and entries by registry revision.
         self._provider_order: list[str] = []
         self._achievement_order: list[bytes] = []
@@ -259,13 +259,13 @@ class Projection:
 
     def provider_entered_at(self, provider: str) -> int | None:
         """When a provider was first entered, in milliseconds since 1970; None for what is no provider."""
-        known = _known(self._providers.get(provider, []), self._revision)
-        return stamp_milliseconds(known[0].fact().recorded_at) if known else None
+        known = _known(self._providers.get(provider, ()), self._revision)
+        return stamp_milliseconds(_fact(known[0]).recorded_at) if known else None
 
     def closing_fact(self, provider: str, case_id: str, known_at: int | None = None) -> facts_pb2.Fact | None:
         """The fact by which a provider's entry was closed in a case; None where none was."""
-        for entry in _known(self._providers.get(provider, []), self._until(known_at)):
-            fact = entry.fact()
+        for entry in _known(self._providers.get(provider, ()), self._until(known_at)):
+            fact = _fact(entry)
             if fact.provider.closing_case == case_id:
                 return fact
         return None
@@ -290,8 +290,8 @@ class Projection:
 
     def compromise_fact(self, key_id: str) -> facts_pb2.Fact | None:
         """The fact that first said that a key may be known to others; None where none did."""
-        for entry in _known(self._keys.get(key_id, []), self._revision):
-            fact = entry.fact()
+        for entry in _known(self._keys.get(key_id, ()), self._revision):
+            fact = _fact(entry)
             if fact.key.HasField("compromised_from"):
                 return fact
         return None
@@ -304,7 +304,7 @@ class Projection:
     def accreditation(self, accreditation_id: str, known_at: int | None = None) -> Held | None:
         """An accreditation with its revisions."""
         facts = [
-            entry.fact() for entry in _known(self._accreditations.get(accreditation_id, []), self._until(known_at))
+            _fact(entry) for entry in _known(self._accreditations.get(accreditation_id, ()), self._until(known_at))
         ]
         if not facts:
             return None
@@ -314,7 +314,7 @@ class Projection:
 
     def accreditation_fact(self, accreditation_id: str, revision: int) -> facts_pb2.Fact | None:
         """The fact of an accreditation's revision; its digest is in the log."""
-        return _version(_known(self._accreditations.get(accreditation_id, []), self._revision), revision)
+        return _version(_known(self._accreditations.get(accreditation_id, ()), self._revision), revision)
 
     def accreditations_of(self, provider: str, known_at: int | None = None) -> list[Held]:
         """A provider's accreditations, whatever their state, by id."""
@@ -323,8 +323,8 @@ class Projection:
 
     def case_steps(self, case_id: str, known_at: int | None = None) -> list[facts_pb2.Fact]:
         """The steps of the case about an accreditation, oldest first; none where there is no case."""
-        entries = _known(self._cases.get(case_id, []), self._until(known_at))
-        return sorted((entry.fact() for entry in entries), key=lambda fact: fact.case_step.revision)
+        entries = _known(self._cases.get(case_id, ()), self._until(known_at))
+        return sorted((_fact(entry) for entry in entries), key=lambda fact: fact.case_step.revision)
 
     def case_ids(self, authority: str, after: str = "") -> Iterator[str]:
         """Ids of the cases that an authority decides, in order, beyond one id."""
@@ -405,12 +405,12 @@ class Projection:
         """Facts about achievements beyond a registry revision, in its order; ``limit`` at most."""
         first = bisect_right(self._offered, after, key=_number)
         known = _known(self._offered, self._revision)
-        return [entry.fact() for entry in known[first : None if limit is None else first + limit]]
+        return [_fact(entry) for entry in known[first : None if limit is None else first + limit]]
 
     def qualification_facts(self, after: int = 0) -> list[facts_pb2.Fact]:
         """Facts about qualifications beyond a registry revision, in its order."""
         first = bisect_right(self._stacks, after, key=_number)
-        return [entry.fact() for entry in _known(self._stacks, self._revision)[first:]]
+        return [_fact(entry) for entry in _known(self._stacks, self._revision)[first:]]
 
     def trusted_facts(self, after: int = 0, until: int | None = None, limit: int | None = None) -> list[facts_pb2.Fact]:
         """Facts about authorities, providers, keys and accreditations, by registry revision.
@@ -424,7 +424,7 @@ class Projection:
         last = bisect_right(self._trusted, self._until(until), key=_number)
         if limit is not None:
             last = min(last, first + limit)
-        return [entry.fact() for entry in self._trusted[first:last]]
+        return [_fact(entry) for entry in self._trusted[first:last]]
 
     def trusted_facts_about(self, organisations: Iterable[str]) -> list[facts_pb2.Fact]:
         """Facts as :meth:`trusted_facts` has them whose subject is one of these, by registry revision."""
@@ -437,15 +437,15 @@ class Projection:
                     entries += self._keys[key_id]
             for accreditation_id in self._accreditations_of.get(organisation, ()):
                 entries += self._accreditations[accreditation_id]
-        return [entry.fact() for entry in _known(sorted(entries), self._revision)]
+        return [_fact(entry) for entry in _known(sorted(entries), self._revision)]
 
     def everything_about(self, provider: str) -> Iterator[facts_pb2.Fact]:
         """The facts of a provider's entry and accreditations, also those that still wait for a gap to close."""
         for entry in self._providers.get(provider, ()):
-            yield entry.fact()
+            yield _fact(entry)
         for accreditation_id in self._accreditations_of.get(provider, ()):
             for entry in self._accreditations[accreditation_id]:
-                yield entry.fact()
+                yield _fact(entry)
 
     # --- Inside ------------------------------------------------------------------------------------
 
@@ -464,11 +464,10 @@ class Projection:
         table, key, subject, revision = self._place(kind, fact)
         if subject != fact.subject:
             raise _contradicts(fact, "its subject is not the organisation that it is about")
-        entries = table.get(key, [])
-        if any(entry.revision == revision for entry in entries):
+        entries = table.get(key, ())
+        if any(_revision(entry) == revision for entry in entries):
             raise _contradicts(fact, "another fact stands at the same revision of the same thing")
         if key not in table:
-            table[key] = entries
             if kind == "provider":
                 insort(self._provider_order, key)
             elif kind == "achievement":
@@ -479,8 +478,8 @@ class Projection:
                 insort(self._qualifications_of.setdefault(subject, []), key)
             elif kind == "case_step":
                 insort(self._cases_before.setdefault(fact.case_step.authority, []), key)
-        entry = _Entry(number, revision, zlib.compress(plain, _COMPRESSION))
-        insort(entries, entry)
+        entry = _entry(number, revision, plain)
+        table[key] = tuple(sorted((*entries, entry))) if entries else (entry,)
         if kind == "qualification":
             insort(self._stacks, entry)
             self._awarding.setdefault(fact.qualification.awards.id, set()).add(key)
@@ -501,7 +500,7 @@ class Projection:
             self._ahead[number] = digest
         return True
 
-    def _place(self, kind: ContentKind, fact: facts_pb2.Fact) -> tuple[dict[Any, list[_Entry]], Any, str, int]:
+    def _place(self, kind: ContentKind, fact: facts_pb2.Fact) -> tuple[dict[Any, _Entries], Any, str, int]:
         """Table, key, subject and revision of what a fact is about."""
         match kind:
             case "authority":
@@ -545,19 +544,19 @@ class Projection:
     def _until(self, known_at: int | None) -> int:
         return self._revision if known_at is None else min(known_at, self._revision)
 
-    def _newest(self, entries: list[_Entry] | None, known_at: int | None) -> facts_pb2.Fact | None:
-        known = _known(entries or [], self._until(known_at))
-        return known[-1].fact() if known else None
+    def _newest(self, entries: _Entries | None, known_at: int | None) -> facts_pb2.Fact | None:
+        known = _known(entries or (), self._until(known_at))
+        return _fact(known[-1]) if known else None
 
-    def _versions(self, table: dict[bytes, list[_Entry]], id_text: str, known_at: int | None) -> list[_Entry]:
+    def _versions(self, table: dict[bytes, _Entries], id_text: str, known_at: int | None) -> _Entries:
         try:
             key = parse_uuid(id_text).bytes
         except VitneError:
-            return []
-        return _known(table.get(key, []), self._until(known_at))
+            return ()
+        return _known(table.get(key, ()), self._until(known_at))
 
     def _newest_of_each(
-        self, table: dict[bytes, list[_Entry]], order: list[bytes], after: UUID | None
+        self, table: dict[bytes, _Entries], order: list[bytes], after: UUID | None
     ) -> Iterator[facts_pb2.Fact]:
         for key in islice(order, bisect_right(order, after.bytes) if after else 0, None):
             fact = _newest_version(_known(table[key], self._revision))
@@ -565,20 +564,39 @@ class Projection:
                 yield fact
 
 
+def _entry(registry_revision: int, revision: int, plain: bytes) -> _Entry:
+    return _HEAD.pack(registry_revision, revision) + zlib.compress(plain, _COMPRESSION)
+
+
 def _number(entry: _Entry) -> int:
-    return entry.registry_revision
+    """The registry revision at which it became known."""
+    number: int = _HEAD.unpack_from(entry)[0]
+    return number
 
 
-def _known(entries: list[_Entry], known_at: int) -> list[_Entry]:
+def _revision(entry: _Entry) -> int:
+    """Which revision of its thing it is."""
+    revision: int = _HEAD.unpack_from(entry)[1]
+    return revision
+
+
+def _fact(entry: _Entry) -> facts_pb2.Fact:
+    return facts_pb2.Fact.FromString(zlib.decompress(memoryview(entry)[_HEAD.size :]))
+
+
+_Known = TypeVar("_Known", list[_Entry], _Entries)
+
+
+def _known(entries: _Known, known_at: int) -> _Known:
     return entries[: bisect_right(entries, known_at, key=_number)]
 
 
-def _version(entries: list[_Entry], version: int) -> facts_pb2.Fact | None:
-    return next((entry.fact() for entry in entries if entry.revision == version), None)
+def _version(entries: _Entries, version: int) -> facts_pb2.Fact | None:
+    return next((_fact(entry) for entry in entries if _revision(entry) == version), None)
 
 
-def _newest_version(entries: list[_Entry]) -> facts_pb2.Fact | None:
-    return max(entries, key=lambda entry: entry.revision).fact() if entries else None
+def _newest_version(entries: _Entries) -> facts_pb2.Fact | None:
+    return _fact(max(entries, key=_revision)) if entries else None
 
 
 def _uuid_bytes(fact: facts_pb2.Fact, text: str) -> bytes:

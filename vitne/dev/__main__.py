@@ -28,6 +28,8 @@ from vitne.runtime.status import error_from_rpc
 
 #: Where state lives when VITNE_HOME does not say otherwise.
 DEFAULT_HOME: Final = Path(".vitne")
+#: Exit code of what Ctrl-C ended: 128 and the signal's number, as shells have it.
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 #: Witnesses that watch the log.
 WITNESSES: Final = 2
 #: Kills of a soak where nothing else is said.
@@ -85,17 +87,6 @@ async def demo(options: Options) -> None:
 
 async def up(options: Options) -> None:
     """Start the stack, fill it with the demonstration's data, print where it is, run until Ctrl-C."""
-    loop, running = asyncio.get_running_loop(), asyncio.current_task()
-    assert running is not None  # noqa: S101 - a coroutine that runs is a task's
-
-    def stop() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, lambda: None)  # Once is enough: stopping takes some seconds.
-        print("\nStopping ...", flush=True)
-        running.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
     with suppress(asyncio.CancelledError):
         async with AsyncExitStack() as exits:
             await _filled(options, exits)
@@ -180,6 +171,26 @@ _COMMANDS: Final[dict[str, Callable[[Options], Coroutine[None, None, None]]]] = 
 }
 
 
+async def _stoppable(command: Callable[[Options], Coroutine[None, None, None]], options: Options) -> int:
+    """Run a command that a signal stops, which says so at once: services take some seconds to end."""
+    loop, running = asyncio.get_running_loop(), asyncio.current_task()
+    assert running is not None  # noqa: S101 - a coroutine that runs is a task's
+
+    def stop() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: None)  # Once is enough.
+        print("\nStopping ...", flush=True)
+        running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await command(options)
+    except asyncio.CancelledError:
+        return EXIT_INTERRUPTED
+    return 0
+
+
 def main() -> int:
     """The command line; 0 when everything held, 1 with a plain reason when something did not."""
     parser = argparse.ArgumentParser(prog="python -m vitne.dev", description=__doc__)
@@ -214,7 +225,11 @@ def main() -> int:
     folder: Path = arguments.home / arguments.command
     options = Options(folder, arguments.kafka, arguments.tls, arguments.renew_topics, arguments.kills, arguments.seed)
     try:
-        asyncio.run(_COMMANDS[arguments.command](options))
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _unwritable(folder, error)
+    try:
+        return asyncio.run(_stoppable(_COMMANDS[arguments.command], options))
     except ExpectationFailed as error:
         return _failed(str(error), folder)
     except grpc.aio.AioRpcError as error:
@@ -224,12 +239,13 @@ def main() -> int:
     except KafkaError as error:
         return _failed(f"Kafka at {arguments.kafka!r}: {error}\nKAFKA= takes apache, apache-tls or host:port", folder)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        return _failed(
-            f"{folder}: {error.strerror or error}\nVITNE_HOME has to be a folder that can be written", folder
-        )
+        return _unwritable(folder, error)
     except KeyboardInterrupt:
-        return 130
-    return 0
+        return EXIT_INTERRUPTED
+
+
+def _unwritable(folder: Path, error: OSError) -> int:
+    return _failed(f"{folder}: {error.strerror or error}\nVITNE_HOME has to be a folder that can be written", folder)
 
 
 def _failed(reason: str, folder: Path) -> int:

@@ -1,8 +1,9 @@
-"""HTTP edge: refusals as RFC 9457 problem details, a bound on bodies, spans."""
+"""HTTP edge: refusals as RFC 9457 problem details, or as pages for browsers, a bound on bodies, spans."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitne.errors import ResourceExhausted, VitneError
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.metrics import HTTP_SERVER_DURATION
+from vitne.runtime.problem_page import problem_page, wants_page
 from vitne.runtime.status import RuleViolations
 from vitne.runtime.telemetry import context_from_traceparent
 
@@ -69,8 +71,13 @@ def status_of(error: VitneError) -> HTTPStatus:
     return HTTPStatus.REQUEST_ENTITY_TOO_LARGE if isinstance(error, BodyTooLarge) else HTTP_STATUS[error.code]
 
 
-def problem(error: VitneError) -> JSONResponse:
-    """An error as problem details (RFC 9457) with ``reason``, ``field``, ``rule`` and ``remedy``."""
+def problem(error: VitneError, accept: str = "") -> Response:
+    """An error as problem details (RFC 9457) with ``reason``, ``field``, ``rule`` and ``remedy``.
+
+    Args:
+        error: what is told.
+        accept: the request's Accept header: a browser is shown the same as a page.
+    """
     status = status_of(error)
     body: dict[str, Any] = {
         "type": PROBLEM_TYPE + error.reason.lower().replace("_", "-"),
@@ -87,7 +94,12 @@ def problem(error: VitneError) -> JSONResponse:
             {"field": entry.field, "reason": entry.reason, "rule": entry.rule, "remedy": entry.remedy}
             for entry in error.violations
         ]
-    headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
+    return _told(body, status, {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None, accept)
+
+
+def _told(body: Mapping[str, Any], status: HTTPStatus, headers: Mapping[str, str] | None, accept: str) -> Response:
+    if wants_page(accept):
+        return problem_page(body, status, headers)
     return JSONResponse(body, status.value, headers, media_type=PROBLEM_JSON)
 
 
@@ -110,11 +122,11 @@ def install(app: FastAPI, *, max_body: int = DEFAULT_MAX_BODY) -> ASGIApp:
     return without_own_telemetry
 
 
-async def _on_vitne_error(_request: Request, error: Exception) -> Response:
-    return problem(as_vitne_error(error))
+async def _on_vitne_error(request: Request, error: Exception) -> Response:
+    return problem(as_vitne_error(error), _accept(request))
 
 
-async def _on_validation_error(_request: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     """FastAPI's own complaint, without the input that it quotes."""
     entries = error.errors() if isinstance(error, RequestValidationError) else []
     violations = [
@@ -133,15 +145,19 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
         "remedy": "compare the request with /openapi.json",
         "violations": violations,
     }
-    return JSONResponse(body, status.value, media_type=PROBLEM_JSON)
+    return _told(body, status, None, _accept(request))
 
 
-async def _on_http_exception(_request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
-        return problem(as_vitne_error(error))
+        return problem(as_vitne_error(error), _accept(request))
     status = HTTPStatus(error.status_code)
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "reason": status.name}
-    return JSONResponse(body, status.value, error.headers, media_type=PROBLEM_JSON)
+    return _told(body, status, error.headers, _accept(request))
+
+
+def _accept(request: Request) -> str:
+    return ",".join(request.headers.getlist("accept"))
 
 
 class EdgeMiddleware:
@@ -202,7 +218,8 @@ class EdgeMiddleware:
                 if started:  # too late for another answer: the connection ends
                     raise
                 exceeded = False
-                await problem(told)(scope, receive, watched_send)
+                accept = headers.get(b"accept", b"").decode("latin-1")
+                await problem(told, accept)(scope, receive, watched_send)
             finally:
                 # The route's template, not the path: a path may name a learner.
                 route = getattr(scope.get("route"), "path", "")

@@ -154,13 +154,22 @@ def _not_responsible(
 ) -> FailedPrecondition:
     framework = frameworks.country(body.country)
     mine = [rule for rule in framework.recognition_rules if body.kind in rule.bodies] if framework else []
-    nearest = min(mine, key=lambda rule: (against.kind not in rule.against, rule.id), default=None)
+    if not mine:
+        # Not that it must not: a university college, or a Swedish university, may well do so in law.
+        return FailedPrecondition(
+            "NOT_RESPONSIBLE",
+            f"there is no rule here by which {body.kind} recognises prior learning, for want of a source that says so",
+            field="recognition.achievement_id",
+            rule="what no rule with a source covers is refused",
+            remedy="have it recognised by a body that the country's rules name, or give the rule with its source",
+        )
+    nearest = min(mine, key=lambda rule: (against.kind not in rule.against, rule.id))
     return FailedPrecondition(
         "NOT_RESPONSIBLE",
         f"{body.kind} does not answer for {against.kind} at this level and in this unit",
         field="recognition.achievement_id",
-        rule=nearest.id if nearest else "whoever is responsible at a level recognises prior learning there",
-        remedy=nearest.remedy if nearest else "have it recognised by the body that is responsible at this level",
+        rule=nearest.id,
+        remedy=nearest.remedy,
     )
 
 
