@@ -32,8 +32,8 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def append_point(path: Path, point: Point) -> None:
-    """Add a point to a file, one JSON object a line."""
-    with path.open("ab") as file:
+    """Add a point to a file, one JSON object a line; one that begins with an empty log begins the file anew."""
+    with path.open("wb" if point.leaves == point.size else "ab") as file:
         file.write(msgspec.json.encode(point) + b"\n")
 
 

@@ -127,7 +127,7 @@ async def test_a_load_counts_what_was_answered_and_ends_with_what_failed() -> No
 
 def test_costs_are_held_against_log_n_from_a_size_on(tmp_path: Path) -> None:
     def point(size: int, cpu_us: float) -> Point:
-        return Point(size=size, leaves=size, cpu_us=cpu_us, wall_us=cpu_us, commit="abc")
+        return Point(size=size, leaves=size // 2, cpu_us=cpu_us, wall_us=cpu_us, commit="abc")
 
     assert list(sizes(100_000)) == [10_000, 20_000, 50_000, 100_000]
     early, first, last = point(10_000, 99.0), point(100_000, 10.0), point(10_000_000, 14.0)
@@ -137,6 +137,9 @@ def test_costs_are_held_against_log_n_from_a_size_on(tmp_path: Path) -> None:
     assert beyond_log([early, first, last]) == pytest.approx(1.0)  # log n has grown by 7 / 5
     assert beyond_log([early, first]) is None
     assert read_points(tmp_path / "none") == []
+    anew = Point(size=10_000, leaves=10_000, cpu_us=9.0, wall_us=9.0, commit="def")
+    append_point(tmp_path / "points", anew)
+    assert read_points(tmp_path / "points") == [anew]
 
 
 def test_the_command_runs_a_benchmark_beside_its_baseline(tmp_path: Path) -> None:
