@@ -125,6 +125,11 @@ fuzz: setup ## Fuzz every parser, guided by coverage: SECONDS=600 each, TARGET=e
 	@$(PYTHON) tools/bootstrap.py fuzz
 	@$(RUN) -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
 
+.PHONY: bench-long
+bench-long: setup ## What an append costs up to 10,000,000 leaves, drawn (SIZE=…, MINUTES=30; called again it goes on)
+	@$(PYTHON) tools/bootstrap.py bench
+	@$(RUN) -m bench.long $(if $(SIZE),--size $(SIZE)) $(if $(MINUTES),--minutes $(MINUTES))
+
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
 	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -o requirements/run.txt

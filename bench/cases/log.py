@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from bench.load import closed, percentile
@@ -49,20 +50,21 @@ _READY_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Log:
+class Log:
+    """The ledger's database with its one writer."""
+
     dsn: str
     pool: Any
     sequencer: Sequencer
 
 
 @asynccontextmanager
-async def _open(parts: Parts) -> AsyncIterator[_Log]:
-    """The ledger's database, empty, with its one writer."""
-    dsn = await parts.empty_database(_DATABASE)
+async def open_log(dsn: str, state: Path) -> AsyncIterator[Log]:
+    """A log in a database, begun or gone on with; ``state`` is the folder of its keys."""
     await migrate(dsn, MIGRATIONS)
     pool = await open_pool(dsn)
     try:
-        keys = LedgerKeys.ensure(FileKeyCustody(parts.state / "ledger"))
+        keys = LedgerKeys.ensure(FileKeyCustody(state / "ledger"))
         clock = SystemClock()
         sequencer = Sequencer(
             pool,
@@ -72,9 +74,23 @@ async def _open(parts: Parts) -> AsyncIterator[_Log]:
             interval=DEFAULT_SEQUENCE_INTERVAL_SECONDS,
         )
         await sequencer.claim()
-        yield _Log(dsn, pool, sequencer)
+        yield Log(dsn, pool, sequencer)
     finally:
         await pool.close()
+
+
+async def queue_random(log: Log, leaves: int) -> list[bytes]:
+    """Put leaves that nobody has seen on the queue, as fast as can be; the leaves."""
+    records = [Issued(secrets.token_bytes(32)).to_bytes() for _ in range(leaves)]
+    await log.pool.copy_records_to_table("queued_leaf", columns=("record",), records=[(record,) for record in records])
+    return records
+
+
+@asynccontextmanager
+async def _open(parts: Parts) -> AsyncIterator[Log]:
+    """An empty one."""
+    async with open_log(await parts.empty_database(_DATABASE), parts.state) as log:
+        yield log
 
 
 async def append(parts: Parts) -> None:
@@ -143,15 +159,12 @@ async def million(parts: Parts) -> None:
     await _restart(parts, dsn)
 
 
-async def _fill(parts: Parts, log: _Log, leaves: int) -> list[bytes]:
+async def _fill(parts: Parts, log: Log, leaves: int) -> list[bytes]:
     """Queue leaves; the hashes of some of them, taken at random."""
     parts.session.say(f"queueing {leaves:,} leaves")
     asked: list[bytes] = []
     for start in range(0, leaves, _COPIED):
-        records = [Issued(secrets.token_bytes(32)).to_bytes() for _ in range(min(_COPIED, leaves - start))]
-        await log.pool.copy_records_to_table(
-            "queued_leaf", columns=("record",), records=[(record,) for record in records]
-        )
+        records = await queue_random(log, min(_COPIED, leaves - start))
         asked += [leaf_hash(record) for record in records[:: max(1, leaves // _ASKED)]]
     secrets.SystemRandom().shuffle(asked)
     return asked

@@ -14,7 +14,9 @@ from bench import report
 from bench.__main__ import main
 from bench.cases import baseline, formats, log, portal, pure, registry, stack, stacking
 from bench.catalogue import BASELINE, BY_NAME, ROWS
+from bench.curve import Point, append_point, beyond_log, read_points
 from bench.load import closed, paced, percentile
+from bench.long import sizes
 from bench.results import Finding, Result, append_lines, read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +34,7 @@ NAMES = {
 OURS = {
     *("log.append.bulk", "format.rdfc.356.tied", "issue.to_portal.p99.embedded"),
     *("format.ob3.whole.issue", "format.ob3.whole.verify"),
+    *("revoke.bulk", "revoke.bulk.to_published.p99"),
 } | {f"rss.{service}" for service in ("registry", "issuer", "ledger", "verifier", "portal")}
 MEMBERS = {
     *("name", "value", "unit", "p50_ms", "p99_ms", "rss_mib", "cpu_ms_per_op", "baseline", "ratio", "cpus", "commit"),
@@ -120,6 +123,23 @@ async def test_a_load_counts_what_was_answered_and_ends_with_what_failed() -> No
     with pytest.raises(ExceptionGroup) as raised:
         await closed(broken, 2, 60.0)
     assert raised.group_contains(ValueError, match="the third")
+
+
+def test_costs_are_held_against_log_n_from_a_size_on(tmp_path: Path) -> None:
+    def point(size: int, cpu_us: float) -> Point:
+        return Point(size=size, leaves=size // 2, cpu_us=cpu_us, wall_us=cpu_us, commit="abc")
+
+    assert list(sizes(100_000)) == [10_000, 20_000, 50_000, 100_000]
+    early, first, last = point(10_000, 99.0), point(100_000, 10.0), point(10_000_000, 14.0)
+    for each in (last, early, first):
+        append_point(tmp_path / "points", each)
+    assert read_points(tmp_path / "points") == [early, first, last]
+    assert beyond_log([early, first, last]) == pytest.approx(1.0)  # log n has grown by 7 / 5
+    assert beyond_log([early, first]) is None
+    assert read_points(tmp_path / "none") == []
+    anew = Point(size=10_000, leaves=10_000, cpu_us=9.0, wall_us=9.0, commit="def")
+    append_point(tmp_path / "points", anew)
+    assert read_points(tmp_path / "points") == [anew]
 
 
 def test_the_command_runs_a_benchmark_beside_its_baseline(tmp_path: Path) -> None:

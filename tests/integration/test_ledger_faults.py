@@ -6,76 +6,36 @@ After each: every leaf once, no gap, and no checkpoint or list that contradicts 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from services.ledger import sequencer as sequencer_module
-from services.ledger.log_store import queue_leaves
 from services.ledger.publication import Publication
 from services.ledger.resources import LogResources
 from services.ledger.sequencer import Sequencer
 from services.ledger.transitions import Change
 from tests.integration.ledger_harness import Ledger, eventually, make_ledger, request
+from tests.integration.ledger_leaves import Fuse, Killed, Mortal, check_log, extends, leaves, queue
 from vitne.audit.log_walk import LogWalk
 from vitne.canonical import sha256
 from vitne.clock import SystemClock
 from vitne.credentials.status_list import INVALID, VALID
 from vitne.errors import Aborted, Unavailable
 from vitne.inspection.published_log import walk_on
-from vitne.merkle.leaves import Issued
 from vitne.merkle.notes import Checkpoint
 from vitne.merkle.policy import Policy
-from vitne.merkle.proofs import verify_consistency
-from vitne.merkle.tree import CompactTree
 from vitne.runtime.database import PlainConnection
 from vitne.runtime.objects import Kind
 
-T = TypeVar("T")
 #: Leaves that are queued before each death: tiles are filled in some of them.
 LEAVES = 60
-
-
-class Killed(BaseException):
-    """The process is gone: nothing of it runs any further."""
-
-
-@dataclass
-class Fuse:
-    """Ends a process before its n-th operation, from 0."""
-
-    last: int
-    done: int = 0
-    dead: bool = False
-
-    async def around(self, operation: Callable[[], Awaitable[T]]) -> T:
-        if self.dead or self.done == self.last:
-            self.dead = True
-            raise Killed
-        self.done += 1
-        return await operation()
-
-
-class Mortal(PlainConnection):
-    """A connection whose process may die before any statement, COPY or commit: its socket closes, unsaid anything."""
-
-    fuse: ClassVar[Fuse]
-
-    async def _execute(self, *arguments: Any, **options: Any) -> Any:
-        return await self.fuse.around(lambda: super(Mortal, self)._execute(*arguments, **options))
-
-    async def execute(self, *arguments: Any, **options: Any) -> Any:
-        return await self.fuse.around(lambda: super(Mortal, self).execute(*arguments, **options))
-
-    async def copy_records_to_table(self, *arguments: Any, **options: Any) -> Any:
-        return await self.fuse.around(lambda: super(Mortal, self).copy_records_to_table(*arguments, **options))
 
 
 @dataclass
@@ -117,42 +77,6 @@ class JumpingClock(SystemClock):
 @pytest.fixture
 async def ledger(database_dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> Ledger:
     return await make_ledger(database_dsn, pool, JumpingClock(), tmp_path)
-
-
-def leaves(first: int, count: int) -> list[bytes]:
-    return [Issued(sha256(number.to_bytes(4, "big"))).to_bytes() for number in range(first, first + count)]
-
-
-async def queue(ledger: Ledger, records: list[bytes]) -> None:
-    async with ledger.pool.acquire() as connection, connection.transaction():
-        await queue_leaves(connection, records)
-
-
-async def extends(ledger: Ledger, known: Checkpoint) -> Checkpoint:
-    """The newest checkpoint, once it is proved to contradict nothing that is known."""
-    seen = await ledger.checkpoint()
-    proof = await ledger.store.prove_consistency(known.size, seen.size) if known.size else None
-    verify_consistency(
-        from_size=known.size,
-        to_size=seen.size,
-        from_root=known.root,
-        to_root=seen.root,
-        path=proof.path if proof else [],
-    )
-    return seen
-
-
-async def check_log(ledger: Ledger, expected: list[bytes]) -> None:
-    """Every leaf once and nothing else, and the root is theirs."""
-    rows = await ledger.pool.fetch("SELECT leaf_index, hash, record FROM leaf ORDER BY leaf_index")
-    assert [row["leaf_index"] for row in rows] == list(range(len(rows)))
-    assert sorted(row["record"] for row in rows) == sorted(expected)
-    tree = CompactTree()
-    for row in rows:
-        tree.append(row["hash"])
-    checkpoint = await ledger.checkpoint()
-    assert (checkpoint.size, checkpoint.root) == (tree.size, tree.root())
-    assert await ledger.queued() == []
 
 
 @asynccontextmanager
