@@ -22,11 +22,12 @@ from services.issuer.events import Events
 from services.issuer.interests import COLUMNS, EVERYTHING, Interest
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
+from services.issuer.renditions import Renditions, require_known
 from services.issuer.store import Credential, Holding, by_handle
 from services.issuer.tracing import begin_notice
 from vitne.clock import Clock
 from vitne.credentials import pseudonyms
-from vitne.errors import DataLoss, NotFound
+from vitne.errors import DataLoss, InvalidArgument, NotFound
 from vitne.identifiers import OrganisationId
 from vitne.messaging import outbox
 from vitne.runtime.idempotency import RequestKey, answer_once, recall
@@ -38,6 +39,8 @@ from vitne_api.issuer.v1 import issuer_pb2 as issuer
 _SERVICE: Final = "vitne.issuer.v1.IssuerService"
 #: Ground of a registration by the learner's own act; the level of assurance is added to it.
 OWN_ACT: Final = "own_act"
+#: Handles of a call that asks for further formats, which are made while it waits.
+MAX_RENDERED: Final = 20
 
 _log = logging.getLogger(__name__)
 
@@ -239,6 +242,7 @@ class Hubs:
         learners: finds and creates learners.
         keys: learners' data keys.
         notices: what hubs are told.
+        renditions: makes further formats.
         acts: who the hubs are, and which learner acts.
         index: key of the keyed hashes.
         clock: for the instants of registrations.
@@ -252,6 +256,7 @@ class Hubs:
         learners: Learners,
         keys: LearnerKeyStore,
         notices: Notices,
+        renditions: Renditions,
         acts: LearnerActs,
         index: IndexKey,
         clock: Clock,
@@ -261,6 +266,7 @@ class Hubs:
         self._learners = learners
         self._keys = keys
         self._notices = notices
+        self._renditions = renditions
         self._acts = acts
         self._index = index
         self._clock = clock
@@ -315,16 +321,29 @@ class Hubs:
 
         return await answer_once(self._pool, request, self._clock, issuer.WithdrawLearnerResponse, work)
 
-    async def fetch(self, hub: OrganisationId, handles: Sequence[str]) -> issuer.FetchCredentialsResponse:
+    async def fetch(
+        self, hub: OrganisationId, handles: Sequence[str], formats: Sequence[int] = ()
+    ) -> issuer.FetchCredentialsResponse:
         """Credentials by the hub's own handles, in the order asked; one that is not (or no longer) the hub's is unset.
 
-        So is one that can't be read, with the reason: one bad row fails no other.
+        So is one that can't be read, with the reason: one bad row fails no other. Neither does a further format that
+        can't be made: the credential's answer says why.
 
         Raises:
             PermissionDenied: ``HUB_UNKNOWN``.
+            InvalidArgument: ``FORMAT_UNKNOWN``; ``TOO_MANY_HANDLES`` for further formats.
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
         self._acts.require_hub(hub)
+        require_known(formats)
+        if formats and len(handles) > MAX_RENDERED:
+            raise InvalidArgument(
+                "TOO_MANY_HANDLES",
+                f"{len(handles)} credentials are asked for in further formats",
+                field="handles",
+                rule=f"further formats are made of at most {MAX_RENDERED} credentials a call",
+                remedy="ask for fewer at a time, or for no further formats",
+            )
         interest = Interest.read(
             await self._pool.fetchrow(f"SELECT {COLUMNS} FROM subscription WHERE hub = $1", str(hub))  # noqa: S608
         )
@@ -337,8 +356,25 @@ class Hubs:
         response = issuer.FetchCredentialsResponse()
         for handle in handles:
             row = found.get(handle)
-            response.credentials.append(_fetched(handle, row, keys.get(row.learner) if row else None))
+            key = keys.get(row.learner) if row else None
+            response.credentials.append(await self._fetched(handle, row, key, formats))
         return response
+
+    async def _fetched(
+        self, handle: str, row: Credential | None, key: DataKey | DataLoss | None, formats: Sequence[int]
+    ) -> issuer.FetchedCredential:
+        """The answer for one handle."""
+        if row is None or key is None:  # not the hub's, or erased
+            return issuer.FetchedCredential(handle=handle)
+        try:
+            if isinstance(key, DataLoss):
+                raise key
+            message = await self._renditions.served(row, row.open(key), key, formats)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, it fails no other
+            told = as_vitne_error(error)
+            _log.error("a credential can't be answered", extra={"reason": told.reason, "credential": str(row.id)})
+            return issuer.FetchedCredential(handle=handle, unavailable_reason=told.reason)
+        return issuer.FetchedCredential(handle=handle, credential=message)
 
     async def _register(self, connection: Any, hub: str, learner: Learner, ground: str) -> str:
         if not await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner.id):
@@ -403,17 +439,3 @@ class Hubs:
         await outbox.append(
             connection, await self._notices.withdrawn(connection, Registration(hub, pseudonym), learner)
         )
-
-
-def _fetched(handle: str, row: Credential | None, key: DataKey | DataLoss | None) -> issuer.FetchedCredential:
-    """The answer for one handle."""
-    if row is None or key is None:  # not the hub's, or erased
-        return issuer.FetchedCredential(handle=handle)
-    try:
-        if isinstance(key, DataLoss):
-            raise key
-        return issuer.FetchedCredential(handle=handle, credential=row.message(row.open(key)))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, it fails no other
-        told = as_vitne_error(error)
-        _log.error("a credential can't be answered", extra={"reason": told.reason, "credential": str(row.id)})
-        return issuer.FetchedCredential(handle=handle, unavailable_reason=told.reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,6 @@ import asyncpg
 
 from services.issuer import store
 from services.issuer.artefacts import Artefact, Artefacts, signed_artefacts
-from services.issuer.certificates import Certificates
 from services.issuer.crypto import DataKey
 from services.issuer.formats import FORMATS, SALT_BYTES, Format, Occasion
 from services.issuer.issuance import Stored
@@ -29,6 +29,7 @@ from vitne.credentials.certificates import Certificate
 from vitne.credentials.jose import ES256
 from vitne.credentials.sd_jwt import Prepared
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
+from vitne.runtime.certificates import Certificates
 from vitne.runtime.status import errors_to_status
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
@@ -76,16 +77,22 @@ class Renditions:
     async def add(self, message: issuer_pb2.IssuedCredential, stored: Stored, formats: Sequence[int]) -> None:
         """Put a credential in further formats into what is said of it, or why it could not be made in them."""
         for number in _further(formats):
-            try:
+            with _refusals_in(message, number):
                 message.artefacts.append(
                     await self._artefact(
                         stored.credential, stored.open(), stored.learner.key, number, new=stored.prepared is not None
                     )
                 )
-            except VitneError as error:
-                message.refused_formats.add(
-                    format=credential_pb2.Format.ValueType(number), error=errors_to_status(error)
-                )
+
+    async def served(
+        self, row: store.Credential, opened: Prepared, key: DataKey, formats: Sequence[int]
+    ) -> issuer_pb2.IssuedCredential:
+        """The answer to a hub: as :meth:`message`, but it is there, whatever could not be made, and says what."""
+        message = row.message(opened)
+        for number in _further(formats):
+            with _refusals_in(message, number):
+                message.artefacts.append(await self._artefact(row, opened, key, number))
+        return message
 
     async def message(
         self, row: store.Credential, opened: Prepared, key: DataKey, formats: Sequence[int]
@@ -191,6 +198,15 @@ def _message(artefact: Artefact, stored: bytes) -> issuer_pb2.Artefact:
         artefact=FORMATS[artefact.format].complete(stored, artefact.signature),
         digest=b64url(artefact.digest),
     )
+
+
+@contextmanager
+def _refusals_in(message: issuer_pb2.IssuedCredential, number: int) -> Iterator[None]:
+    """Say in the answer why it lacks a format."""
+    try:
+        yield
+    except VitneError as error:
+        message.refused_formats.add(format=credential_pb2.Format.ValueType(number), error=errors_to_status(error))
 
 
 def _further(formats: Sequence[int]) -> Iterator[int]:

@@ -233,7 +233,7 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         self, request: issuer.FetchCredentialsRequest, context: Any
     ) -> issuer.FetchCredentialsResponse:
         """Credentials by the calling hub's handles."""
-        return await self._hubs.fetch(_organisation(), request.handles)
+        return await self._hubs.fetch(_organisation(), request.handles, request.formats)
 
 
 def _organisation() -> OrganisationId:

@@ -12,7 +12,6 @@ from services.issuer.acts import LearnerActs
 from services.issuer.archive import Archive
 from services.issuer.artefacts import Artefacts
 from services.issuer.bulk_statuses import BulkStatuses
-from services.issuer.certificates import CertificateFiles, DevelopmentCertificates
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
 from services.issuer.effects import Effects, EffectTeller
 from services.issuer.erasure import Erasures
@@ -56,6 +55,7 @@ from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
+from vitne.runtime.certificates import CertificateFiles, DevelopmentCertificates
 from vitne.runtime.channel import open_channel
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import Migrations, open_pool
@@ -174,11 +174,26 @@ class Issuer:
         )
         statuses = Statuses(pool, ledger, notices, parts, clock)
         acts = LearnerActs(verifier, settings.hubs)
+        artefacts = Artefacts(pool, events, Origins(index))
+        renditions = Renditions(
+            pool,
+            artefacts=artefacts,
+            registry=registry,
+            signing=signing,
+            certificates=(
+                DevelopmentCertificates(custody, clock)
+                if development and settings.certificates is None
+                else CertificateFiles(settings.certificates)
+            ),
+            clock=clock,
+            new_id=new_id,
+        )
         hubs = Hubs(
             pool,
             learners=learners,
             keys=keys,
             notices=notices,
+            renditions=renditions,
             acts=acts,
             index=index,
             clock=clock,
@@ -197,20 +212,6 @@ class Issuer:
         effects = Effects(flags, projection, registry, frameworks, clock)
         teller = EffectTeller(pool, flags, events, projection, staleness=settings.registry_staleness, clock=clock)
         quota = Quota(pool, clock, default=settings.daily_quota, own=settings.daily_quotas)
-        artefacts = Artefacts(pool, events, Origins(index))
-        renditions = Renditions(
-            pool,
-            artefacts=artefacts,
-            registry=registry,
-            signing=signing,
-            certificates=(
-                DevelopmentCertificates(custody, clock)
-                if development and settings.certificates is None
-                else CertificateFiles(settings.certificates)
-            ),
-            clock=clock,
-            new_id=new_id,
-        )
         erasures = Erasures(pool, keys=keys, notices=notices, renditions=renditions, clock=clock)
         rights = RightsRpc(
             pool,

@@ -50,7 +50,7 @@ class Notices:
         read = [(_read(message), message) for message in messages]
         for withdrawn, some in groupby(read, lambda pair: pair[0].notice == events_pb2.HUB_NOTICE_WITHDRAWN):
             if withdrawn:
-                await self._store.forget(conn, [notice.handle for notice, _ in some])
+                await self._store.forget(conn, {notice.handle: message.time for notice, message in some})
                 continue
             if not await self._store.want(conn, [_told(*pair) for pair in some], self._clock.now()):
                 raise _bad("handle", "another learner's")

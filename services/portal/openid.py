@@ -65,11 +65,12 @@ class OpenIdClient:
         self._redirect_uri = redirect_uri
         self._clock = clock
 
-    async def begin(self, purpose: str) -> tuple[str, str]:
+    async def begin(self, purpose: str, authorization_details: str = "") -> tuple[str, str]:
         """Where to send the learner, and the cookie that her browser has to bring back.
 
         Args:
             purpose: what she is asked to log in for; letters and underscores.
+            authorization_details: what she is to show besides who she is (RFC 9396), as JSON; empty: nothing.
 
         Raises:
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
@@ -87,6 +88,8 @@ class OpenIdClient:
             "code_challenge": b64url(sha256(_derived(attempt, "verifier").encode()).digest()),
             "code_challenge_method": "S256",
         }
+        if authorization_details:
+            query["authorization_details"] = authorization_details
         return f"{endpoint}?{urlencode(query)}", attempt
 
     async def complete(self, attempt: str, answer: Mapping[str, str]) -> LoggedIn:

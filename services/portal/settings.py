@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
@@ -35,11 +36,15 @@ class PortalSettings(CommonSettings):
         public_url: where learners find the portal; ``/callback`` under it is registered with the OpenID provider.
         learner_issuer: OpenID provider (ID-porten); empty: the same as ``identity_issuer``.
         learner_client_id: the portal's client there; empty: the same as ``client_id``.
+        verifier_address: gRPC address of the verifier, which says what may be believed of what is shared; empty:
+            nothing can be checked, and pages say so.
+        certificates: folder with the certificate of the key that signs documents, ``<thumbprint>.pem``; None: none are
+            signed, or in development with a certificate of the portal's own.
         session_seconds: how long a learner stays logged in.
     """
 
     identity_issuers: ClassVar[tuple[str, ...]] = ("identity_issuer", "learner_issuer")
-    grpc_targets: ClassVar[tuple[str, ...]] = ("issuer_address", "registry_address")
+    grpc_targets: ClassVar[tuple[str, ...]] = ("issuer_address", "registry_address", "verifier_address")
 
     hub: OrganisationText = DEFAULT_HUB
     issuer_address: Address
@@ -49,6 +54,8 @@ class PortalSettings(CommonSettings):
     public_url: Annotated[str, AfterValidator(_check_origin)]
     learner_issuer: str = ""
     learner_client_id: str = ""
+    verifier_address: OptionalAddress = ""
+    certificates: Path | None = None
     session_seconds: int = Field(default=DEFAULT_SESSION_SECONDS, ge=60, le=86_400)
 
     @model_validator(mode="after")

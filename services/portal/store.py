@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from services.portal.metrics import VISIBLE_DELAY
 from services.portal.sealing import DataKey, PortalKeys
+from services.portal.sharing.store import unshare
 from vitne.errors import DataLoss
 from vitne.runtime.database import ATTEMPTS, CONFLICT
 
@@ -173,10 +174,16 @@ class Store:
                 now,
             )
 
-    async def forget(self, conn: Any, handles: Collection[str]) -> None:
-        """Delete credentials, and with the last of them a subscriber whom nobody knows."""
+    async def forget(self, conn: Any, gone: Mapping[str, datetime]) -> None:
+        """Delete credentials, and with the last of them a subscriber whom nobody knows.
+
+        Args:
+            conn: with a transaction.
+            gone: names of the credentials, and when they were withdrawn: what was shared by then is not any more.
+        """
+        await unshare(conn, gone)
         pseudonyms = await conn.fetch(
-            "DELETE FROM credential WHERE handle = ANY($1::text[]) RETURNING pseudonym", list(handles)
+            "DELETE FROM credential WHERE handle = ANY($1::text[]) RETURNING pseudonym", list(gone)
         )
         await conn.execute(
             """
@@ -259,7 +266,7 @@ class Store:
                 VISIBLE_DELAY.record(max(0.0, (now - one.wanted.happened).total_seconds()))
         if gone:
             async with self._pool.acquire() as conn, conn.transaction():
-                await self.forget(conn, sorted(await self._hold(conn, gone)))
+                await self.forget(conn, dict.fromkeys(sorted(await self._hold(conn, gone)), now))
         return [one.wanted for one in fetched if one.wanted.pseudonym in broken]
 
     async def postpone(self, failed: Mapping[Wanted, datetime]) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from services.portal import employers, sharing
+from services.portal.employers.store import Employers
 from services.portal.fetcher import Fetcher
 from services.portal.notices import ISSUER_SOURCE, Notices
 from services.portal.openid import OpenIdClient
@@ -19,6 +21,7 @@ from services.portal.reconcile import Reconciled, end_registrations
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.settings import PortalSettings
+from services.portal.sharing.assembly import Sharing
 from services.portal.store import Store
 from services.portal.web.application import application, largest_body
 from services.portal.web.site import Parts, site
@@ -39,6 +42,7 @@ from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc
 from vitne_api.registry.v1 import registry_pb2_grpc
+from vitne_api.verifier.v1 import verifier_pb2_grpc
 
 #: What the portal asks for at the issuer of access tokens.
 SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register")
@@ -51,6 +55,8 @@ CONSUMER: Final = "portal"
 MIGRATIONS: Final = (
     Migrations("messaging", Path(outbox.__file__).parent / "sql"),
     Migrations("portal", Path(__file__).parent / "sql"),
+    Migrations("sharing", Path(sharing.__file__).parent / "sql"),
+    Migrations("employers", Path(employers.__file__).parent / "sql"),
 )
 
 
@@ -162,6 +168,13 @@ def _registry_channel(settings: PortalSettings, clock: Clock) -> Any | None:
     return _channel(settings, settings.registry_address, REGISTRY_SCOPES, settings.registry_audience, clock)
 
 
+def _verifier_channel(settings: PortalSettings) -> Any | None:
+    """To the verifier, as anybody asks it: with no access token."""
+    return (
+        open_channel(settings.verifier_address, None, tls=settings.channel_tls) if settings.verifier_address else None
+    )
+
+
 def _client_key(settings: PortalSettings, client_id: str) -> ClientKey:
     assert settings.client_key_file is not None  # noqa: S101  (the settings' own check, told to the type checker)
     return ClientKey.read(client_id, settings.client_key_file)
@@ -174,6 +187,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     store = Store(pool, keys)
     parts = gathering(settings, pool, store, clock)
     registry = _registry_channel(settings, clock)
+    verifier_channel = _verifier_channel(settings)
     frame, routes = site(
         Parts(
             store=store,
@@ -191,6 +205,18 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             clock=clock,
             public_url=settings.public_url,
             session=timedelta(seconds=settings.session_seconds),
+            employers=Employers(pool, store),
+            sharing=Sharing.assemble(
+                pool,
+                keys,
+                None if verifier_channel is None else verifier_pb2_grpc.VerifierServiceStub(verifier_channel),
+                hub=settings.hub_id,
+                public_url=settings.public_url,
+                state_dir=settings.state_dir,
+                certificates=settings.certificates,
+                development=development,
+                clock=clock,
+            ),
         )
     )
     verifier = TokenVerifier(settings.identity_issuer, settings.audience, clock, allow_http=development)
@@ -213,4 +239,6 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     process.on_close(parts.channel.close)
     if registry is not None:
         process.on_close(registry.close)
+    if verifier_channel is not None:
+        process.on_close(verifier_channel.close)
     return process

@@ -30,6 +30,7 @@ CALLS = {
     ("verifier", "ledger", 50051),
     ("portal", "issuer", 50051),
     ("portal", "registry", 50051),
+    ("portal", "verifier", 50051),
     ("gateway", "registry", 50051),
     ("gateway", "registry", 8443),
     ("gateway", "issuer", 50051),

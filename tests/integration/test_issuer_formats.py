@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.issuer import batch
-from services.issuer.certificates import CertificateFiles, DevelopmentCertificates, pem
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.origins import Origins
 from services.issuer.projection import Permission
@@ -33,6 +32,7 @@ from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound
 from vitne.merkle.leaves import Issued, parse_leaf
 from vitne.messaging import topics
+from vitne.runtime.certificates import CertificateFiles, DevelopmentCertificates, pem
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.secret_files import read_secret
 from vitne.runtime.status import error_from_status

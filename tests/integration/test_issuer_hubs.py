@@ -42,6 +42,7 @@ from vitne.errors import (
 )
 from vitne.messaging.headers import Message
 from vitne.messaging.tracing import processing
+from vitne.runtime.status import error_from_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2
@@ -436,3 +437,37 @@ def change(
         reason=ledger_pb2.STATUS_REASON_UNDER_REVIEW,
         **values,
     )
+
+
+async def test_a_hub_gets_a_credential_in_the_formats_that_its_learner_asks_for(world: World) -> None:
+    edc, badge = credential_pb2.FORMAT_EDC, credential_pb2.FORMAT_OPEN_BADGE
+    await world.issue()
+    await register(world)
+    ((_, name, _),) = await world.notices()
+    hub = world.caller(HUB)
+    asked = issuer_pb2.FetchCredentialsRequest(handles=[name, b64url(bytes(32))], formats=[edc, badge])
+    found, unknown = (await hub.FetchCredentials(asked)).credentials
+    assert [one.format for one in found.credential.artefacts] == [edc, badge]
+    assert found.credential.artefact
+    assert not unknown.HasField("credential")
+    again, _ = (await hub.FetchCredentials(asked)).credentials
+    assert [one.digest for one in again.credential.artefacts] == [one.digest for one in found.credential.artefacts]
+
+
+async def test_a_format_that_cant_be_made_is_said_and_the_credential_answered(world: World, clock: ManualClock) -> None:
+    await world.issue()
+    await register(world)
+    ((_, name, _),) = await world.notices()
+    clock.advance(timedelta(days=1))  # The registry is not heard of: nothing new is made.
+    asked = issuer_pb2.FetchCredentialsRequest(handles=[name], formats=[credential_pb2.FORMAT_ELMO])
+    (found,) = (await world.caller(HUB).FetchCredentials(asked)).credentials
+    assert found.credential.artefact
+    (refused,) = found.credential.refused_formats
+    assert refused.format == credential_pb2.FORMAT_ELMO
+    assert error_from_status(refused.error).reason == "REGISTRY_STALE"
+
+
+async def test_further_formats_are_made_of_few_at_a_time(world: World) -> None:
+    many = [b64url(number.to_bytes(32)) for number in range(21)]
+    asked = issuer_pb2.FetchCredentialsRequest(handles=many, formats=[credential_pb2.FORMAT_EDC])
+    assert (await refusal(world.caller(HUB).FetchCredentials(asked))).reason == "TOO_MANY_HANDLES"

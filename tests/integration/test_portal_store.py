@@ -59,7 +59,7 @@ async def test_an_answer_from_before_a_withdrawal_does_not_count_after_a_new_reg
     await told(store, pool)
     (early,) = await store.claim(NOW, 10)
     async with pool.acquire() as conn, conn.transaction():
-        await store.forget(conn, [HANDLE])  # The learner withdraws …
+        await store.forget(conn, {HANDLE: NOW})  # The learner withdraws …
     await told(store, pool)  # … and registers again, before the answer is here.
     if answer == "gone":
         await store.keep([], [early], NOW)

@@ -89,6 +89,8 @@ READY_PAGE_SECONDS: Final = 5.0
 PAGE_SECONDS: Final = 30.0
 #: Synthetic learners who can log in.
 LEARNERS: Final = 12
+#: The employer, synthetic too, that the last of them may act for, and its name.
+EMPLOYER: Final = ("0192:310100005", "Eksempel sykehus")
 
 _INSTITUTION: Final = (
     "vitne:credentials.archive",
@@ -431,8 +433,15 @@ class Stack:
             post_logout_redirect_uris=[f"{self.portal_url}/"],
         )
         self.clients["issuer"] = identity.make_client("issuer", cases.operator, _ISSUER)
-        for learner in synthetic_learners(LEARNERS):
-            identity.add_learner(learner.value, learner.given_name, learner.family_name)
+        for number, learner in enumerate(synthetic_learners(LEARNERS), start=1):
+            employer = EMPLOYER if number == LEARNERS else ("", "")
+            identity.add_learner(
+                learner.value,
+                learner.given_name,
+                learner.family_name,
+                represents=employer[0],
+                organisation_name=employer[1],
+            )
         self._identity_file = identity.write()
 
     def _client(self, identity: DevelopmentIdentity, name: str, organisation: str, scopes: Sequence[str]) -> None:
@@ -603,6 +612,7 @@ class Stack:
                     "VITNE_HUB": self.cases.hub,
                     "VITNE_ISSUER_ADDRESS": self.grpc_address("issuer"),
                     "VITNE_REGISTRY_ADDRESS": self.grpc_address("registry"),
+                    "VITNE_VERIFIER_ADDRESS": self.grpc_address("verifier"),
                     "VITNE_PUBLIC_URL": self.portal_url,
                     "VITNE_CLIENT_ID": client.client_id,
                     "VITNE_CLIENT_KEY_FILE": str(client.key_file),

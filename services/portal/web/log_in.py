@@ -27,12 +27,13 @@ class Arrival:
     """What is done when a learner is back from a log-in that was begun for it.
 
     Attributes:
-        act: with her lookup and the log-in; answers the path where she goes on.
+        act: with her lookup and the log-in; answers the path where she goes on, logged in; or all of the answer, where
+            it was a log-in for something else than her own pages.
         same_learner: True: an act of who was logged in already, confirmed by a fresh log-in. Whoever comes back must
             be her.
     """
 
-    act: Callable[[bytes, LoggedIn], Awaitable[str]]
+    act: Callable[[bytes, LoggedIn], Awaitable[str | Response]]
     same_learner: bool = True
 
 
@@ -64,9 +65,9 @@ class LogIn:
             Route("POST", "/logout", self.log_out),
         ]
 
-    async def begin(self, request: Request, purpose: str) -> Response:
-        """Off to the provider, for a purpose that :meth:`on_arrival` knows."""
-        address, attempt = await self._openid.begin(purpose)
+    async def begin(self, request: Request, purpose: str, authorization_details: str = "") -> Response:
+        """Off to the provider, for a purpose that :meth:`on_arrival` knows; see :meth:`.OpenIdClient.begin`."""
+        address, attempt = await self._openid.begin(purpose, authorization_details)
         response = self._frame.redirect(address)
         self._frame.cookies.set(response, ATTEMPT_COOKIE, attempt, ATTEMPT_SECONDS)
         self._frame.remember_language(request, response)
@@ -89,8 +90,12 @@ class LogIn:
             present = await self._frame.learner(request)
             if present is None or not hmac.compare_digest(present, lookup):
                 raise PermissionDenied("OTHER_LEARNER", "another learner logged in than the one who was logged in")
-        response = self._frame.redirect(await arrival.act(lookup, done))
-        await self._frame.open_session(request, response, lookup)
+        answer = await arrival.act(lookup, done)
+        if isinstance(answer, str):
+            response = self._frame.redirect(answer)
+            await self._frame.open_session(request, response, lookup)
+        else:
+            response = answer
         self._frame.cookies.delete(response, ATTEMPT_COOKIE)
         return response
 

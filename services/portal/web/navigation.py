@@ -22,4 +22,6 @@ class Entry:
 ENTRIES: Final = (
     Entry("/me", "nav_credentials"),
     Entry("/me/timeline", "nav_timeline"),
+    Entry("/me/shares", "nav_sharing"),
+    Entry("/me/employers", "nav_employers"),
 )

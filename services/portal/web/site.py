@@ -7,16 +7,23 @@ from datetime import timedelta
 from typing import Any
 
 from services.portal.accreditors import Accreditors
+from services.portal.employers.store import Employers
 from services.portal.openid import OpenIdClient
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
+from services.portal.sharing.assembly import Sharing
 from services.portal.store import Store
 from services.portal.web import assets
+from services.portal.web.consents import ConsentPages
 from services.portal.web.credentials import CredentialPages
+from services.portal.web.downloads import DownloadPages
+from services.portal.web.employer import EmployerPages
 from services.portal.web.frame import Frame
 from services.portal.web.learner import LearnerPages
 from services.portal.web.log_in import LogIn
 from services.portal.web.routes import Route
+from services.portal.web.shared import SharedPages
+from services.portal.web.sharing import SharingPages
 from vitne.clock import Clock
 
 
@@ -34,6 +41,8 @@ class Parts:
         clock: sessions and expiry.
         public_url: where learners find the portal.
         session: how long a learner stays logged in.
+        sharing: shares, what is believed of them, and who signs documents.
+        employers: invitations and consents.
     """
 
     store: Store
@@ -45,6 +54,8 @@ class Parts:
     clock: Clock
     public_url: str
     session: timedelta
+    sharing: Sharing
+    employers: Employers
 
 
 def site(parts: Parts) -> tuple[Frame, list[Route]]:
@@ -68,4 +79,10 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
         clock=parts.clock,
     )
     credentials = CredentialPages(frame, store=parts.store, accreditors=accreditors, clock=parts.clock)
-    return frame, [*assets.routes(), *log_in.routes(), *learner.routes(), *credentials.routes()]
+    shares = SharingPages(frame, parts.store, parts.sharing, parts.clock)
+    shared = SharedPages(frame, parts.sharing, parts.clock)
+    downloads = DownloadPages(frame, parts.store, parts.issuer, parts.clock)
+    employer = EmployerPages(frame, log_in, parts.employers, parts.clock)
+    consents = ConsentPages(frame, parts.store, parts.employers, parts.clock)
+    subjects = (log_in, learner, credentials, shares, shared, downloads, employer, consents)
+    return frame, [*assets.routes(), *(route for subject in subjects for route in subject.routes())]

@@ -80,6 +80,10 @@ class Learner(_Part, frozen=True):
     family_name: str
     #: The strongest log-in that the person has.
     acr: str = HIGH
+    #: The organisation that the person may act for, ``scheme:value``; empty: none.
+    represents: str = ""
+    #: Its name.
+    organisation_name: str = ""
 
 
 class Configuration(_Part, frozen=True):
@@ -130,6 +134,8 @@ class Configuration(_Part, frozen=True):
                 OrganisationId.parse(user.organisation, field="clients.system_users.organisation")
         for learner in self.learners:
             require_synthetic(learner.pid)
+            if learner.represents:
+                OrganisationId.parse(learner.represents, field="learners.represents")
             if learner.acr not in LEVELS_OF_ASSURANCE:
                 raise InvalidArgument("BAD_CONFIGURATION", "unknown level of assurance", field="learners.acr")
 
@@ -227,9 +233,25 @@ class DevelopmentIdentity:
         )
         return ClientCredentials(client_id, organisation, self._clients[client_id].scopes, key_file)
 
-    def add_learner(self, pid: str, given_name: str, family_name: str, acr: str = HIGH) -> None:
-        """Let a synthetic person log in."""
-        self._learners[pid] = Learner(pid=pid, given_name=given_name, family_name=family_name, acr=acr)
+    def add_learner(
+        self,
+        pid: str,
+        given_name: str,
+        family_name: str,
+        acr: str = HIGH,
+        *,
+        represents: str = "",
+        organisation_name: str = "",
+    ) -> None:
+        """Let a synthetic person log in, who may act for an organisation where one is named."""
+        self._learners[pid] = Learner(
+            pid=pid,
+            given_name=given_name,
+            family_name=family_name,
+            acr=acr,
+            represents=represents,
+            organisation_name=organisation_name,
+        )
 
     def write(self) -> Path:
         """Check and write the configuration; answers its path.

@@ -41,6 +41,8 @@ SESSION_LIFETIME: Final = 3600
 #: Bytes of a form, at most.
 FORM_LIMIT: Final = 64 * 1024
 COOKIE: Final = "vitne_dev_login"
+#: Type of ``authorization_details`` by which Ansattporten is asked for whom a person acts.
+REPRESENTATION: Final = "ansattporten:altinn:service"
 
 T = TypeVar("T")
 
@@ -72,6 +74,8 @@ class _Authentication:
     nonce: str
     code_challenge: str
     acr: str
+    #: Whether the person is to act for an organisation, as at Ansattporten.
+    representing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,8 @@ class Provider:
                 {"error": error.error, "error_description": error.description, "state": query.get("state", "")},
             )
         transaction = self._transactions.put(authentication)
-        return _page(choice_page(f"{self._origin}/authorize", transaction, list(self._learners.values())))
+        able = [one for one in self._learners.values() if one.represents or not authentication.representing]
+        return _page(choice_page(f"{self._origin}/authorize", transaction, able))
 
     async def choose(self, request: Request) -> Response:
         """The learner's choice: back to the client with a code."""
@@ -240,6 +245,8 @@ class Provider:
         reached = LEVELS_OF_ASSURANCE.index(session.learner.acr)
         if reached < LEVELS_OF_ASSURANCE.index(authentication.acr):
             answer = {"error": "access_denied", "error_description": "the learner has no log-in that strong"}
+        elif authentication.representing and not session.learner.represents:
+            answer = {"error": "access_denied", "error_description": "the person may act for no organisation"}
         else:
             answer = {"code": self._codes.put(_Code(authentication, session))}
         return _redirect(authentication.redirect_uri, {**answer, "state": authentication.state, "iss": self._issuer})
@@ -304,7 +311,7 @@ class Provider:
             raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")
         now, session = int(self._clock.now().timestamp()), code.session
         access_token = secrets.token_urlsafe(32)
-        claims = {
+        claims: dict[str, object] = {
             "iss": self._issuer,
             "sub": self._subject(client, session.learner),
             "aud": client.client_id,
@@ -320,6 +327,8 @@ class Provider:
             "pid": session.learner.pid,
             "sid": session.session_id,
         }
+        if code.request.representing:
+            claims["authorization_details"] = [_representation(session.learner)]
         return {
             "access_token": access_token,
             "token_type": "Bearer",
@@ -405,7 +414,28 @@ def _authentication(client: Client, redirect_uri: str, query: Mapping[str, str])
     acr = query.get("acr_values", SUBSTANTIAL)
     if acr not in LEVELS_OF_ASSURANCE:
         raise OAuthError("invalid_request", f"acr_values must be one of {', '.join(LEVELS_OF_ASSURANCE)}")
-    return _Authentication(client, redirect_uri, query["state"], query["nonce"], query["code_challenge"], acr)
+    return _Authentication(
+        client,
+        redirect_uri,
+        query["state"],
+        query["nonce"],
+        query["code_challenge"],
+        acr,
+        _representing(query.get("authorization_details", "")),
+    )
+
+
+def _representing(details: str) -> bool:
+    """Whether one organisation to act for is asked for (RFC 9396)."""
+    if not details:
+        return False
+    try:
+        (entry,) = json.loads(details)
+        if entry["type"] != REPRESENTATION:
+            raise ValueError("another type")
+    except (TypeError, ValueError, KeyError):
+        raise OAuthError("invalid_authorization_details", f"one entry of type {REPRESENTATION} is expected") from None
+    return True
 
 
 def _system_user(client: Client, details: object) -> list[dict[str, object]]:
@@ -429,6 +459,12 @@ def _system_user(client: Client, details: object) -> list[dict[str, object]]:
                 }
             ]
     raise OAuthError("invalid_authorization_details", "the customer has no system user for this client")
+
+
+def _representation(person: Learner) -> dict[str, object]:
+    """For whom a person acts, in an ID token."""
+    party = {"Authority": ISO6523, "ID": person.represents, "Name": person.organisation_name}
+    return {"type": REPRESENTATION, "resource": "urn:vitne:employer", "reportees": [party]}
 
 
 def _organisation(value: object) -> str:

@@ -1,8 +1,8 @@
-"""Certificates of providers' signing keys, which seals and XML signatures carry.
+"""Certificates of organisations' signing keys, which seals, XML signatures and signed documents carry.
 
-What says that a key counts is the registry, also for ELMO and EDC; the certificate is what readers
+What says that a provider's key counts is the registry, also for ELMO and EDC; the certificate is what readers
 elsewhere look for. In operation it comes from an authority (a qualified seal, say) as a file. In
-development an authority of the issuer's own makes one.
+development an authority of the service's own makes one.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _missing(key_id: str, why: str) -> FailedPrecondition:
         "NO_CERTIFICATE",
         f"the signing key has no certificate: {why}",
         field="formats",
-        rule="ELMO and European Digital Credentials carry the signing key's certificate",
+        rule="ELMO, European Digital Credentials and signed documents carry the signing key's certificate",
         remedy="the operator puts the chain, in PEM, into VITNE_CERTIFICATES as <thumbprint of the key>.pem",
         metadata={"key": key_id},
     )

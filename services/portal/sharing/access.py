@@ -1,0 +1,77 @@
+"""What opens a share: a link that nobody can guess, and a short code that is told apart from it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from typing import Final
+
+from vitne.canonical import sha256
+
+#: Random bytes of a link's token, and its characters.
+TOKEN_BYTES: Final = 32
+TOKEN_LENGTH: Final = 43
+#: Digits and letters that nobody takes for one another, also read out aloud: 30^6, some 7·10^8 codes.
+CODE_ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+CODE_LENGTH: Final = 6
+#: scrypt (RFC 7914): 16 MiB and some 30 ms a try. What really guards the code is its salt, the token: it is not kept.
+_SCRYPT_COST: Final = 2**14
+_SCRYPT_BLOCKS: Final = 8
+_HASH_BYTES: Final = 32
+_DOMAIN: Final = b"vitne/portal/share-code/v1\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A share's link and code, as told once.
+
+    Attributes:
+        token: ends the link.
+        code: of :data:`CODE_LENGTH` characters.
+    """
+
+    token: str = field(repr=False)
+    code: str = field(repr=False)
+
+    @property
+    def token_hash(self) -> bytes:
+        """What the share is found by."""
+        return token_hash(self.token)
+
+    def code_hash(self) -> bytes:
+        """What is kept of the code. Takes some 30 ms of a core and lets other threads run meanwhile."""
+        return _derived(self.token, self.code)
+
+
+def new_access() -> Access:
+    """A fresh link and code."""
+    code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
+    return Access(secrets.token_urlsafe(TOKEN_BYTES), code)
+
+
+def token_hash(token: str) -> bytes:
+    """What is kept of a token, which has as many random bits as any hash."""
+    return sha256(token.encode())
+
+
+def opens(token: str, code: str, kept: bytes) -> bool:
+    """Whether a code is a link's, compared in constant time; it may be written with blanks, or in small letters."""
+    return hmac.compare_digest(_derived(token, written(code)), kept)
+
+
+def written(code: str) -> str:
+    """A code as somebody types it, in the form in which it was made."""
+    return "".join(code.split()).replace("-", "").upper()[: CODE_LENGTH + 1]
+
+
+def _derived(token: str, code: str) -> bytes:
+    return hashlib.scrypt(
+        code.encode("utf-8", "replace"),
+        salt=_DOMAIN + token.encode(),
+        n=_SCRYPT_COST,
+        r=_SCRYPT_BLOCKS,
+        p=1,
+        dklen=_HASH_BYTES,
+    )

@@ -1,0 +1,373 @@
+"""What the portal keeps of shares. Plain SQL; what is shown is sealed under its learner's key."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from services.portal.sealing import DataKey, PortalKeys
+from services.portal.sharing.access import Access, token_hash
+from services.portal.sharing.terms import KEPT_AFTER_END, MAX_SHARES, MAX_WRONG_CODES, State, Terms, refusal, unknown
+from vitne.canonical import sha256
+from vitne.errors import FailedPrecondition, ResourceExhausted
+
+#: Random bytes of a visit's secret.
+SECRET_BYTES: Final = 32
+#: Openings that a learner is shown of each share; of more, how many there were.
+OPENINGS_SHOWN: Final = 10
+
+_TERMS: Final = """
+    s.id, s.created_at, s.expires_at, s.withdrawn_at, s.wrong_codes,
+    (SELECT count(*) FROM share_item i WHERE i.share = s.id) AS items
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One credential of a share.
+
+    Attributes:
+        handle: its name for this hub.
+        artefact: as presented: without what was not chosen.
+    """
+
+    handle: str
+    artefact: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share as its learner sees it.
+
+    Attributes:
+        terms: when it opens.
+        items: what is in it; empty once it is withdrawn.
+        opened: how often it was.
+        openings: when, the latest first, at most :data:`OPENINGS_SHOWN`.
+    """
+
+    terms: Terms
+    items: tuple[Item, ...]
+    opened: int
+    openings: tuple[datetime, ...]
+
+
+class Shares:
+    """The shares in the portal's database.
+
+    Args:
+        pool: of asyncpg.
+        keys: seal what is shared.
+    """
+
+    def __init__(self, pool: Any, keys: PortalKeys) -> None:
+        self._pool = pool
+        self._keys = keys
+
+    # -- The learner's ---------------------------------------------------------------------------
+
+    async def create(
+        self,
+        lookup: bytes,
+        id_: UUID,
+        items: Sequence[Item],
+        *,
+        access: Access,
+        now: datetime,
+        lifetime: timedelta,
+    ) -> None:
+        """Share; repeated under the same id (the answer was lost, or she pressed twice) the last time counts.
+
+        Raises:
+            FailedPrecondition: ``NOT_REGISTERED``, ``SHARE_WITHDRAWN``.
+            ResourceExhausted: ``TOO_MANY_SHARES``.
+            NotFound: ``SHARE_UNKNOWN``: the id is another learner's share's.
+        """
+        code_hash = await asyncio.to_thread(access.code_hash)
+        async with self._pool.acquire() as conn, conn.transaction():
+            await self._sweep(conn, now)
+            learner = await conn.fetchrow(
+                "SELECT pseudonym, wrapped_key FROM subscriber WHERE lookup = $1 FOR NO KEY UPDATE", lookup
+            )
+            if learner is None:
+                raise FailedPrecondition(
+                    "NOT_REGISTERED", "nothing is held here that could be shared", remedy="register first"
+                )
+            if await conn.fetchval("SELECT true FROM share WHERE id = $1", id_):
+                await self._not_withdrawn(conn, lookup, id_, now)
+                await conn.execute("DELETE FROM share WHERE id = $1", id_)
+            count = await conn.fetchval("SELECT count(*) FROM share WHERE pseudonym = $1", learner["pseudonym"])
+            if count >= MAX_SHARES:
+                raise ResourceExhausted(
+                    "TOO_MANY_SHARES",
+                    f"there are {count} shares already",
+                    rule=f"at most {MAX_SHARES} at a time",
+                    remedy="withdraw some; they go after a while",
+                )
+            key = self._keys.data_key(learner["wrapped_key"], learner["pseudonym"])
+            await conn.execute(
+                "INSERT INTO share (id, pseudonym, token_hash, code_hash, created_at, expires_at) "
+                "VALUES ($1, $2, $3, $4, $5, $6)",
+                id_,
+                learner["pseudonym"],
+                access.token_hash,
+                code_hash,
+                now,
+                now + lifetime,
+            )
+            await conn.executemany(
+                "INSERT INTO share_item (share, position, handle, content) VALUES ($1, $2, $3, $4)",
+                [
+                    (id_, position, item.handle, key.seal(item.artefact.encode(), *_place(id_, position)))
+                    for position, item in enumerate(items)
+                ],
+            )
+
+    async def of_learner(self, lookup: bytes) -> list[Share]:
+        """A learner's shares, the newest first, those that ended lately too.
+
+        Raises:
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        rows = await self._pool.fetch(
+            f"""
+            SELECT u.pseudonym, u.wrapped_key, {_TERMS},
+                (SELECT count(*) FROM share_opening o WHERE o.share = s.id) AS opened,
+                ARRAY(SELECT opened_at FROM share_opening o WHERE o.share = s.id ORDER BY opened_at DESC LIMIT $2)
+                    AS openings
+            FROM subscriber u JOIN share s USING (pseudonym) WHERE u.lookup = $1 ORDER BY s.created_at DESC, s.id DESC
+            """,  # noqa: S608 - a constant
+            lookup,
+            OPENINGS_SHOWN,
+        )
+        if not rows:
+            return []
+        key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
+        items = await self._items(self._pool, key, [row["id"] for row in rows])
+        return [Share(_terms(row), items.get(row["id"], ()), row["opened"], tuple(row["openings"])) for row in rows]
+
+    async def withdraw(self, lookup: bytes, id_: UUID, now: datetime) -> None:
+        """End a share: what was in it is gone. Repeating it is harmless.
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            await self._own(conn, lookup, id_)
+            await conn.execute("UPDATE share SET withdrawn_at = coalesce(withdrawn_at, $2) WHERE id = $1", id_, now)
+            await conn.execute("DELETE FROM share_item WHERE share = $1", id_)
+            await conn.execute("DELETE FROM share_visit WHERE share = $1", id_)
+
+    async def renew(self, lookup: bytes, id_: UUID, now: datetime, lifetime: timedelta) -> None:
+        """Let a share last for ``lifetime`` from now on, under its link and code.
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``.
+            FailedPrecondition: ``SHARE_WITHDRAWN``.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            await self._not_withdrawn(conn, lookup, id_, now)
+            await conn.execute("UPDATE share SET expires_at = $2 WHERE id = $1", id_, now + lifetime)
+
+    async def replace_access(self, lookup: bytes, id_: UUID, access: Access, now: datetime) -> None:
+        """Give a share a new link and code; the former open nothing from now on, and a lock is gone.
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``.
+            FailedPrecondition: ``SHARE_WITHDRAWN``.
+        """
+        code_hash = await asyncio.to_thread(access.code_hash)
+        async with self._pool.acquire() as conn, conn.transaction():
+            await self._not_withdrawn(conn, lookup, id_, now)
+            await _open_anew(conn, id_, access.token_hash, code_hash)
+
+    async def opened_by_owner(self, lookup: bytes, id_: UUID, access: Access, now: datetime) -> tuple[Item, ...]:
+        """What is in a learner's own share, for one who has its link and code too: they go into her document.
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``: no share of hers, or other links and codes than its own.
+            FailedPrecondition: ``SHARE_WITHDRAWN``, ``SHARE_EXPIRED``, ``SHARE_LOCKED``.
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        row = await self._pool.fetchrow(
+            f"""
+            SELECT u.pseudonym, u.wrapped_key, s.code_hash, {_TERMS} FROM share s JOIN subscriber u USING (pseudonym)
+            WHERE s.id = $1 AND u.lookup = $2 AND s.token_hash = $3
+            """,  # noqa: S608 - a constant
+            id_,
+            lookup,
+            access.token_hash,
+        )
+        if row is None or not hmac.compare_digest(await asyncio.to_thread(access.code_hash), row["code_hash"]):
+            raise unknown()
+        if (state := _terms(row).state(now)) is not State.OPEN:
+            raise refusal(state)
+        key = self._keys.data_key(row["wrapped_key"], row["pseudonym"])
+        return (await self._items(self._pool, key, [id_])).get(id_, ())
+
+    # -- The recipient's -------------------------------------------------------------------------
+
+    async def find(self, token: str) -> Terms:
+        """The share that a link leads to.
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``.
+        """
+        row = await self._pool.fetchrow(
+            f"SELECT {_TERMS} FROM share s WHERE s.token_hash = $1",  # noqa: S608 - a constant
+            token_hash(token),
+        )
+        if row is None:
+            raise unknown()
+        return _terms(row)
+
+    async def try_code(self, token: str) -> bytes | None:
+        """Count a try of the code before it is looked at, so that tries at once are counted each.
+
+        Returns:
+            What the right code derives to; None where no more tries are let through.
+        """
+        found: bytes | None = await self._pool.fetchval(
+            "UPDATE share SET wrong_codes = wrong_codes + 1 WHERE token_hash = $1 AND wrong_codes < $2 "
+            "RETURNING code_hash",
+            token_hash(token),
+            MAX_WRONG_CODES,
+        )
+        return found
+
+    async def open(self, token: str, now: datetime, visit: timedelta) -> str:
+        """Note that the right code was given; the secret of a visit, for the visitor's browser alone.
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``.
+            FailedPrecondition: ``SHARE_WITHDRAWN``, ``SHARE_EXPIRED``.
+        """
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        async with self._pool.acquire() as conn, conn.transaction():
+            await conn.execute("UPDATE share SET wrong_codes = 0 WHERE token_hash = $1", token_hash(token))
+            row = await conn.fetchrow(
+                f"SELECT {_TERMS} FROM share s WHERE s.token_hash = $1",  # noqa: S608 - a constant
+                token_hash(token),
+            )
+            if row is None:
+                raise unknown()
+            if (state := _terms(row).state(now)) is not State.OPEN:
+                raise refusal(state)
+            await conn.execute("INSERT INTO share_opening (share, opened_at) VALUES ($1, $2)", row["id"], now)
+            await conn.execute("DELETE FROM share_visit WHERE expires_at <= $1", now)
+            await conn.execute(
+                "INSERT INTO share_visit (id, share, expires_at) VALUES ($1, $2, $3)",
+                sha256(secret.encode()),
+                row["id"],
+                now + visit,
+            )
+        return secret
+
+    async def visited(self, token: str, secret: str, now: datetime) -> tuple[Terms, tuple[Item, ...]] | None:
+        """What a visitor is shown; None for one who has to give the code (again).
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``.
+            FailedPrecondition: ``SHARE_WITHDRAWN``, ``SHARE_EXPIRED``.
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        row = await self._pool.fetchrow(
+            f"""
+            SELECT u.pseudonym, u.wrapped_key, {_TERMS},
+                EXISTS (SELECT FROM share_visit v WHERE v.id = $2 AND v.share = s.id AND v.expires_at > $3) AS visited
+            FROM share s JOIN subscriber u USING (pseudonym) WHERE s.token_hash = $1
+            """,  # noqa: S608 - a constant
+            token_hash(token),
+            sha256(secret.encode()),
+            now,
+        )
+        if row is None:
+            raise unknown()
+        terms = _terms(row)
+        state = terms.state(now)
+        # Who was let in before it was locked stays: others' wrong codes end nobody's visit.
+        if state in (State.WITHDRAWN, State.EXPIRED):
+            raise refusal(state)
+        if not row["visited"]:
+            if state is State.LOCKED:
+                raise refusal(state)
+            return None
+        key = self._keys.data_key(row["wrapped_key"], row["pseudonym"])
+        items = await self._items(self._pool, key, [terms.id])
+        return terms, items.get(terms.id, ())
+
+    # -- Parts -----------------------------------------------------------------------------------
+
+    async def _own(self, conn: Any, lookup: bytes, id_: UUID) -> Terms:
+        """A learner's own share, locked."""
+        row = await conn.fetchrow(
+            f"""
+            SELECT {_TERMS} FROM share s JOIN subscriber u USING (pseudonym)
+            WHERE s.id = $1 AND u.lookup = $2 FOR NO KEY UPDATE OF s
+            """,  # noqa: S608 - a constant
+            id_,
+            lookup,
+        )
+        if row is None:
+            raise unknown()
+        return _terms(row)
+
+    async def _not_withdrawn(self, conn: Any, lookup: bytes, id_: UUID, now: datetime) -> None:
+        if (await self._own(conn, lookup, id_)).state(now) is State.WITHDRAWN:
+            raise refusal(State.WITHDRAWN)
+
+    async def _items(self, conn: Any, key: DataKey, shares: Collection[UUID]) -> dict[UUID, tuple[Item, ...]]:
+        rows = await conn.fetch(
+            "SELECT share, position, handle, content FROM share_item WHERE share = ANY($1::uuid[]) "
+            "ORDER BY share, position",
+            list(shares),
+        )
+        found: dict[UUID, tuple[Item, ...]] = {}
+        for row in rows:
+            plain = key.open(row["content"], *_place(row["share"], row["position"]))
+            found[row["share"]] = (*found.get(row["share"], ()), Item(row["handle"], plain.decode()))
+        return found
+
+    async def _sweep(self, conn: Any, now: datetime) -> None:
+        """Delete what ended long ago."""
+        await conn.execute(
+            "DELETE FROM share WHERE least(expires_at, coalesce(withdrawn_at, expires_at)) < $1", now - KEPT_AFTER_END
+        )
+
+
+async def unshare(conn: Any, gone: Mapping[str, datetime]) -> None:
+    """Take credentials that are withdrawn from this hub out of the shares that there were by then.
+
+    A rebuild reads of withdrawals from before a learner registered again: what she shared since is left alone.
+
+    Args:
+        conn: with the transaction in which the credentials go.
+        gone: names of the credentials for this hub, and when they were withdrawn.
+    """
+    await conn.execute(
+        "DELETE FROM share_item i USING share s, unnest($1::text[], $2::timestamptz[]) AS gone (handle, at) "
+        "WHERE s.id = i.share AND i.handle = gone.handle AND s.created_at <= gone.at",
+        list(gone),
+        list(gone.values()),
+    )
+
+
+async def _open_anew(conn: Any, id_: UUID, token: bytes, code: bytes) -> None:
+    await conn.execute(
+        "UPDATE share SET token_hash = $2, code_hash = $3, wrong_codes = 0 WHERE id = $1", id_, token, code
+    )
+    await conn.execute("DELETE FROM share_visit WHERE share = $1", id_)
+
+
+def _terms(row: Any) -> Terms:
+    return Terms(row["id"], row["created_at"], row["expires_at"], row["withdrawn_at"], row["wrong_codes"], row["items"])
+
+
+def _place(share: UUID, position: int) -> tuple[str, ...]:
+    return "share_item", str(share), str(position), "content"

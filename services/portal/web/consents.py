@@ -1,0 +1,102 @@
+"""An employee's yes to an employer: which credentials, for how long, who sees what, and its end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import Request, Response
+
+from services.portal.employers.store import Employers
+from services.portal.presentation import show
+from services.portal.sharing.access import TOKEN_LENGTH
+from services.portal.sharing.terms import DEFAULT_LIFETIME, LIFETIMES, lifetime
+from services.portal.store import Store
+from services.portal.web.frame import Frame
+from services.portal.web.routes import Route
+from services.portal.web.sharing import MAX_PICKED, picked
+from vitne.clock import Clock
+from vitne.errors import NotFound
+from vitne.identifiers import UuidFactory, parse_uuid
+
+#: Her pages about employers.
+ADDRESS: Final = "/me/employers"
+
+
+class ConsentPages:
+    """An employee's pages about employers.
+
+    Args:
+        frame: what every page shares.
+        store: her credentials.
+        employers: invitations and consents.
+        clock: what has ended.
+    """
+
+    def __init__(self, frame: Frame, store: Store, employers: Employers, clock: Clock) -> None:
+        self._frame = frame
+        self._store = store
+        self._employers = employers
+        self._clock = clock
+        self._new_id = UuidFactory(clock)
+
+    def routes(self) -> list[Route]:
+        """``/invitation/{token}``, and ``/me/employers`` and below."""
+        return [
+            Route("GET", "/invitation/{token}", self.ask),
+            Route("POST", "/invitation/{token}", self.give, max_body=MAX_PICKED),
+            Route("GET", ADDRESS, self.overview),
+            Route("POST", f"{ADDRESS}/{{consent}}/end", self.end),
+        ]
+
+    async def ask(self, request: Request) -> Response:
+        """Who asks, and what she wants to let it see; who is not logged in is asked to be."""
+        employer = await self._employers.inviter(_token(request), self._clock.now())
+        lookup = await self._frame.learner(request)
+        shown = []
+        if lookup is not None:
+            kept = await self._store.credentials(lookup)
+            languages = self._frame.reader(request).languages
+            shown = [one for one in show(kept, languages, self._clock.now().date()) if one.title is not None]
+        return await self._frame.render(
+            request,
+            "invitation.html",
+            employer=employer,
+            known=lookup is not None,
+            choices=shown,
+            address=request.url.path,
+            lifetimes=LIFETIMES,
+            default_lifetime=DEFAULT_LIFETIME,
+        )
+
+    async def give(self, request: Request) -> Response:
+        """Her yes. A second one to the same employer takes the place of the first."""
+        lookup, form = await self._frame.require_form(request)
+        now = self._clock.now()
+        employer = await self._employers.inviter(_token(request), now)
+        duration = lifetime(form.text("days"))
+        own = [item.handle for item in picked(await self._store.credentials(lookup), form)]
+        await self._employers.consent(lookup, self._new_id(), employer, own, now=now, lifetime=duration)
+        return self._frame.redirect(ADDRESS)
+
+    async def overview(self, request: Request) -> Response:
+        """Which employers see what of hers."""
+        lookup = await self._frame.require_learner(request)
+        now, languages = self._clock.now(), self._frame.reader(request).languages
+        consents = [
+            (consent, show(consent.credentials, languages, now.date()))
+            for consent in await self._employers.of_learner(lookup, now)
+        ]
+        return await self._frame.render(request, "consents.html", consents=consents)
+
+    async def end(self, request: Request) -> Response:
+        """End it at once."""
+        lookup, _ = await self._frame.require_form(request)
+        await self._employers.end(lookup, parse_uuid(request.path_params["consent"], field="consent"))
+        return self._frame.redirect(ADDRESS)
+
+
+def _token(request: Request) -> str:
+    token: str = request.path_params["token"]
+    if len(token) != TOKEN_LENGTH:
+        raise NotFound("INVITATION_UNKNOWN", "there is no such invitation", remedy="ask the employer for a new one")
+    return token

@@ -1,0 +1,276 @@
+"""A learner's shares: pick, see how often they were opened, renew, withdraw; and the signed document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from services.portal.presentation import FETCHED, Shown, show
+from services.portal.sharing import document
+from services.portal.sharing.access import Access, new_access
+from services.portal.sharing.assembly import Sharing
+from services.portal.sharing.presenting import PROPOSED, claims_of, present
+from services.portal.sharing.store import Item, Share
+from services.portal.sharing.telling import lines, tell
+from services.portal.sharing.terms import DEFAULT_LIFETIME, LIFETIMES, MAX_ITEMS, State, lifetime, unknown
+from services.portal.store import Kept, Store
+from services.portal.web.files import attachment
+from services.portal.web.forms import Form
+from services.portal.web.frame import Frame
+from services.portal.web.routes import Route
+from vitne.clock import Clock
+from vitne.errors import InvalidArgument
+from vitne.identifiers import UuidFactory, parse_uuid
+
+#: Bytes of the form in which credentials and claims are picked.
+MAX_PICKED: Final = 64 * 1024
+#: Name of the field with a credential's handle, and what the name of the field with its claims begins with.
+PICK: Final = "pick"
+CLAIMS: Final = "claims."
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A credential that can be shared.
+
+    Attributes:
+        shown: it, in words.
+        claims: that may be withheld; each with whether the form proposes to show it.
+        picked: whether the form proposes it.
+    """
+
+    shown: Shown
+    claims: Sequence[tuple[str, bool]]
+    picked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A credential of a share.
+
+    Attributes:
+        title: None where this release can't read it.
+        title_language: of ``title``.
+        claims: that are shown, of those that may be withheld.
+    """
+
+    title: str | None
+    title_language: str | None
+    claims: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A share in the list.
+
+    Attributes:
+        share: it.
+        state: now.
+        contents: what is in it.
+    """
+
+    share: Share
+    state: State
+    contents: Sequence[Content]
+
+
+class SharingPages:
+    """The learner's pages about sharing.
+
+    Args:
+        frame: what every page shares.
+        store: her credentials.
+        sharing: her shares.
+        clock: lifetimes.
+    """
+
+    def __init__(self, frame: Frame, store: Store, sharing: Sharing, clock: Clock) -> None:
+        self._frame = frame
+        self._store = store
+        self._shares = sharing.shares
+        self._signer = sharing.signer
+        self._clock = clock
+        self._new_id = UuidFactory(clock)
+
+    def routes(self) -> list[Route]:
+        """``/me/shares`` and below."""
+        return [
+            Route("GET", "/me/shares", self.overview),
+            Route("GET", "/me/shares/new", self.pick),
+            Route("POST", "/me/shares", self.make, max_body=MAX_PICKED),
+            Route("POST", "/me/shares/{share}/withdraw", self.withdraw),
+            Route("POST", "/me/shares/{share}/renew", self.renew),
+            Route("POST", "/me/shares/{share}/link", self.replace),
+            Route("POST", "/me/shares/{share}/document", self.sign),
+        ]
+
+    async def overview(self, request: Request) -> Response:
+        """What she shares, and shared lately."""
+        lookup = await self._frame.require_learner(request)
+        languages, now = self._frame.reader(request).languages, self._clock.now()
+        listed = [
+            Listed(
+                share,
+                share.terms.state(now),
+                [_content(item, languages, now.date()) for item in share.items],
+            )
+            for share in await self._shares.of_learner(lookup)
+        ]
+        return await self._frame.render(
+            request, "shares.html", listed=listed, lifetimes=LIFETIMES, default_lifetime=DEFAULT_LIFETIME
+        )
+
+    async def pick(self, request: Request) -> Response:
+        """The form in which she picks what to share; an address may propose a credential."""
+        lookup = await self._frame.require_learner(request)
+        languages, today = self._frame.reader(request).languages, self._clock.now().date()
+        kept = {one.handle: one for one in await self._store.credentials(lookup)}
+        proposed = request.query_params.getlist(PICK)
+        choices = [
+            Choice(
+                shown,
+                [(name, name in PROPOSED) for name in claims_of(kept[shown.handle].artefact or "")],
+                shown.handle in proposed,
+            )
+            for shown in show(list(kept.values()), languages, today)
+            if shown.title is not None and shown.state == FETCHED
+        ]
+        return await self._frame.render(
+            request,
+            "share_new.html",
+            choices=choices,
+            share=str(self._new_id()),
+            lifetimes=LIFETIMES,
+            default_lifetime=DEFAULT_LIFETIME,
+            claims_prefix=CLAIMS,
+        )
+
+    async def make(self, request: Request) -> Response:
+        """Share what she picked; the link and the code are in the answer, and nowhere else."""
+        lookup, form = await self._frame.require_form(request)
+        share = parse_uuid(form.text("share"), field="share")
+        duration, now = lifetime(form.text("days")), self._clock.now()
+        items = picked(await self._store.credentials(lookup), form)
+        access = new_access()
+        await self._shares.create(lookup, share, items, access=access, now=now, lifetime=duration)
+        return await self._made(request, share, access, now + duration)
+
+    async def withdraw(self, request: Request) -> Response:
+        """End a share."""
+        lookup, _ = await self._frame.require_form(request)
+        await self._shares.withdraw(lookup, _share(request), self._clock.now())
+        return self._frame.redirect("/me/shares")
+
+    async def renew(self, request: Request) -> Response:
+        """Let a share last longer, under the same link and code."""
+        lookup, form = await self._frame.require_form(request)
+        await self._shares.renew(lookup, _share(request), self._clock.now(), lifetime(form.text("days")))
+        return self._frame.redirect("/me/shares")
+
+    async def replace(self, request: Request) -> Response:
+        """A new link and code; the former ones open nothing any more."""
+        lookup, _ = await self._frame.require_form(request)
+        share, access = _share(request), new_access()
+        await self._shares.replace_access(lookup, share, access, self._clock.now())
+        own = await self._own(lookup, share)
+        return await self._made(request, share, access, own.terms.expires_at)
+
+    async def sign(self, request: Request) -> Response:
+        """The share as a signed PDF: the form brings its link and code, which nobody else has."""
+        lookup, form = await self._frame.require_form(request)
+        access = Access(form.text("token"), form.text("code"))
+        items = await self._shares.opened_by_owner(lookup, _share(request), access, self._clock.now())
+        paper = self._paper(request, items, access)
+        pdf = await self._signer.sign(partial(document.render, paper))
+        return attachment(pdf, "application/pdf", "vitne.pdf")
+
+    async def _made(self, request: Request, share: UUID, access: Access, expires_at: datetime) -> Response:
+        return await self._frame.render(
+            request,
+            "share_made.html",
+            share=str(share),
+            link=self._link(access),
+            access=access,
+            expires_on=expires_at.date().isoformat(),
+        )
+
+    async def _own(self, lookup: bytes, share: UUID) -> Share:
+        for own in await self._shares.of_learner(lookup):
+            if own.terms.id == share:
+                return own
+        raise unknown()
+
+    def _link(self, access: Access) -> str:
+        return f"{self._frame.public_url}/s/{access.token}"
+
+    def _paper(self, request: Request, items: Sequence[Item], access: Access) -> document.Paper:
+        reader, now = self._frame.reader(request), self._clock.now()
+        t = reader.texts
+        entries = []
+        for item in items:
+            told = tell(item.artefact, reader.languages, now.date())
+            entries.append(
+                document.Entry(
+                    title=(told and told.shown.title) or t["no_title"],
+                    lines=lines(told, t) if told else [document.Line(t["shared"]["title"], t["shared"]["unreadable"])],
+                    outcomes_label=t["shared"]["outcomes"],
+                    outcomes=[outcome.text for outcome in told.outcomes] if told else (),
+                    artefact=item.artefact,
+                )
+            )
+        words = t["document"]
+        return document.Paper(
+            language=t["language"],
+            title=t["shared"]["title"],
+            introduction=words["introduction"],
+            check=words["check"],
+            qr_label=words["qr"],
+            attachment_label=words["attachment"],
+            address=self._link(access),
+            code=access.code,
+            code_label=t["share"]["code"],
+            entries=entries,
+            at=now,
+        )
+
+
+def picked(kept: Sequence[Kept], form: Form) -> list[Item]:
+    """What a learner picked among her own credentials, as it is shared.
+
+    Raises:
+        InvalidArgument: ``NOTHING_PICKED``; ``TOO_MANY_PICKED``; ``CREDENTIAL_NOT_HERS``; ``CLAIM_UNKNOWN``.
+    """
+    handles = list(dict.fromkeys(form.all(PICK)))
+    if not handles:
+        raise InvalidArgument("NOTHING_PICKED", "no credential was picked", field=PICK, remedy="pick one")
+    if len(handles) > MAX_ITEMS:
+        raise InvalidArgument(
+            "TOO_MANY_PICKED", "too many credentials at once", field=PICK, rule=f"at most {MAX_ITEMS} in one share"
+        )
+    own = {one.handle: one.artefact for one in kept if one.artefact is not None}
+    items = []
+    for handle in handles:
+        artefact = own.get(handle)
+        if artefact is None:
+            raise InvalidArgument(
+                "CREDENTIAL_NOT_HERS", "it is not one of the learner's credentials", field=PICK, remedy="begin anew"
+            )
+        items.append(Item(handle, present(artefact, form.all(f"{CLAIMS}{handle}"))))
+    return items
+
+
+def _content(item: Item, languages: Sequence[str], today: date) -> Content:
+    told = tell(item.artefact, languages, today)
+    if told is None:
+        return Content(None, None, ())
+    return Content(told.shown.title, told.shown.title_language, claims_of(item.artefact))
+
+
+def _share(request: Request) -> UUID:
+    return parse_uuid(request.path_params["share"], field="share")

@@ -1,0 +1,196 @@
+"""The portal's pages over a real database, without a process: who is logged in, a verifier and an issuer that obey."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+import asyncpg
+import grpc
+
+from services.portal.employers.store import Employers
+from services.portal.sealing import PortalKeys
+from services.portal.sessions import Sessions
+from services.portal.sharing.assembly import Sharing
+from services.portal.store import Fetched, Store, Told
+from services.portal.web.application import application
+from services.portal.web.site import Parts, site
+from tests.unit.asgi import Answer, call
+from tests.unit.credential_samples import ENTROPY, PROVIDER, PROVIDER_KEY, sample_achievement, sample_credential, texts
+from vitne.clock import ManualClock
+from vitne.credentials import sd_jwt_vc
+from vitne.identifiers import OrganisationId
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.issuer.v1 import issuer_pb2
+from vitne_api.verifier.v1 import verifier_pb2
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+HUB = OrganisationId.parse("0192:919477822")
+URL = "https://portal.example"
+_CSRF = re.compile(r'name="csrf_token" value="([^"]+)"')
+
+
+def away() -> grpc.aio.AioRpcError:
+    """What a call gets while the other side is not there."""
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "down")
+
+
+class Verifier:
+    """Answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.verdict = verifier_pb2.VERDICT_VALID
+        self.down = False
+        self.asked: list[str] = []
+
+    async def Verify(self, request: Any, timeout: float) -> Any:  # noqa: N802 - the contract's name
+        self.asked.append(request.credential)
+        await asyncio.sleep(0)
+        if self.down:
+            raise away()
+        answer = verifier_pb2.VerifyResponse(verdict=self.verdict, headline="A headline.")
+        answer.verified_at.FromDatetime(NOW)
+        for name, outcome in (("signature", "PASSED"), ("not_revoked", "PASSED"), ("from_the_future", "NOTE")):
+            answer.checks.add(
+                name=name,
+                outcome=credential_pb2.Check.Outcome.Value(f"OUTCOME_{outcome}"),
+                detail=f"The {name} was looked at",
+                evidence="a key",
+            )
+        return answer
+
+
+class Issuer:
+    """Answers credentials by handle, in formats too."""
+
+    def __init__(self) -> None:
+        self.answer: Any = issuer_pb2.FetchedCredential()
+        self.down = False
+        self.asked: list[Any] = []
+
+    async def FetchCredentials(self, request: Any) -> Any:  # noqa: N802
+        self.asked.append(request)
+        if self.down:
+            raise away()
+        return issuer_pb2.FetchCredentialsResponse(credentials=[self.answer])
+
+
+class OpenId:
+    """No learner is sent anywhere; who comes back is for a test to say."""
+
+    complete: Any = None
+
+    async def origins(self) -> list[str]:
+        return []
+
+
+class Portal:
+    """A portal over a database; :meth:`restart` is another process over the same one."""
+
+    def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
+        self.pool = pool
+        self.folder = folder
+        self.keys = PortalKeys.load(folder, create=True)
+        self.store = Store(pool, self.keys)
+        self.sessions = Sessions(pool)
+        self.clock = ManualClock(NOW)
+        self.verifier, self.issuer, self.openid = Verifier(), Issuer(), OpenId()
+        self.restart()
+
+    def restart(self) -> None:
+        sharing = Sharing.assemble(
+            self.pool,
+            self.keys,
+            self.verifier,
+            hub=HUB,
+            public_url=URL,
+            state_dir=self.folder,
+            certificates=None,
+            development=True,
+            clock=self.clock,
+        )
+        parts = Parts(
+            store=self.store,
+            sessions=self.sessions,
+            keys=self.keys,
+            openid=self.openid,  # type: ignore[arg-type]
+            issuer=self.issuer,
+            registry=None,
+            clock=self.clock,
+            public_url=URL,
+            session=timedelta(days=500),
+            sharing=sharing,
+            employers=Employers(self.pool, self.store),
+        )
+        self.app = application(*site(parts))
+
+    async def learner(self) -> Learner:
+        """A learner who is registered and logged in."""
+        name = uuid4().hex
+        await self.store.register(name.encode(), f"{name}{'p' * 11}", self.clock.now())
+        secret = await self.sessions.open(name.encode(), self.clock.now(), timedelta(days=500))
+        return Learner(self, name, secret)
+
+
+class Browser:
+    """Keeps cookies; nobody is logged in."""
+
+    def __init__(self, portal: Portal, **cookies: str) -> None:
+        self.portal = portal
+        self.cookies: dict[str, str] = cookies
+        self.language = "nb"
+
+    async def get(self, path: str) -> Answer:
+        return self._kept(await call(self.portal.app, path, headers=self._headers()))
+
+    async def post(self, path: str, form: Mapping[str, str] | list[tuple[str, str]]) -> Answer:
+        body = urlencode(form).encode()
+        return self._kept(await call(self.portal.app, path, form=body, headers=self._headers()))
+
+    def _headers(self) -> dict[str, str]:
+        jar = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return {"Cookie": jar, "Accept-Language": self.language}
+
+    def _kept(self, answer: Answer) -> Answer:
+        for cookie in answer.cookies():
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return answer
+
+
+class Learner(Browser):
+    """A learner's browser, and her credentials."""
+
+    def __init__(self, portal: Portal, name: str, secret: str) -> None:
+        super().__init__(portal, **{"__Host-vitne_session": secret})
+        self.lookup = name.encode()
+        self.pseudonym = f"{name}{'p' * 11}"
+
+    async def hold(self, title: str = "Klimaregnskap", **changes: Any) -> str:
+        """Give her a credential; answers its handle."""
+        id_ = uuid4()
+        handle = f"{id_.hex}{'h' * 11}"
+        achievement = sample_achievement(title=texts(nb=title))
+        credential = sample_credential(id=UUID(str(id_)), achievement=achievement, **changes)
+        prepared = sd_jwt_vc.prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY)
+        artefact = prepared.complete(PROVIDER_KEY.sign(prepared.signing_input))
+        now, store = self.portal.clock.now(), self.portal.store
+        async with self.portal.pool.acquire() as conn, conn.transaction():
+            await store.want(conn, [Told(handle, self.pseudonym, achievement.kind, PROVIDER)], now)
+        wanted = [one for one in await store.claim(now, 100) if one.handle == handle]
+        await store.keep([Fetched(wanted[0], artefact, "valid")], [], now)
+        return handle
+
+    async def press(self, path: str, form: Mapping[str, str] | list[tuple[str, str]] | None = None) -> Answer:
+        """Send a form of her own page."""
+        token = _CSRF.search((await self.get("/me")).text)
+        assert token is not None
+        fields = list(form.items() if isinstance(form, Mapping) else form or [])
+        return await self.post(path, [("csrf_token", html.unescape(token[1])), *fields])

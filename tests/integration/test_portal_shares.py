@@ -1,0 +1,217 @@
+"""What the portal keeps of shares: opened by link and code alone, gone with withdrawal, credential and learner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from services.portal.sealing import PortalKeys
+from services.portal.sharing import access
+from services.portal.sharing.access import Access
+from services.portal.sharing.store import Item, Shares
+from services.portal.sharing.terms import KEPT_AFTER_END, MAX_WRONG_CODES, State
+from services.portal.store import Store
+from services.portal.wiring import MIGRATIONS
+from vitne.dev.postgres import EmbeddedPostgres
+from vitne.errors import FailedPrecondition, NotFound, VitneError
+from vitne.runtime.database import migrate, open_pool
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+SECRET_TEXT = "Ærlig-hemmelig~"
+
+
+class World:
+    def __init__(self, pool: asyncpg.Pool, keys: PortalKeys) -> None:
+        self.pool = pool
+        self.store = Store(pool, keys)
+        self.shares = Shares(pool, keys)
+        self.learner = b""
+        self.handle = ""
+
+    async def new_learner(self) -> None:
+        name = uuid4().hex
+        self.learner, self.handle = name.encode(), f"{name}{'h' * 11}"
+        await self.store.register(self.learner, f"{name}{'p' * 11}", NOW)
+
+    async def share(self, *handles: str, id_: UUID | None = None, at: datetime = NOW) -> tuple[UUID, Access]:
+        id_, given = id_ or uuid4(), access.new_access()
+        items = [Item(handle, SECRET_TEXT) for handle in handles or (self.handle,)]
+        await self.shares.create(self.learner, id_, items, access=given, now=at, lifetime=DAY)
+        return id_, given
+
+    async def enter(self, given: Access, code: str | None = None, now: datetime = NOW) -> str | None:
+        """Give a code as the page does; the visit's secret where it is right."""
+        kept = await self.shares.try_code(given.token)
+        if kept is None or not access.opens(given.token, given.code if code is None else code, kept):
+            return None
+        return await self.shares.open(given.token, now, HOUR)
+
+    async def seen(self, given: Access, secret: str, now: datetime = NOW) -> list[str] | None:
+        found = await self.shares.visited(given.token, secret, now)
+        return None if found is None else [item.artefact for item in found[1]]
+
+
+@pytest.fixture(scope="module")
+async def database(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    dsn = await postgres.create_database(f"shares_{uuid4().hex}")
+    await migrate(dsn, MIGRATIONS)
+    pool = await open_pool(dsn)
+    yield World(pool, PortalKeys.load(tmp_path_factory.mktemp("keys"), create=True))
+    pool.terminate()
+
+
+@pytest.fixture
+async def world(database: World) -> World:
+    await database.new_learner()
+    return database
+
+
+async def reason(work: object) -> str:
+    with pytest.raises(VitneError) as caught:
+        await work  # type: ignore[misc]
+    return caught.value.reason
+
+
+async def test_link_and_code_open_it_and_she_sees_that_they_did(world: World) -> None:
+    id_, given = await world.share()
+    assert (await world.shares.find(given.token)).state(NOW) is State.OPEN
+    assert await world.seen(given, "") is None
+    for minute in range(2):
+        secret = await world.enter(given, now=NOW + timedelta(minutes=minute))
+        assert secret is not None
+        assert await world.seen(given, secret) == [SECRET_TEXT]
+    assert await world.seen(given, secret or "", NOW + timedelta(minutes=62)) is None
+    (share,) = await world.shares.of_learner(world.learner)
+    assert (share.terms.id, share.opened) == (id_, 2)
+    assert share.openings == (NOW + timedelta(minutes=1), NOW)
+    assert [item.handle for item in share.items] == [world.handle]
+
+
+async def test_a_visit_is_one_share_s(world: World) -> None:
+    _, one = await world.share()
+    _, other = await world.share()
+    secret = await world.enter(one)
+    assert secret is not None
+    assert await world.seen(other, secret) is None
+
+
+async def test_five_wrong_codes_lock_it_also_at_once_and_a_new_link_unlocks(world: World) -> None:
+    id_, given = await world.share()
+    visitor = await world.enter(given)
+    assert visitor is not None
+    tries = await asyncio.gather(*(world.enter(given, "222222") for _ in range(12)))
+    assert set(tries) == {None}
+    looked_at = await world.pool.fetchval("SELECT wrong_codes FROM share WHERE id = $1", id_)
+    assert looked_at == MAX_WRONG_CODES
+    assert await world.enter(given) is None, "the right code comes too late"
+    assert (await world.shares.find(given.token)).state(NOW) is State.LOCKED
+    assert await world.seen(given, visitor) == [SECRET_TEXT]
+    assert await reason(world.shares.visited(given.token, "", NOW)) == "SHARE_LOCKED"
+    fresh = access.new_access()
+    await world.shares.replace_access(world.learner, id_, fresh, NOW)
+    assert await reason(world.shares.find(given.token)) == "SHARE_UNKNOWN"
+    assert await world.enter(fresh) is not None
+
+
+async def test_the_right_code_forgives_the_wrong_ones(world: World) -> None:
+    _, given = await world.share()
+    for _ in range(3):
+        for _ in range(MAX_WRONG_CODES - 1):
+            assert await world.enter(given, "222222") is None
+        assert await world.enter(given) is not None
+
+
+async def test_it_expires_and_can_be_renewed(world: World) -> None:
+    id_, given = await world.share()
+    secret = await world.enter(given)
+    assert secret is not None
+    assert await reason(world.shares.visited(given.token, secret, NOW + DAY)) == "SHARE_EXPIRED"
+    assert await reason(world.enter(given, now=NOW + DAY)) == "SHARE_EXPIRED"
+    await world.shares.renew(world.learner, id_, NOW + DAY, DAY)
+    assert await world.enter(given, now=NOW + DAY) is not None
+
+
+async def test_withdrawn_is_gone_at_once_and_for_good(world: World) -> None:
+    id_, given = await world.share()
+    secret = await world.enter(given)
+    assert secret is not None
+    await world.shares.withdraw(world.learner, id_, NOW)
+    await world.shares.withdraw(world.learner, id_, NOW + HOUR)
+    assert await reason(world.shares.visited(given.token, secret, NOW)) == "SHARE_WITHDRAWN"
+    assert await reason(world.enter(given)) == "SHARE_WITHDRAWN"
+    assert await world.pool.fetchval("SELECT count(*) FROM share_item WHERE share = $1", id_) == 0
+    for again in (
+        world.shares.renew(world.learner, id_, NOW, DAY),
+        world.shares.replace_access(world.learner, id_, access.new_access(), NOW),
+        world.share(id_=id_),
+    ):
+        assert await reason(again) == "SHARE_WITHDRAWN"
+    (share,) = await world.shares.of_learner(world.learner)
+    assert (share.terms.withdrawn_at, share.items, share.opened) == (NOW, (), 1)
+
+
+async def test_nobody_touches_another_learner_s_share(world: World) -> None:
+    id_, _ = await world.share()
+    owner = world.learner
+    await world.new_learner()
+    assert await world.shares.of_learner(world.learner) == []
+    for act in (
+        world.shares.withdraw(world.learner, id_, NOW),
+        world.shares.renew(world.learner, id_, NOW, DAY),
+        world.shares.replace_access(world.learner, id_, access.new_access(), NOW),
+        world.share(id_=id_),
+    ):
+        assert await reason(act) == "SHARE_UNKNOWN"
+    (share,) = await world.shares.of_learner(owner)
+    assert share.terms.state(NOW) is State.OPEN
+
+
+async def test_asked_for_twice_the_last_time_counts(world: World) -> None:
+    id_, first = await world.share()
+    _, second = await world.share("x" * 43, "y" * 43, id_=id_)
+    assert await reason(world.shares.find(first.token)) == "SHARE_UNKNOWN"
+    (share,) = await world.shares.of_learner(world.learner)
+    assert [item.handle for item in share.items] == ["x" * 43, "y" * 43]
+    assert await world.enter(second) is not None
+
+
+async def test_it_goes_with_the_credential_and_with_the_learner(world: World) -> None:
+    _, given = await world.share(world.handle, "k" * 43)
+    secret = await world.enter(given)
+    assert secret is not None
+    async with world.pool.acquire() as conn, conn.transaction():
+        await world.store.forget(conn, {world.handle: NOW - HOUR})  # of before: a rebuild reads it again
+        assert len(await world.seen(given, secret) or ()) == 2
+        await world.store.forget(conn, {world.handle: NOW + HOUR})
+    assert await world.seen(given, secret) == [SECRET_TEXT]
+    async with world.pool.acquire() as conn, conn.transaction():
+        await world.store.forget(conn, {"k" * 43: NOW + HOUR})
+    assert await reason(world.shares.visited(given.token, secret, NOW)) == "SHARE_WITHDRAWN"
+    _, other = await world.share()
+    await world.store.erase(world.learner)
+    assert await reason(world.shares.find(other.token)) == "SHARE_UNKNOWN"
+    with pytest.raises(FailedPrecondition, match="NOT_REGISTERED"):
+        await world.share()
+
+
+async def test_tables_tell_nothing_and_open_nothing(world: World) -> None:
+    _, given = await world.share()
+    secret = await world.enter(given)
+    assert secret is not None
+    for table in ("share", "share_item", "share_opening", "share_visit"):
+        for row in await world.pool.fetch(f"SELECT to_jsonb(t)::text FROM {table} t"):
+            for hidden in (given.token, given.code, secret, "Ærlig", SECRET_TEXT.encode().hex()):
+                assert hidden not in row[0], table
+
+
+async def test_what_ended_long_ago_is_swept_out(world: World) -> None:
+    _, given = await world.share()
+    await world.share(at=NOW + DAY + KEPT_AFTER_END + HOUR)
+    with pytest.raises(NotFound):
+        await world.shares.find(given.token)
