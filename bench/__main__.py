@@ -18,7 +18,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 import uvloop
 
 from bench import report
-from bench.cases import baseline, formats, log, portal, pure, registry, stack, stacking
+from bench.cases import baseline, formats, log, portal, pure, registry, sharing, stack, stacking
 from bench.catalogue import ROWS
 from bench.machine import Machine
 from bench.parts import Parts
@@ -41,7 +41,7 @@ async def run(session: Session, kafka: str) -> None:
     """Everything that is wanted, one after the other; ``kafka`` is where rows on Apache Kafka are taken, or empty."""
     await session.measure(baseline.CASES, session)
     await session.measure(session.wanted((*pure.CASES, *formats.CASES, *stacking.CASES)), session)
-    on_stack = session.wanted((*stack.CASES, *((portal.EMBEDDED,) if not kafka else ()), *portal.CASES))
+    on_stack = session.wanted((*stack.CASES, *((portal.EMBEDDED,) if not kafka else ()), *portal.CASES, *sharing.CASES))
     if on_stack:
         async with World.running(session) as world:
             await session.measure(on_stack, world)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
@@ -19,7 +19,6 @@ from services.issuer import store
 from services.issuer.artefacts import Artefact, Artefacts, signed_artefacts
 from services.issuer.crypto import DataKey
 from services.issuer.formats import FORMATS, SALT_BYTES, Format, Occasion
-from services.issuer.issuance import Stored
 from services.issuer.projection import RegistryView
 from services.issuer.signing import SigningKeys
 from vitne.canonical import b64url
@@ -34,6 +33,9 @@ from vitne.runtime.status import errors_to_status
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
+
+if TYPE_CHECKING:  # Hubs render, and what is issued tells hubs.
+    from services.issuer.issuance import Stored
 
 
 class Renditions:

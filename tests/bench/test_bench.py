@@ -12,7 +12,7 @@ import pytest
 
 from bench import report
 from bench.__main__ import main
-from bench.cases import baseline, formats, log, portal, pure, registry, stack, stacking
+from bench.cases import baseline, formats, log, portal, pure, registry, sharing, stack, stacking
 from bench.catalogue import BASELINE, BY_NAME, ROWS
 from bench.curve import Point, append_point, beyond_log, read_points
 from bench.load import closed, paced, percentile
@@ -33,7 +33,7 @@ NAMES = {
 #: Beside them: a variant of the same that is measured apart, and the services' memory.
 OURS = {
     *("log.append.bulk", "format.rdfc.356.tied", "issue.to_portal.p99.embedded"),
-    *("format.ob3.whole.issue", "format.ob3.whole.verify"),
+    *("format.ob3.whole.issue", "format.ob3.whole.verify", "portal.share.read"),
     *("revoke.bulk", "revoke.bulk.to_published.p99"),
 } | {f"rss.{service}" for service in ("registry", "issuer", "ledger", "verifier", "portal")}
 MEMBERS = {
@@ -48,7 +48,7 @@ def test_the_names_are_those_that_runs_are_compared_by() -> None:
 
 def test_every_benchmark_that_exists_is_run_by_exactly_one_case() -> None:
     pure_cases = (*pure.CASES, *formats.CASES, *stacking.CASES)
-    cases = (*baseline.CASES, *pure_cases, *stack.CASES, portal.EMBEDDED, portal.APACHE, *portal.CASES)
+    cases = (*baseline.CASES, *pure_cases, *stack.CASES, portal.EMBEDDED, portal.APACHE, *portal.CASES, *sharing.CASES)
     run = [name for case in cases for name in case.names]
     run += [name for case in (*registry.CASES, *log.CASES) for name in case.names]
     assert sorted(run) == sorted(row.name for row in ROWS if row.exists and not row.name.startswith("rss."))

@@ -16,6 +16,7 @@ PAGES: Final = (
     "docs/verify.md",
     "docs/trust.md",
     "docs/subscribe.md",
+    "docs/portal-sharing.md",
     "docs/webhooks.md",
     "docs/operate.md",
     *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "operating").glob("*.md")),

@@ -15,6 +15,7 @@ SHOWS: dict[str, list[list[str]]] = {
     "docs/integrate.md": [["published", "issued", "suspended", "valid"]],
     "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"], ["Valid"]],
     "docs/trust.md": [["The chain holds"]],
+    "docs/portal-sharing.md": [["the recipient reads: Gyldig", "the signed PDF has"]],
     "docs/subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],
     "docs/operate.md": [
         ["migrate", "VITNE_"],

@@ -5,15 +5,37 @@ from __future__ import annotations
 import html
 import re
 import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
 
+from vitne.clock import SystemClock
 from vitne.dev.identity import log_in
 from vitne.errors import FailedPrecondition
+from vitne.identifiers import UuidFactory
 
 _CSRF: Final = re.compile(r'name="csrf_token" value="([^"]+)"')
+_SHARE: Final = re.compile(r'action="/me/shares/([^"/]+)/document"')
+_LINK: Final = re.compile(r'id="link" href="([^"]+)"')
+_CODE: Final = re.compile(r'id="code">([^<]+)<')
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a learner is told of a share.
+
+    Attributes:
+        id: of the share.
+        url: the link.
+        code: that it asks for.
+    """
+
+    id: str
+    url: str
+    code: str
 
 
 class LearnerBrowser:
@@ -26,6 +48,7 @@ class LearnerBrowser:
 
     def __init__(self, portal_url: str, trust: ssl.SSLContext | None = None) -> None:
         self._portal = portal_url
+        self._form_token = ""
         # The portal and the issuer of identities are at bare addresses in development.
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(ssl=trust or True)
@@ -41,6 +64,7 @@ class LearnerBrowser:
 
     async def log_in(self, national_id: str) -> None:
         """Log in as a synthetic learner, through the OpenID provider."""
+        self._form_token = ""
         await log_in(self._session, f"{self._portal}/login", national_id)
 
     async def page(self) -> str:
@@ -70,6 +94,32 @@ class LearnerBrowser:
         """Press the button that ends her registration."""
         await self._press("/withdraw")
 
+    async def share(self, handles: Sequence[str], claims: Sequence[str] = (), days: int = 7) -> Shared:
+        """Share credentials, with these of their claims that may be withheld."""
+        fields = [("share", str(UuidFactory(SystemClock())())), ("days", str(days))]
+        for handle in handles:
+            fields += [("pick", handle), *((f"claims.{handle}", claim) for claim in claims)]
+        page = (await self._send("/me/shares", fields)).decode()
+        found = [pattern.search(page) for pattern in (_SHARE, _LINK, _CODE)]
+        if not all(found):
+            raise FailedPrecondition("NO_LINK", "the page has no link and code")
+        return Shared(*(html.unescape(match[1]) for match in found if match))
+
+    async def document(self, shared: Shared) -> bytes:
+        """A share of hers as a signed PDF."""
+        fields = [("token", shared.url.rpartition("/")[2]), ("code", shared.code)]
+        return await self._send(f"/me/shares/{shared.id}/document", fields)
+
+    async def file(self, handle: str, format_: str) -> bytes:
+        """A credential of hers in a format, as she downloads it."""
+        async with self._session.get(f"{self._portal}/me/credentials/{handle}/files/{format_}") as response:
+            _check(response)
+            return await response.read()
+
+    async def stop_sharing(self, shared: Shared) -> None:
+        """Withdraw a share of hers."""
+        await self._send(f"/me/shares/{shared.id}/withdraw", [])
+
     async def _json(self) -> dict[str, Any]:
         async with self._session.get(f"{self._portal}/me.json") as response:
             await _text(response)
@@ -77,15 +127,69 @@ class LearnerBrowser:
         return answer
 
     async def _press(self, path: str) -> None:
-        token = _CSRF.search(await self.page())
-        if token is None:
-            raise FailedPrecondition("NO_FORM", "the learner's page has no form to press")
-        form = {"csrf_token": html.unescape(token[1])}
+        await self._send(path, [])
+        self._form_token = ""  # She may have logged in anew.
+
+    async def _send(self, path: str, fields: Sequence[tuple[str, str]]) -> bytes:
+        """Send a form of hers; what is answered."""
+        if not self._form_token:
+            token = _CSRF.search(await self.page())
+            if token is None:
+                raise FailedPrecondition("NO_FORM", "the learner's page has no form to press")
+            self._form_token = html.unescape(token[1])
+        form = [("csrf_token", self._form_token), *fields]
         async with self._session.post(f"{self._portal}{path}", data=form) as response:
-            await _text(response)
+            _check(response)
+            return await response.read()
+
+
+class VisitorBrowser:
+    """Somebody with whom something was shared. Use as an async context manager.
+
+    Args:
+        shared: link and code.
+        trust: how certificates are checked; against the system's authorities unless said otherwise.
+    """
+
+    def __init__(self, shared: Shared, trust: ssl.SSLContext | None = None) -> None:
+        self._shared = shared
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(ssl=trust or True)
+        )
+
+    async def __aenter__(self) -> VisitorBrowser:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def open(self) -> str:
+        """Give the code; the page that it opens."""
+        async with self._session.post(self._shared.url, data={"code": self._shared.code}) as response:
+            return await _text(response)
+
+    async def look(self) -> str:
+        """The page again."""
+        async with self._session.get(self._shared.url) as response:
+            return await _text(response)
+
+    async def credential(self) -> str:
+        """The first credential for machines."""
+        async with self._session.get(f"{self._shared.url}/1") as response:
+            return await _text(response)
+
+    def cookies(self) -> str:
+        """What the browser sends with each request."""
+        return "; ".join(f"{cookie.key}={cookie.value}" for cookie in self._session.cookie_jar)
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    if response.status >= 400:
+        raise FailedPrecondition("PAGE_FAILED", f"{response.method} {response.url.path} answered {response.status}")
 
 
 async def _text(response: aiohttp.ClientResponse) -> str:
-    if response.status >= 400:
-        raise FailedPrecondition("PAGE_FAILED", f"{response.method} {response.url.path} answered {response.status}")
+    _check(response)
     return await response.text()
