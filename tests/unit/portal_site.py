@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from fastapi import FastAPI
 
+from services.portal.sharing.assembly import Sharing
 from services.portal.store import Kept
 from services.portal.web.application import application
 from services.portal.web.learner import CHOICES_SHOWN
@@ -168,5 +169,8 @@ def learner_site(credentials: Sequence[Kept], registry: Registry | None, *, regi
         "clock": ManualClock(FETCHED_AT),
         "public_url": "https://portal.test",
         "session": timedelta(hours=1),
+        # What is shared is in a database: tests/integration/portal_pages.py.
+        "sharing": Sharing(None, None, None),  # type: ignore[arg-type]
+        "employers": None,
     }
     return application(*site(Parts(**parts)))
