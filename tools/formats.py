@@ -31,13 +31,17 @@ _NOTES: Final = """
 ## SD-JWT VC
 
 Media type `application/dc+sd-jwt`. Given and family name, date of birth, identifier and grade are selectively
-disclosable; everything else is always shown. No other format here can withhold a part.
+disclosable; everything else is always shown. The type's metadata says which, is served by the registry under the path
+of `vct`, and is pinned by each credential (`vct#integrity`). The issuer's keys are at
+`/.well-known/jwt-vc-issuer/issuers/<organisation>` there; a certificate chain (`x5c`) is read where it comes along.
 
 ## W3C VCDM 2.0
 
 Paths are members of the document, which is issued as `vc+jwt` (ES256 or Ed25519) or with a Data Integrity proof:
-`ecdsa-rdfc-2019` or `eddsa-rdfc-2022`, as the provider's key is. Parts of a document can be disclosed with
-`ecdsa-sd-2023`, which no service issues yet. The data model has no terms for what was learned: ours are defined by the
+`eddsa-rdfc-2022` where the provider has a key for Ed25519, else `ecdsa-rdfc-2019`. Parts of a document can be
+disclosed with `ecdsa-sd-2023` (`vitne.credentials.w3c.selective`): a wallet would get a document with a base proof,
+for its holder alone, and show what must always be shown with those of the holder's claims that he chooses, the same as
+of an SD-JWT VC. No service issues it yet. The data model has no terms for what was learned: ours are defined by the
 context `https://vitne.example/contexts/micro-credential/v1` ([the document](contexts/micro-credential-v1.jsonld)), and
 JSON-LD readers understand them by it. Members are named as in the SD-JWT VC; `salt` has 128 random bits. The status
 stands in two entries, for revocation and suspension (Bitstring Status List). Documents are read by writing them again:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -32,9 +33,11 @@ from services.issuer.statuses import Statuses
 from vitne.canonical import b64url, from_b64url
 from vitne.clock import Clock
 from vitne.credentials.jose import ED25519, ES256
+from vitne.credentials.w3c import baking
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
 from vitne.runtime.identity import current_caller
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 from vitne_api.issuer.v1 import issuer_pb2_grpc as issuer_grpc
 
@@ -150,8 +153,16 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
         key = (await self._keys.get([row.learner])).get(row.learner)
         if key is None:
             raise restricted(row.id) if await self._archive.holds([row.id]) else erased(row.id)
-        message = await self._renditions.message(row, row.open(key), key, request.formats)
-        return issuer.GetCredentialResponse(credential=message)
+        opened = row.open(key)
+        if not request.badge_image:
+            message = await self._renditions.message(row, opened, key, request.formats)
+            return issuer.GetCredentialResponse(credential=message)
+        formats = dict.fromkeys([*request.formats, credential_pb2.FORMAT_OPEN_BADGE])
+        message = await self._renditions.message(row, opened, key, list(formats))
+        badge = next(one for one in message.artefacts if one.format == credential_pb2.FORMAT_OPEN_BADGE)
+        # Some milliseconds for a large image, during which others should be served.
+        image = await asyncio.to_thread(baking.bake, request.badge_image, badge.artefact)
+        return issuer.GetCredentialResponse(credential=message, badge_image=image)
 
     async def ListCredentials(  # noqa: N802 - the contract's name
         self, request: issuer.ListCredentialsRequest, context: Any

@@ -23,6 +23,7 @@ from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
 from services.registry.search import CatalogueIndex
 from services.registry.trust_list import TrustListPublisher
+from services.registry.wallet_pages import wallet_routes
 from vitne.accreditation import Projection
 from vitne.accreditation.dids import organisation_of_path
 from vitne.accreditation.trust_list import FACTS_MEDIA_TYPE, TYPE
@@ -79,6 +80,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
     app = FastAPI(title="Vitne registry", description="Who may issue what.", version="1", docs_url=None, redoc_url=None)
     app.include_router(catalogue_routes(recorder, catalogue, now))
     app.include_router(accreditation_routes(recorder, credentials, registry_uri, now))
+    app.include_router(wallet_routes(recorder))
     for prefix, documented in ((issuers.PREFIX, True), (issuers.EBSI_PREFIX, False)):
         app.include_router(
             issuers.issuer_routes(recorder, credentials, registry_uri, prefix), include_in_schema=documented

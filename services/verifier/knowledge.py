@@ -9,6 +9,7 @@ from vitne.accreditation import DecisionOutcome, Projection, decide, judge, publ
 from vitne.accreditation.decide import offer_of
 from vitne.credentials.jose import PublicKey
 from vitne.credentials.model import Credential
+from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.frameworks import Frameworks
 from vitne_api.registry.v1 import facts_pb2
 
@@ -25,6 +26,7 @@ class Knowledge:
         registry_key: thumbprint of the key that is pinned for the registry's trust list; empty without one.
         bound: age past which the registry's word does not count.
         catalogue: whether the facts hold the achievements; a trust list leaves them out.
+        anchors: authorities to which certificates that come along have to lead; None: they are not looked at.
     """
 
     projection: Projection
@@ -33,6 +35,7 @@ class Knowledge:
     registry_key: str
     bound: timedelta
     catalogue: bool
+    anchors: TrustAnchors | None = None
 
     def decide(self, credential: Credential, at: datetime, known_at: int | None, *, under: str = "") -> DecisionOutcome:
         """Whether the provider might issue the credential's achievement at an instant, as known at a revision.

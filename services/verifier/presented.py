@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import ClassVar, Final, Protocol
 
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
+from vitne.credentials.certificates import Certificate
 from vitne.credentials.elm import seal
 from vitne.credentials.elm.reading import RULE as ELM_RULE
 from vitne.credentials.elmo import signature
@@ -66,6 +68,20 @@ class Presented(Protocol):
     @property
     def digest(self) -> str:
         """What the log knows it by, base64url (RECORDS: Artefact digest)."""
+        ...
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Of that key, with its chain, as they came along; none where its format or its issuer sends none.
+
+        Raises:
+            InvalidArgument: ``BAD_CERTIFICATE``.
+        """
+        ...
+
+    @property
+    def signed_at(self) -> datetime:
+        """When it says that it was signed."""
         ...
 
     def verified_by(self, key: PublicKey) -> bool:
@@ -144,6 +160,14 @@ class _SdJwt:
     def digest(self) -> str:
         return sd_jwt_digest(self.presentation.sd_jwt.issuer_signed)
 
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        return self.presentation.certificates
+
+    @property
+    def signed_at(self) -> datetime:
+        return self.credential.issued_at
+
     def verified_by(self, key: PublicKey) -> bool:
         return self.presentation.sd_jwt.jws.verified_by(key)
 
@@ -162,6 +186,7 @@ class _W3c:
     rendition: renditions.Rendition = field(repr=False)
 
     type: ClassVar[str] = documents.CONTEXT
+    certificates: ClassVar[tuple[Certificate, ...]] = ()
     #: What secures it is over all of it.
     withheld: ClassVar[int] = 0
 
@@ -184,6 +209,10 @@ class _W3c:
     @property
     def digest(self) -> str:
         return self.rendition.digest
+
+    @property
+    def signed_at(self) -> datetime:
+        return self.credential.issued_at
 
     def verified_by(self, key: PublicKey) -> bool:
         return self.rendition.verified_by(key)
@@ -214,6 +243,14 @@ class _Sealed:
     def digest(self) -> str:
         return self.sealed.digest
 
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        return self.sealed.certificates
+
+    @property
+    def signed_at(self) -> datetime:
+        return self.sealed.sealed_at
+
     def verified_by(self, key: PublicKey) -> bool:
         return self.sealed.verified_by(key)
 
@@ -239,6 +276,14 @@ class _Elmo:
     @property
     def digest(self) -> str:
         return self.signed.document.digest
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        return self.signed.certificates
+
+    @property
+    def signed_at(self) -> datetime:
+        return self.signed.document.generated_at
 
     def verified_by(self, key: PublicKey) -> bool:
         return self.signed.verified_by(key)

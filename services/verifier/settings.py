@@ -8,6 +8,7 @@ from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import InvalidArgument
 from vitne.frameworks import LAW, Standing
 from vitne.merkle.policy import Policy
@@ -37,6 +38,8 @@ class VerifierSettings(CommonSettings):
         log_origin: name of the log, which its checkpoints begin with; proofs from any other count for nothing.
         log_policy_file: policy (C2SP tlog-policy) that checkpoints have to meet: the log's key, the witnesses' and how
             many of these; none: the operator's signature alone counts.
+        trust_anchors: certificates in PEM of the authorities to which certificates beside a signature have to lead;
+            none: these are not looked at, and a key counts by the registry's word alone.
         allow: allow-rules ``PREFIX=BASE`` or ``PREFIX=BASE;private``: which addresses of status lists are fetched, and
             from where.
         registry_staleness_seconds: age of the registry's word past which nothing is called valid.
@@ -54,6 +57,7 @@ class VerifierSettings(CommonSettings):
     ledger_address: Address
     log_origin: str = Field(default=DEFAULT_LOG_ORIGIN, min_length=1)
     log_policy_file: Path | None = None
+    trust_anchors: Path | None = None
     allow: tuple[AllowRuleText, ...] = ()
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
     standings: tuple[Standing, ...] = LAW
@@ -82,6 +86,16 @@ class VerifierSettings(CommonSettings):
             OSError: the file can't be read.
         """
         return None if self.log_policy_file is None else Policy.parse(self.log_policy_file.read_text("utf-8"))
+
+    @property
+    def anchors(self) -> TrustAnchors | None:
+        """The trust anchors, read.
+
+        Raises:
+            InvalidArgument: ``BAD_TRUST_ANCHORS``.
+            OSError: the file can't be read.
+        """
+        return None if self.trust_anchors is None else TrustAnchors.parse(self.trust_anchors.read_bytes())
 
     @property
     def allow_rules(self) -> tuple[AllowRule, ...]:

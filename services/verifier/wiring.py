@@ -49,6 +49,7 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
         registry_key=settings.registry_key,
         bound=settings.registry_staleness,
         catalogue=settings.verifier_source == "topics",
+        anchors=settings.anchors,
     )
 
     if settings.verifier_source == "topics":

@@ -25,7 +25,7 @@ from vitne.credentials.rdf import nquads
 from vitne.credentials.rdf.canonical import canonicalise
 from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT
 from vitne.credentials.status_list_cwt import verify_cwt
-from vitne.credentials.w3c import baking_png, baking_svg, open_badges, vcdm
+from vitne.credentials.w3c import baking, open_badges, vcdm
 from vitne.errors import VitneError
 from vitne.merkle.cosignatures import CosignerKey, cosignatures
 from vitne.merkle.leaves import parse_leaf
@@ -108,8 +108,7 @@ def _derived(secured: Mapping[str, Any]) -> None:
 
 
 def _images(data: bytes) -> None:
-    image = dressing.image(data)
-    (baking_png if image.startswith(b"\x89") else baking_svg).extract(image)
+    baking.extract(dressing.image(data))
 
 
 def _lists(data: bytes) -> None:

@@ -18,6 +18,7 @@ from services.issuer.projection import Permission
 from services.verifier.presented import read
 from tests.integration.issuer_harness import KLIMA, World, item, make_world, public_jwk, refusal, request
 from tests.unit.accreditation_samples import NOKUT, UCL, UIO
+from tests.unit.test_w3c_baking import PNG, SVG
 from tests.unit.verifier_world import NOW
 from vitne.accreditation import timestamp
 from vitne.canonical import from_b64url
@@ -27,7 +28,7 @@ from vitne.credentials.elm import seal
 from vitne.credentials.elmo import signature as elmo
 from vitne.credentials.jose import parse_public_jwk
 from vitne.credentials.model import AwardingBody
-from vitne.credentials.w3c import vc_jwt
+from vitne.credentials.w3c import baking, vc_jwt
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound
 from vitne.merkle.leaves import Issued, parse_leaf
@@ -244,6 +245,30 @@ async def test_a_format_that_can_not_be_made_takes_no_credential_with_it(
     assert (await refusal(get(world, issued.id, ELMO))).reason == "NO_CERTIFICATE"
     monkeypatch.undo()
     assert [one.format for one in (await get(world, issued.id, ELMO)).artefacts] == [ELMO]
+
+
+# --- Baked badges -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("image", [PNG, SVG])
+async def test_a_badge_is_baked_into_an_image(world: World, image: bytes) -> None:
+    issued = await issue(world)
+    asked = issuer_pb2.GetCredentialRequest(credential_id=issued.id, badge_image=image)
+    answer = await world.caller(UCL).GetCredential(asked)
+    (badge,) = answer.credential.artefacts
+    assert badge.format == credential_pb2.FORMAT_OPEN_BADGE
+    baked = read(baking.extract(answer.badge_image))
+    assert (baked.digest, baked.credential) == (badge.digest, read(badge.artefact).credential)
+    assert (await world.caller(UCL).GetCredential(asked)).badge_image == answer.badge_image
+
+
+async def test_what_is_no_image_is_refused(world: World) -> None:
+    issued = await issue(world)
+    for image, reason in ((b"GIF89a", "BAD_IMAGE"), (b"\x89PNG\r\n", "BAD_IMAGE"), (b"<svg/>", "BAD_IMAGE")):
+        asked = issuer_pb2.GetCredentialRequest(credential_id=issued.id, badge_image=image)
+        assert (await refusal(world.caller(UCL).GetCredential(asked))).reason == reason
+    asked = issuer_pb2.GetCredentialRequest(credential_id=issued.id, badge_image=bytes(1_000_001))
+    assert isinstance(await refusal(world.caller(UCL).GetCredential(asked)), InvalidArgument)
 
 
 # --- Keys for Ed25519 -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -28,6 +29,7 @@ from vitne.accreditation import Projection, fact_digest, read_facts, read_statem
 from vitne.accreditation.credential import read_accreditation
 from vitne.canonical import from_b64url, sha256
 from vitne.clock import ManualClock, SystemClock
+from vitne.credentials import type_metadata
 from vitne.credentials.jose import parse_jws, parse_public_jwk, thumbprint
 from vitne.errors import Aborted, AlreadyExists, InvalidArgument, PermissionDenied, Unauthenticated, VitneError
 from vitne.frameworks import Frameworks, Standing
@@ -507,6 +509,34 @@ async def signed_accreditation(registry: Running, path: str) -> str:
                 return str(body)
             assert json.loads(body)["reason"] == "ACCREDITATION_NOT_SIGNED"
             await asyncio.sleep(0.05)
+
+
+async def test_what_wallets_ask_before_they_believe(registry: Running, tmp_path: Path) -> None:
+    await set_up_ucl(registry)
+    status, headers, body = await registry.get(urlsplit(type_metadata.VCT).path)
+    assert (status, body.encode()) == (200, type_metadata.DOCUMENT)
+    assert "immutable" in headers["cache-control"]
+    made = FileKeyCustody(tmp_path / "ucl").create("ucl", "ES256")
+    key = facts_pb2.Key(
+        owner=UCL,
+        use=facts_pb2.KEY_USE_CREDENTIAL,
+        public_jwk=json.dumps(made.public_jwk),
+        valid_from=timestamp(datetime.now(UTC)),
+    )
+    await registry.call(UCL, "RegisterKey", registry_pb2.RegisterKeyRequest(request_id=rid(), key=key))
+    path = f"/.well-known/jwt-vc-issuer/issuers/{UCL}"
+    issuer = json.loads((await registry.get(path))[2])
+    assert issuer["issuer"] == f"https://vitne.example/issuers/{UCL}"
+    own = made.public_jwk | {"kid": made.key_id, "use": "sig"}
+    assert own in issuer["jwks"]["keys"]
+    # What a key signed before it was retired still counts; what others may have signed with it does not.
+    await registry.call(UCL, "RetireKey", registry_pb2.RetireKeyRequest(request_id=rid(), key_id=made.key_id))
+    assert own in json.loads((await registry.get(path))[2])["jwks"]["keys"]
+    known = registry_pb2.RetireKeyRequest(request_id=rid(), key_id=made.key_id, compromised_from=key.valid_from)
+    await registry.call(UCL, "RetireKey", known)
+    assert own not in json.loads((await registry.get(path))[2])["jwks"]["keys"]
+    assert (await registry.get("/.well-known/jwt-vc-issuer/issuers/0192:971035854"))[0] == 404
+    assert (await registry.get("/.well-known/jwt-vc-issuer/issuers/nobody"))[0] == 400
 
 
 async def test_what_is_published_for_others_to_prove_and_to_compare(registry: Running) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -21,7 +22,8 @@ from tests.unit.credential_samples import (
     sample_decision,
     texts,
 )
-from vitne.canonical import b64url, canonical_bytes, digest_text
+from vitne.canonical import b64url, canonical_bytes, digest_text, from_b64url, sha256
+from vitne.credentials import type_metadata
 from vitne.credentials.elements import LEARNER, mandatory_elements, require_mandatory_elements
 from vitne.credentials.jose import complete, signing_input
 from vitne.credentials.model import Credential, DecisionReference, Learner
@@ -197,6 +199,7 @@ def test_a_missing_claim_is_named(path: str) -> None:
     ("reason", "path", "value"),
     [
         ("UNKNOWN_TYPE", "vct", "https://other.example/v1"),
+        ("UNKNOWN_TYPE", "vct#integrity", "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
         ("CLAIM_MALFORMED", "iat", "1795255200"),
         ("CLAIM_MALFORMED", "iat", True),
         ("CLAIMS_CONTRADICT", "iat", 1795255201),
@@ -335,3 +338,23 @@ def test_no_repr_shows_the_learner() -> None:
     for secret in ("Kari", "Prøvesen", "01825500042", "1955"):
         assert secret not in shown
     assert isinstance(presentation, Presentation)
+
+
+# --- The type's metadata ----------------------------------------------------------------------------
+
+
+def test_each_credential_pins_what_its_type_means() -> None:
+    prepared = prepare(sample_credential(), key_id=PROVIDER_KEY.key_id, entropy=ENTROPY)
+    payload = json.loads(from_b64url(prepared.signing_input.decode().split(".")[1]))
+    digest = base64.b64encode(sha256(type_metadata.DOCUMENT)).decode()
+    assert payload["vct#integrity"] == f"sha256-{digest}"
+    document = json.loads(type_metadata.DOCUMENT)
+    assert document["vct"] == payload["vct"]
+    stated = {claim["path"][0]: claim["sd"] for claim in document["claims"]}
+    assert set(payload) - {"_sd", "_sd_alg"} <= {name for name, sd in stated.items() if sd == "never"}
+    assert {name for name, sd in stated.items() if sd == "allowed"} == set(type_metadata.DISCLOSABLE)
+
+
+def test_the_metadata_of_the_type_never_changes() -> None:
+    """It is pinned by what was issued: another meaning is another type."""
+    assert type_metadata.INTEGRITY == "sha256-CodWjB5zmySHKtbIIVKt7NkYlTRyp1OJ/IrLrWJ+AeE="

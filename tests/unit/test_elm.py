@@ -31,12 +31,12 @@ from tests.unit.european_samples import (
 )
 from tests.unit.european_schemas import PROFILES, edc_shapes, violations
 from vitne.canonical import b64url, from_b64url
-from vitne.credentials.certificates import Certificate
+from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate
 from vitne.credentials.elm import vocabulary
 from vitne.credentials.elm.document import write
 from vitne.credentials.elm.durations import duration, hours
 from vitne.credentials.elm.reading import read
-from vitne.credentials.elm.seal import MAX_CERTIFICATES, MAX_HEADER_LENGTH, MAX_LENGTH, parse, prepare, seal
+from vitne.credentials.elm.seal import MAX_HEADER_LENGTH, MAX_LENGTH, parse, prepare, seal
 from vitne.credentials.model import Credential, Learner
 from vitne.credentials.setting import ALONE
 from vitne.errors import InvalidArgument

@@ -27,6 +27,7 @@ from vitne.credentials.artefact import sd_jwt_digest
 from vitne.credentials.jose import LocalSigner
 from vitne.credentials.model import AwardingBody, Credential, DecisionReference, Learner, StatusReference
 from vitne.credentials.status_list import MEDIA_TYPE, pack, sign_token
+from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import NotFound, Unavailable
 from vitne.frameworks import Frameworks
 from vitne.identifiers import LearnerId
@@ -155,6 +156,7 @@ class World:
     """Everything a verification rests on, to be changed by a test before it verifies."""
 
     catalogue: bool = True
+    anchors: TrustAnchors | None = None
     frameworks: Frameworks = ALL
     clock: Clock = field(default_factory=lambda: ManualClock(NOW))
     chronicle: Chronicle = field(default_factory=Chronicle)
@@ -270,6 +272,7 @@ class World:
             registry_key="",
             bound=timedelta(minutes=10),
             catalogue=self.catalogue,
+            anchors=self.anchors,
         )
         statuses = StatusLists(self.publisher, knowledge, self.clock)
         return Verifier(

@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vitne.canonical import b64url, sha256
-from vitne.credentials.jose import PublicKey, parse_public_jwk
+from vitne.credentials.jose import Header, PublicKey, parse_public_jwk
 from vitne.errors import InvalidArgument
 
 #: Largest certificate that is read, in bytes of DER.
 MAX_CERTIFICATE: Final = 16_384
+#: Most certificates of one signature.
+MAX_CERTIFICATES: Final = 8
 #: Shortest RSA key whose signatures count, in bits (ETSI TS 119 312).
 MIN_RSA_BITS: Final = 2_048
 _COORDINATE: Final = 32
@@ -77,6 +79,21 @@ class Certificate:
     def of(cls, certificate: x509.Certificate) -> Certificate:
         """The same of one that is parsed already."""
         return cls(certificate.public_bytes(Encoding.DER), certificate)
+
+
+def certificates_of(header: Header) -> tuple[Certificate, ...]:
+    """``x5c`` of a protected header (RFC 7515, section 4.1.6); nothing where there is none.
+
+    Raises:
+        InvalidArgument: ``BAD_CERTIFICATE``, also for one whose key is not the one that ``kid`` names.
+    """
+    stated = header.members.get("x5c", [])
+    if not isinstance(stated, list) or len(stated) > MAX_CERTIFICATES:
+        raise _bad(f"x5c is no list of at most {MAX_CERTIFICATES}", "x5c")
+    chain = tuple(Certificate.from_base64(str(entry), field="x5c") for entry in stated)
+    if chain and ((own := chain[0].public_key) is None or own.key_id != header.key_id):
+        raise _bad("the first is not of the key that kid names", "x5c")
+    return chain
 
 
 @lru_cache(maxsize=1024)

@@ -240,7 +240,7 @@ def parse(compact: str, *, types: Collection[str], algorithms: Collection[str] =
         raise _malformed("the payload is not an object", "4.1")
     if payload.get(_SD_ALG, "sha-256") != "sha-256":
         raise _malformed("digests are not made with sha-256", "4.1.1", reason="ALGORITHM_REFUSED")
-    reader = _Reader(texts)
+    reader = _Reader(texts, flat=_is_flat(jws.payload, payload))
     claims = reader.members({name: value for name, value in payload.items() if name != _SD_ALG}, ())
     if len(reader.paths) != len(texts):
         raise _malformed("a disclosure belongs to no digest", "7.1, step 5", reason="DISCLOSURE_UNREFERENCED")
@@ -255,10 +255,24 @@ def parse(compact: str, *, types: Collection[str], algorithms: Collection[str] =
     )
 
 
-class _Reader:
-    """Puts disclosures in place of their digests, once each."""
+def _is_flat(written: bytes, payload: Mapping[str, Any]) -> bool:
+    """Whether all digests stand at the top, by looking at the text: ours do, and then nothing below has to be walked.
 
-    def __init__(self, texts: list[str]) -> None:
+    Doubt is no: a name may be written with escapes, and a text may say what a name does.
+    """
+    return b"\\" not in written and b'"..."' not in written and written.count(b'"_sd"') == (_SD in payload)
+
+
+class _Reader:
+    """Puts disclosures in place of their digests, once each.
+
+    Args:
+        texts: the disclosures.
+        flat: whether the payload has digests at its top only.
+    """
+
+    def __init__(self, texts: list[str], *, flat: bool) -> None:
+        self._flat = flat
         self._by_digest = {digest_text(text.encode("ascii")): _read_disclosure(text) for text in texts}
         if len(self._by_digest) != len(texts):
             raise _malformed("a disclosure is there twice", "7.1, step 4", reason="DIGEST_REPEATED")
@@ -271,7 +285,10 @@ class _Reader:
         digests = claims.get(_SD, [])
         if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
             raise _malformed("_sd is not an array of digests", "4.2.4.1")
-        read = {name: self._value(value, (*path, name)) for name, value in claims.items() if name != _SD}
+        if self._flat and not path:
+            read = {name: value for name, value in claims.items() if name != _SD}
+        else:
+            read = {name: self._value(value, (*path, name)) for name, value in claims.items() if name != _SD}
         for digest in digests:
             disclosure = self._find(digest)
             if disclosure is None:

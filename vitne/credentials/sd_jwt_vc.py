@@ -3,6 +3,7 @@
 Claims of vct :data:`VCT`::
 
     iss, iat, exp, vct, cnf.jwk, status.status_list.{idx,uri}    as the specifications have them
+    vct#integrity        digest of the type's metadata (:mod:`.type_metadata`); credentials of before 2026-11-22 lack it
     jti                  urn:uuid:<credential id>
     salt                 128 random bits, so that the artefact's digest can't be guessed
     kind                 of credential, in the national rules
@@ -22,7 +23,7 @@ credential, so that it does not tell whether there is a grade or a birth date.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
@@ -34,7 +35,8 @@ import msgspec
 from google.protobuf.descriptor import EnumDescriptor
 
 from vitne.canonical import b64url
-from vitne.credentials import sd_jwt
+from vitne.credentials import sd_jwt, type_metadata
+from vitne.credentials.certificates import Certificate, certificates_of
 from vitne.credentials.elements import require_elements_of_achievement, require_own_elements
 from vitne.credentials.jose import ES256, parse_public_jwk
 from vitne.credentials.members import Members, refused
@@ -52,11 +54,11 @@ from vitne.identifiers import LearnerId, OrganisationId, parse_uuid
 from vitne_api.credential.v1 import credential_pb2
 
 #: The type of Vitne's micro-credentials.
-VCT: Final = "https://vitne.example/credentials/micro-credential/v1"
+VCT: Final = type_metadata.VCT
 #: ``typ`` of the issuer-signed JWT (section 3.2.1).
 TYPE: Final = "dc+sd-jwt"
 #: What may be withheld, in the order of the claims.
-DISCLOSABLE: Final = ("given_name", "family_name", "birthdate", "learner_identifier", "grade")
+DISCLOSABLE: Final = type_metadata.DISCLOSABLE
 #: Random bytes that one issuance takes: a salt for each of :data:`DISCLOSABLE`, and the ``salt`` claim.
 ENTROPY_BYTES: Final = SALT_BYTES * (len(DISCLOSABLE) + 1)
 
@@ -70,18 +72,23 @@ _ALWAYS_SHOWN: Final = frozenset(
 )
 _URN: Final = "urn:uuid:"
 _RULE: Final = f"the claims of {VCT}"
+_ENCODE: Final = msgspec.json.Encoder().encode
+_ACHIEVEMENT: Final = "achievement"
 
 
 # --- Model to claims ------------------------------------------------------------------------------
 
 
-def prepare(credential: Credential, *, key_id: str, entropy: bytes) -> Prepared:
+def prepare(
+    credential: Credential, *, key_id: str, entropy: bytes, certificates: Sequence[Certificate] = ()
+) -> Prepared:
     """What is to be signed for a credential, under ES256, and its disclosures.
 
     Args:
         credential: with all mandatory elements.
         key_id: thumbprint of the key that will sign.
         entropy: :data:`ENTROPY_BYTES` fresh random bytes.
+        certificates: of that key, then those above it (``x5c``); none: verifiers know the key from elsewhere.
 
     Raises:
         InvalidArgument: ``MANDATORY_ELEMENT_MISSING``; ``LANGUAGE_REPEATED``.
@@ -94,10 +101,12 @@ def prepare(credential: Credential, *, key_id: str, entropy: bytes) -> Prepared:
     salt, *salts = (entropy[start : start + SALT_BYTES] for start in range(0, ENTROPY_BYTES, SALT_BYTES))
     claims = to_claims(credential, achievement=achievement, decision=msgspec.Raw(credential.decision.record))
     claims["salt"] = b64url(salt)
+    claims[type_metadata.INTEGRITY_CLAIM] = type_metadata.INTEGRITY
     disclosed = sum(isinstance(value, Disclosable) for value in claims.values())
     return sd_jwt.prepare(
         claims,
-        header={"alg": ES256, "kid": key_id, "typ": TYPE},
+        header={"alg": ES256, "kid": key_id, "typ": TYPE}
+        | ({"x5c": [each.base64 for each in certificates]} if certificates else {}),
         salts=salts,
         decoys=len(DISCLOSABLE) - disclosed,
     )
@@ -245,6 +254,15 @@ class Presentation:
         """Thumbprint of the key that it says to be signed with."""
         return self.sd_jwt.jws.header.key_id
 
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Of that key, with its chain, where the issuer sent them along.
+
+        Raises:
+            InvalidArgument: ``BAD_CERTIFICATE``.
+        """
+        return certificates_of(self.sd_jwt.jws.header)
+
 
 def parse(compact: str) -> Presentation:
     """Read an SD-JWT VC of :data:`VCT`; the signature is *not* checked.
@@ -270,6 +288,11 @@ def from_claims(claims: Mapping[str, Any]) -> Credential:
     root = Members(claims, rule=_RULE)
     if root.text("vct") != VCT:
         raise _refused("UNKNOWN_TYPE", "vct", "the credential is of another type", rule=f"vct is {VCT}")
+    pinned = root.optional_text(type_metadata.INTEGRITY_CLAIM)
+    if pinned is not None and pinned != type_metadata.INTEGRITY:
+        raise _refused(
+            "UNKNOWN_TYPE", type_metadata.INTEGRITY_CLAIM, "its type meant something else when it was issued"
+        )
     decision = root.object("decision")
     reference = DecisionReference.parse(decision.members("record"))
     body = root.object("awarding_body")
@@ -277,7 +300,7 @@ def from_claims(claims: Mapping[str, Any]) -> Credential:
     status = root.object("status").object("status_list")
     credential = Credential(
         id=_uuid_urn(root.text("jti")),
-        achievement=_achievement(root.object("achievement"), kind=root.text("kind"), provider=str(organisation)),
+        achievement=_read_achievement(root, str(organisation)),
         awarding_body=AwardingBody(
             id=organisation,
             name=MappingProxyType(body.texts("name")),
@@ -338,6 +361,23 @@ def _learner(root: Members) -> Learner:
         family_name=root.optional_text("family_name"),
         birth_date=root.day("birthdate") if "birthdate" in root else None,
     )
+
+
+# As with writing: thousands of credentials are for the same, and reading it takes a third of the time. The key is all
+# that was read, in its order; the message is shared, and nobody changes it (:mod:`vitne.credentials.model`).
+@lru_cache(maxsize=1024)
+def _known_achievement(claims: bytes, kind: str, provider: str) -> credential_pb2.Achievement:
+    read = Members({_ACHIEVEMENT: msgspec.json.decode(claims)}, rule=_RULE)
+    return _achievement(read.object(_ACHIEVEMENT), kind=kind, provider=provider)
+
+
+def _read_achievement(root: Members, provider: str) -> credential_pb2.Achievement:
+    claims, kind = root.members(_ACHIEVEMENT), root.text("kind")
+    try:
+        written = _ENCODE(claims)
+    except (ValueError, OverflowError):  # a number that can't be one of ours, or half a character: it will be refused
+        return _achievement(root.object(_ACHIEVEMENT), kind=kind, provider=provider)
+    return _known_achievement(written, kind, provider)
 
 
 def _achievement(claims: Members, *, kind: str, provider: str) -> credential_pb2.Achievement:

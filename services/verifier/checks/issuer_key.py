@@ -26,7 +26,10 @@ class IssuerKey:
 
 
 def check_issuer_key(presentation: Presented, knowledge: Knowledge, now: datetime) -> tuple[Check, IssuerKey | None]:
-    """Look the key up by the thumbprint that the header names, as known now: a compromise counts when it is known."""
+    """Look the key up by the thumbprint that the header names, as known now: a compromise counts when it is known.
+
+    Certificates that come along have to lead to a trust anchor where there are any, beside the registry's word.
+    """
     credential, key_id = presentation.credential, presentation.key_id
     key = knowledge.projection.key(key_id)
     if key is None:
@@ -51,16 +54,25 @@ def check_issuer_key(presentation: Presented, knowledge: Knowledge, now: datetim
         return _failed(f"the key may be known to others since {compromised:%Y-%m-%d %H:%M:%S} UTC", key_id)
     if valid_until is not None and issued >= valid_until:
         return _failed(f"the key no longer counted at issuance: until {valid_until:%Y-%m-%d %H:%M:%S} UTC", key_id)
+    led = ""
+    if knowledge.anchors is not None:
+        try:
+            chain = presentation.certificates
+            if chain:
+                knowledge.anchors.require(chain, at=presentation.signed_at, body=credential.awarding_body.id)
+                led = "; its certificate leads to a trust anchor"
+        except VitneError as error:
+            return _failed(told(error), key_id)
     fact = knowledge.projection.compromise_fact(key_id)
     leaf = None if fact is None else leaf_of(fact)
     found = IssuerKey(public, compromised, None if leaf is None else leaf.leaf_hash())
     if compromised is not None:
-        detail = f"the key counted at issuance; since {compromised:%Y-%m-%d} others may know it"
+        detail = f"the key counted at issuance; since {compromised:%Y-%m-%d} others may know it{led}"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
     if valid_until is not None and now >= valid_until:
-        detail = f"the key counted at issuance, and was retired on {valid_until:%Y-%m-%d}"
+        detail = f"the key counted at issuance, and was retired on {valid_until:%Y-%m-%d}{led}"
         return Check(ISSUER_KEY, NOTE, detail, key_id), found
-    return Check(ISSUER_KEY, PASSED, "the key is the provider's own, and counted at issuance", key_id), found
+    return Check(ISSUER_KEY, PASSED, f"the key is the provider's own, and counted at issuance{led}", key_id), found
 
 
 def _failed(detail: str, key_id: str) -> tuple[Check, None]:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 
 from vitne.canonical import b64url, digest_text, from_b64url, instant_text, parse_instant
-from vitne.credentials.certificates import Certificate
+from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate
 from vitne.credentials.elm import document
 from vitne.credentials.elm.reading import read
 from vitne.credentials.jose import ES256, PublicKey, Signer, strict_json
@@ -35,8 +35,6 @@ MEDIA_TYPE: Final = "application/jose+json"
 MAX_LENGTH: Final = 2_000_000
 #: Longest protected header, in base64url characters: a chain of certificates and a time-stamp are inside.
 MAX_HEADER_LENGTH: Final = 100_000
-#: Certificates of a chain that are read; only the first one's key is used.
-MAX_CERTIFICATES: Final = 8
 #: Header parameters that may be critical. A time-stamp of the content (``adoTst``) is understood, and not believed.
 UNDERSTOOD: Final = frozenset({"b64", "sigT", "adoTst"})
 

@@ -23,7 +23,7 @@ from signxml.exceptions import SignXMLException
 from signxml.signer import XMLSigner
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from vitne.credentials.certificates import Certificate
+from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate
 from vitne.credentials.elmo.names import DSIG
 from vitne.credentials.elmo.reading import Document, parse
 from vitne.credentials.elmo.writing import Node, write
@@ -51,8 +51,6 @@ _TRANSFORMS: Final = frozenset(
         *(method.value for method in CanonicalizationMethod if not method.value.endswith("#WithComments")),
     }
 )
-#: Certificates of a chain that are read; only the first one's key is used.
-MAX_CERTIFICATES: Final = 8
 _P256_BYTES: Final = 32
 # Four characters for three bytes, padded: what a lenient reader skips would make many texts of one signature.
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
