@@ -12,10 +12,10 @@ from bench.parts import Parts
 from bench.resources import rss_mib
 from bench.results import Finding
 from bench.session import Case
-from services.verifier.sources import FACT
 from vitne.accreditation import instant
 from vitne.dev.ports import LOOPBACK
 from vitne.messaging import topics
+from vitne.messaging.event_types import REGISTRY_FACT
 from vitne.messaging.headers import build
 from vitne.messaging.kafka import MAX_BATCH_BYTES, create_topics
 from vitne_api.events.v1 import events_pb2
@@ -55,7 +55,7 @@ async def _publish(parts: Parts, maker: FactMaker, facts: Iterable[facts_pb2.Fac
                 "headers": build(
                     event_id=maker.new_id(),
                     source=_SOURCE,
-                    type_=FACT,
+                    type_=REGISTRY_FACT,
                     time=time,
                     key=fact.subject,
                     revision=fact.subject_revision,

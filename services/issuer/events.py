@@ -11,17 +11,12 @@ from vitne.clock import Clock
 from vitne.identifiers import OrganisationId
 from vitne.merkle import leaves
 from vitne.messaging import topics
+from vitne.messaging.event_types import EFFECTS_COUNTED, HUB_NOTICE, LOG_LEAF
 from vitne.messaging.outbox import Event
 from vitne_api.events.v1 import events_pb2
 
 #: ``ce_source`` of everything the issuer says.
 SOURCE: Final = "/vitne/issuer"
-#: ``ce_type`` of a leaf for the log.
-LEAF: Final = "vitne.log.leaf.v1"
-#: ``ce_type`` of a notice to a hub.
-NOTICE: Final = "vitne.hub.notice.v1"
-#: ``ce_type`` of what a change of an accreditation touches.
-EFFECTS: Final = "vitne.issuer.effects_counted.v1"
 
 
 class Events:
@@ -41,7 +36,7 @@ class Events:
         key = b64url(digest)
         message = events_pb2.LeafSubmitted(leaf=leaves.Issued(digest).to_bytes(), origin=origin)
         return self._event(
-            topics.ISSUER_LEAVES, key, f"leaf:{key}", LEAF, message.SerializeToString(), traceparent=traceparent
+            topics.ISSUER_LEAVES, key, f"leaf:{key}", LOG_LEAF, message.SerializeToString(), traceparent=traceparent
         )
 
     def notice(
@@ -67,12 +62,14 @@ class Events:
         )
         topic = topics.hub_topic(OrganisationId.parse(hub))
         aggregate = f"hub:{hub}:{pseudonym}"
-        return self._event(topic, pseudonym, aggregate, NOTICE, message.SerializeToString(), traceparent=traceparent)
+        return self._event(
+            topic, pseudonym, aggregate, HUB_NOTICE, message.SerializeToString(), traceparent=traceparent
+        )
 
     def effects(self, counted: events_pb2.EffectsCounted) -> Event:
         """How many credentials a change of an accreditation touches."""
         key = counted.accreditation_id
-        return self._event(topics.ISSUER_EFFECTS, key, f"effects:{key}", EFFECTS, counted.SerializeToString())
+        return self._event(topics.ISSUER_EFFECTS, key, f"effects:{key}", EFFECTS_COUNTED, counted.SerializeToString())
 
     def _event(self, topic: str, key: str, aggregate: str, type_: str, value: bytes, *, traceparent: str = "") -> Event:
         return Event(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Final
 from uuid import UUID
 
 from vitne.accreditation import Projection, decide, instant, key_counts_at, record_of
@@ -16,16 +15,12 @@ from vitne.credentials.setting import Accreditor, Setting
 from vitne.errors import DataLoss, FailedPrecondition, Unavailable
 from vitne.frameworks import Frameworks
 from vitne.identifiers import OrganisationId
+from vitne.messaging.event_types import REGISTRY_FACT, REGISTRY_HEARTBEAT
 from vitne.messaging.headers import Message
 from vitne.stacking import by_recognition, check_recognition
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.registry.v1 import facts_pb2
-
-#: ``ce_type`` of a registry fact.
-FACT: Final = "vitne.registry.fact.v1"
-#: ``ce_type`` of the registry's heartbeat.
-HEARTBEAT: Final = "vitne.registry.heartbeat.v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +180,12 @@ def folder(projection: Projection, clock: Clock) -> Callable[[Message], None]:
     """
 
     def fold(message: Message) -> None:
-        if message.type == FACT:
+        if message.type == REGISTRY_FACT:
             recorded = events_pb2.RegistryFactRecorded.FromString(message.value)
             if not recorded.HasField("fact"):
                 raise DataLoss("EMPTY_EVENT", "the event holds no fact")
             projection.fold(recorded.fact)
-        elif message.type == HEARTBEAT:
+        elif message.type == REGISTRY_HEARTBEAT:
             beat = events_pb2.RegistryHeartbeat.FromString(message.value)
             projection.heartbeat(beat.registry_revision, instant(beat.at), clock.now())
         else:

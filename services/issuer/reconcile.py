@@ -20,7 +20,6 @@ import asyncpg
 import msgspec
 
 from services.issuer import store
-from services.issuer.events import LEAF, NOTICE
 from services.issuer.hubs import Notices, Registration
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners
@@ -31,6 +30,7 @@ from vitne.errors import DataLoss
 from vitne.identifiers import OrganisationId
 from vitne.merkle.leaves import Issued, parse_leaf
 from vitne.messaging import outbox, recovery, topics
+from vitne.messaging.event_types import HUB_NOTICE, LOG_LEAF
 from vitne.messaging.headers import Message
 from vitne_api.events.v1 import events_pb2
 
@@ -175,7 +175,7 @@ class Reconciliation:
         for message in leaves:
             submitted = events_pb2.LeafSubmitted.FromString(message.value)
             leaf = parse_leaf(submitted.leaf)
-            if message.type == LEAF and isinstance(leaf, Issued):
+            if message.type == LOG_LEAF and isinstance(leaf, Issued):
                 found[leaf.digest] = self._origins.open(leaf.digest, submitted.origin) if submitted.origin else None
         known = {
             row["digest"] for row in await connection.fetch("SELECT digest FROM credential WHERE digest IS NOT NULL")
@@ -354,7 +354,7 @@ async def _revisions(connection: Any) -> dict[str, int]:
 async def _waiting(connection: Any) -> list[tuple[str, int, bytes]]:
     """Notices that the restored outbox is still to publish: aggregate, revision, value."""
     rows = await connection.fetch(
-        "SELECT aggregate, revision, value FROM outbox WHERE published_at IS NULL AND type = $1 ORDER BY id", NOTICE
+        "SELECT aggregate, revision, value FROM outbox WHERE published_at IS NULL AND type = $1 ORDER BY id", HUB_NOTICE
     )
     return [(row["aggregate"], row["revision"], row["value"]) for row in rows]
 

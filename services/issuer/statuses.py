@@ -20,6 +20,7 @@ from vitne.errors import DataLoss, InvalidArgument, Unauthenticated
 from vitne.identifiers import OrganisationId, parse_uuid
 from vitne.messaging import outbox
 from vitne.messaging.consumer import ConsumerOptions
+from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED
 from vitne.messaging.headers import Message
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2 as credential
@@ -28,10 +29,6 @@ from vitne_api.issuer.v1 import issuer_pb2 as issuer
 from vitne_api.ledger.v1 import ledger_pb2 as ledger
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 
-#: ``ce_type`` of a change of status.
-STATUS_CHANGED: Final = "vitne.ledger.status_changed.v1"
-#: ``ce_type`` of a published list: nothing for the issuer to do.
-LIST_PUBLISHED: Final = "vitne.ledger.list_published.v1"
 #: Name of the consumer; its offsets are kept under it.
 CONSUMER: Final = "issuer"
 #: Events together lock credentials, learners, then the hubs' aggregates, each in the order in which everybody does. One

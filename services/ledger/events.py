@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vitne.messaging import topics
+from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED
 from vitne.messaging.outbox import Event
 from vitne_api.events.v1 import events_pb2
 
@@ -18,8 +19,8 @@ from vitne_api.events.v1 import events_pb2
 SOURCE: Final = "/vitne/ledger"
 
 _TYPES: Final[dict[type[Message], str]] = {
-    events_pb2.StatusChanged: "vitne.ledger.status_changed.v1",
-    events_pb2.StatusListPublished: "vitne.ledger.list_published.v1",
+    events_pb2.StatusChanged: STATUS_CHANGED,
+    events_pb2.StatusListPublished: LIST_PUBLISHED,
 }
 
 

@@ -11,14 +11,13 @@ from services.ledger.log_store import queue_leaves
 from vitne.errors import InvalidArgument
 from vitne.merkle.leaves import AccreditationRecorded, Issued, KeyRecorded, Leaf, parse_leaf
 from vitne.messaging import topics
+from vitne.messaging.event_types import LOG_LEAF
 from vitne.messaging.headers import Message
 from vitne.messaging.tracing import is_sampled
 from vitne_api.events.v1 import events_pb2
 
 #: Name of the consumer, under which its offsets are kept.
 CONSUMER: Final = "ledger.leaves"
-#: ``ce_type`` of a leaf's event.
-LEAF_TYPE: Final = "vitne.log.leaf.v1"
 #: Who may log what: a service's leaves say what that service decides, and nothing else.
 ALLOWED: Final[dict[str, tuple[type[Leaf], ...]]] = {
     topics.ISSUER_LEAVES: (Issued,),
@@ -32,12 +31,12 @@ def read_leaf(message: Message) -> bytes:
     Raises:
         InvalidArgument: ``EVENT_TYPE_UNKNOWN``, ``BAD_EVENT``, ``BAD_LEAF``, ``LEAF_NOT_ALLOWED``.
     """
-    if message.type != LEAF_TYPE:
+    if message.type != LOG_LEAF:
         raise InvalidArgument(
             "EVENT_TYPE_UNKNOWN",
             "the event is not a leaf",
             field="ce_type",
-            rule=LEAF_TYPE,
+            rule=LOG_LEAF,
             remedy="update the ledger before services that send new events",
         )
     try:

@@ -16,11 +16,10 @@ import msgspec
 from services.ledger.events import SOURCE
 from vitne.clock import Clock
 from vitne.messaging import topics
+from vitne.messaging.event_types import LOG_EXTENDED
 from vitne.messaging.outbox import Event, append
 from vitne_api.events.v1 import events_pb2
 
-#: ``ce_type`` of what is told.
-LOG_EXTENDED: Final = "vitne.ledger.log_extended.v1"
 #: Bytes of leaves in one event, at most: half of what an event may hold.
 EVENT_BYTES: Final = 256 * 1024
 #: Leaves that are read at once.

@@ -21,7 +21,7 @@ import asyncpg
 import msgspec
 
 from services.ledger.events import list_aggregate, list_event
-from services.ledger.journal import LOG_EXTENDED, log_aggregate
+from services.ledger.journal import log_aggregate
 from services.ledger.leases import Orders
 from services.ledger.log_store import extend_log, queue_leaves, start_log
 from services.ledger.statuses import STATUS_MESSAGE, STATUS_NAME
@@ -34,6 +34,7 @@ from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import ListPublished, StatusChanged, parse_leaf
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
 from vitne.messaging import recovery, topics
+from vitne.messaging.event_types import LOG_EXTENDED, STATUS_CHANGED
 from vitne.messaging.headers import Message
 from vitne.messaging.outbox import append
 from vitne_api.events.v1 import events_pb2
@@ -276,7 +277,7 @@ class Reconciliation:
         leaves = {leaf.version: leaf for leaf in logged}
         shown, told = 0, {}
         for message in events:
-            if message.type == _CHANGED:
+            if message.type == STATUS_CHANGED:
                 shown += 1
             else:
                 published = events_pb2.StatusListPublished.FromString(message.value)
@@ -326,9 +327,6 @@ class Reconciliation:
         return len(rows), sum(row["size"] - row["leased"] for row in rows)
 
 
-_CHANGED: Final = "vitne.ledger.status_changed.v1"
-
-
 @dataclass(frozen=True, slots=True)
 class _Logged:
     """What the log says of lists."""
@@ -364,7 +362,7 @@ def _by_list(status: Sequence[Message]) -> dict[str, list[Message]]:
 
 
 def _of(events: Iterable[Message], kind: type[events_pb2.StatusChanged]) -> list[events_pb2.StatusChanged]:
-    return [kind.FromString(message.value) for message in events if message.type == _CHANGED]
+    return [kind.FromString(message.value) for message in events if message.type == STATUS_CHANGED]
 
 
 async def _require_same(connection: Any, told: events_pb2.LogExtended, size: int) -> None:

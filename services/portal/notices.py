@@ -11,12 +11,11 @@ from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
+from vitne.messaging.event_types import HUB_NOTICE
 from vitne.messaging.headers import Message
 from vitne.messaging.tracing import is_sampled
 from vitne_api.events.v1 import events_pb2
 
-#: ``ce_type`` of everything in a hub's topic.
-NOTICE_TYPE: Final = "vitne.hub.notice.v1"
 #: ``ce_source`` of everything in a hub's topic.
 ISSUER_SOURCE: Final = "/vitne/issuer"
 #: Bytes of a pseudonym or handle.
@@ -58,7 +57,7 @@ class Notices:
 
 
 def _read(message: Message) -> events_pb2.HubCredentialNotice:
-    if message.type != NOTICE_TYPE:
+    if message.type != HUB_NOTICE:
         raise InvalidArgument("UNKNOWN_EVENT", f"{message.type} does not belong in a hub's topic", field="ce_type")
     notice = events_pb2.HubCredentialNotice.FromString(message.value)
     for name in ("handle", "pseudonym"):

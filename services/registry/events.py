@@ -9,15 +9,13 @@ from uuid import UUID
 
 from vitne.accreditation import instant, leaf_of, timestamp
 from vitne.messaging import topics
+from vitne.messaging.event_types import LOG_LEAF, REGISTRY_FACT, REGISTRY_HEARTBEAT
 from vitne.messaging.outbox import Event
 from vitne_api.events.v1 import events_pb2
 from vitne_api.registry.v1 import facts_pb2
 
 #: ``ce_source`` of the registry's events.
 SOURCE: Final = "/vitne/registry"
-FACT_TYPE: Final = "vitne.registry.fact.v1"
-LEAF_TYPE: Final = "vitne.log.leaf.v1"
-HEARTBEAT_TYPE: Final = "vitne.registry.heartbeat.v1"
 #: The aggregate whose revision is the heartbeat's.
 HEARTBEAT_AGGREGATE: Final = "heartbeat"
 
@@ -43,7 +41,7 @@ def events_of(fact: facts_pb2.Fact, *, new_id: Callable[[], UUID]) -> list[Event
             topic=topics.REGISTRY_FACTS,
             key=fact.subject,
             aggregate=subject_aggregate(fact.subject),
-            type=FACT_TYPE,
+            type=REGISTRY_FACT,
             source=SOURCE,
             value=events_pb2.RegistryFactRecorded(fact=fact).SerializeToString(),
             time=at,
@@ -58,7 +56,7 @@ def events_of(fact: facts_pb2.Fact, *, new_id: Callable[[], UUID]) -> list[Event
                 topic=topics.REGISTRY_LEAVES,
                 key=fact.id,
                 aggregate=leaf_aggregate(fact.id),
-                type=LEAF_TYPE,
+                type=LOG_LEAF,
                 source=SOURCE,
                 value=events_pb2.LeafSubmitted(leaf=leaf.to_bytes()).SerializeToString(),
                 time=at,
@@ -74,7 +72,7 @@ def heartbeat(revision: int, at: datetime, *, new_id: Callable[[], UUID]) -> Eve
         topic=topics.REGISTRY_HEARTBEAT,
         key=topics.HEARTBEAT_KEY,
         aggregate=HEARTBEAT_AGGREGATE,
-        type=HEARTBEAT_TYPE,
+        type=REGISTRY_HEARTBEAT,
         source=SOURCE,
         value=events_pb2.RegistryHeartbeat(registry_revision=revision, at=timestamp(at)).SerializeToString(),
         time=at,

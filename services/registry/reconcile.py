@@ -17,20 +17,14 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from services.registry.events import (
-    FACT_TYPE,
-    HEARTBEAT_AGGREGATE,
-    LEAF_TYPE,
-    events_of,
-    leaf_aggregate,
-    subject_aggregate,
-)
+from services.registry.events import HEARTBEAT_AGGREGATE, events_of, leaf_aggregate, subject_aggregate
 from services.registry.officers import case_id_of
 from services.registry.store import enter, lock_head, officer_known
 from vitne.accreditation import fact_digest
 from vitne.clock import Clock
 from vitne.errors import DataLoss
 from vitne.messaging import recovery
+from vitne.messaging.event_types import LOG_LEAF, REGISTRY_FACT
 from vitne.messaging.headers import Message
 from vitne.messaging.outbox import append
 from vitne_api.events.v1 import events_pb2
@@ -93,7 +87,7 @@ async def reconcile(
         newest = await lock_head(conn)
         known = {row["registry_revision"]: row["digest"] for row in await conn.fetch(_DIGESTS)}
         revisions = await recovery.catch_up(conn, told, now)
-        logged = {each.key for each in leaves if each.type == LEAF_TYPE}
+        logged = {each.key for each in leaves if each.type == LOG_LEAF}
         entered = leaves_told = 0
         cases = set()
         for fact in _in_order(facts):
@@ -109,7 +103,7 @@ async def reconcile(
             if fact.officer and not await officer_known(conn, fact.officer):
                 cases.add(case_id_of(fact))
             if fact.id not in logged:
-                untold = [event for event in events_of(fact, new_id=new_id) if event.type == LEAF_TYPE]
+                untold = [event for event in events_of(fact, new_id=new_id) if event.type == LOG_LEAF]
                 await append(conn, untold)
                 leaves_told += len(untold)
     return Reconciled(entered, leaves_told, revisions, tuple(sorted(cases)))
@@ -120,7 +114,9 @@ def _in_order(messages: Sequence[Message]) -> list[facts_pb2.Fact]:
     facts = {
         fact.registry_revision: fact
         for fact in (
-            events_pb2.RegistryFactRecorded.FromString(each.value).fact for each in messages if each.type == FACT_TYPE
+            events_pb2.RegistryFactRecorded.FromString(each.value).fact
+            for each in messages
+            if each.type == REGISTRY_FACT
         )
     }
     return [facts[revision] for revision in sorted(facts)]

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from vitne.accreditation import Projection, instant
 from vitne.clock import Clock
 from vitne.errors import DataLoss
 from vitne.messaging import topics
+from vitne.messaging.event_types import REGISTRY_FACT, REGISTRY_HEARTBEAT
 from vitne.messaging.follower import TopicFollower
 from vitne.messaging.headers import Message
 from vitne.messaging.kafka import KafkaSettings
 from vitne_api.events.v1 import events_pb2
-
-#: ``ce_type`` of a registry fact.
-FACT: Final = "vitne.registry.fact.v1"
-#: ``ce_type`` of the registry's heartbeat.
-HEARTBEAT: Final = "vitne.registry.heartbeat.v1"
 
 
 def follow_registry(projection: Projection, kafka: KafkaSettings, clock: Clock) -> TopicFollower:
@@ -34,10 +29,10 @@ def folder(projection: Projection, clock: Clock) -> Callable[[Message], None]:
     """
 
     def fold(message: Message) -> None:
-        if message.type == HEARTBEAT:
+        if message.type == REGISTRY_HEARTBEAT:
             beat = events_pb2.RegistryHeartbeat.FromString(message.value)
             projection.heartbeat(beat.registry_revision, instant(beat.at), clock.now())
-        elif message.type == FACT:
+        elif message.type == REGISTRY_FACT:
             projection.fold(events_pb2.RegistryFactRecorded.FromString(message.value).fact)
         else:
             raise DataLoss("UNKNOWN_EVENT_TYPE", f"the verifier does not know events of type {message.type[:64]}")

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.issuer.projection import FACT, HEARTBEAT, folder
-from services.issuer.statuses import CONSUMER, OPTIONS, STATUS_CHANGED
+from services.issuer.projection import folder
+from services.issuer.statuses import CONSUMER, OPTIONS
 from tests.integration.issuer_harness import HUB, World, chronicle_of_providers, make_world, pid_of, refusal, request
 from tests.unit.accreditation_samples import UCL
 from vitne.accreditation import Projection, timestamp
@@ -25,6 +25,7 @@ from vitne.errors import DataLoss
 from vitne.identifiers import OrganisationId, UuidFactory
 from vitne.messaging import headers, topics
 from vitne.messaging.consumer import Consumer
+from vitne.messaging.event_types import REGISTRY_FACT, REGISTRY_HEARTBEAT, STATUS_CHANGED
 from vitne.messaging.follower import TopicFollower
 from vitne.messaging.headers import Message
 from vitne.messaging.kafka import AIOKAFKA, KafkaSettings, create_topics
@@ -228,11 +229,11 @@ async def test_changes_of_status_that_arrive_together_lock_in_the_order_in_which
 async def tell_facts(kafka: Broker, world: World) -> None:
     for fact in world.chronicle.facts:
         value = events_pb2.RegistryFactRecorded(fact=fact).SerializeToString()
-        await kafka.say(topics.REGISTRY_FACTS, fact.subject, FACT, value, fact.subject_revision)
+        await kafka.say(topics.REGISTRY_FACTS, fact.subject, REGISTRY_FACT, value, fact.subject_revision)
     beat = events_pb2.RegistryHeartbeat(
         registry_revision=len(world.chronicle.facts), at=timestamp(CLOCK.now())
     ).SerializeToString()
-    await kafka.say(topics.REGISTRY_HEARTBEAT, topics.HEARTBEAT_KEY, HEARTBEAT, beat, 1)
+    await kafka.say(topics.REGISTRY_HEARTBEAT, topics.HEARTBEAT_KEY, REGISTRY_HEARTBEAT, beat, 1)
 
 
 async def caught_up(projection: Projection, world: World) -> bool:
@@ -251,7 +252,7 @@ async def test_a_registry_event_that_can_not_be_understood_makes_the_projection_
         fold = folder(world.projection, world.clock)
         for type_, value in (
             ("vitne.registry.unheard_of.v1", b""),
-            (FACT, events_pb2.RegistryFactRecorded().SerializeToString()),
+            (REGISTRY_FACT, events_pb2.RegistryFactRecorded().SerializeToString()),
         ):
             with pytest.raises(DataLoss):
                 fold(message(type_, value, clock.now()))
@@ -260,7 +261,7 @@ async def test_a_registry_event_that_can_not_be_understood_makes_the_projection_
         beat = events_pb2.RegistryHeartbeat(
             registry_revision=world.projection.revision + 1, at=timestamp(clock.now())
         ).SerializeToString()
-        fold(message(HEARTBEAT, beat, clock.now()))
+        fold(message(REGISTRY_HEARTBEAT, beat, clock.now()))
         assert (await refusal(world.issue())).reason == "REGISTRY_STALE"
         assert len(chronicle_of_providers().facts) < world.projection.revision
 

@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import pytest
 
-from services.issuer.statuses import LIST_PUBLISHED, STATUS_CHANGED
 from tests.integration.issuer_harness import (
     HUB,
     MINI,
@@ -40,6 +39,7 @@ from vitne.errors import (
     Unauthenticated,
     Unavailable,
 )
+from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED
 from vitne.messaging.headers import Message
 from vitne.messaging.tracing import processing
 from vitne.runtime.status import error_from_status

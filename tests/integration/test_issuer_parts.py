@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pytest
 
-from services.issuer.statuses import STATUS_CHANGED
 from tests.integration.issuer_harness import KLIMA, MINI, World, issuance, make_world, pid_of, refusal, request
 from tests.integration.test_issuer_hubs import handle
 from tests.unit.accreditation_samples import DAI, UCL, UIO, achievement, scope, uuid
@@ -19,6 +18,7 @@ from vitne.canonical import digest_text
 from vitne.clock import ManualClock
 from vitne.credentials import sd_jwt_vc
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.messaging.event_types import STATUS_CHANGED
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2 as issuer

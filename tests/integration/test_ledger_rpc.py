@@ -19,7 +19,6 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.ledger.intake import LEAF_TYPE
 from services.ledger.keys import LedgerKeys
 from services.ledger.settings import LedgerSettings
 from services.ledger.wiring import MIGRATIONS, SERVICE, build
@@ -34,6 +33,7 @@ from vitne.merkle.leaves import Issued, StatusChanged
 from vitne.merkle.notes import open_checkpoint
 from vitne.merkle.proofs import verify_consistency, verify_inclusion
 from vitne.messaging import topics
+from vitne.messaging.event_types import LOG_LEAF
 from vitne.messaging.headers import build as build_headers
 from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.runtime.custody import FileKeyCustody
@@ -102,7 +102,7 @@ class Running:
         headers = build_headers(
             event_id=uuid4(),
             source="/vitne/issuer",
-            type_=LEAF_TYPE,
+            type_=LOG_LEAF,
             time=datetime.now(UTC),
             key=key,
             revision=revision,

@@ -25,6 +25,7 @@ from vitne.dev.broker import EmbeddedBroker, TopicSpec, create_topics
 from vitne.errors import FailedPrecondition, Unavailable
 from vitne.identifiers import UuidFactory
 from vitne.messaging import topics
+from vitne.messaging.event_types import REGISTRY_FACT, REGISTRY_HEARTBEAT
 from vitne.messaging.follower import TopicFollower
 from vitne.messaging.headers import Message, Record, build
 from vitne.messaging.kafka import AioKafka, ConsumerClient, KafkaSettings, Partition
@@ -130,7 +131,7 @@ class World:
         """Publish the facts that were recorded since; answers the registry's revision."""
         for fact in self.chronicle.facts[self.told :]:
             value = events_pb2.RegistryFactRecorded(fact=fact).SerializeToString()
-            kind = services.issuer.projection.FACT
+            kind = REGISTRY_FACT
             await self._send(topics.REGISTRY_FACTS, kind, fact.subject, fact.subject_revision, value)
         self.told = len(self.chronicle.facts)
         return self.told
@@ -141,7 +142,7 @@ class World:
         beat = events_pb2.RegistryHeartbeat(
             registry_revision=len(self.chronicle.facts), at=timestamp(at or self.clock.now())
         )
-        kind = services.issuer.projection.HEARTBEAT
+        kind = REGISTRY_HEARTBEAT
         await self._send(topics.REGISTRY_HEARTBEAT, kind, topics.HEARTBEAT_KEY, self.beats, beat.SerializeToString())
 
     async def _send(self, topic: str, type_: str, key: str, revision: int, value: bytes) -> None:

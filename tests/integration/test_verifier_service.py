@@ -22,7 +22,6 @@ from aiohttp import web
 
 from services.verifier.pages import MAX_BODY
 from services.verifier.settings import VerifierSettings
-from services.verifier.sources import FACT, HEARTBEAT
 from services.verifier.wiring import build
 from tests.unit.accreditation_samples import WITHDRAWN
 from tests.unit.verifier_world import LIST, OPERATOR, REGISTRY, TRUST_KEY, World
@@ -35,6 +34,7 @@ from vitne.dev.certificates import CertificateAuthority
 from vitne.errors import Unavailable
 from vitne.frameworks import Standing
 from vitne.messaging import topics
+from vitne.messaging.event_types import REGISTRY_FACT, REGISTRY_HEARTBEAT
 from vitne.messaging.headers import build as headers_of
 from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.runtime.application import Application
@@ -262,7 +262,7 @@ async def send(producer: aiokafka.AIOKafkaProducer, topic: str, key: str, revisi
     headers = headers_of(
         event_id=uuid.uuid4(),
         source="/registry",
-        type_=FACT if topic == topics.REGISTRY_FACTS else HEARTBEAT,
+        type_=REGISTRY_FACT if topic == topics.REGISTRY_FACTS else REGISTRY_HEARTBEAT,
         time=CLOCK.now(),
         key=key,
         revision=revision,

@@ -18,7 +18,6 @@ from aiohttp.abc import AbstractResolver
 from standardwebhooks import Webhook
 
 from services.issuer.crypto import INDEX_KEY, IndexKey
-from services.issuer.statuses import STATUS_CHANGED
 from services.issuer.webhooks.assembly import Webhooks
 from services.issuer.webhooks.dispatcher import Dispatcher
 from services.issuer.webhooks.endpoints import SERVICE
@@ -28,6 +27,7 @@ from tests.unit.accreditation_samples import UCL
 from vitne.accreditation import timestamp
 from vitne.clock import Clock
 from vitne.identifiers import OrganisationId, UuidFactory
+from vitne.messaging.event_types import STATUS_CHANGED
 from vitne.messaging.headers import Message
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel

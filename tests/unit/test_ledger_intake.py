@@ -7,11 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from services.ledger.intake import LEAF_TYPE, read_leaf
+from services.ledger.intake import read_leaf
 from vitne.canonical import sha256
 from vitne.errors import InvalidArgument
 from vitne.merkle.leaves import AccreditationRecorded, Closed, Issued, KeyRecorded, Leaf, ListPublished, StatusChanged
 from vitne.messaging import topics
+from vitne.messaging.event_types import LOG_LEAF
 from vitne.messaging.headers import Message
 from vitne_api.events.v1 import events_pb2
 
@@ -24,7 +25,7 @@ STATUS = StatusChanged("https://status.vitne.example/2026/no-1", 7, "revoked", A
 LIST = ListPublished("https://status.vitne.example/2026/no-1", 7, DIGEST, 9)
 
 
-def message(topic: str, value: bytes, type_: str = LEAF_TYPE) -> Message:
+def message(topic: str, value: bytes, type_: str = LOG_LEAF) -> Message:
     return Message(
         topic=topic,
         partition=0,
@@ -73,11 +74,11 @@ def test_nobody_logs_what_another_decides(topic: str, leaf: Leaf) -> None:
     ("value", "type_", "reason"),
     [
         (submitted(ISSUED.to_bytes()), "vitne.log.leaf.v2", "EVENT_TYPE_UNKNOWN"),
-        (b"\xff\xff", LEAF_TYPE, "BAD_EVENT"),
-        (b"", LEAF_TYPE, "BAD_LEAF"),
-        (submitted(b"{}"), LEAF_TYPE, "BAD_LEAF"),
-        (submitted(ISSUED.to_bytes() + b" "), LEAF_TYPE, "BAD_LEAF"),
-        (submitted(ISSUED.to_bytes()[:-1]), LEAF_TYPE, "BAD_LEAF"),
+        (b"\xff\xff", LOG_LEAF, "BAD_EVENT"),
+        (b"", LOG_LEAF, "BAD_LEAF"),
+        (submitted(b"{}"), LOG_LEAF, "BAD_LEAF"),
+        (submitted(ISSUED.to_bytes() + b" "), LOG_LEAF, "BAD_LEAF"),
+        (submitted(ISSUED.to_bytes()[:-1]), LOG_LEAF, "BAD_LEAF"),
     ],
 )
 def test_what_does_not_parse_is_refused(value: bytes, type_: str, reason: str) -> None:

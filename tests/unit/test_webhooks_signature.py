@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from services.issuer.events import NOTICE
 from services.issuer.webhooks.payload import TYPES, UNKNOWN, body, credential_value, kind_of
 from services.issuer.webhooks.signature import SECRET_BYTES, new_secret, secret_text, signed_headers
+from vitne.messaging.event_types import HUB_NOTICE
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import webhooks_pb2
 
@@ -73,7 +73,7 @@ def test_while_a_secret_is_rotated_both_hold() -> None:
 
 
 def test_a_hub_reads_what_its_topic_says_and_the_revision() -> None:
-    kind = kind_of(NOTICE, NOTICE_VALUE)
+    kind = kind_of(HUB_NOTICE, NOTICE_VALUE)
     assert body(kind, T0 + timedelta(milliseconds=214), NOTICE_VALUE, 7) == (
         b'{"type":"hub.credential.issued","timestamp":"2026-11-21T10:00:00.214Z","data":{'
         b'"notice":"HUB_NOTICE_ISSUED","handle":"HkKRvnGZIndUFrvOE7u8E1r-qBMc4P0AjzJMVG_ksws",'
@@ -97,12 +97,12 @@ def test_every_kind_and_every_notice_has_a_type() -> None:
     assert len(set(TYPES.values())) == len(TYPES)
     for number in events_pb2.HubNotice.values():
         value = events_pb2.HubCredentialNotice(notice=number).SerializeToString()
-        assert (kind_of(NOTICE, value) == UNKNOWN) == (number == events_pb2.HUB_NOTICE_UNSPECIFIED)
+        assert (kind_of(HUB_NOTICE, value) == UNKNOWN) == (number == events_pb2.HUB_NOTICE_UNSPECIFIED)
 
 
 @pytest.mark.parametrize(
     ("type_", "value"),
-    [(NOTICE, b"\xff"), (NOTICE, b"\x08\x63"), ("vitne.hub.notice.v2", NOTICE_VALUE), ("", b"")],
+    [(HUB_NOTICE, b"\xff"), (HUB_NOTICE, b"\x08\x63"), ("vitne.hub.notice.v2", NOTICE_VALUE), ("", b"")],
 )
 def test_what_is_not_known_is_told_to_nobody(type_: str, value: bytes) -> None:
     assert kind_of(type_, value) == UNKNOWN

@@ -20,6 +20,7 @@ from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, VitneErr
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox
 from vitne.messaging.backoff import Backoff
+from vitne.messaging.event_types import DEAD_LETTER
 from vitne.messaging.headers import Message, Record, key_text, parse
 from vitne.messaging.kafka import AIOKAFKA, ConsumerClient, Kafka, KafkaSettings, Partition
 from vitne.messaging.lag import Progress
@@ -44,8 +45,6 @@ PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, 
 
 #: Answers after which a partition ends where they say: the first may have been under way already.
 CERTAIN: Final = 2
-#: ``ce_type`` of a dead letter.
-DEAD_LETTER_TYPE: Final = "vitne.dead_letter.v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,7 +448,7 @@ class Consumer:
                     topic=topic,
                     key=key or "-",
                     aggregate=f"{topic}/{key}",
-                    type=DEAD_LETTER_TYPE,
+                    type=DEAD_LETTER,
                     source=f"/vitne/consumers/{self.name}",
                     value=letter.SerializeToString(),
                     time=now,

@@ -102,7 +102,9 @@ def _explained(
         left.sort(key=lambda one: one.number)
     for one in left:
         held = one.held
-        could = [leaf for leaf, _ in plan.by_achievement[held.achievement] if _waits(held, leaf, candidates)]
+        places = plan.by_achievement[held.achievement]
+        # At a single place it waits there.
+        could = [leaf for leaf, _ in places if len(places) == 1 or _waits(held, leaf, candidates)]
         nearest, why = could[0], Why.NOT_NEEDED
         for leaf in could:
             # The leaf that it came nearest to is one that still lacks something, if any.

@@ -13,8 +13,8 @@ from uuid import UUID
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
-from services.issuer.events import NOTICE
 from vitne.canonical import instant_text
+from vitne.messaging.event_types import HUB_NOTICE
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import webhooks_pb2 as webhooks
 
@@ -46,7 +46,7 @@ def credential_value(credential: UUID) -> bytes:
 
 def kind_of(type_: str, value: bytes) -> Kind:
     """What a stored row tells of; :data:`UNKNOWN` where this release can't read it."""
-    if type_ != NOTICE:
+    if type_ != HUB_NOTICE:
         return _OF_TYPE.get(type_, UNKNOWN)
     try:
         return _OF_NOTICE.get(events_pb2.HubCredentialNotice.FromString(value).notice, UNKNOWN)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from services.registry.events import HEARTBEAT_TYPE, SOURCE, events_of
+from services.registry.events import SOURCE, events_of
 from vitne.accreditation import timestamp
 from vitne.messaging import topics
+from vitne.messaging.event_types import REGISTRY_HEARTBEAT
 from vitne.messaging.headers import build
 from vitne_api.events.v1 import events_pb2
 
@@ -45,7 +46,7 @@ class Registry:
                 beat = events_pb2.RegistryHeartbeat(
                     registry_revision=len(self._world.grounds.chronicle.facts), at=timestamp(clock.now())
                 )
-                self.tell(topics.REGISTRY_HEARTBEAT, topics.HEARTBEAT_KEY, HEARTBEAT_TYPE, beat.SerializeToString())
+                self.tell(topics.REGISTRY_HEARTBEAT, topics.HEARTBEAT_KEY, REGISTRY_HEARTBEAT, beat.SerializeToString())
             await asyncio.sleep(4.0)
 
     def tell(self, topic: str, key: str, type_: str, value: bytes) -> None:
