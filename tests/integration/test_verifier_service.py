@@ -145,7 +145,7 @@ async def public() -> AsyncIterator[Public]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     ledger = Application("ledger", CommonSettings(environment="development", shutdown_grace_seconds=0.5), CLOCK)
     service = "vitne.ledger.v1.LedgerService"
-    ledger.add_servicer(_add_proofs, Ledger(world), service)
+    ledger.add_servicer(_add_proofs, Ledger(world), service, checks_own_streams=["SetStatuses"])
     async with running(ledger):
         yield Public(world, "http://{}:{}/".format(*runner.addresses[0][:2]), ledger.grpc_address)
     await runner.cleanup()
@@ -362,7 +362,9 @@ async def test_the_command_asks_a_ledger_over_tls(public: Public, tmp_path: Path
         environment="development", shutdown_grace_seconds=0.5, grpc_certificate_file=server, grpc_key_file=server
     )
     ledger = Application("ledger", settings, CLOCK)
-    ledger.add_servicer(_add_proofs, Ledger(public.world), "vitne.ledger.v1.LedgerService")
+    ledger.add_servicer(
+        _add_proofs, Ledger(public.world), "vitne.ledger.v1.LedgerService", checks_own_streams=["SetStatuses"]
+    )
     compact = public.world.issue()
     async with running(ledger):
         over_tls = [*public.arguments(), "--ledger", ledger.grpc_address]
