@@ -12,6 +12,8 @@ from vitne.stacking.plan import Branch, Leaf
 
 _NOTHING: Final = Decimal(0)
 _ONE: Final = Decimal(1)
+#: Makes named tuples as their own constructor does, without a call in Python: ten thousand an answer.
+_new: Final = tuple.__new__
 
 
 class Sum(NamedTuple):
@@ -60,7 +62,7 @@ class Adding:
         for leaf in branch.singles:
             if there := self._counted[leaf.index]:
                 held = there[0].held
-                counted.append(Counted(held.reference, leaf.key, held.by_recognition, None))
+                counted.append(_new(Counted, (held.reference, leaf.key, held.by_recognition, None)))
             else:
                 lacking.append(leaf)
         count, have = branch.count, len(counted)

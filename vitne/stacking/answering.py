@@ -28,27 +28,31 @@ def answer(plan: Plan, lots: Mapping[str, Lot], budget: Budget) -> Answer:
         budget: on the work.
     """
     # A leaf that asks for one credential asks for one achievement: it has the list of all who ask the same.
-    candidates: ByLeaf = [_NONE if leaf.need is None else [] for leaf in plan.leaves]
+    candidates: ByLeaf = [_NONE] * len(plan.leaves)
+    for leaf in plan.pools:
+        candidates[leaf.index] = []
     waiting: list[Candidate] = []
     refused: _Numbered = []
+    for achievement, ask, leaf in plan.alone:
+        if achievement in lots:
+            fitting, not_fitting = lots[achievement][ask]
+            candidates[leaf.index] = fitting
+            waiting += fitting
+            if not_fitting:
+                refused += [(one.number, _uncounted(one, leaf)) for one in not_fitting]
     for achievement, places in plan.asked:
-        lot = lots.get(achievement)
-        if lot is None:
+        if achievement not in lots:
             continue
+        lot = lots[achievement]
         if len(places) > 1:
             _sort_in(places, lot, candidates, waiting, refused)
             continue
-        # Most achievements are asked for at one place: what fits there waits, and the rest is refused.
         leaf, ask = places[0]
-        fitting, not_fitting = lot.fits.get(ask) or lot.look(ask)
+        fitting, not_fitting = lot[ask]
+        candidates[leaf.index] += fitting
+        waiting += fitting
         if not_fitting:
             refused += [(one.number, _uncounted(one, leaf)) for one in not_fitting]
-        if fitting:
-            waiting += fitting
-            if leaf.need is None:
-                candidates[leaf.index] = fitting
-            else:
-                candidates[leaf.index] += fitting
     for leaf in plan.pools:
         if len(mine := candidates[leaf.index]) > 1:
             mine.sort(key=SIZE if leaf.max_recognised_points is None else PREFERENCE)
@@ -77,7 +81,7 @@ def _sort_in(
     placed: dict[int, Candidate] = {}
     turned_down: dict[int, tuple[int, Uncounted]] = {}
     for leaf, ask in places:
-        fitting, not_fitting = lot.fits.get(ask) or lot.look(ask)
+        fitting, not_fitting = lot[ask]
         if leaf.need is None:
             candidates[leaf.index] = fitting
         else:

@@ -248,8 +248,10 @@ def _from_another(leaf: Leaf, candidate: Candidate, chosen: Sequence[str]) -> bo
 def _known_providers(plan: Plan, candidates: ByLeaf) -> list[dict[str, int]]:
     """By number of the same-provider condition: how many of its leaves know each provider."""
     known: list[dict[str, int]] = [{} for _ in range(plan.same)]
+    if not known:
+        return known
     for leaf, some in zip(plan.leaves, candidates, strict=True):
-        if not (some and leaf.same):
+        if not some:
             continue
         providers = {one.held.provider for one in some} if len(some) > 1 else (some[0].held.provider,)
         for number in leaf.same:

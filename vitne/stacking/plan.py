@@ -6,7 +6,7 @@ an achievement that several leaves ask for, and conditions on several leaves tog
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, TypeAlias
@@ -133,7 +133,9 @@ class Plan:
     pools: tuple[Leaf, ...]
     #: Places at which an achievement is asked for.
     by_achievement: dict[str, tuple[Place, ...]]
-    #: The same in a row.
+    #: Achievements that a single leaf asks for, one credential for it: what is asked, and the leaf. Most are these.
+    alone: tuple[tuple[str, Ask, Leaf], ...]
+    #: All other achievements, with their places.
     asked: tuple[tuple[str, tuple[Place, ...]], ...]
     #: Most recognised credentials, by number of the cap.
     caps: tuple[int, ...]
@@ -187,7 +189,8 @@ def make(rule: Rule, terms: Terms, asks: Asks) -> Plan:
         leaves=leaves,
         pools=tuple(leaf for leaf in leaves if leaf.need is not None),
         by_achievement=placed,
-        asked=tuple(placed.items()),
+        alone=tuple((one, ask, leaf) for one, ((leaf, ask), *more) in placed.items() if _is_alone(leaf, more)),
+        asked=tuple((one, places) for one, places in placed.items() if not _is_alone(places[0][0], places[1:])),
         caps=tuple(reader.caps),
         same=reader.same,
         order=len(rule.order),
@@ -199,6 +202,10 @@ def make(rule: Rule, terms: Terms, asks: Asks) -> Plan:
         group_of={leaf: number for number, group in enumerate(groups) for leaf in group.leaves},
         flowing=whole and not coupled,
     )
+
+
+def _is_alone(leaf: Leaf, more: Sequence[Place]) -> bool:
+    return leaf.need is None and not more
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,17 +40,16 @@ class Fit(NamedTuple):
     refused: tuple[Refused, ...]
 
 
-class Lot:
-    """All of a question's credentials for one achievement."""
+class Lot(dict[Ask, Fit]):
+    """All of a question's credentials for one achievement, by what is asked: looked at when it is asked first."""
 
     def __init__(self, terms: Terms, day: date) -> None:
+        super().__init__()
         self._terms = terms
         self._day = day
-        #: What was looked at, by what is asked.
-        self.fits: dict[Ask, Fit] = {}
         self.credentials: list[tuple[int, Held]] = []
 
-    def look(self, ask: Ask) -> Fit:
+    def __missing__(self, ask: Ask) -> Fit:
         """Find, and keep, which of them fit what is asked."""
         candidates, refused = [], []
         for number, one in self.credentials:
@@ -66,7 +65,7 @@ class Lot:
             else:
                 candidates.append(Candidate.of(one, points, number))
         candidates.sort(key=PREFERENCE)
-        found = self.fits[ask] = Fit(candidates, tuple(refused))
+        found = self[ask] = Fit(candidates, tuple(refused))
         return found
 
     def _points(self, ask: Ask, one: Held) -> Decimal | None:
