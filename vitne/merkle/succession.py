@@ -109,12 +109,22 @@ class Lineage:
         ended: where a key's word ended, by key: beyond that tree its signature alone counts for nothing.
         closed: the last trees of logs that ended, by origin.
         before: leaves of the logs before one, by its origin; where nothing is said: none.
+        followed: which key followed one.
     """
 
     keys: tuple[NoteKey, ...]
     ended: Mapping[NoteKey, Checkpoint] = field(default_factory=dict)
     closed: Mapping[str, Checkpoint] = field(default_factory=dict)
     before: Mapping[str, int] = field(default_factory=dict)
+    followed: Mapping[NoteKey, NoteKey] = field(default_factory=dict)
+
+    def heirs(self, key: NoteKey) -> set[NoteKey]:
+        """The keys that followed a key, one after the other."""
+        found: set[NoteKey] = set()
+        while (following := self.followed.get(key)) is not None and following not in found:
+            found.add(following)
+            key = following
+        return found
 
     @classmethod
     def follow(cls, keys: Iterable[NoteKey], statements: Iterable[str]) -> Lineage:
@@ -130,7 +140,7 @@ class Lineage:
             if number == MAX_STATEMENTS:
                 raise _bad(f"there are more than {MAX_STATEMENTS} statements")
             made.take(statement)
-        return cls(tuple(made.keys), made.ended, made.closed, made.before)
+        return cls(tuple(made.keys), made.ended, made.closed, made.before, made.followed)
 
 
 def within(ended: Checkpoint | None, checkpoint: Checkpoint) -> bool:
@@ -146,7 +156,8 @@ class _Following:
         self.ended: dict[NoteKey, Checkpoint] = {}
         self.closed: dict[str, Checkpoint] = {}
         self.before: dict[str, int] = {}
-        self._followed: dict[NoteKey, Succession] = {}
+        self.followed: dict[NoteKey, NoteKey] = {}
+        self._stated: dict[NoteKey, Succession] = {}
 
     def take(self, statement: str) -> None:
         stated = Succession.parse(split_note(statement)[0])
@@ -172,8 +183,9 @@ class _Following:
         self.keys[stated.key] = None
 
     def _end(self, key: NoteKey, stated: Succession) -> None:
-        if self._followed.setdefault(key, stated) != stated:
+        if self._stated.setdefault(key, stated) != stated:
             raise _forked(key.name, "one successor")
+        self.followed[key] = stated.key
         self.ended[key] = stated.ended
         if stated.closes and self.closed.setdefault(key.name, stated.ended) != stated.ended:
             raise _forked(key.name, "one end")
