@@ -193,7 +193,7 @@ async def test_whoever_dies_while_closing_has_changed_nothing(ledger: Ledger, mo
     for step, times in STEPS.items():
         for call in range(1, times + 1):
             with monkeypatch.context() as patched:
-                patched.setattr(closing_module, step, _dies(getattr(closing_module, step), call))
+                patched.setattr(closing_module, step, dies(getattr(closing_module, step), call))
                 with pytest.raises(Killed):
                     await closing(ledger).close(NEXT)
             assert await ledger.replica().store.logs() == before
@@ -205,7 +205,7 @@ async def test_whoever_dies_while_closing_has_changed_nothing(ledger: Ledger, mo
     assert (await integrated(ledger))[:300] == [leaf.leaf_hash() for leaf in issued(0, 300)]
 
 
-def _dies(real: Callable[..., Any], call: int) -> Callable[..., Any]:
+def dies(real: Callable[..., Any], call: int) -> Callable[..., Any]:
     """The same, but its n-th call ends as a process does that is killed."""
     calls = count(1)
 
