@@ -31,8 +31,9 @@ def main(arguments: list[str]) -> int:
                 _keys,
             ),
             "next-key": Command(
-                "make the log's next key, where there is none, and print its number and what the operator registers",
-                lambda _: next_key_command(),
+                "make the log's next key, where there is none, and print what the operator registers",
+                next_key_command,
+                arguments=True,
             ),
             "close": Command(
                 "end the log that grows, and have the next one go on (docs/operating/log.md)",

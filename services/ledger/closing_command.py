@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections.abc import Awaitable, Callable
-
-import msgspec
 
 from services.ledger.closing import Closing, Succeeded
 from services.ledger.settings import LedgerSettings
 from services.ledger.wiring import next_key, succeed
-from vitne.runtime.main import report
+from vitne.errors import VitneError
+from vitne.runtime.main import EXIT_FAILED, report
+from vitne.runtime.settings import load
 
 
-def next_key_command() -> int:
+def next_key_command(arguments: list[str]) -> int:
     """Run ``next-key``; answers the exit code."""
-
-    async def work(settings: LedgerSettings) -> list[str]:
-        return [msgspec.json.encode(await next_key(settings)).decode()]
-
-    return report(LedgerSettings, work)
+    made = argparse.ArgumentParser(
+        prog="python -m services.ledger next-key",
+        description="Make the log's next key for checkpoints in VITNE_STATE_DIR, where there is none, and print what the "
+        "operator registers. It signs nothing until close or rotate-key says so.",
+        epilog="Exit code: 0 it is there, 1 it is not, 2 wrong usage.",
+    )
+    made.add_argument(
+        "--number", required=True, type=_later, metavar="N", help="one more than that of the key that signs: 2, then 3"
+    )
+    asked = made.parse_args(arguments)
+    try:
+        signer = next_key(load(LedgerSettings), asked.number)
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    sys.stdout.write(json.dumps([{"use": "KEY_USE_CHECKPOINT", "public_jwk": signer.public_jwk}], indent=2) + "\n")
+    return 0
 
 
 def close_command(arguments: list[str]) -> int:
@@ -44,7 +58,7 @@ def rotate_command(arguments: list[str]) -> int:
         "signs, too, for a week. Repeated, it answers the same and does nothing.",
         epilog="Exit code: 0 the key signs, 1 it does not, 2 wrong usage.",
     )
-    made.add_argument("--number", required=True, type=int, metavar="N", help="of the key, as next-key printed it")
+    made.add_argument("--number", required=True, type=_later, metavar="N", help="of the key, as given to next-key")
     made.add_argument(
         "--compromised",
         action="store_true",
@@ -59,3 +73,11 @@ def _report(work: Callable[[Closing], Awaitable[Succeeded]]) -> int:
         return [(await succeed(settings, work)).to_json()]
 
     return report(LedgerSettings, done)
+
+
+def _later(text: str) -> int:
+    """The number of a key that is not the first."""
+    number = int(text)
+    if number < 2:
+        raise ValueError(text)
+    return number

@@ -59,10 +59,6 @@ class LedgerKeys:
             signer = MeasuredSigner(signer, "checkpoint")
         return NoteSigner(NoteKey(origin, from_b64url(signer.public_jwk["x"])), signer.sign)
 
-    def ensure_checkpoint(self, number: int) -> Signer:
-        """The key for checkpoints of a number, made now if there is none."""
-        return self.custody.ensure(_label(number), ED25519)
-
     def to_json(self) -> str:
         """What the operator registers: ``[{"use", "public_jwk"}]``, with ``use`` a name of ``KeyUse``."""
         entries = [
@@ -70,6 +66,11 @@ class LedgerKeys:
             {"use": "KEY_USE_CHECKPOINT", "public_jwk": self.checkpoint.public_jwk},
         ]
         return json.dumps(entries, indent=2)
+
+
+def ensure_checkpoint(custody: KeyCustody, number: int) -> Signer:
+    """The key for checkpoints of a number, from 1; made now if there is none."""
+    return custody.ensure(_label(number), ED25519)
 
 
 def _label(number: int) -> str:

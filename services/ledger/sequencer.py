@@ -142,7 +142,7 @@ class Sequencer:
             epoch = row["epoch"] + 1
             await connection.execute("UPDATE log SET epoch = $1, checkpoint = $2", epoch, note)
         self._epoch = epoch
-        LOG_SIZE.set(row["size"])
+        LOG_SIZE.set(row["leaves_before"] + row["size"])
 
     async def _integrate_forever(self) -> None:
         while True:
@@ -178,7 +178,7 @@ class Sequencer:
             if leaves:
                 with joined("integrate leaves", taken["traceparents"] or (), DATABASE):
                     await self._append(connection, log, leaves)
-        LOG_SIZE.set(size)
+        LOG_SIZE.set(log["leaves_before"] + size)
         now = self._clock.now()
         for happened in taken["happened"] or ():
             LOG_INTEGRATION_DELAY.record(max(0.0, (now - happened).total_seconds()))

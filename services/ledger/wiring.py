@@ -15,7 +15,7 @@ from services.ledger.events import SOURCE
 from services.ledger.history import History
 from services.ledger.intake import ALLOWED, CONSUMER, take_leaves
 from services.ledger.journal import Told, tell_log
-from services.ledger.keys import LedgerKeys
+from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
@@ -33,6 +33,7 @@ from services.ledger.statuses import MAX_GROUP, Statuses, StatusRequest
 from services.ledger.witnessed import WitnessedCheckpoints
 from services.ledger.witnesses import Cosigning, Witness
 from vitne.clock import Clock, SystemClock
+from vitne.credentials.jose import Signer
 from vitne.errors import Unavailable, VitneError
 from vitne.identifiers import UuidFactory
 from vitne.merkle.cosignatures import CosignerKey
@@ -111,15 +112,9 @@ async def tell(settings: LedgerSettings) -> Told:
         await pool.close()
 
 
-async def next_key(settings: LedgerSettings) -> dict[str, Any]:
-    """Make the log's next key, where there is none; answer its number, its public JWK, and the log that has it."""
-    pool = await open_pool(settings.database_dsn, max_size=1, name="ledger-next-key")
-    try:
-        number = 1 + (await pool.fetchval("SELECT key_number FROM log") or 1)
-        signer = LedgerKeys.ensure(FileKeyCustody(settings.state_dir)).ensure_checkpoint(number)
-        return {"number": number, "use": "KEY_USE_CHECKPOINT", "public_jwk": signer.public_jwk}
-    finally:
-        await pool.close()
+def next_key(settings: LedgerSettings, number: int) -> Signer:
+    """Make the log's key of a number, where there is none; no other key is made."""
+    return ensure_checkpoint(FileKeyCustody(settings.state_dir), number)
 
 
 async def succeed(settings: LedgerSettings, work: Callable[[Closing], Awaitable[Succeeded]]) -> Succeeded:

@@ -13,7 +13,7 @@ from typing import Final
 import aiohttp
 
 from services.ledger.log_store import LogStore
-from services.ledger.metrics import WITNESS_ANSWERS
+from services.ledger.metrics import LOG_WITNESSED, WITNESS_ANSWERS
 from services.ledger.shards import StoredCheckpoint
 from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.clock import Clock
@@ -73,6 +73,8 @@ class Cosigning:
         self._clock = clock
         #: Logs that ended and were cosigned to their end.
         self._complete: set[int] = set()
+        #: The log that grows, and since when it is looked at.
+        self._looked_at = 0, clock.now()
 
     async def cosign_due(self) -> bool:
         """Have the newest checkpoints cosigned, where that is due; whether enough witnesses did.
@@ -92,7 +94,15 @@ class Cosigning:
                     self._complete.add(log.shard.number)
         if await self._is_due(growing, COSIGN_EVERY):
             enough &= await self._cosign(growing)
+        await self._tell(growing)
         return enough
+
+    async def _tell(self, growing: StoredCheckpoint) -> None:
+        """Measure when the log was last cosigned; of one that never was, since when it was not."""
+        if self._looked_at[0] != growing.shard.number:
+            self._looked_at = growing.shard.number, self._clock.now()
+        last = await self._witnessed.newest_of(growing.shard)
+        LOG_WITNESSED.set((last.cosigned if last is not None else self._looked_at[1]).timestamp())
 
     async def _is_due(self, log: StoredCheckpoint, every: timedelta) -> bool:
         last = await self._witnessed.newest_of(log.shard)

@@ -15,6 +15,7 @@ import pytest
 from services.ledger import closing as closing_module
 from services.ledger import sequencer as sequencer_module
 from services.ledger.closing import BOTH_SIGN
+from services.ledger.keys import ensure_checkpoint
 from services.ledger.resources import LogResources
 from tests.integration.ledger_harness import ORIGIN, Ledger, make_ledger
 from tests.integration.test_ledger_log import issued, queue
@@ -106,7 +107,7 @@ class Machine:
     async def close(self) -> None:
         if len(self.model.logs) == 4:
             return
-        self.ledger.keys.ensure_checkpoint(self.model.keys + 1)
+        ensure_checkpoint(self.ledger.keys.custody, self.model.keys + 1)
         await closing(self.ledger.replica()).close(_origin(len(self.model.logs)))
         log = self.model.logs[-1]
         log.append(Closed(_origin(len(self.model.logs) - 1), len(log)).to_bytes())
@@ -114,14 +115,14 @@ class Machine:
         await self._bound()
 
     async def crash_in_a_closing(self) -> None:
-        self.ledger.keys.ensure_checkpoint(self.model.keys + 1)
+        ensure_checkpoint(self.ledger.keys.custody, self.model.keys + 1)
         step = self.chance.choice(CLOSING_STEPS)
         await self._cut(closing_module, step, lambda: closing(self.ledger).close("log.vitne.example/9999"))
 
     async def rotate(self) -> None:
         if self.model.keys == 8:
             return
-        self.ledger.keys.ensure_checkpoint(self.model.keys + 1)
+        ensure_checkpoint(self.ledger.keys.custody, self.model.keys + 1)
         await closing(self.ledger).rotate(self.model.keys + 1, compromised=self.chance.random() < 0.5)
         await self._bound()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -16,7 +17,9 @@ import asyncpg
 import pytest
 
 from services.ledger import closing as closing_module
+from services.ledger.__main__ import main
 from services.ledger.closing import BOTH_SIGN, Closing
+from services.ledger.keys import ensure_checkpoint
 from services.ledger.retention import Retention
 from services.ledger.transitions import Change
 from services.ledger.witnesses import Cosigning
@@ -24,9 +27,9 @@ from services.ledger.witnesses import Witness as AskedWitness
 from services.witness.memory import Memory
 from services.witness.pages import build_pages as build_witness_pages
 from services.witness.witness import Witness
-from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request
+from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request, served
 from tests.integration.test_ledger_log import claimed, integrated, issued, queue
-from tests.integration.test_ledger_published import publication, served
+from tests.integration.test_ledger_published import publication
 from tests.integration.test_ledger_restore import reconciliation, restored, told
 from tests.unit.log_samples import cosigner
 from vitne.clock import ManualClock, SystemClock
@@ -57,7 +60,7 @@ __all__ = ["restored"]
 async def ledger(database_dsn: str, pool: asyncpg.Pool, clock: ManualClock, tmp_path: Path) -> Ledger:
     made = await make_ledger(database_dsn, pool, clock, tmp_path)
     for number in (2, 3):
-        made.keys.ensure_checkpoint(number)
+        ensure_checkpoint(made.keys.custody, number)
     return made
 
 
@@ -235,7 +238,7 @@ async def test_logs_that_grow_and_end_at_once_lose_and_double_nothing(
 ) -> None:
     ledger = await make_ledger(database_dsn, pool, SystemClock(), tmp_path)
     for number in (2, 3):
-        ledger.keys.ensure_checkpoint(number)
+        ensure_checkpoint(ledger.keys.custody, number)
     running = [asyncio.create_task(each.sequencer(max_batch=16).run()) for each in (ledger, ledger.replica())]
     try:
         await eventually(lambda: pool.fetchval("SELECT epoch FROM log"))
@@ -324,6 +327,34 @@ async def test_a_key_that_others_may_know_signs_nothing_more(ledger: Ledger) -> 
     with pytest.raises(InvalidArgument, match="NOTE_UNTRUSTED"):
         open_note((await ledger.store.checkpoint()).note, [ledger.keys.note_signer(ORIGIN, 2).key])
     assert len(await _opened(ledger)) == 1
+
+
+async def test_an_operator_ends_a_log_and_a_key_by_commands(
+    ledger: Ledger,
+    database_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {"VITNE_ENVIRONMENT": "development", "VITNE_DATABASE_DSN": database_dsn}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VITNE_STATE_DIR", str(tmp_path))
+    await grown(ledger, 0, 3)
+
+    async def run(*arguments: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(main, list(arguments))
+        return code, capsys.readouterr().out
+
+    code, printed = await run("next-key", "--number", "4")
+    assert (code, json.loads(printed)[0]["use"]) == (0, "KEY_USE_CHECKPOINT")
+    code, printed = await run("rotate-key", "--number", "2")
+    assert (code, json.loads(printed)["verifier_key"]) == (0, ledger.keys.note_signer(ORIGIN, 2).key.text)
+    for before in (False, True):
+        code, printed = await run("close", "--next", NEXT)
+        assert (code, json.loads(printed)["next_origin"], json.loads(printed)["before"]) == (0, NEXT, before)
+    assert (await run("close", "--next", "https://nowhere.example"))[0] == 1
+    assert (await run("rotate-key", "--number", "9"))[0] == 1
+    assert [log.shard.origin for log in await ledger.store.logs()] == [ORIGIN, NEXT]
 
 
 async def test_a_restored_database_gets_the_same_logs_again(ledger: Ledger, restored: Ledger) -> None:
