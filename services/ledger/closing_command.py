@@ -19,8 +19,8 @@ def next_key_command(arguments: list[str]) -> int:
     """Run ``next-key``; answers the exit code."""
     made = argparse.ArgumentParser(
         prog="python -m services.ledger next-key",
-        description="Make the log's next key for checkpoints in VITNE_STATE_DIR, where there is none, and print what the "
-        "operator registers. It signs nothing until close or rotate-key says so.",
+        description="Make the log's next key for checkpoints in VITNE_STATE_DIR, where there is none, and print what "
+        "the operator registers. It signs nothing until close or rotate-key says so.",
         epilog="Exit code: 0 it is there, 1 it is not, 2 wrong usage.",
     )
     made.add_argument(

@@ -133,9 +133,7 @@ class _Recorder:
         proof = LogProof(given.leaf_index, tuple(given.path), given.checkpoint)
         witnessed = proof.verify(leaf_hash, self._policy)
         self.proofs[leaf_hash.hex()] = proof.text()
-        return Inclusion(
-            proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before
-        )
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before)
 
 
 async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:

@@ -105,9 +105,7 @@ class _BundledLog:
         proof = LogProof.parse(text)
         witnessed = proof.verify(leaf_hash, self._policy)
         _check_time(witnessed, self._clock)
-        return Inclusion(
-            proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before
-        )
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before)
 
     async def earliest(self, leaf_hash: bytes) -> Inclusion:
         # A bundle has one proof of a leaf: whichever it was collected with.
