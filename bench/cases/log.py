@@ -68,7 +68,8 @@ async def open_log(dsn: str, state: Path) -> AsyncIterator[Log]:
         clock = SystemClock()
         sequencer = Sequencer(
             pool,
-            keys.note_signer(DEFAULT_LOG_ORIGIN),
+            DEFAULT_LOG_ORIGIN,
+            keys.note_signer,
             clock,
             UuidFactory(clock),
             interval=DEFAULT_SEQUENCE_INTERVAL_SECONDS,

@@ -135,7 +135,7 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
             progress=progress,
         )
     if settings.log_memory_file is not None and not looked.disagreements:
-        replace_file(settings.log_memory_file, looked.note.encode())
+        replace_file(settings.log_memory_file, looked.shown.to_bytes())
     return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])
 
 

@@ -15,20 +15,22 @@ from typing import Any, Final
 import aiohttp
 
 from vitne.audit.agreement import Disagreement
-from vitne.audit.log_walk import LogWalk, SeenList
+from vitne.audit.log_contents import SeenList
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
 from vitne.errors import VitneError
 from vitne.inspection.lists import fetch_seen
-from vitne.inspection.published_log import FILE_SECONDS, over_http, remembered, walk_on, witness_marks
+from vitne.inspection.log_memory import LogMemory
+from vitne.inspection.published_log import FILE_SECONDS, over_http, witness_marks
+from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
 from vitne.runtime.objects.folder import replace_file
 
 DESCRIPTION: Final = (
-    "Walks a log (C2SP tlog-tiles) from its first entry: recomputes every hash, tile and root, compares it with what "
-    "was remembered of it and with what witnesses cosigned, and the published status lists with it. Knows nothing but "
-    "what is public, changes nothing but the file of --remember."
+    "Walks a log (C2SP tlog-tiles) from its first entry, and those that followed it: recomputes every hash, tile and "
+    "root, compares them with what was remembered and with what witnesses cosigned, and the status lists with them. "
+    "Knows nothing but what is public, changes nothing but the file of --remember."
 )
 EPILOG: Final = "Exit code: 0 all agrees, 1 it does not, 2 it could not look or wrong usage."
 AGREES: Final = 0
@@ -45,15 +47,15 @@ class Looked:
     """What a look came to.
 
     Attributes:
-        note: the checkpoint that was walked to.
-        leaves: entries of the log.
+        shown: what was walked to, to be remembered.
+        leaves: entries of the log, and of those that it followed.
         issued: issuances among them.
         lists: status lists that were compared.
         witnesses: names of those that were asked, and why one said nothing; empty where it answered.
         disagreements: all of them.
     """
 
-    note: str = field(repr=False)
+    shown: LogMemory = field(repr=False)
     leaves: int
     issued: int
     lists: int
@@ -64,13 +66,13 @@ class Looked:
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = argparse.ArgumentParser(prog="vitne-audit", description=DESCRIPTION, epilog=EPILOG)
-    made.add_argument("--url", required=True, help="the log's prefix, below which /checkpoint and /tile/ are")
+    made.add_argument("--url", required=True, help="the first log's prefix, below which /checkpoint and /tile/ are")
     trusted = made.add_mutually_exclusive_group(required=True)
     trusted.add_argument(
         "--policy", type=Path, metavar="FILE", help="policy (C2SP tlog-policy): the log's key, witnesses, quorum"
     )
     trusted.add_argument("--key", metavar="VKEY", help="the log's verifier key, where no witness is asked for")
-    made.add_argument("--remember", type=Path, metavar="FILE", help="holds the last checkpoint that was believed")
+    made.add_argument("--remember", type=Path, metavar="FILE", help="holds what was believed the last time")
     made.add_argument(
         "--list-key", action="append", type=Path, default=[], metavar="FILE", help="public JWK that signs status lists"
     )
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
         served = dict(_pair(text) for text in asked.served_at)
         looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, served))
         if asked.remember and not looked.disagreements:
-            replace_file(asked.remember, looked.note.encode())
+            replace_file(asked.remember, looked.shown.to_bytes())
     except (VitneError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return NOT_LOOKED
@@ -135,16 +137,16 @@ async def look(
     clock: Clock,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Looked:
-    """Walk the log; then fetch the lists that it names, and walk on until what they show is in it.
+    """Walk the log and those that followed it; then fetch the lists that they name, and walk on to what these show.
 
     Args:
         session: fetches.
-        url: the log's prefix.
+        url: the first log's prefix.
         policy: what its checkpoints need.
         keys: of status lists, by thumbprint; without any, lists are not compared.
         served_at: where addresses of lists that begin so are really fetched.
         issued: what an issuer knows to have issued, by digest, with what to call it.
-        memory: file of the remembered checkpoint.
+        memory: file of what is remembered.
         seconds: how long lists and log may be on their way to each other.
         clock: of the pauses.
         progress: is told how far the walk is.
@@ -152,27 +154,31 @@ async def look(
     Raises:
         VitneError: there is nothing to look at.
     """
-    fetch = over_http(session, url)
-    marks, silent = await witness_marks(session, policy)
+    logs = PublishedLogs(over_http(session, url), policy)
+    await logs.read_statements()
+    known = LogMemory.read(memory)
+    marks, silent = await witness_marks(session, logs.policy)
     asked = {name: silent.get(name, "") for name, key in policy.witnesses.items() if key.name in policy.urls}
-    walk = LogWalk([*marks, *(remembered(memory, policy) if memory else [])])
+    logs.hold_to([*marks, *known.marks(logs.policy)])
     # After the witnesses were asked: what they saw is no larger than what is walked to.
-    await walk_on(fetch, policy, walk, progress)
+    await logs.walk_on(progress)
+    contents = logs.contents
     started = clock.monotonic()
     while True:
         lists: dict[str, SeenList | None] = {}
         if keys:
-            lists = await fetch_seen(session, sorted(walk.changes.keys() | walk.versions.keys()), keys.get, served_at)
+            urls = sorted(contents.changes.keys() | contents.versions.keys())
+            lists = await fetch_seen(session, urls, keys.get, served_at)
         # After the lists: what they show has to be in it.
-        note = await walk_on(fetch, policy, walk, progress)
-        found = walk.finish()
-        among = [*(walk.check_lists(lists) if keys else ()), *walk.check_issued(issued)]
+        await logs.walk_on(progress)
+        found = [*logs.finish(), *known.compare(logs.shown, logs.policy)]
+        among = [*(contents.check_lists(lists) if keys else ()), *contents.check_issued(issued)]
         if not among or found or clock.monotonic() - started >= seconds:
             break
         await clock.sleep(LOOK_SECONDS)
     found += among
     found += [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
-    return Looked(note, walk.size, len(walk.issued), len(lists), asked, found)
+    return Looked(logs.shown, contents.leaves, contents.issued, len(lists), asked, found)
 
 
 def as_json(looked: Looked) -> dict[str, Any]:

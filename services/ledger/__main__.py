@@ -1,9 +1,10 @@
-"""``python -m services.ledger serve|migrate|keys|rebuild-lists|tell-log|reconcile|parked``."""
+"""``python -m services.ledger COMMAND``; ``--help`` lists the commands."""
 
 from __future__ import annotations
 
 import sys
 
+from services.ledger.closing_command import close_command, next_key_command, rotate_command
 from services.ledger.intake import CONSUMER
 from services.ledger.settings import LedgerSettings
 from services.ledger.wiring import MIGRATIONS, prepare, rebuild, reconcile, serve, tell
@@ -28,6 +29,19 @@ def main(arguments: list[str]) -> int:
                 "print the public keys that the operator registers, as JSON [{use, public_jwk}]; makes them, and the "
                 "list secret, where there are none",
                 _keys,
+            ),
+            "next-key": Command(
+                "make the log's next key, where there is none, and print what the operator registers",
+                next_key_command,
+                arguments=True,
+            ),
+            "close": Command(
+                "end the log that grows, and have the next one go on (docs/operating/log.md)",
+                close_command,
+                arguments=True,
+            ),
+            "rotate-key": Command(
+                "have the next key sign the log's checkpoints (docs/operating/log.md)", rotate_command, arguments=True
             ),
             "rebuild-lists": Command(
                 "publish every status list anew from its changes", lambda _: report(LedgerSettings, _rebuilt)

@@ -66,13 +66,14 @@ class History:
         self._checkpoints = checkpoints
         self._clock = clock
 
-    async def newest_witnessed(self) -> WitnessedCheckpoint:
-        """The newest checkpoint that witnesses cosigned.
+    async def newest_witnessed(self, origin: str = "") -> WitnessedCheckpoint:
+        """The newest checkpoint that witnesses cosigned, of the log that grows; with an origin, of that log.
 
         Raises:
+            NotFound: ``LOG_UNKNOWN``.
             Unavailable: ``NOT_WITNESSED``: none ever was.
         """
-        newest = await self._checkpoints.newest()
+        newest = await self._checkpoints.newest_of((await self._store.checkpoint(origin)).shard)
         if newest is None:
             raise _not_witnessed()
         return newest
@@ -93,12 +94,16 @@ class History:
                 rule="either a size or a cosigned checkpoint",
                 remedy="leave one of them out",
             )
-        index = (await self._store.prove_inclusion(leaf_hash)).leaf_index
-        found = await self._checkpoints.first_with(index) if first else await self.newest_witnessed()
+        proved = await self._store.prove_inclusion(leaf_hash)
+        index, shard = proved.leaf_index, proved.shard
+        if first:
+            found = await self._checkpoints.first_with(shard, index)
+        else:
+            found = await self._checkpoints.newest_of(shard)
         if found is None or found.size <= index:
             raise _not_witnessed()
         proof = await self._store.prove_inclusion(leaf_hash, found.size)
-        return InclusionProof(index, found.size, proof.path, found.note)
+        return InclusionProof(index, found.size, proof.path, found.note, shard)
 
     async def status_at(
         self, url: str, index: int, *, at: datetime | None = None, known_at: datetime | None = None
@@ -229,7 +234,7 @@ class History:
             found = await self._store.prove_inclusion(leaf)
         except NotFound as error:
             raise _not_witnessed() from error
-        witnessed = await self._checkpoints.first_with(found.leaf_index)
+        witnessed = await self._checkpoints.first_with(found.shard, found.leaf_index)
         if witnessed is None:
             if await self._checkpoints.newest() is not None:
                 raise _not_witnessed()

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from services.ledger.events import SOURCE
+from services.ledger.shards import Shard
 from vitne.clock import Clock
 from vitne.messaging import topics
 from vitne.messaging.event_types import LOG_EXTENDED
@@ -36,25 +37,27 @@ def log_aggregate(origin: str) -> str:
 async def write_journal(
     connection: Any,
     *,
-    origin: str,
+    shard: Shard,
     first: int,
     size: int,
     root: bytes,
     newest: Sequence[bytes],
     now: datetime,
     new_id: Callable[[], UUID],
+    succession: str = "",
 ) -> int:
     """Tell of the leaves from ``first`` to before ``size``, in the transaction that appended the last of them.
 
     Args:
         connection: in that transaction.
-        origin: of the log.
+        shard: the log.
         first: index of the first leaf that was not told of yet.
         size: of the tree.
         root: of the tree, 32 bytes.
         newest: the last leaves of the tree, which need not be read.
         now: when it is.
         new_id: makes the UUIDv7 of events.
+        succession: statement that the last leaf names; empty: it names none.
 
     Returns:
         how many leaves have been told of.
@@ -64,7 +67,7 @@ async def write_journal(
     events: list[Event] = []
     while first < end:
         page = (
-            await _read(connection, first, min(end, begun, first + PAGE))
+            await _read(connection, shard, first, min(end, begun, first + PAGE))
             if first < begun
             else newest[first - begun : end - begun]
         )
@@ -73,11 +76,12 @@ async def write_journal(
             first += len(records)
             if first == size:
                 told.root = root
+                told.succession = succession
             events.append(
                 Event(
                     topic=topics.LEDGER_LOG,
-                    key=origin,
-                    aggregate=log_aggregate(origin),
+                    key=shard.origin,
+                    aggregate=log_aggregate(shard.origin),
                     type=LOG_EXTENDED,
                     source=SOURCE,
                     value=told.SerializeToString(),
@@ -89,9 +93,11 @@ async def write_journal(
     return first
 
 
-async def _read(connection: Any, first: int, end: int) -> list[bytes]:
+async def _read(connection: Any, shard: Shard, first: int, end: int) -> list[bytes]:
     rows = await connection.fetch(
-        "SELECT record FROM leaf WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index", first, end
+        "SELECT record FROM leaf WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index",
+        shard.leaves_before + first,
+        shard.leaves_before + end,
     )
     return [row["record"] for row in rows]
 
@@ -122,12 +128,14 @@ async def tell_log(pool: Any, *, clock: Clock, new_id: Callable[[], UUID]) -> To
     told = 0
     while True:
         async with pool.acquire() as connection, connection.transaction():
-            log = await connection.fetchrow("SELECT origin, size, root, journaled FROM log FOR UPDATE")
+            log = await connection.fetchrow(
+                "SELECT shard, origin, leaves_before, tiles_before, size, root, journaled FROM log FOR UPDATE"
+            )
             if log is None or log["journaled"] == log["size"]:
                 return Told(0 if log is None else log["size"], told)
             end = await write_journal(
                 connection,
-                origin=log["origin"],
+                shard=Shard.of(log),
                 first=log["journaled"],
                 size=log["size"],
                 root=log["root"],

@@ -337,7 +337,7 @@ class ListPublisher:
             shown = await connection.fetchval(
                 "SELECT changes FROM list_version WHERE list_id = $1 ORDER BY version DESC LIMIT 1", shelf.list_id
             )
-            tree_size = await connection.fetchval("SELECT coalesce((SELECT size FROM log), 0)")
+            tree_size = await connection.fetchval("SELECT coalesce((SELECT leaves_before + size FROM log), 0)")
         for row in rows:
             shelf.vector[row["index"]] = Status(row["status"])
             shelf.changes = row["number"]

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import asyncpg
 
+from services.ledger.shards import ClosedLogs, Shard, StoredCheckpoint
 from vitne.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from vitne.merkle.frontier import Frontier
 from vitne.merkle.hashing import EMPTY_ROOT
@@ -28,21 +29,17 @@ CACHED_FRONTIERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class StoredCheckpoint:
-    """The newest checkpoint: the log's size in leaves, and the signed note."""
-
-    size: int
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """Leaf ``leaf_index`` is in the tree of ``tree_size``; ``checkpoint`` only where the newest was asked for."""
+    """Leaf ``leaf_index`` is in the tree of ``tree_size``; ``checkpoint`` only where the newest was asked for.
+
+    Both are of the log ``shard``, which need not be the one that grows.
+    """
 
     leaf_index: int
     tree_size: int
     path: list[bytes]
     checkpoint: str
+    shard: Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +75,19 @@ async def queue_leaves(
     )
 
 
-async def read_tiles(connection: Any, tile_ids: Sequence[TileId]) -> dict[TileId, Tile]:
-    """Those of the tiles that are stored."""
+async def read_tiles(connection: Any, shard: Shard, tile_ids: Sequence[TileId]) -> dict[TileId, Tile]:
+    """Those of a log's tiles that are stored."""
     if not tile_ids:
         return {}
     rows = await connection.fetch(
         "SELECT level, number, hashes FROM tile JOIN unnest($1::smallint[], $2::bigint[]) AS wanted (level, number) "
         "USING (level, number)",
         [tile_id.level for tile_id in tile_ids],
-        [tile_id.number for tile_id in tile_ids],
+        [shard.tiles_before + tile_id.number for tile_id in tile_ids],
     )
     tiles = {}
     for row in rows:
-        tile_id = TileId(row["level"], row["number"])
+        tile_id = TileId(row["level"], row["number"] - shard.tiles_before)
         tiles[tile_id] = Tile(tile_id, row["hashes"])
     return tiles
 
@@ -104,11 +101,14 @@ async def start_log(connection: Any, origin: str) -> None:
     )
 
 
-async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[bytes, bytes]) -> CompactTree:
+async def extend_log(
+    connection: Any, shard: Shard, size: int, root: bytes, leaves: Mapping[bytes, bytes]
+) -> CompactTree:
     """Append leaves (canonical bytes by hash), in the caller's transaction; the log's row is the caller's.
 
     Args:
         connection: in a transaction that holds the log's row.
+        shard: the log.
         size: of the tree so far.
         root: of the tree so far, 32 bytes.
         leaves: in their order.
@@ -116,7 +116,7 @@ async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[by
     Raises:
         DataLoss: ``LOG_CORRUPT`` when the tiles do not lead to ``root``.
     """
-    writer = TileWriter(size, await read_tiles(connection, tiles_at(size)))
+    writer = TileWriter(size, await read_tiles(connection, shard, tiles_at(size)))
     if writer.tree.root() != root:
         raise DataLoss(
             "LOG_CORRUPT",
@@ -125,17 +125,18 @@ async def extend_log(connection: Any, size: int, root: bytes, leaves: Mapping[by
             remedy="stop writing; restore the log's storage from a copy that agrees with the checkpoint",
         )
     writer.extend(list(leaves))
+    first = shard.leaves_before + size
     await connection.copy_records_to_table(
         "leaf",
         columns=("leaf_index", "hash", "record"),
-        records=zip(range(size, size + len(leaves)), leaves.keys(), leaves.values(), strict=True),
+        records=zip(range(first, first + len(leaves)), leaves.keys(), leaves.values(), strict=True),
     )
     changed = writer.changed()
     await connection.execute(
         "INSERT INTO tile (level, number, hashes) SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]) "
         "ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes",
         [tile_id.level for tile_id in changed],
-        [tile_id.number for tile_id in changed],
+        [shard.tiles_before + tile_id.number for tile_id in changed],
         [tile.hashes for tile in changed.values()],
     )
     return writer.tree
@@ -150,21 +151,52 @@ class LogStore:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        #: By their numbers in the table, which no two logs share.
         self._cache: OrderedDict[TileId, Tile] = OrderedDict()
-        self._frontiers: OrderedDict[int, Frontier] = OrderedDict()
+        #: By the log's number and the tree's size.
+        self._frontiers: OrderedDict[tuple[int, int], Frontier] = OrderedDict()
         self._reading = asyncio.Lock()
-        self._places = _Places(pool)
+        self._closed = ClosedLogs(pool)
+        self._places = _Places(pool, self._closed)
 
-    async def checkpoint(self) -> StoredCheckpoint:
-        """The newest checkpoint.
+    async def checkpoint(self, origin: str = "") -> StoredCheckpoint:
+        """The newest checkpoint of the log that grows; with an origin, of that log.
 
         Raises:
             Unavailable: ``LOG_NOT_STARTED`` before the first sequencer has ever run.
+            NotFound: ``LOG_UNKNOWN``.
         """
-        row = await self._pool.fetchrow("SELECT size, checkpoint FROM log")
+        row = await self._pool.fetchrow("SELECT size, checkpoint, shard, origin, leaves_before, tiles_before FROM log")
         if row is None:
             raise _not_started()
-        return StoredCheckpoint(row["size"], row["checkpoint"])
+        newest = StoredCheckpoint.of(row)
+        if origin in ("", newest.shard.origin):
+            return newest
+        closed = await self._closed.by_origin(origin)
+        if closed is None:
+            raise NotFound(
+                "LOG_UNKNOWN",
+                "no such log is kept here",
+                field="origin",
+                rule="a log's origin is the first line of its checkpoints",
+                remedy="copy it from a checkpoint, or leave it out for the log that grows",
+            )
+        return closed
+
+    async def logs(self) -> list[StoredCheckpoint]:
+        """The checkpoints of all logs, oldest first; the last is the one that grows.
+
+        Raises:
+            Unavailable: ``LOG_NOT_STARTED``.
+        """
+        # The one that grows first: what it followed has ended by then.
+        growing = await self.checkpoint()
+        return [*await self._closed.before(growing.shard.number), growing]
+
+    async def statements(self) -> list[str]:
+        """All statements of succession, in their order."""
+        rows = await self._pool.fetch("SELECT statement FROM succession ORDER BY number")
+        return [row["statement"] for row in rows]
 
     async def prove_inclusion(self, leaf_hash: bytes, tree_size: int = 0) -> InclusionProof:
         """Prove that a leaf is in the tree of a size; of size 0: of the newest checkpoint.
@@ -192,56 +224,65 @@ class LogStore:
                 remedy="wait a second or two and ask again; if it stays so, it was never logged",
             )
         size = _existing_size(tree_size, newest.size, "tree_size")
-        frontier = await self._frontier(size)
-        path = frontier.path(index, await self._read(frontier.needs(index)))
-        return InclusionProof(index, size, path, "" if tree_size else newest.note)
+        shard = newest.shard
+        frontier = await self._frontier(shard, size)
+        path = frontier.path(index, await self._read(shard, frontier.needs(index)))
+        return InclusionProof(index, size, path, "" if tree_size else newest.note, shard)
 
-    async def prove_consistency(self, from_size: int, to_size: int = 0) -> ConsistencyProof:
+    async def prove_consistency(self, from_size: int, to_size: int = 0, origin: str = "") -> ConsistencyProof:
         """Prove that the tree of ``from_size`` is a prefix of that of ``to_size``; 0: of the newest checkpoint.
+
+        Args:
+            from_size: of the earlier tree.
+            to_size: of the later one.
+            origin: of the log; empty: the one that grows.
 
         Raises:
             InvalidArgument: ``TREE_SIZE_UNKNOWN``, ``SIZES_CONTRADICT``.
+            NotFound: ``LOG_UNKNOWN``.
         """
-        newest = await self.checkpoint()
+        newest = await self.checkpoint(origin)
         size = _existing_size(to_size, newest.size, "to_size")
         _existing_size(from_size, newest.size, "from_size")
         plan = plan_consistency(from_size, size)
-        path = make_proof(plan, TileReader(await self._read(tiles_of(nodes_of(plan)))))
+        path = make_proof(plan, TileReader(await self._read(newest.shard, tiles_of(nodes_of(plan)))))
         return ConsistencyProof(size, path, "" if to_size else newest.note)
 
-    async def _frontier(self, size: int) -> Frontier:
-        """What proves leaves in the tree of a size, which is stored by now."""
-        if size not in self._frontiers:
+    async def _frontier(self, shard: Shard, size: int) -> Frontier:
+        """What proves leaves in a log's tree of a size, which is stored by now."""
+        tree = shard.number, size
+        if tree not in self._frontiers:
             async with self._reading:  # Those who come meanwhile wait for the first rather than read it, too.
-                if size not in self._frontiers:
-                    self._frontiers[size] = Frontier(size, await read_tiles(self._pool, tiles_at(size)))
+                if tree not in self._frontiers:
+                    self._frontiers[tree] = Frontier(size, await read_tiles(self._pool, shard, tiles_at(size)))
                     while len(self._frontiers) > CACHED_FRONTIERS:
                         self._frontiers.popitem(last=False)
-        frontier = self._frontiers[size]
-        self._frontiers.move_to_end(size)
+        frontier = self._frontiers[tree]
+        self._frontiers.move_to_end(tree)
         return frontier
 
-    async def _read(self, wanted: Iterable[TileId]) -> dict[TileId, Tile]:
-        """Tiles from memory, or from the database: full ones are kept."""
+    async def _read(self, shard: Shard, wanted: Iterable[TileId]) -> dict[TileId, Tile]:
+        """A log's tiles from memory, or from the database: full ones are kept."""
         cache = self._cache
         tiles, missing = {}, []
         for tile_id in wanted:
-            tile = cache.get(tile_id)
+            stored = shard.stored(tile_id)
+            tile = cache.get(stored)
             if tile is None:
                 missing.append(tile_id)
             else:
-                cache.move_to_end(tile_id)
+                cache.move_to_end(stored)
                 tiles[tile_id] = tile
         if missing:
-            read = await read_tiles(self._pool, missing)
-            cache.update((tile_id, tile) for tile_id, tile in read.items() if tile.full)
+            read = await read_tiles(self._pool, shard, missing)
+            cache.update((shard.stored(tile_id), tile) for tile_id, tile in read.items() if tile.full)
             tiles |= read
             while len(cache) > CACHED_TILES:
                 cache.popitem(last=False)
         return tiles
 
 
-#: A leaf's index, None where it is in no tree yet; and the newest checkpoint, which has the leaf.
+#: A leaf's index, None where it is in no tree yet; and the newest checkpoint of its log, which has the leaf.
 _Found: TypeAlias = tuple[int | None, StoredCheckpoint]
 
 
@@ -250,10 +291,12 @@ class _Places:
 
     Args:
         pool: the ledger's database.
+        closed: logs that ended, in which a leaf may be, too.
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, closed: ClosedLogs) -> None:
         self._pool = pool
+        self._closed = closed
         self._waiting: dict[bytes, list[asyncio.Future[_Found]]] = {}
         self._asking: asyncio.Task[None] | None = None
 
@@ -275,27 +318,37 @@ class _Places:
             while self._waiting:
                 asked, self._waiting = self._waiting, {}
                 try:
-                    places, checkpoint = await self._look(list(asked))
+                    places = await self._look(list(asked))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
                     for found in _still_wanted(asked.values()):
                         found.set_exception(error)
                 else:
                     for place, askers in zip(places, asked.values(), strict=True):
                         for found in _still_wanted([askers]):
-                            found.set_result((place, checkpoint))
+                            found.set_result(place)
         finally:
             self._asking = None
 
-    async def _look(self, hashes: list[bytes]) -> tuple[list[int | None], StoredCheckpoint]:
+    async def _look(self, hashes: list[bytes]) -> list[_Found]:
         # One statement, one snapshot: the checkpoint covers the leaves. One row, since each costs more than its values.
         row = await self._pool.fetchrow(
-            "SELECT size, checkpoint, ARRAY(SELECT leaf_index FROM unnest($1::bytea[]) WITH ORDINALITY AS asked "
+            "SELECT size, checkpoint, shard, origin, leaves_before, tiles_before, "
+            "ARRAY(SELECT leaf_index FROM unnest($1::bytea[]) WITH ORDINALITY AS asked "
             "(hash, place) LEFT JOIN leaf USING (hash) ORDER BY place) AS places FROM log",
             hashes,
         )
         if row is None:
             raise _not_started()
-        return row["places"], StoredCheckpoint(row["size"], row["checkpoint"])
+        newest = StoredCheckpoint.of(row)
+        begin = newest.shard.leaves_before
+        found: list[_Found] = []
+        for place in row["places"]:
+            if place is None or place >= begin:
+                found.append((None if place is None else place - begin, newest))
+            else:
+                ended = await self._closed.with_leaf(place)
+                found.append((place - ended.shard.leaves_before, ended))
+        return found
 
 
 def _still_wanted(askers: Iterable[list[asyncio.Future[_Found]]]) -> Iterator[asyncio.Future[_Found]]:

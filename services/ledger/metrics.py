@@ -15,7 +15,14 @@ LOG_INTEGRATION_DELAY: Final = histogram(
     "from when a leaf's event happened, or its change was recorded here, to when it is in the log",
     buckets=_WITHIN_A_SECOND,
 )
-LOG_SIZE: Final = gauge("vitne.log.size", "{leaf}", "leaves in the log; told by the replica that writes it")
+LOG_SIZE: Final = gauge(
+    "vitne.log.size", "{leaf}", "leaves in the log and in those that it followed; told by the replica that writes it"
+)
+LOG_WITNESSED: Final = gauge(
+    "vitne.log.witnessed",
+    "s",
+    "when enough witnesses last cosigned the log that grows, since 1970; told by the replica that asks them",
+)
 STATUS_PUBLICATION_DELAY: Final = histogram(
     "vitne.status.publication.delay",
     "s",

@@ -15,11 +15,13 @@ from services.ledger.history import History
 from services.ledger.lists import ListPublisher, PublishedList
 from services.ledger.projections import Form, Projections
 from services.ledger.resources import LogResources
+from services.ledger.shards import StoredCheckpoint
 from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.credentials.status_list import MEDIA_TYPE
 from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT_MEDIA_TYPE
 from vitne.errors import InvalidArgument, NotFound, VitneError
-from vitne.merkle.resources import CHECKPOINT_PATH, Resource
+from vitne.merkle.resources import CHECKPOINT_PATH, LOGS_PATH, Resource
+from vitne.merkle.succession import SUCCESSION_PATH
 from vitne.runtime.objects import IMMUTABLE
 
 #: The checkpoint may be cached this long, in seconds (tlog-tiles: not "beyond a few seconds").
@@ -35,6 +37,7 @@ _PREFLIGHT: Final = _CORS | {
 
 #: A weight (RFC 9110, section 12.4.2), and seconds since 1970 up to the year 5138.
 _WEIGHT: Final = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)\Z", re.ASCII)
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,3}\Z", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,11}\Z", re.ASCII)
 
 _PAGE: Final = """<!doctype html>
@@ -44,7 +47,8 @@ _PAGE: Final = """<!doctype html>
 (Token Status List; <code>{media_type}</code>, or as a CWT by the <code>Accept</code> header or <code>.cwt</code>;
 as W3C Bitstring Status Lists at <code>.revocation</code> and <code>.suspension</code>).
 What was issued, changed and published is in an append-only log,
-whose state is its <a href="/checkpoint">checkpoint</a> (C2SP tlog-tiles).</p>
+whose state is its <a href="/checkpoint">checkpoint</a> (C2SP tlog-tiles); logs that followed it are below
+<code>/log/</code>, and <code>/succession/1</code> and on say which.</p>
 <h2>Lists</h2>
 <ul>{lists}</ul>
 <h2>Checkpoint</h2>
@@ -79,13 +83,15 @@ def build_pages(
         return HTMLResponse(page, headers={"Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}"})
 
     @app.api_route(f"/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
-    async def checkpoint() -> Response:
-        shown = await checkpoints.shown()
+    @app.api_route(f"/{LOGS_PATH}/{{name}}/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
+    async def checkpoint(name: str = "") -> Response:
+        shown = await checkpoints.shown(await resources.log(name))
         return PlainTextResponse(shown.note, headers=_CORS | {"Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}"})
 
     @app.api_route("/tile/{path:path}", methods=["GET", "HEAD"])
-    async def tile(request: Request) -> Response:
-        data = await _resource(resources, request.url.path.removeprefix("/"))
+    @app.api_route(f"/{LOGS_PATH}/{{name}}/tile/{{path:path}}", methods=["GET", "HEAD"])
+    async def tile(path: str, name: str = "") -> Response:
+        data = await _resource(resources, await resources.log(name), f"tile/{path}")
         if data is None:
             raise NotFound(
                 "TILE_UNKNOWN",
@@ -94,6 +100,18 @@ def build_pages(
                 remedy="fetch the checkpoint first",
             )
         return Response(data, media_type="application/octet-stream", headers=_CORS | {"Cache-Control": IMMUTABLE})
+
+    @app.api_route(f"/{SUCCESSION_PATH}/{{number}}", methods=["GET", "HEAD"])
+    async def succession(number: str) -> Response:
+        statement = await resources.statement(int(number)) if _NUMBER.match(number) else None
+        if statement is None:
+            raise NotFound(
+                "SUCCESSION_UNKNOWN",
+                "there is no such statement",
+                rule="statements of succession are numbered from 1",
+                remedy="the one before was the last",
+            )
+        return PlainTextResponse(statement, headers=_CORS | {"Cache-Control": IMMUTABLE})
 
     @app.api_route("/{path:path}", methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
@@ -119,9 +137,9 @@ def build_pages(
     return app
 
 
-async def _resource(resources: LogResources, path: str) -> bytes | None:
+async def _resource(resources: LogResources, log: StoredCheckpoint, path: str) -> bytes | None:
     try:
-        return await resources.read(Resource.parse(path))
+        return await resources.read(log, Resource.parse(path))
     except InvalidArgument:
         return None  # what is no tile's path is no page
 

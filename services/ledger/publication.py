@@ -1,4 +1,4 @@
-"""Copies the log, and the lists, into static files: first what a checkpoint rests on, then the checkpoint.
+"""Copies the logs, and the lists, into static files: first what a checkpoint rests on, then the checkpoint.
 
 Where it got is what the checkpoint there says (C2SP tlog-tiles), so it goes on after any
 end, and writes nothing a second time but the tiles at the edge. A storage that holds a
@@ -15,11 +15,15 @@ from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.projections import Form, Projections
 from services.ledger.resources import LogResources
+from services.ledger.shards import StoredCheckpoint
+from services.ledger.signing import Signers
 from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.errors import DataLoss
 from vitne.merkle.memory import advance
-from vitne.merkle.notes import Checkpoint, NoteKey, open_checkpoint
-from vitne.merkle.resources import CHECKPOINT_PATH, Resource, resources_at
+from vitne.merkle.notes import Checkpoint
+from vitne.merkle.policy import Policy
+from vitne.merkle.resources import CHECKPOINT_PATH, Resource, log_prefix, resources_at
+from vitne.merkle.succession import SUCCESSION_PATH
 from vitne.runtime.objects import IMMUTABLE, Kind, Objects
 
 #: Files that are written at once: enough to hide the way to an object storage, and few open files.
@@ -27,6 +31,7 @@ CONCURRENCY: Final = 16
 #: How the files of the log are served. The checkpoint's age is what a reader may lag behind, beside our own second.
 TILE: Final = Kind("application/octet-stream", IMMUTABLE)
 CHECKPOINT: Final = Kind("text/plain; charset=utf-8", "public, max-age=1")
+STATEMENT: Final = Kind("text/plain; charset=utf-8", IMMUTABLE)
 
 
 class Publication:
@@ -38,7 +43,7 @@ class Publication:
         witnessed: which checkpoint is shown.
         lists: what is published of lists.
         projections: their forms.
-        key: the log's own, which verifies what is in the storage.
+        signers: have the logs' own keys, which verify what is in the storage.
         objects: the storage.
     """
 
@@ -50,7 +55,7 @@ class Publication:
         witnessed: WitnessedCheckpoints,
         lists: ListPublisher,
         projections: Projections,
-        key: NoteKey,
+        signers: Signers,
         objects: Objects,
     ) -> None:
         self._store = store
@@ -58,9 +63,12 @@ class Publication:
         self._witnessed = witnessed
         self._lists = lists
         self._projections = projections
-        self._key = key
+        self._signers = signers
         self._objects = objects
         self._copied: dict[str, int] = {}
+        self._stated = 0
+        #: What logs that ended were copied with, by their prefix.
+        self._ended: dict[str, str] = {}
 
     async def publish(self) -> None:
         """Bring the storage up to the present.
@@ -69,18 +77,32 @@ class Publication:
             DataLoss: ``LOG_FORKED``, ``LOG_ROLLED_BACK``: the storage holds a log that ours does not extend.
             Unavailable: ``STORAGE_UNAVAILABLE``, ``LOG_NOT_STARTED``.
         """
-        await self._publish_log()
+        logs = await self._store.logs()
+        statements = await self._store.statements()
+        first = logs[0].shard.origin
+        # Whoever sees a checkpoint under a new key finds the statement that explains it.
+        for number in range(self._stated, len(statements)):
+            await self._objects.put(f"{SUCCESSION_PATH}/{number + 1}", statements[number].encode(), STATEMENT)
+            self._stated = number + 1
+        policy = Policy.of_log(self._signers(first, 1).key).following(statements)
+        for log in logs:
+            prefix = log_prefix(log.shard.origin, first)
+            shown = await self._witnessed.shown(log)
+            # Of a log that ended, nothing comes but its last checkpoint's cosignatures.
+            if self._ended.get(prefix) != shown.note:
+                await self._publish_log(shown, prefix, policy)
+            if log is not logs[-1]:
+                self._ended[prefix] = shown.note
         await self._publish_lists()
 
-    async def _publish_log(self) -> None:
-        shown = await self._witnessed.shown()
+    async def _publish_log(self, shown: StoredCheckpoint, prefix: str, policy: Policy) -> None:
         note = shown.note.encode()
         # Read each time: a copier that had lost its lock may have put an earlier one back.
-        there = await self._objects.get(CHECKPOINT_PATH)
+        there = await self._objects.get(prefix + CHECKPOINT_PATH)
         if there == note:
             return
         seen = Checkpoint.parse(shown.note.partition("\n\n")[0] + "\n")
-        known = None if there is None else open_checkpoint(there, self._key)
+        known = None if there is None else policy.open(there).checkpoint
         if known is not None:
             if seen.size < known.size:
                 raise DataLoss(
@@ -89,15 +111,16 @@ class Publication:
                     rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
                     remedy="the database was restored to an earlier instant: docs/operating/restore.md",
                 )
-            proof = await self._store.prove_consistency(known.size, seen.size) if known.size else None
+            origin = shown.shard.origin
+            proof = await self._store.prove_consistency(known.size, seen.size, origin) if known.size else None
             advance(known, seen, proof.path if proof else ())
         files = resources_at(seen.size, known.size if known else 0)
         while batch := list(islice(files, CONCURRENCY)):
-            await asyncio.gather(*(self._copy(resource) for resource in batch))
-        await self._objects.put(CHECKPOINT_PATH, note, CHECKPOINT)
+            await asyncio.gather(*(self._copy(shown, resource, prefix) for resource in batch))
+        await self._objects.put(prefix + CHECKPOINT_PATH, note, CHECKPOINT)
 
-    async def _copy(self, resource: Resource) -> None:
-        data = await self._resources.read(resource)
+    async def _copy(self, log: StoredCheckpoint, resource: Resource, prefix: str) -> None:
+        data = await self._resources.read(log, resource)
         if data is None:
             raise DataLoss(
                 "NODE_MISSING",
@@ -105,7 +128,7 @@ class Publication:
                 rule="tlog-tiles: a tree has all tiles that its size implies",
                 remedy="restore the log's storage from a copy that agrees with the checkpoint",
             )
-        await self._objects.put(resource.path, data, TILE)
+        await self._objects.put(prefix + resource.path, data, TILE)
 
     async def _publish_lists(self) -> None:
         """The newest version of each list, in all forms; those of before are in the log by their digests only."""

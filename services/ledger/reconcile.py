@@ -23,18 +23,17 @@ import msgspec
 from services.ledger.events import list_aggregate, list_event
 from services.ledger.journal import log_aggregate
 from services.ledger.leases import Orders
-from services.ledger.log_store import extend_log, queue_leaves, start_log
+from services.ledger.log_recovery import LogRecovery
+from services.ledger.log_store import queue_leaves
+from services.ledger.signing import Signers
 from services.ledger.statuses import STATUS_MESSAGE, STATUS_NAME
 from services.ledger.transitions import Status
 from vitne.accreditation import instant, timestamp
 from vitne.canonical import from_b64url
 from vitne.clock import Clock
-from vitne.errors import DataLoss
-from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import ListPublished, StatusChanged, parse_leaf
-from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
 from vitne.messaging import recovery, topics
-from vitne.messaging.event_types import LOG_EXTENDED, STATUS_CHANGED
+from vitne.messaging.event_types import STATUS_CHANGED
 from vitne.messaging.headers import Message
 from vitne.messaging.outbox import append
 from vitne_api.events.v1 import events_pb2
@@ -81,7 +80,8 @@ class Reconciliation:
 
     Args:
         pool: the ledger's database; nothing else writes to it.
-        signer: signs the log's checkpoint.
+        origin: of the first log, where the database holds none.
+        signers: sign the logs' checkpoints.
         orders: which index comes when.
         clock: says when it was.
         new_id: makes UUIDv7.
@@ -94,7 +94,8 @@ class Reconciliation:
         self,
         pool: asyncpg.Pool,
         *,
-        signer: NoteSigner,
+        origin: str,
+        signers: Signers,
         orders: Orders,
         clock: Clock,
         new_id: Callable[[], UUID],
@@ -103,7 +104,8 @@ class Reconciliation:
         lifetime: timedelta,
     ) -> None:
         self._pool = pool
-        self._signer = signer
+        self._origin = origin
+        self._signers = signers
         self._orders = orders
         self._clock = clock
         self._new_id = new_id
@@ -130,7 +132,7 @@ class Reconciliation:
             told += [(log_aggregate(message.key), message) for message in log]
             revisions = await recovery.catch_up(connection, told, now)
             await connection.execute("INSERT INTO restore (reconciled_at) VALUES ($1)", now)
-            leaves = await self._take_up_log(connection, log)
+            leaves = await LogRecovery(connection, self._origin, self._signers, now).take_up(log)
             by_list = _by_list(status)
             await self._know_lists(connection, by_list, now)
             changes = changes_told = versions = 0
@@ -144,40 +146,6 @@ class Reconciliation:
                 )
             lists, places = await self._close(connection, now)
         return Reconciled(leaves, changes, changes_told, versions, lists, places, revisions)
-
-    # -- The log -----------------------------------------------------------------------------------
-
-    async def _take_up_log(self, connection: Any, log: Sequence[Message]) -> int:
-        """Append what the topic has beyond the database, and check every root on the way."""
-        await start_log(connection, self._signer.key.name)
-        row = await connection.fetchrow("SELECT origin, size, root, journaled FROM log FOR UPDATE")
-        size, root, journaled = row["size"], row["root"], row["journaled"]
-        taken = 0
-        complete = size == 0
-        for message in log:
-            if message.type != LOG_EXTENDED or message.key != row["origin"]:
-                continue
-            told = events_pb2.LogExtended.FromString(message.value)
-            complete = bool(told.root)
-            end = told.first + len(told.leaves)
-            if told.first > size:
-                raise _incomplete(size, told.first)
-            await _require_same(connection, told, size)
-            if size < end:
-                records = told.leaves[size - told.first :]
-                tree = await extend_log(connection, size, root, {leaf_hash(record): record for record in records})
-                taken += len(records)
-                size, root = tree.size, tree.root()
-            if told.root and end == size and told.root != root:
-                raise _contradicted(size)
-            journaled = max(journaled, min(end, size))
-        if not complete:
-            raise _untold(size)
-        note = sign_checkpoint(Checkpoint(row["origin"], size, root), self._signer)
-        await connection.execute(
-            "UPDATE log SET size = $1, root = $2, checkpoint = $3, journaled = $4", size, root, note, journaled
-        )
-        return taken
 
     # -- Lists -------------------------------------------------------------------------------------
 
@@ -363,44 +331,3 @@ def _by_list(status: Sequence[Message]) -> dict[str, list[Message]]:
 
 def _of(events: Iterable[Message], kind: type[events_pb2.StatusChanged]) -> list[events_pb2.StatusChanged]:
     return [kind.FromString(message.value) for message in events if message.type == STATUS_CHANGED]
-
-
-async def _require_same(connection: Any, told: events_pb2.LogExtended, size: int) -> None:
-    """What both have must be the same, leaf by leaf."""
-    if told.first >= size:
-        return
-    count = min(size - told.first, len(told.leaves))
-    rows = await connection.fetch(
-        "SELECT record FROM leaf WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index",
-        told.first,
-        told.first + count,
-    )
-    if [row["record"] for row in rows] != list(told.leaves[:count]):
-        raise _contradicted(told.first)
-
-
-def _contradicted(size: int) -> DataLoss:
-    return DataLoss(
-        "LOG_CONTRADICTED",
-        f"database and topic have different logs from leaf {size} or before",
-        rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
-        remedy="find out which of them is the log that was witnessed; do not serve from either until then",
-    )
-
-
-def _untold(size: int) -> DataLoss:
-    return DataLoss(
-        "LOG_UNTOLD",
-        f"the topic ends before the log that was signed, whose size nobody knows; the database has {size} leaves",
-        rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
-        remedy="restore to the end of the archive and serve without this command; then run tell-log",
-    )
-
-
-def _incomplete(size: int, first: int) -> DataLoss:
-    return DataLoss(
-        "LOG_INCOMPLETE",
-        f"the database has the log to leaf {size}, the topic from leaf {first}",
-        rule="no checkpoint may contradict an earlier one (tlog-checkpoint)",
-        remedy="restore to a later instant, or the topic; what is between them can't be made up",
-    )

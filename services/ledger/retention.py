@@ -76,6 +76,11 @@ class Retention:
                 WHERE cosigned <= $1 AND EXISTS (
                     SELECT FROM witnessed_checkpoint AS first
                     WHERE first.cosigned >= date_trunc('minute', more.cosigned) AND first.cosigned < more.cosigned
+                    AND first.shard = more.shard
+                ) AND EXISTS (
+                    -- The last of a log that ended is the only one that has all of it.
+                    SELECT FROM witnessed_checkpoint AS last
+                    WHERE last.shard = more.shard AND last.cosigned > more.cosigned
                 )
                 ORDER BY cosigned LIMIT $2 FOR UPDATE SKIP LOCKED
             )

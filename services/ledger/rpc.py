@@ -124,8 +124,9 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.GetCheckpointResponse:
         """Answer the newest checkpoint, signed or cosigned."""
         if request.witnessed:
-            return ledger_pb2.GetCheckpointResponse(checkpoint=(await self._history.newest_witnessed()).note)
-        return ledger_pb2.GetCheckpointResponse(checkpoint=(await self._store.checkpoint()).note)
+            newest = await self._history.newest_witnessed(request.origin)
+            return ledger_pb2.GetCheckpointResponse(checkpoint=newest.note)
+        return ledger_pb2.GetCheckpointResponse(checkpoint=(await self._store.checkpoint(request.origin)).note)
 
     async def GetInclusionProof(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.GetInclusionProofRequest, context: Any
@@ -153,6 +154,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
             list_token=found.token,
             list_leaf=ledger_pb2.ProvenLeaf(record=found.list_leaf.record, proof=found.list_leaf.proof),
             changes=[ledger_pb2.ProvenLeaf(record=each.record, proof=each.proof) for each in found.changes],
+            succession=await self._store.statements(),
         )
         if found.standing is not None:
             response.effective.CopyFrom(timestamp(found.standing.effective))
@@ -163,10 +165,16 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.GetConsistencyProofRequest, context: Any
     ) -> ledger_pb2.GetConsistencyProofResponse:
         """Prove that a tree is a prefix of a later one."""
-        proof = await self._store.prove_consistency(request.from_size, request.to_size)
+        proof = await self._store.prove_consistency(request.from_size, request.to_size, request.origin)
         return ledger_pb2.GetConsistencyProofResponse(
             to_size=proof.to_size, path=proof.path, checkpoint=proof.checkpoint
         )
+
+    async def GetSuccession(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.GetSuccessionRequest, context: Any
+    ) -> ledger_pb2.GetSuccessionResponse:
+        """Answer how logs followed logs, and keys keys."""
+        return ledger_pb2.GetSuccessionResponse(statements=await self._store.statements())
 
 
 def _caller() -> str:

@@ -23,10 +23,12 @@ import asyncpg
 from services.ledger.journal import write_journal
 from services.ledger.log_store import extend_log, start_log
 from services.ledger.metrics import LOG_INTEGRATION_DELAY, LOG_SIZE
+from services.ledger.shards import Shard
+from services.ledger.signing import Signers, sign_tree
 from vitne.clock import Clock
-from vitne.errors import Aborted, DataLoss, FailedPrecondition, Unavailable
+from vitne.errors import Aborted, DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from vitne.merkle.hashing import leaf_hash
-from vitne.merkle.notes import Checkpoint, NoteSigner, sign_checkpoint
+from vitne.merkle.notes import NoteSigner, open_note
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.telemetry import DATABASE, joined
 from vitne.session_lock import session_lock
@@ -63,7 +65,8 @@ class Sequencer:
 
     Args:
         pool: the ledger's database.
-        signer: signs checkpoints; its key's name is the log's origin.
+        origin: one of the logs that the database holds; the first one's, where it holds none.
+        signers: has the logs' keys.
         clock: waits between batches.
         new_id: makes the UUIDv7 of events.
         interval: seconds between looks at an empty queue.
@@ -73,7 +76,8 @@ class Sequencer:
     def __init__(
         self,
         pool: asyncpg.Pool,
-        signer: NoteSigner,
+        origin: str,
+        signers: Signers,
         clock: Clock,
         new_id: Callable[[], UUID],
         *,
@@ -81,7 +85,8 @@ class Sequencer:
         max_batch: int = MAX_BATCH,
     ) -> None:
         self._pool = pool
-        self._signer = signer
+        self._origin = origin
+        self._signers = signers
         self._clock = clock
         self._new_id = new_id
         self._interval = interval
@@ -109,16 +114,22 @@ class Sequencer:
                 await self._clock.sleep(STANDSTILL_SECONDS)
 
     async def claim(self) -> None:
-        """Become the log's writer: the next epoch. Signs the checkpoint anew, so that a new key shows at once.
+        """Become the log's writer: the next epoch. Signs the checkpoint anew, by the keys that sign now.
 
         Raises:
             FailedPrecondition: ``LOG_ORIGIN_CHANGED`` when the database holds another log.
+            Unavailable: ``LOG_KEY_MISSING``; ``LOG_KEY_CHANGED``: the key here is not the one that signed.
         """
-        origin = self._signer.key.name
+        origin = self._origin
         async with self._pool.acquire() as connection, connection.transaction():
             await start_log(connection, origin)
-            row = await connection.fetchrow("SELECT origin, epoch, size, root FROM log FOR UPDATE")
-            if row["origin"] != origin:
+            row = await connection.fetchrow(
+                "SELECT shard, origin, leaves_before, tiles_before, epoch, size, root, checkpoint, key_number, "
+                "former_until FROM log FOR UPDATE"
+            )
+            if row["origin"] != origin and not await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM closed_log WHERE origin = $1)", origin
+            ):
                 raise FailedPrecondition(
                     "LOG_ORIGIN_CHANGED",
                     f"the database holds the log {row['origin']}, not {origin}",
@@ -126,11 +137,12 @@ class Sequencer:
                     rule="a log keeps its origin for ever (tlog-checkpoint)",
                     remedy="set the origin back, or start a new log with a database of its own",
                 )
-            note = sign_checkpoint(Checkpoint(origin, row["size"], row["root"]), self._signer)
+            _require_key(self._signers(row["origin"], row["key_number"]), row["checkpoint"])
+            note = sign_tree(self._signers, row, row["size"], row["root"], self._clock.now())
             epoch = row["epoch"] + 1
             await connection.execute("UPDATE log SET epoch = $1, checkpoint = $2", epoch, note)
         self._epoch = epoch
-        LOG_SIZE.set(row["size"])
+        LOG_SIZE.set(row["leaves_before"] + row["size"])
 
     async def _integrate_forever(self) -> None:
         while True:
@@ -148,7 +160,10 @@ class Sequencer:
         if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM queued_leaf)"):
             return 0
         async with self._pool.acquire() as connection, connection.transaction():
-            log = await connection.fetchrow("SELECT epoch, size, root, journaled FROM log FOR UPDATE")
+            log = await connection.fetchrow(
+                "SELECT shard, origin, leaves_before, tiles_before, epoch, size, root, journaled, key_number, "
+                "former_until FROM log FOR UPDATE"
+            )
             if log is None or log["epoch"] != self._epoch:
                 raise Aborted(
                     "SEQUENCER_FENCED",
@@ -163,29 +178,45 @@ class Sequencer:
             if leaves:
                 with joined("integrate leaves", taken["traceparents"] or (), DATABASE):
                     await self._append(connection, log, leaves)
-        LOG_SIZE.set(size)
+        LOG_SIZE.set(log["leaves_before"] + size)
         now = self._clock.now()
         for happened in taken["happened"] or ():
             LOG_INTEGRATION_DELAY.record(max(0.0, (now - happened).total_seconds()))
         return len(records)
 
     async def _append(self, connection: Any, log: Any, leaves: dict[bytes, bytes]) -> None:
-        tree = await extend_log(connection, log["size"], log["root"], leaves)
-        origin, root = self._signer.key.name, tree.root()
-        note = sign_checkpoint(Checkpoint(origin, tree.size, root), self._signer)
+        shard, now = Shard.of(log), self._clock.now()
+        tree = await extend_log(connection, shard, log["size"], log["root"], leaves)
+        root = tree.root()
+        note = sign_tree(self._signers, log, tree.size, root, now)
         told = await write_journal(
             connection,
-            origin=origin,
+            shard=shard,
             first=log["journaled"],
             size=tree.size,
             root=root,
             newest=list(leaves.values()),
-            now=self._clock.now(),
+            now=now,
             new_id=self._new_id,
         )
         await connection.execute(
             "UPDATE log SET size = $1, root = $2, checkpoint = $3, journaled = $4", tree.size, root, note, told
         )
+
+
+def _require_key(signer: NoteSigner, note: str) -> None:
+    """A log's key changes by a statement of succession only: whoever remembers the log would refuse it else."""
+    if not note:
+        return
+    try:
+        open_note(note, [signer.key])
+    except InvalidArgument as error:
+        raise Unavailable(
+            "LOG_KEY_CHANGED",
+            "the key in custody is not the one that signed the log's checkpoint",
+            rule="a key is replaced by a statement that both sign (docs/decisions/0021)",
+            remedy="give the log its key back; to replace it, run rotate-key while both are in custody",
+        ) from error
 
 
 async def _without_known(connection: Any, leaves: dict[bytes, bytes]) -> dict[bytes, bytes]:

@@ -79,7 +79,7 @@ class LedgerSettings(CommonSettings):
 
     Attributes:
         status_base_url: what lists' URLs begin with.
-        log_origin: name of the log: first line of its checkpoints, and its key's name.
+        log_origin: name of the first log: first line of its checkpoints, its key's name. It stays when others follow.
         list_size: places of a list that is opened from now on.
         list_ttl_seconds: how long a copy of a list may be kept.
         list_lifetime_seconds: how long a signed list may be relied on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -9,11 +10,12 @@ from urllib.parse import urlsplit
 from aiokafka.errors import KafkaError
 
 from services.ledger.alone import PUBLICATION_LOCK, WITNESSES_LOCK, work_alone
+from services.ledger.closing import Closing, Succeeded
 from services.ledger.events import SOURCE
 from services.ledger.history import History
 from services.ledger.intake import ALLOWED, CONSUMER, take_leaves
 from services.ledger.journal import Told, tell_log
-from services.ledger.keys import LedgerKeys
+from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
@@ -31,6 +33,7 @@ from services.ledger.statuses import MAX_GROUP, Statuses, StatusRequest
 from services.ledger.witnessed import WitnessedCheckpoints
 from services.ledger.witnesses import Cosigning, Witness
 from vitne.clock import Clock, SystemClock
+from vitne.credentials.jose import Signer
 from vitne.errors import Unavailable, VitneError
 from vitne.identifiers import UuidFactory
 from vitne.merkle.cosignatures import CosignerKey
@@ -109,6 +112,22 @@ async def tell(settings: LedgerSettings) -> Told:
         await pool.close()
 
 
+def next_key(settings: LedgerSettings, number: int) -> Signer:
+    """Make the log's key of a number, where there is none; no other key is made."""
+    return ensure_checkpoint(FileKeyCustody(settings.state_dir), number)
+
+
+async def succeed(settings: LedgerSettings, work: Callable[[Closing], Awaitable[Succeeded]]) -> Succeeded:
+    """End a log or a key, whether the ledger runs or not."""
+    clock = SystemClock()
+    pool = await open_pool(settings.database_dsn, max_size=1, name="ledger-closing")
+    try:
+        keys = LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
+        return await work(Closing(pool, keys.note_signer, clock, UuidFactory(clock)))
+    finally:
+        await pool.close()
+
+
 async def reconcile(settings: LedgerSettings) -> Reconciled:
     """Put a database that was restored to an earlier instant in step; no ledger may run meanwhile.
 
@@ -128,7 +147,8 @@ async def reconcile(settings: LedgerSettings) -> Reconciled:
     try:
         work = Reconciliation(
             pool,
-            signer=LedgerKeys.ensure(FileKeyCustody(settings.state_dir)).note_signer(settings.log_origin),
+            origin=settings.log_origin,
+            signers=LedgerKeys.ensure(FileKeyCustody(settings.state_dir)).note_signer,
             orders=Orders(load_secret(settings.state_dir, create=False)),
             clock=clock,
             new_id=UuidFactory(clock),
@@ -186,13 +206,18 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
         pool, Statuses(orders, clock, new_id).apply, MAX_GROUP, name="change statuses"
     )
-    checkpoints, resources = WitnessedCheckpoints(pool, store, clock), LogResources(pool)
+    checkpoints, resources = WitnessedCheckpoints(pool, store, clock), LogResources(pool, store)
     history, projections = (
         History(pool, store, checkpoints, clock),
         Projections(keys.status_list, settings.status_base_url),
     )
     sequencer = Sequencer(
-        pool, keys.note_signer(settings.log_origin), clock, new_id, interval=settings.sequence_interval_seconds
+        pool,
+        settings.log_origin,
+        keys.note_signer,
+        clock,
+        new_id,
+        interval=settings.sequence_interval_seconds,
     )
     kafka = _kafka(settings)
 
@@ -231,14 +256,13 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         )
     if settings.storage:
         objects = open_storage(settings, clock)
-        key = keys.note_signer(settings.log_origin).key
         publication = Publication(
             store=store,
             resources=resources,
             witnessed=checkpoints,
             lists=publisher,
             projections=projections,
-            key=key,
+            signers=keys.note_signer,
             objects=objects,
         )
         application.add_task(

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from services.ledger.log_store import LogStore, StoredCheckpoint
+from services.ledger.log_store import LogStore
+from services.ledger.shards import Shard, StoredCheckpoint
 from vitne.clock import Clock
 
 #: How long the newest cosigned checkpoint is shown although the log has grown since. Witnesses answer within a second
@@ -21,11 +22,13 @@ class WitnessedCheckpoint:
     """A checkpoint with its cosignatures.
 
     Attributes:
+        shard: number of the log.
         size: leaves.
         note: signed by the log and the witnesses.
         cosigned: when the cosignatures had been gathered.
     """
 
+    shard: int
     size: int
     note: str
     cosigned: datetime
@@ -45,46 +48,64 @@ class WitnessedCheckpoints:
         self._store = store
         self._clock = clock
 
-    async def add(self, size: int, note: str) -> None:
-        """Keep one; it is dated now, and after every one before."""
+    async def add(self, log: StoredCheckpoint, note: str) -> None:
+        """Keep one of a log's; it is dated now, and after every one before."""
         await self._pool.execute(
-            "INSERT INTO witnessed_checkpoint (cosigned, size, note) SELECT greatest($1, "
-            "(SELECT max(cosigned) FROM witnessed_checkpoint) + interval '1 millisecond'), $2, $3",
+            "INSERT INTO witnessed_checkpoint (cosigned, shard, size, note) SELECT greatest($1, "
+            "(SELECT max(cosigned) FROM witnessed_checkpoint) + interval '1 millisecond'), $2, $3, $4",
             self._clock.now(),
-            size,
+            log.shard.number,
+            log.size,
             note,
         )
 
     async def newest(self) -> WitnessedCheckpoint | None:
-        """The last one; None: no witness has ever cosigned."""
+        """The last one of whichever log; None: no witness has ever cosigned."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT size, note, cosigned FROM witnessed_checkpoint ORDER BY cosigned DESC LIMIT 1"
+                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint ORDER BY cosigned DESC LIMIT 1"
             )
         )
 
-    async def first_with(self, leaf_index: int) -> WitnessedCheckpoint | None:
-        """The first that has a leaf: by when that was certainly logged; None: none has it yet."""
+    async def newest_of(self, shard: Shard) -> WitnessedCheckpoint | None:
+        """The last one of a log; None: no witness has cosigned it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT size, note, cosigned FROM witnessed_checkpoint WHERE size > $1 ORDER BY cosigned LIMIT 1",
+                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint WHERE shard = $1 "
+                "ORDER BY cosigned DESC LIMIT 1",
+                shard.number,
+            )
+        )
+
+    async def first_with(self, shard: Shard, leaf_index: int) -> WitnessedCheckpoint | None:
+        """The first that has a log's leaf: by when that was certainly logged; None: none has it yet."""
+        return _checkpoint(
+            await self._pool.fetchrow(
+                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint WHERE shard = $1 AND size > $2 "
+                "ORDER BY cosigned LIMIT 1",
+                shard.number,
                 leaf_index,
             )
         )
 
-    async def shown(self) -> StoredCheckpoint:
-        """What whoever asks for the log's checkpoint is given: the newest cosigned one, unless that is too old.
+    async def shown(self, signed: StoredCheckpoint | None = None) -> StoredCheckpoint:
+        """What whoever asks for a log's checkpoint is given: the newest cosigned one, unless that is too old.
+
+        Args:
+            signed: the newest that the log signed; None: that of the log that grows.
 
         Raises:
             Unavailable: ``LOG_NOT_STARTED``.
         """
-        signed = await self._store.checkpoint()
-        witnessed = await self.newest()
+        signed = signed or await self._store.checkpoint()
+        witnessed = await self.newest_of(signed.shard)
         if witnessed is None or witnessed.size > signed.size:  # a log that went back is not helped by what it said
             return signed
         fresh = self._clock.now() - witnessed.cosigned <= PATIENCE
-        return StoredCheckpoint(witnessed.size, witnessed.note) if fresh or witnessed.size == signed.size else signed
+        if not fresh and witnessed.size != signed.size:
+            return signed
+        return StoredCheckpoint(witnessed.size, witnessed.note, signed.shard)
 
 
 def _checkpoint(row: Any) -> WitnessedCheckpoint | None:
-    return None if row is None else WitnessedCheckpoint(row["size"], row["note"], row["cosigned"])
+    return None if row is None else WitnessedCheckpoint(row["shard"], row["size"], row["note"], row["cosigned"])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 
-from services.ledger.log_store import LogStore, StoredCheckpoint
-from services.ledger.metrics import WITNESS_ANSWERS
+from services.ledger.log_store import LogStore
+from services.ledger.metrics import LOG_WITNESSED, WITNESS_ANSWERS
+from services.ledger.shards import StoredCheckpoint
 from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.clock import Clock
 from vitne.errors import DataLoss, InvalidArgument, Unavailable, VitneError
@@ -38,12 +39,12 @@ class Witness:
     Attributes:
         key: what verifies its cosignatures.
         url: its submission prefix, without a slash at the end.
-        size: of the checkpoint that it cosigned last, as far as we know.
+        sizes: of the checkpoints that it cosigned last, as far as we know, by the log's number.
     """
 
     key: CosignerKey
     url: str
-    size: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
 
 
 class Cosigning:
@@ -70,24 +71,51 @@ class Cosigning:
         self._witnesses = witnesses
         self._quorum = quorum
         self._clock = clock
+        #: Logs that ended and were cosigned to their end.
+        self._complete: set[int] = set()
+        #: The log that grows, and since when it is looked at.
+        self._looked_at = 0, clock.now()
 
     async def cosign_due(self) -> bool:
-        """Have the newest checkpoint cosigned, where that is due; whether enough witnesses did.
+        """Have the newest checkpoints cosigned, where that is due; whether enough witnesses did.
+
+        The last checkpoint of a log that ended is cosigned once: it says when all of that log was seen.
 
         Raises:
             Unavailable: ``LOG_NOT_STARTED``.
         """
-        newest = await self._store.checkpoint()
-        last = await self._witnessed.newest()
-        if last is not None and last.size == newest.size and self._clock.now() - last.cosigned < COSIGN_EVERY:
-            return True
+        enough = True
+        *ended, growing = await self._store.logs()
+        for log in ended:
+            if log.shard.number not in self._complete:
+                if await self._is_due(log, timedelta.max):
+                    enough &= await self._cosign(log)
+                else:
+                    self._complete.add(log.shard.number)
+        if await self._is_due(growing, COSIGN_EVERY):
+            enough &= await self._cosign(growing)
+        await self._tell(growing)
+        return enough
+
+    async def _tell(self, growing: StoredCheckpoint) -> None:
+        """Measure when the log was last cosigned; of one that never was, since when it was not."""
+        if self._looked_at[0] != growing.shard.number:
+            self._looked_at = growing.shard.number, self._clock.now()
+        last = await self._witnessed.newest_of(growing.shard)
+        LOG_WITNESSED.set((last.cosigned if last is not None else self._looked_at[1]).timestamp())
+
+    async def _is_due(self, log: StoredCheckpoint, every: timedelta) -> bool:
+        last = await self._witnessed.newest_of(log.shard)
+        return last is None or last.size != log.size or self._clock.now() - last.cosigned >= every
+
+    async def _cosign(self, newest: StoredCheckpoint) -> bool:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             found = await asyncio.gather(*(self._ask(session, each, newest) for each in self._witnesses))
         lines = [line for each in found for line in each]
         if sum(bool(each) for each in found) < self._quorum:
             return False
-        await self._witnessed.add(newest.size, newest.note + "".join(lines))
+        await self._witnessed.add(newest, newest.note + "".join(lines))
         return True
 
     async def _ask(self, session: aiohttp.ClientSession, witness: Witness, newest: StoredCheckpoint) -> list[str]:
@@ -107,30 +135,31 @@ class Cosigning:
     ) -> list[str]:
         # Twice at most: the first answer may tell us what size to begin from.
         for _ in range(2):
-            if witness.size > newest.size:
+            size = witness.sizes.get(newest.shard.number, 0)
+            if size > newest.size:
                 raise DataLoss(
                     "LOG_ROLLED_BACK",
-                    f"the witness cosigned {witness.size} leaves, and the log has {newest.size}",
+                    f"the witness cosigned {size} leaves, and the log has {newest.size}",
                     rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
                     remedy="the database was restored to an earlier instant: docs/operating/restore.md",
                 )
-            proof = await self._store.prove_consistency(witness.size, newest.size) if witness.size else None
-            request = AddCheckpoint(witness.size, tuple(proof.path) if proof else (), newest.note)
+            proof = await self._store.prove_consistency(size, newest.size, newest.shard.origin) if size else None
+            request = AddCheckpoint(size, tuple(proof.path) if proof else (), newest.note)
             status, kind, answer = await self._post(session, witness, request)
             if status == HTTPStatus.OK:
                 lines = cosignatures_of(answer, newest.note, [witness.key])
-                witness.size = newest.size
+                witness.sizes[newest.shard.number] = newest.size
                 return lines
             if status == HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise DataLoss(
                     "LOG_FORKED",
-                    f"the witness says that {newest.size} leaves do not follow from the {witness.size} it cosigned",
+                    f"the witness says that {newest.size} leaves do not follow from the {size} it cosigned",
                     rule="a log only grows (RFC 6962, section 2.1.2)",
                     remedy="stop writing; compare the database with what the witness serves of this log",
                 )
             if status != HTTPStatus.CONFLICT or kind != SIZE_MEDIA_TYPE:
                 break
-            witness.size = from_decimal(answer.removesuffix("\n"), _bad_answer)
+            witness.sizes[newest.shard.number] = from_decimal(answer.removesuffix("\n"), _bad_answer)
         raise Unavailable("WITNESS_REFUSED", f"the witness answered {status}", remedy="ask its operator why")
 
     @staticmethod

@@ -50,7 +50,7 @@ class ProberSettings(CommonSettings):
         trust_list_url: where the registry's trust list is fetched.
         registry_key: RFC 7638 thumbprint of the key that signs it; pinned.
         registry_uri: who issues it.
-        log_origin: name of the log, which its checkpoints begin with.
+        log_origin: name of the first log, which its checkpoints begin with; those that followed are taken, too.
         allow: allow-rules: which addresses of status lists are fetched, and from where.
         achievement: id of an achievement of the prober's own provider, for nothing but this.
         achievement_version: its version.

@@ -17,7 +17,8 @@ from vitne.credentials.jose import ED25519
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, verify_token
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.merkle.leaves import Issued
-from vitne.merkle.notes import Checkpoint, NoteKey, open_note
+from vitne.merkle.notes import NoteKey
+from vitne.merkle.policy import Policy
 from vitne.merkle.proofs import verify_inclusion
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import Fetcher
@@ -115,7 +116,13 @@ class World:
             for key in self._operator_keys(facts_pb2.KEY_USE_CHECKPOINT).values()
             if key.algorithm == ED25519
         ]
-        tree = Checkpoint.parse(open_note(proof.checkpoint, keys).text)
+        policy = Policy(keys, {}, {}, "none", {})
+        if proof.checkpoint.partition("\n")[0] != self._settings.log_origin:
+            answer: ledger_pb2.GetSuccessionResponse = await _called(
+                self._ledger.GetSuccession(ledger_pb2.GetSuccessionRequest())
+            )
+            policy = policy.following(answer.statements)
+        tree = policy.open(proof.checkpoint).checkpoint
         verify_inclusion(leaf=leaf, index=proof.leaf_index, size=tree.size, path=list(proof.path), root=tree.root)
 
     async def verdict(self, credential: issuer_pb2.IssuedCredential) -> tuple[str, str]:

@@ -108,7 +108,7 @@ async def collect(
     at = ManualClock(clock.now())
     knowledge = knowledge_of(statement, facts.body, registry_key)
     policy = log_policy or registered(knowledge, DEFAULT_LOG_ORIGIN, at)
-    log = _Recorder(LogProofs(stub, witnessed=log_policy is not None), policy)
+    log = _Recorder(LogProofs(stub, witnessed=log_policy is not None), policy.following(status.succession))
     # Which leaves a verification asks for is its own to say: it is made once, and what it asked for is kept.
     await Verifier(knowledge, BundledStatus(status, knowledge, policy, at), log, at).verify(credential)
     return Bundle(at.now(), credential, compact, facts.body, log.proofs, status)
@@ -133,7 +133,7 @@ class _Recorder:
         proof = LogProof(given.leaf_index, tuple(given.path), given.checkpoint)
         witnessed = proof.verify(leaf_hash, self._policy)
         self.proofs[leaf_hash.hex()] = proof.text()
-        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen)
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before)
 
 
 async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
@@ -149,4 +149,5 @@ async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
         answer.list_token,
         ProvenLeaf(answer.list_leaf.record, answer.list_leaf.proof),
         [ProvenLeaf(each.record, each.proof) for each in answer.changes],
+        tuple(answer.succession),
     )

@@ -21,6 +21,7 @@ from vitne.merkle.memory import advance
 from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_checkpoint
 from vitne.merkle.policy import Policy
 from vitne.merkle.proofs import verify_inclusion
+from vitne.merkle.succession import Lineage, within
 from vitne.runtime.fetch import Fetches
 from vitne.runtime.status import error_from_rpc
 from vitne_api.ledger.v1 import ledger_pb2
@@ -61,6 +62,13 @@ class Inclusion:
     key_id: str
     #: By when it was there for certain, as the policy's witnesses say; None: the policy asks for none.
     seen: datetime | None = None
+    #: Leaves of the logs before that of the checkpoint.
+    before: int = 0
+
+    @property
+    def place(self) -> int:
+        """The leaf's place among those of all logs that follow each other: what came earlier is smaller."""
+        return self.before + self.index
 
 
 class LogSource(Protocol):
@@ -87,8 +95,12 @@ class ProofSource(Protocol):
         """
         ...
 
-    async def consistency(self, from_size: int, to_size: int) -> Sequence[bytes]:
-        """The proof that the tree of an earlier size is the beginning of a later one; VitneError when there is none."""
+    async def consistency(self, origin: str, from_size: int, to_size: int) -> Sequence[bytes]:
+        """The proof that a log's tree of an earlier size begins a later one; VitneError when there is none."""
+        ...
+
+    async def succession(self) -> Sequence[str]:
+        """The statements of succession, which nobody has verified yet, in their order."""
         ...
 
 
@@ -210,14 +222,22 @@ class LogProofs:
             raise error_from_rpc(error) from error
         return answer
 
-    async def consistency(self, from_size: int, to_size: int) -> Sequence[bytes]:
+    async def consistency(self, origin: str, from_size: int, to_size: int) -> Sequence[bytes]:
         """See :class:`ProofSource`."""
-        request = ledger_pb2.GetConsistencyProofRequest(from_size=from_size, to_size=to_size)
+        request = ledger_pb2.GetConsistencyProofRequest(from_size=from_size, to_size=to_size, origin=origin)
         try:
             answer = await self._stub.GetConsistencyProof(request, timeout=PROOF_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
         return list(answer.path)
+
+    async def succession(self) -> Sequence[str]:
+        """See :class:`ProofSource`."""
+        try:
+            answer = await self._stub.GetSuccession(ledger_pb2.GetSuccessionRequest(), timeout=PROOF_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise error_from_rpc(error) from error
+        return list(answer.statements)
 
 
 class _Opened(NamedTuple):
@@ -229,15 +249,16 @@ class _Opened(NamedTuple):
 
 
 class Inclusions:
-    """Verifies proofs of one log, and remembers what was proved, so that a leaf is asked for once.
+    """Verifies proofs of one log and those that followed it, and remembers what was proved: a leaf is asked for once.
 
-    The largest checkpoint is remembered too, and every other has to be consistent with it: a log that shows this
-    verifier two histories is refused from then on.
+    The largest checkpoint of each is remembered too, and every other has to be consistent with it: a log that shows
+    this verifier two histories is refused from then on. A log that followed is taken by the statement of succession
+    that both keys signed, where both are the operator's.
 
     Args:
         proofs: where they come from.
         knowledge: has the operator's keys for checkpoints.
-        origin: of the log; another log of the operator's proves nothing.
+        origin: of the log; another log of the operator's that does not follow it proves nothing.
         clock: tells which keys count.
         policy: whose cosignatures a checkpoint needs, beside the operator's signature; None: nobody's.
     """
@@ -250,7 +271,8 @@ class Inclusions:
         self._origin = origin
         self._clock = clock
         self._policy = policy
-        self._last: Checkpoint | None = None
+        self._lineage = Lineage(())
+        self._last: dict[str, Checkpoint] = {}
         self._remembering = asyncio.Lock()
         self._held: _Recent[bytes, Inclusion] = _Recent(MAX_HELD_INCLUSIONS)
         self._opened: _Recent[str, _Opened] = _Recent(MAX_HELD_CHECKPOINTS)
@@ -289,7 +311,7 @@ class Inclusions:
         return found
 
     async def _verified(self, leaf_hash: bytes, proof: ledger_pb2.GetInclusionProofResponse) -> Inclusion:
-        key_id, checkpoint, seen = self._open(proof.checkpoint)
+        key_id, checkpoint, seen = await self._open(proof.checkpoint)
         if checkpoint.size != proof.tree_size:
             raise InvalidArgument("BAD_INCLUSION_PROOF", "the proof is for another tree than the checkpoint's")
         verify_inclusion(
@@ -300,27 +322,48 @@ class Inclusions:
             root=checkpoint.root,
         )
         await self._remember(checkpoint)
-        return Inclusion(proof.leaf_index, checkpoint, key_id, seen)
+        before = self._lineage.before.get(checkpoint.origin, 0)
+        return Inclusion(proof.leaf_index, checkpoint, key_id, seen, before)
 
     async def _remember(self, seen: Checkpoint) -> None:
-        """Hold the log to the largest checkpoint that it has shown."""
+        """Hold a log to the largest checkpoint that it has shown, and to the end that was stated of it."""
         async with self._remembering:
-            known = self._last
+            known, ended = self._last.get(seen.origin), self._lineage.closed.get(seen.origin)
+            if not within(ended, seen):
+                refusal = DataLoss(
+                    "LOG_FORKED",
+                    f"the log of {seen.origin} ended, and shows {seen.size} leaves that are not its end",
+                    rule="a log that is closed does not grow (docs/decisions/0021)",
+                    remedy="believe nothing of this log; keep checkpoint and statement, and show them to its operator",
+                )
+                _log.error("the log is not believed any more: %s", refusal)
+                raise refusal
             if known is not None and known != seen:
                 sizes = sorted((known.size, seen.size))
-                path = await self._proofs.consistency(*sizes) if 0 < sizes[0] < sizes[1] else ()
+                path = await self._proofs.consistency(seen.origin, *sizes) if 0 < sizes[0] < sizes[1] else ()
                 try:
                     seen = advance(known, seen, path)
                 except DataLoss as error:
                     _log.error("the log is not believed any more: %s", error)
                     raise
-            self._last = seen
+            self._last[seen.origin] = seen
 
     def _keys(self) -> Mapping[str, PublicKey]:
         return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
 
-    def _open(self, note: str) -> _Opened:
-        """Open the log's checkpoint by whichever of the operator's keys signed it."""
+    async def _follow(self, origin: str) -> bool:
+        """Whether a log is the one that is configured, or follows it; the ledger is asked for what it has to show."""
+        if origin == self._origin or origin in {key.name for key in self._lineage.keys}:
+            return True
+        trusted = [NoteKey(self._origin, key.raw()) for key in self._keys().values() if key.algorithm == ED25519]
+        statements = await self._proofs.succession()
+        self._lineage = Lineage.follow(trusted, statements)
+        if self._policy is not None:
+            self._policy = self._policy.following(statements)
+        return origin in {key.name for key in self._lineage.keys}
+
+    async def _open(self, note: str) -> _Opened:
+        """Open a log's checkpoint by whichever of the operator's keys signed it; answer that key's id, too."""
         keys = self._keys()
         opened = self._opened.get(note)
         if opened is not None and opened.key_id in keys:
@@ -328,24 +371,35 @@ class Inclusions:
         # Before anything of it is looked at: what is that large is none, and would be held.
         if len(note) > MAX_NOTE_BYTES:
             raise InvalidArgument("TOO_LARGE", "the checkpoint is too large")
-        if note.partition("\n")[0] != self._origin:
+        origin = note.partition("\n")[0]
+        if not await self._follow(origin):
             raise InvalidArgument(
                 "LOG_ORIGIN_UNKNOWN",
                 "the proof is from another log",
                 field="checkpoint",
-                rule=f"the log's origin is {self._origin}",
+                rule=f"the log's origin is {self._origin}, or that of one that follows it by a statement of both",
                 remedy="give the origin and the address of the same log",
             )
         refusal: VitneError = InvalidArgument("CHECKPOINT_KEY_UNKNOWN", "the registry knows no key for checkpoints")
         for key_id, key in keys.items():
             if key.algorithm == ED25519:
                 try:
-                    checkpoint = open_checkpoint(note, NoteKey(self._origin, key.raw()))
+                    checkpoint = open_checkpoint(note, NoteKey(origin, key.raw()))
                 except VitneError as error:
                     refusal = error
                 else:
-                    seen = None if self._policy is None else self._policy.open(note).seen
+                    seen = None if self._policy is None else await self._seen_by(self._policy, note)
                     opened = _Opened(key_id, checkpoint, seen)
                     self._opened.put(note, opened)
                     return opened
         raise refusal
+
+    async def _seen_by(self, policy: Policy, note: str) -> datetime | None:
+        """When the policy's witnesses had seen a checkpoint, by a key that followed one of its own where need be."""
+        try:
+            return policy.open(note).seen
+        except InvalidArgument as error:
+            if error.reason != "NOTE_UNTRUSTED":
+                raise
+        self._policy = policy.following(await self._proofs.succession())
+        return self._policy.open(note).seen

@@ -42,7 +42,7 @@ async def verify_bundle(
         bundle: that was read.
         registry_key: thumbprint of the key that signs the registry's list: pinned.
         registry_uri: who issues it.
-        log_origin: name of the log, where there is no policy.
+        log_origin: name of the first log, where there is no policy.
         policy: the log's key and its witnesses'; None: the log's keys are those in the registry, and nobody else
             need have seen the log.
 
@@ -53,7 +53,7 @@ async def verify_bundle(
     clock = ManualClock(bundle.at)
     statement = read_statement(bundle.statement, pinned=registry_key, issuer=registry_uri, now=bundle.at)
     knowledge = knowledge_of(statement, bundle.facts, registry_key)
-    trusted = policy or registered(knowledge, log_origin, clock)
+    trusted = (policy or registered(knowledge, log_origin, clock)).following(bundle.status.succession)
     statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
     return await Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock).verify(
         bundle.credential
@@ -105,7 +105,7 @@ class _BundledLog:
         proof = LogProof.parse(text)
         witnessed = proof.verify(leaf_hash, self._policy)
         _check_time(witnessed, self._clock)
-        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen)
+        return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before)
 
     async def earliest(self, leaf_hash: bytes) -> Inclusion:
         # A bundle has one proof of a leaf: whichever it was collected with.

@@ -35,7 +35,8 @@ class VerifierSettings(CommonSettings):
         registry_uri: who issues the trust list, its ``iss``.
         trust_list_refresh_seconds: between two fetches of the trust list.
         ledger_address: ``host:port`` of the ledger's gRPC, whose public methods prove inclusion.
-        log_origin: name of the log, which its checkpoints begin with; proofs from any other count for nothing.
+        log_origin: name of the first log, which its checkpoints begin with; those that followed it by statements of
+            succession count, too, and no other.
         log_policy_file: policy (C2SP tlog-policy) that checkpoints have to meet: the log's key, the witnesses' and how
             many of these; none: the operator's signature alone counts.
         trust_anchors: certificates in PEM of the authorities to which certificates beside a signature have to lead;

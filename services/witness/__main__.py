@@ -47,6 +47,14 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--log", action="append", required=True, metavar="VKEY", help="verifier key of a log to look after; repeatable"
     )
+    serve.add_argument(
+        "--succession",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="statement by which one of these keys follows another, as the log serves it at /succession/N; repeatable",
+    )
     serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="(default: %(default)s)")
     serve.add_argument("--certificate", type=Path, metavar="FILE", help="PEM, certificate and key; without it, plain")
     return made
@@ -63,7 +71,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         logs = [NoteKey.parse(text) for text in asked.log]
         with Memory(asked.folder) as memory:
-            asyncio.run(_serve(Witness(cosigner, logs, memory, SystemClock()), asked.listen, asked.certificate))
+            statements = [file.read_text("utf-8") for file in asked.succession]
+            witness = Witness(cosigner, logs, memory, SystemClock(), statements)
+            asyncio.run(_serve(witness, asked.listen, asked.certificate))
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE

@@ -9,6 +9,7 @@ from services.witness.memory import Memory, origin_hash
 from vitne.clock import Clock
 from vitne.merkle.cosignatures import Cosigner, cosign
 from vitne.merkle.notes import NoteKey, keep_signatures
+from vitne.merkle.succession import Lineage
 from vitne.merkle.witnessing import AddCheckpoint, examine
 
 
@@ -17,12 +18,26 @@ class Witness:
 
     Args:
         cosigner: its key.
-        logs: keys of the logs that it looks after; a log that rotates its key may have several.
+        logs: keys of the logs that it looks after; a log that rotates its key has several.
         memory: what it cosigned last.
         clock: dates cosignatures.
+        statements: of succession, by which one of these keys follows another.
+
+    Raises:
+        InvalidArgument: a statement is none.
+        DataLoss: ``LOG_FORKED``: two contradict each other.
     """
 
-    def __init__(self, cosigner: Cosigner, logs: Sequence[NoteKey], memory: Memory, clock: Clock) -> None:
+    def __init__(
+        self,
+        cosigner: Cosigner,
+        logs: Sequence[NoteKey],
+        memory: Memory,
+        clock: Clock,
+        statements: Sequence[str] = (),
+    ) -> None:
+        # What a statement leads to beyond the keys that were given is nothing that this witness looks after.
+        self._lineage = Lineage.follow(logs, statements)
         self._cosigner = cosigner
         self._logs = logs
         self._memory = memory
@@ -39,8 +54,8 @@ class Witness:
         request = AddCheckpoint.parse(body)
         origin = request.origin
         async with self._one_at_a_time:
-            last = self._memory.last(origin)
-            checkpoint = examine(request, self._logs, last)
+            self._memory.last(origin)  # refuses a memory that is damaged
+            checkpoint = examine(request, self._logs, self._memory.note(origin), self._lineage)
             note = keep_signatures(request.note, [key for key in self._logs if key.name == origin])
             line = cosign(note.partition("\n\n")[0] + "\n", self._cosigner, self._clock.now())
             await asyncio.to_thread(self._memory.replace, checkpoint.origin, note + line)

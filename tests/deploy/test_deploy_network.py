@@ -46,9 +46,11 @@ CALLS = {
     *(("prometheus", service, 9464) for service in SERVICES),
     *((service, "collector", 4317) for service in SERVICES),
 }
-#: The auditor reads every database but that of learners' keys; what is due is looked for in the registry's.
+#: The auditor reads every database but that of learners' keys; what is due is looked for in the registry's; the log is
+#: ended in the ledger's.
 CALLS |= {("auditor", database, 5432) for found in DATABASES.values() for database in found - {"learner-keys-db"}}
-CALLS |= {("auditor", "kafka", 9093), ("auditor", "world", 443), ("due", "registry-db", 5432)}
+CALLS |= {("auditor", "kafka", 9093), ("auditor", "world", 443)}
+CALLS |= {("due", "registry-db", 5432), ("close", "ledger-db", 5432)}
 #: The prober comes from outside, as callers do.
 ONLY_PRODUCTION = {("prober", "world", 443), ("prometheus", "prober", 9464)}
 #: The kind overlay has no public address by which to fetch status lists.
@@ -75,7 +77,7 @@ def _parties() -> dict[str, Party]:
         "stranger": ({"kubernetes.io/metadata.name": "default"}, {"app.kubernetes.io/name": "issuer"}),
         "neighbour": (ours, {"app.kubernetes.io/name": "shell"}),
     }
-    for component, name in {"auditor": "auditor", "due": "registry", "prober": "prober"}.items():
+    for component, name in {"auditor": "auditor", "due": "registry", "close": "ledger", "prober": "prober"}.items():
         parties[component] = (ours, {"app.kubernetes.io/name": name, "app.kubernetes.io/component": component})
     for service in SERVICES:
         parties[service] = (ours, {"app.kubernetes.io/name": service, "app.kubernetes.io/component": "service"})

@@ -214,6 +214,31 @@ def test_the_look_for_what_is_due_would_start(installation: Installation, monkey
     assert "-rw." in settings.database_dsn
 
 
+def test_the_end_of_a_log_would_come_when_somebody_wants_it(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = installation.one("CronJob", "close-log")["spec"]
+    assert job["suspend"] is True
+    pod = job["jobTemplate"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    environment = installation.environment(container)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = LedgerSettings()
+    assert settings.database_faults() == []
+    # It names the year after that of the settings, which a log that ended can't be followed by.
+    *command, following = container["command"]
+    assert command == ["python", "-m", "services.ledger", "close", "--next"]
+    host, _, year = settings.log_origin.rpartition("/")
+    assert following == f"{host}/{int(year) + 1}"
+    # Both keys sign, and it makes none.
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    service = installation.one("Deployment", "ledger")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    for name in ("keys", "labels"):
+        assert mounts[name] in service
+        assert mounts[name]["readOnly"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_addresses_lead_to_services(installation: Installation, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _load(monkeypatch, installation, service)

@@ -32,7 +32,7 @@ def test_there_is_one_prober_and_never_two(production: Installation) -> None:
 
 def test_what_is_due_daily_runs_once_at_a_time_and_ends(installation: Installation) -> None:
     jobs = {manifest["metadata"]["name"]: manifest["spec"] for manifest in installation.all("CronJob")}
-    assert set(jobs) == {"auditor", "accreditations-due"}
+    assert set(jobs) == {"auditor", "accreditations-due", "close-log"}
     for name, spec in jobs.items():
         assert spec["concurrencyPolicy"] == "Forbid", name
         assert spec["timeZone"], name
@@ -188,8 +188,9 @@ def test_the_authority_key_of_a_database_is_not_mounted(installation: Installati
             if volume.get("secret", {}).get("secretName", "").endswith("-db-ca"):
                 assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}], name
                 found += 1
-    # Five databases, in services and migrations; four in the auditor; one where what is due is looked for.
-    assert found == 15
+    # Five databases, in services and migrations; four in the auditor; one where what is due is looked for, one where
+    # the log is ended.
+    assert found == 16
 
 
 def test_secrets_come_from_somewhere(production: Installation) -> None:

@@ -98,6 +98,7 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "ledger.GetCheckpoint": EVERYBODY,
     "ledger.GetInclusionProof": EVERYBODY,
     "ledger.GetConsistencyProof": EVERYBODY,
+    "ledger.GetSuccession": EVERYBODY,
     "ledger.StatusAt": EVERYBODY,
     "verifier.Verify": EVERYBODY,
     **{

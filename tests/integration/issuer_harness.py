@@ -153,7 +153,7 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
     async def _never_asked(self, request: Any, context: Any) -> Any:
         raise AssertionError("the issuer does not ask for this")
 
-    GetCheckpoint = GetInclusionProof = GetConsistencyProof = StatusAt = _never_asked
+    GetCheckpoint = GetInclusionProof = GetConsistencyProof = StatusAt = GetSuccession = _never_asked
 
     def _require_up(self) -> None:
         if self.down:

@@ -79,7 +79,9 @@ class Ledger:
         self.projections = Projections(self.keys.status_list, BASE_URL)
 
     def pages(self) -> FastAPI:
-        return build_pages(self.publisher, self.projections, self.checkpoints, LogResources(self.pool), self.history)
+        return build_pages(
+            self.publisher, self.projections, self.checkpoints, LogResources(self.pool, self.store), self.history
+        )
 
     def replica(self) -> Ledger:
         return Ledger(self.pool, self.clock, self.state)
@@ -89,7 +91,9 @@ class Ledger:
         return self.keys.note_signer(ORIGIN)
 
     def sequencer(self, max_batch: int = 1000) -> Sequencer:
-        return Sequencer(self.pool, self.note_signer, self.clock, uuid4, interval=0.01, max_batch=max_batch)
+        return Sequencer(
+            self.pool, ORIGIN, self.keys.note_signer, self.clock, uuid4, interval=0.01, max_batch=max_batch
+        )
 
     async def lease(self, count: int = 10, country: str = "NO") -> ledger_pb2.LeaseIndexesResponse:
         request = ledger_pb2.LeaseIndexesRequest(request_id=str(uuid4()), country=country, count=count)

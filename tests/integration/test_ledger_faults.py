@@ -21,7 +21,7 @@ from services.ledger.publication import Publication
 from services.ledger.resources import LogResources
 from services.ledger.sequencer import Sequencer
 from services.ledger.transitions import Change
-from tests.integration.ledger_harness import Ledger, eventually, make_ledger, request
+from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request
 from tests.integration.ledger_leaves import Fuse, Killed, Mortal, check_log, extends, leaves, queue
 from vitne.audit.log_walk import LogWalk
 from vitne.canonical import sha256
@@ -153,11 +153,11 @@ async def test_killed_before_any_statement_a_list_is_published_whole_or_not_at_a
 def copier(ledger: Ledger, shelf: Shelf) -> Publication:
     return Publication(
         store=ledger.store,
-        resources=LogResources(ledger.pool),
+        resources=LogResources(ledger.pool, ledger.store),
         witnessed=ledger.checkpoints,
         lists=ledger.publisher,
         projections=ledger.projections,
-        key=ledger.note_signer.key,
+        signers=ledger.keys.note_signer,
         objects=shelf,
     )
 
@@ -273,7 +273,10 @@ async def test_two_sequencers_over_a_database_that_goes_and_comes_while_clocks_j
         connection_class=PlainConnection,
         server_settings={"application_name": name},
     )
-    writers = [Sequencer(pool, ledger.note_signer, ledger.clock, uuid4, interval=0.001, max_batch=37) for _ in range(2)]
+    writers = [
+        Sequencer(pool, ORIGIN, ledger.keys.note_signer, ledger.clock, uuid4, interval=0.001, max_batch=37)
+        for _ in range(2)
+    ]
     running = [asyncio.create_task(writer.run()) for writer in writers]
     expected: list[bytes] = []
     known = Checkpoint(ledger.note_signer.key.name, 0, sha256(b""))

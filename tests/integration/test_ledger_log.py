@@ -16,7 +16,7 @@ from services.ledger import sequencer as sequencer_module
 from services.ledger.keys import LedgerKeys
 from services.ledger.log_store import queue_leaves
 from services.ledger.sequencer import Sequencer
-from tests.integration.ledger_harness import Ledger, eventually, make_ledger
+from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger
 from vitne.canonical import sha256
 from vitne.clock import ManualClock, SystemClock
 from vitne.errors import Aborted, DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
@@ -202,7 +202,7 @@ async def test_two_at_once_lose_and_double_nothing(ledger: Ledger) -> None:
     await check_log(ledger, leaves)
 
 
-@pytest.mark.parametrize("step", ["extend_log", "sign_checkpoint", "write_journal", "_without_known"])
+@pytest.mark.parametrize("step", ["extend_log", "sign_tree", "write_journal", "_without_known"])
 async def test_a_batch_that_dies_at_any_step_did_not_happen(
     ledger: Ledger, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,21 +265,19 @@ async def test_a_log_that_stands_still_goes_on_once_it_is_mended(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_new_key_signs_the_checkpoint_at_once_and_another_origin_is_refused(
-    ledger: Ledger, tmp_path: Path
-) -> None:
+async def test_another_key_without_a_statement_and_another_origin_are_refused(ledger: Ledger, tmp_path: Path) -> None:
     sequencer = await claimed(ledger)
     await queue(ledger, issued(0, 3))
     await sequencer.integrate()
     before = await ledger.checkpoint()
-    rotated = LedgerKeys.ensure(FileKeyCustody(tmp_path / "rotated"))
-    signer = rotated.note_signer(before.origin)
-    await Sequencer(ledger.pool, signer, ledger.clock, uuid4, interval=0.01).claim()
-    assert open_checkpoint((await ledger.store.checkpoint()).note, signer.key) == before
+    other = LedgerKeys.ensure(FileKeyCustody(tmp_path / "another"))
+    with pytest.raises(Unavailable, match="LOG_KEY_CHANGED"):
+        await Sequencer(ledger.pool, ORIGIN, other.note_signer, ledger.clock, uuid4, interval=0.01).claim()
     with pytest.raises(FailedPrecondition, match="LOG_ORIGIN_CHANGED"):
         await Sequencer(
-            ledger.pool, rotated.note_signer("log.vitne.example/2027"), ledger.clock, uuid4, interval=0.01
+            ledger.pool, "log.vitne.example/2027", ledger.keys.note_signer, ledger.clock, uuid4, interval=0.01
         ).claim()
+    assert await ledger.checkpoint() == before
 
 
 async def test_running_sequencers_take_turns(database_dsn: str, pool: asyncpg.Pool, tmp_path: Path) -> None:

@@ -59,11 +59,11 @@ async def grow(ledger: Ledger, first: int, count: int) -> None:
 def publication(ledger: Ledger, objects: Objects) -> Publication:
     return Publication(
         store=ledger.store,
-        resources=LogResources(ledger.pool),
+        resources=LogResources(ledger.pool, ledger.store),
         witnessed=ledger.checkpoints,
         lists=ledger.publisher,
         projections=ledger.projections,
-        key=ledger.note_signer.key,
+        signers=ledger.keys.note_signer,
         objects=objects,
     )
 
@@ -222,7 +222,7 @@ async def test_witnesses_cosign_and_are_not_fooled(ledger: Ledger, tmp_path: Pat
             assert isinstance(ledger.clock, ManualClock)
             ledger.clock.advance(timedelta(minutes=2))
             assert await Cosigning(ledger.store, ledger.checkpoints, anew, 2, ledger.clock).cosign_due()
-            assert [each.size for each in anew] == [300, 300]
+            assert [each.sizes for each in anew] == [{1: 300}, {1: 300}]
             proof = await ledger.history.prove_witnessed(Issued(sha256(b"7")).leaf_hash())
             assert policy.open(proof.checkpoint).checkpoint.size == proof.tree_size == 300
             # By when a leaf was there for certain: the first that has it, with the time of then.

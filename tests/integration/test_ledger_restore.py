@@ -14,7 +14,7 @@ import pytest
 from services.ledger import journal
 from services.ledger.reconcile import CLOSED, Reconciliation
 from services.ledger.transitions import Change
-from tests.integration.ledger_harness import BASE_URL, LIFETIME, LIST_SIZE, Ledger, make_ledger, request
+from tests.integration.ledger_harness import BASE_URL, LIFETIME, LIST_SIZE, ORIGIN, Ledger, make_ledger, request
 from tests.integration.published import published
 from tests.integration.test_ledger_log import claimed, integrated, issued, queue
 from vitne.clock import ManualClock
@@ -51,7 +51,8 @@ async def told(ledger: Ledger, topic: str) -> list[Message]:
 def reconciliation(ledger: Ledger) -> Reconciliation:
     return Reconciliation(
         ledger.pool,
-        signer=ledger.note_signer,
+        origin=ORIGIN,
+        signers=ledger.keys.note_signer,
         orders=ledger.orders,
         clock=ledger.clock,
         new_id=uuid.uuid4,

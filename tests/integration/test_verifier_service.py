@@ -61,8 +61,13 @@ class Ledger:
     async def GetConsistencyProof(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.GetConsistencyProofRequest, context: Any
     ) -> ledger_pb2.GetConsistencyProofResponse:
-        path = await self._world.log.consistency(request.from_size, request.to_size)
+        path = await self._world.log.consistency(request.origin, request.from_size, request.to_size)
         return ledger_pb2.GetConsistencyProofResponse(to_size=request.to_size, path=path)
+
+    async def GetSuccession(  # noqa: N802 - the contract's name
+        self, request: ledger_pb2.GetSuccessionRequest, context: Any
+    ) -> ledger_pb2.GetSuccessionResponse:
+        return ledger_pb2.GetSuccessionResponse(statements=await self._world.log.succession())
 
 
 def _add_proofs(servicer: Ledger, server: grpc.aio.Server) -> None:
@@ -76,9 +81,15 @@ def _add_proofs(servicer: Ledger, server: grpc.aio.Server) -> None:
         request_deserializer=ledger_pb2.GetConsistencyProofRequest.FromString,
         response_serializer=ledger_pb2.GetConsistencyProofResponse.SerializeToString,
     )
+    succession = grpc.unary_unary_rpc_method_handler(
+        servicer.GetSuccession,
+        request_deserializer=ledger_pb2.GetSuccessionRequest.FromString,
+        response_serializer=ledger_pb2.GetSuccessionResponse.SerializeToString,
+    )
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "GetInclusionProof": handler,
         "GetConsistencyProof": consistency,
+        "GetSuccession": succession,
     }
     generic = grpc.method_handlers_generic_handler("vitne.ledger.v1.LedgerService", handlers)
     server.add_generic_rpc_handlers((generic,))

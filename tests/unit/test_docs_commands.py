@@ -25,6 +25,8 @@ RUN_BY = {
     "pytest tests/deploy": ("Makefile", "-m pytest"),
     "python -m services.NAME migrate": ("vitne/dev/stack.py", '"migrate"'),
     "python -m services.NAME serve": ("vitne/dev/stack.py", '"serve"'),
+    "python -m services.ledger close": ("tests/integration/test_ledger_shards.py", '"close"'),
+    "python -m services.ledger rotate-key": ("tests/integration/test_ledger_shards.py", '"rotate-key"'),
     "python -m services.ledger reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.issuer reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.portal reconcile": ("tests/operate/test_restore.py", "COMMANDS"),

@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.log_samples import ORIGIN, T0, SampleLog, note_signer
 from vitne.audit.agreement import Disagreement
-from vitne.audit.log_walk import LogWalk, Mark, SeenList
+from vitne.audit.log_contents import SeenList
+from vitne.audit.log_walk import LogWalk, Mark
 from vitne.canonical import sha256
 from vitne.errors import Unavailable
 from vitne.inspection.published_log import walk_on
@@ -36,7 +37,7 @@ def published(entries: list[bytes] | None = None) -> SampleLog:
 async def walk(log: SampleLog, *marks: Mark) -> list[Disagreement]:
     walked = LogWalk(marks)
     await walk_on(log.fetch, log.policy, walked)
-    return walked.finish()
+    return [*walked.finish(), *walked.contents.finish()]
 
 
 async def kinds(log: SampleLog, *marks: Mark) -> set[str]:
@@ -167,7 +168,7 @@ async def test_an_issuance_that_is_not_in_the_log_is_found() -> None:
     log = published(issuances(0, 3))
     await walk_on(log.fetch, log.policy, walked)
     known = {sha256(b"%d" % number): f"credential {number}" for number in range(4)}
-    assert [(each.kind, each.subject) for each in walked.check_issued(known)] == [
+    assert [(each.kind, each.subject) for each in walked.contents.check_issued(known)] == [
         ("issuance.unpublished", "credential 3")
     ]
 
@@ -187,7 +188,7 @@ async def test_lists_are_held_to_the_log() -> None:
     def told(seconds: float, **statuses: str) -> set[tuple[str, str]]:
         places = {int(name.removeprefix("at_")): status for name, status in statuses.items()}
         seen = SeenList(T0 + timedelta(seconds=seconds), places)
-        return {(each.kind, each.subject.partition("#")[2]) for each in walked.check_lists({LIST: seen})}
+        return {(each.kind, each.subject.partition("#")[2]) for each in walked.contents.check_lists({LIST: seen})}
 
     assert told(70, at_1="revoked", at_3="suspended", at_4="revoked") == set()
     # What was recorded in the second of the list's date, or later, may be in it or not.
@@ -198,7 +199,7 @@ async def test_lists_are_held_to_the_log() -> None:
     assert told(70, at_1="revoked", at_2="suspended", at_3="suspended", at_4="revoked") == {("status.list", "2")}
     unexplained = told(70, at_1="revoked", at_3="suspended", at_4="revoked", at_9="revoked")
     assert unexplained == {("list.unexplained", "9")}
-    assert [each.kind for each in walked.check_lists({LIST: None})] == ["list.unpublished"]
+    assert [each.kind for each in walked.contents.check_lists({LIST: None})] == ["list.unpublished"]
 
 
 async def test_a_checkpoint_of_somebody_else_is_not_walked_to() -> None:

@@ -11,8 +11,9 @@ from vitne.errors import Aborted, DataLoss, InvalidArgument, NotFound, Permissio
 from vitne.merkle.cosignatures import CosignerKey, cosign, cosignatures
 from vitne.merkle.hashing import EMPTY_ROOT
 from vitne.merkle.memory import advance
-from vitne.merkle.notes import Checkpoint, NoteKey, keep_signatures, sign_checkpoint
+from vitne.merkle.notes import Checkpoint, NoteKey, NoteSigner, keep_signatures, sign_checkpoint
 from vitne.merkle.policy import Policy
+from vitne.merkle.succession import Lineage, Succession, state_succession
 from vitne.merkle.witnessing import SIZE, AddCheckpoint, Inconsistent, cosignatures_of, examine
 
 LOG = SampleLog().append(b"%d" % number for number in range(300))
@@ -121,7 +122,7 @@ def test_what_is_no_policy_is_refused(text: str) -> None:
 def test_a_witness_follows_a_log_that_grows(old: int, new: int) -> None:
     sent = request(old, new)
     assert AddCheckpoint.parse(sent.text().encode()) == sent
-    assert examine(sent, KEYS, LOG.checkpoint(old) if old else None) == LOG.checkpoint(new)
+    assert examine(sent, KEYS, LOG.note(old) if old else None) == LOG.checkpoint(new)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_witness_follows_a_log_that_grows(old: int, new: int) -> None:
 )
 def test_what_a_witness_refuses(sent: AddCheckpoint, last: int | None, kind: type[VitneError], reason: str) -> None:
     with pytest.raises(kind, match=reason) as refused:
-        examine(sent, KEYS, None if last is None else LOG.checkpoint(last))
+        examine(sent, KEYS, None if last is None else LOG.note(last))
     if kind is Aborted:
         assert refused.value.metadata == {SIZE: str(last or 0)}
 
@@ -190,3 +191,26 @@ def test_a_client_remembers() -> None:
             advance(known, seen, proof)
     with pytest.raises(InvalidArgument, match="LOG_ORIGIN_UNKNOWN"):
         advance(earlier, SampleLog(note_signer(1, "other.example")).checkpoint(), ())
+
+
+def test_a_witness_takes_a_logs_new_key_by_its_operator_and_the_statement_alone() -> None:
+    old, new = note_signer(), note_signer(4)
+    stated = state_succession(Succession(LOG.checkpoint(200), new.key, 0), old, new)
+    lineage = Lineage.follow([old.key, new.key], [stated])
+
+    def asked(*signers: NoteSigner) -> AddCheckpoint:
+        note = sign_checkpoint(LOG.checkpoint(300), *signers)
+        return AddCheckpoint(200, LOG.consistency(200, 300), note)
+
+    both = [old.key, new.key]
+    last = LOG.note(200)
+    assert examine(asked(new), both, last, lineage) == LOG.checkpoint(300)
+    assert examine(asked(old, new), [old.key], last) == LOG.checkpoint(300)  # while both sign
+    for request_, keys, followed, reason in (
+        (asked(new), [old.key], lineage, "CHECKPOINT_UNTRUSTED"),  # nobody gave it the key
+        (asked(new), both, Lineage(()), "LOG_KEY_CHANGED"),  # nobody gave it the statement
+        (asked(new), [new.key], lineage, "LOG_KEY_CHANGED"),  # it forgot the key of before
+        (asked(old), both, lineage, "CHECKPOINT_UNTRUSTED"),  # its word ended
+    ):
+        with pytest.raises(PermissionDenied, match=reason):
+            examine(request_, keys, last, followed)

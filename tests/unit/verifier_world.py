@@ -36,6 +36,7 @@ from vitne.merkle.leaves import Issued
 from vitne.merkle.notes import Checkpoint, NoteKey, NoteSigner, sign_checkpoint, split_note
 from vitne.merkle.policy import Policy
 from vitne.merkle.proofs import make_proof, plan_consistency, plan_inclusion
+from vitne.merkle.succession import Succession, state_succession
 from vitne.merkle.tree import CompactTree, Node
 from vitne.runtime.fetch import Fetched
 from vitne_api.credential.v1 import credential_pb2
@@ -73,6 +74,23 @@ class MemoryLog:
         self._tree = CompactTree()
         self._nodes: dict[Node, bytes] = {}
         self._index: dict[bytes, int] = {}
+        self.statements: list[str] = []
+        self.past: MemoryLog | None = None
+        self.before = 0
+
+    def end(self, origin: str, signer: LocalSigner) -> MemoryLog:
+        """The log that follows this one, by a statement of both."""
+        following = MemoryLog()
+        following.origin, following.signer = origin, signer
+        following.past, following.before = self, self.before + self._tree.size
+        ended = Checkpoint(self.origin, self._tree.size, self._tree.root())
+        stated = Succession(ended, following.note_signer.key, following.before)
+        following.statements = [*self.statements, state_succession(stated, self.note_signer, following.note_signer)]
+        return following
+
+    @property
+    def note_signer(self) -> NoteSigner:
+        return NoteSigner(NoteKey(self.origin, from_b64url(self.signer.public_jwk["x"])), self.signer.sign)
 
     def node(self, node: Node) -> bytes:
         return self._nodes[node]
@@ -82,9 +100,7 @@ class MemoryLog:
         self._nodes.update(self._tree.append(leaf))
 
     def note(self) -> str:
-        checkpoint = Checkpoint(self.origin, self._tree.size, self._tree.root())
-        key = NoteKey(self.origin, from_b64url(self.signer.public_jwk["x"]))
-        return sign_checkpoint(checkpoint, NoteSigner(key, self.signer.sign))
+        return sign_checkpoint(Checkpoint(self.origin, self._tree.size, self._tree.root()), self.note_signer)
 
     def cosign(self, at: datetime) -> None:
         """The witness sees what is there, at an instant."""
@@ -92,6 +108,8 @@ class MemoryLog:
         self.cosigned.append((self._tree.size, note + cosign(split_note(note)[0], cosigner(0), at)))
 
     def proof(self, leaf: bytes, *, first: bool = False) -> ledger_pb2.GetInclusionProofResponse:
+        if leaf not in self._index and self.past is not None:
+            return self.past.proof(leaf, first=first)
         if leaf not in self._index:
             raise NotFound("LEAF_NOT_INTEGRATED", "the log has no such leaf")
         index = self._index[leaf]
@@ -113,8 +131,13 @@ class MemoryLog:
         self.change(answer)
         return answer
 
-    async def consistency(self, from_size: int, to_size: int) -> list[bytes]:
+    async def consistency(self, origin: str, from_size: int, to_size: int) -> list[bytes]:
+        if origin != self.origin and self.past is not None:
+            return await self.past.consistency(origin, from_size, to_size)
         return make_proof(plan_consistency(from_size, to_size), self)
+
+    async def succession(self) -> list[str]:
+        return self.statements
 
 
 class Publisher:
@@ -263,9 +286,8 @@ class World:
         log = NoteSigner(NoteKey(ORIGIN, from_b64url(CHECKPOINT_KEY.public_jwk["x"])), CHECKPOINT_KEY.sign)
         self.policy = Policy.parse(policy_text(log, 1, "all"))
 
-    def verifier(self) -> Verifier:
-        self.log_facts()
-        knowledge = Knowledge(
+    def knowledge(self) -> Knowledge:
+        return Knowledge(
             projection=self.projection(),
             frameworks=self.frameworks,
             operator=OPERATOR,
@@ -274,6 +296,10 @@ class World:
             catalogue=self.catalogue,
             anchors=self.anchors,
         )
+
+    def verifier(self) -> Verifier:
+        self.log_facts()
+        knowledge = self.knowledge()
         statuses = StatusLists(self.publisher, knowledge, self.clock)
         return Verifier(
             knowledge, statuses, Inclusions(self.log, knowledge, ORIGIN, self.clock, self.policy), self.clock

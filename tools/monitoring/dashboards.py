@@ -24,6 +24,7 @@ def _operator(slos: Sequence[Slo]) -> Dashboard:
             Row("Issuing", (_ISSUED, _ISSUE_SECONDS, _DECIDE, _SIGN, _CALLS, _CALL_SECONDS)),
             Row("Events", (_OUTBOX_DELAY, _OUTBOX_OLDEST, _LAG, _PARKED, _PORTAL_DELAY, _WEBHOOKS)),
             Row("Status lists and log", (_PUBLISHED, _INTEGRATED, _LOG_SIZE)),
+            Row("Witnesses", (_WITNESSED, _WITNESS_ANSWERS)),
             Row("Machinery", (_STALENESS, _POOL_WAIT, _POOL, _CPU, _MEMORY, _HTTP)),
         ),
     )
@@ -271,6 +272,24 @@ _LOG_SIZE = Panel(
     "It only ever grows.",
     "short",
     (Query('max(vitne_log_size{namespace="vitne"})', "leaves"),),
+)
+_WITNESSED = Panel(
+    "Since the log was cosigned",
+    "Time since enough witnesses last cosigned the log that grows. A log at rest is cosigned each minute.",
+    "s",
+    (Query('time() - max(vitne_log_witnessed_seconds{namespace="vitne"})', "since"),),
+    bad=300,
+)
+_WITNESS_ANSWERS = Panel(
+    "Answers of witnesses",
+    "What came of asking each for its cosignature; without a reason: it gave one.",
+    "ops",
+    (
+        Query(
+            'sum by (vitne_witness, vitne_reason) (rate(vitne_log_witness_answers_total{namespace="vitne"}[5m]))',
+            "{{vitne_witness}} {{vitne_reason}}",
+        ),
+    ),
 )
 _AUDIT = Panel(
     "Since all was found in agreement",

@@ -32,6 +32,7 @@ from vitne.errors import VitneError
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import (
     AccreditationRecorded,
+    Closed,
     Issued,
     KeyRecorded,
     Leaf,
@@ -39,6 +40,8 @@ from vitne.merkle.leaves import (
     StatusChanged,
     parse_leaf,
 )
+from vitne.merkle.notes import split_note
+from vitne.merkle.succession import Succession, succession_leaf
 from vitne.merkle.tree import CompactTree
 from vitne_api.events.v1 import events_pb2
 
@@ -247,21 +250,50 @@ def _check_status_answers(world: WorldSnapshot) -> Iterator[Disagreement]:
 
 
 def check_log(world: WorldSnapshot) -> Iterator[Disagreement]:
-    """The root is that of the leaves, which have no gap and no double, and each has a reason."""
+    """The roots are those of the leaves, which have no gap and no double, and each has a reason."""
     log = world.ledger.log
-    if sorted(log.leaves) != list(range(log.size)):
-        yield Disagreement("log.gap", "log", f"{len(log.leaves)} leaves do not fill a tree of {log.size}")
-    tree = CompactTree()
-    for index in sorted(log.leaves):
-        tree.append(leaf_hash(log.leaves[index]))
-    if tree.root() != log.root:
-        yield Disagreement("log.root", "log", "the checkpoint's root is not that of the leaves")
+    total = sum(ended.size for ended in log.ended) + log.size
+    if sorted(log.leaves) != list(range(total)):
+        yield Disagreement("log.gap", "log", f"{len(log.leaves)} leaves do not fill trees of {total}")
+    first = 0
+    for name, size, root in [
+        *((ended.origin, ended.size, ended.root) for ended in log.ended),
+        ("log", log.size, log.root),
+    ]:
+        tree = CompactTree()
+        for index in range(first, first + size):
+            if index in log.leaves:
+                tree.append(leaf_hash(log.leaves[index]))
+        if tree.root() != root:
+            yield Disagreement("log.root", name, "the checkpoint's root is not that of the leaves")
+        first += size
+    yield from _check_ends(world)
     yield from _twice("leaf.twice", (b64url(leaf_hash(leaf)) for leaf in log.leaves.values()), "the log has it twice")
     for index in sorted(log.leaves):
         try:
             parse_leaf(log.leaves[index])
         except VitneError as error:
             yield Disagreement("leaf.malformed", f"leaf {index}", error.reason)
+
+
+def _check_ends(world: WorldSnapshot) -> Iterator[Disagreement]:
+    """Each log that ended says so in its last leaf, nowhere else, and the statements say the same."""
+    log = world.ledger.log
+    expected: dict[int, bytes] = {}
+    place = 0
+    for ended in log.ended:
+        place += ended.size
+        expected[place - 1] = Closed(ended.origin, ended.size - 1).to_bytes()
+    for index, record in log.leaves.items():
+        if b'"type":"closed"' in record and record != expected.get(index):
+            yield Disagreement("log.reopened", f"leaf {index}", "it closes a log that did not end there")
+    for index, record in expected.items():
+        if log.leaves.get(index) != record:
+            yield Disagreement("leaf.wrong", f"leaf {index}", "it is the last of a log that ended, and does not say so")
+    stated = [Succession.parse(split_note(statement)[0]) for statement in log.statements]
+    ends = [(each.ended.origin, each.ended.size, each.ended.root) for each in stated if each.closes]
+    if ends != [(ended.origin, ended.size, ended.root) for ended in log.ended]:
+        yield Disagreement("log.succession", "log", "the statements of succession do not say how the logs ended")
 
 
 def check_leaves(world: WorldSnapshot) -> Iterator[Disagreement]:
@@ -274,8 +306,6 @@ def check_leaves(world: WorldSnapshot) -> Iterator[Disagreement]:
             versions.add((leaf.list_url, leaf.version, leaf.digest, leaf.tree_size))
         elif isinstance(leaf, AccreditationRecorded | KeyRecorded):
             facts.add(leaf.to_bytes())
-        elif not isinstance(leaf, StatusChanged):
-            yield Disagreement("leaf.unexplained", leaf.type_name, "nothing puts such a leaf into this log")
     names = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
     names |= {digest: str(credential) for digest, credential in world.issuer.artefacts.items()}
     # Its content is lost, its leaf is not.
@@ -291,6 +321,7 @@ def check_leaves(world: WorldSnapshot) -> Iterator[Disagreement]:
     }
     yield from _both(versions, logged, lambda version: f"{version[0]} {version[1]}", "a version", "of no version")
     expected = set(world.registry.leaves) if world.registry else set()
+    expected |= _successions(world.ledger)
     yield from _both(facts, expected, lambda leaf: b64url(leaf_hash(leaf)), "a fact", "of no fact")
 
 
@@ -299,8 +330,9 @@ def check_registry_facts(world: WorldSnapshot) -> Iterator[Disagreement]:
     if world.registry is None:
         return
     logged: dict[tuple[str, str, int], AccreditationRecorded | KeyRecorded] = {}
+    own = _successions(world.ledger)
     for _, leaf in _leaves(world.ledger):
-        if isinstance(leaf, AccreditationRecorded | KeyRecorded):
+        if isinstance(leaf, AccreditationRecorded | KeyRecorded) and leaf.to_bytes() not in own:
             logged[_revision_of(leaf)] = leaf
     for place, facts in world.registry.shown.items():
         shown = [made for fact in facts if (made := leaf_of(fact)) is not None]
@@ -503,6 +535,11 @@ def _leaves(ledger: LedgerSnapshot) -> Iterator[tuple[int, Leaf]]:
             yield index, parse_leaf(record)
         except VitneError:
             continue
+
+
+def _successions(ledger: LedgerSnapshot) -> set[bytes]:
+    """The leaves by which the log names its own statements of succession: no facts of the registry."""
+    return {succession_leaf(statement).to_bytes() for statement in ledger.log.statements}
 
 
 def _notices(topic: TopicSnapshot) -> dict[str, list[events_pb2.HubCredentialNotice]]:

@@ -8,16 +8,13 @@ signed, with what was remembered, and with what witnesses cosigned.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from vitne.audit.agreement import Disagreement
-from vitne.audit.snapshots import VALID
-from vitne.canonical import b64url
-from vitne.errors import InvalidArgument, VitneError
+from vitne.audit.log_contents import LogContents
+from vitne.errors import InvalidArgument
 from vitne.merkle.hashing import EMPTY_ROOT, HASH_SIZE, leaf_hash
-from vitne.merkle.leaves import Closed, Issued, ListPublished, StatusChanged, parse_leaf
 from vitne.merkle.notes import Checkpoint
 from vitne.merkle.resources import Resource, decode_bundle, split_hashes
 from vitne.merkle.tiles import TILE_WIDTH
@@ -37,40 +34,31 @@ class Mark:
     checkpoint: Checkpoint
 
 
-@dataclass(frozen=True, slots=True)
-class SeenList:
-    """A published status list as it was fetched, its signature checked.
-
-    Attributes:
-        issued_at: its date.
-        statuses: places that are not valid, by index.
-    """
-
-    issued_at: datetime
-    statuses: Mapping[int, str]
-
-
 class LogWalk:
     """Takes a log's files in order and says what is wrong with them.
 
     Args:
         marks: what the log is held to beside its own checkpoints.
+        contents: takes what the entries say; after a log that this one followed, the same.
+        first: the entry that has to be its first, since the log followed another; empty: any.
     """
 
-    def __init__(self, marks: Iterable[Mark] = ()) -> None:
+    def __init__(
+        self,
+        marks: Iterable[Mark] = (),
+        contents: LogContents | None = None,
+        *,
+        first: bytes = b"",
+    ) -> None:
+        self.contents = LogContents() if contents is None else contents
+        self._first = first
+        self._end: Checkpoint | None = None
         self._aim = Checkpoint("", 0, EMPTY_ROOT)
         self._tree = CompactTree()
         #: Hashes of each tile level above the first, as far as tiles below are full.
         self._levels: list[bytearray] = []
         self._marks: dict[int, list[Mark]] = defaultdict(list)
         self._found: list[Disagreement] = []
-        self._seen: dict[bytes, int] = {}
-        #: Digests of all artefacts whose issuance was logged.
-        self.issued: set[bytes] = set()
-        #: The changes of each list's places, in the log's order.
-        self.changes: dict[str, dict[int, list[StatusChanged]]] = defaultdict(lambda: defaultdict(list))
-        #: The versions of each list that were logged, in the log's order.
-        self.versions: dict[str, list[ListPublished]] = defaultdict(list)
         self._closed: int | None = None
         for mark in marks:
             self._marks[mark.checkpoint.size].append(mark)
@@ -86,6 +74,10 @@ class LogWalk:
         self._aim = checkpoint
         if checkpoint.size < self.size:
             self._tell("log.rolled_back", "log", f"{self.size} leaves were walked, and now it says {checkpoint.size}")
+
+    def end(self, end: Checkpoint) -> None:
+        """Hold the log to the last tree with which it was said to end."""
+        self._end = end
 
     def take(self, bundle: Resource, data: bytes | None, tile: bytes | None) -> None:
         """Take the next bundle, and the tile beside it; entries that were taken before are passed over.
@@ -109,12 +101,15 @@ class LogWalk:
             if entries is None:
                 # Walked on by the tile's word, so that one bundle's fault does not hide what comes after it.
                 self._append(published or bytes(HASH_SIZE))
+                self.contents.skip()
                 continue
             value = leaf_hash(entries[place])
             if published is not None and published != value:
                 self._tell("leaf.differs", f"leaf {index}", "the entry is not what the tile has the hash of")
             self._append(value)
             self._read(index, value, entries[place])
+            if index == 0 and self._first not in (b"", entries[0]):
+                self._tell("log.unbound", "leaf 0", "it is not that of the statement by which the log followed another")
 
     def check_tile(self, tile: Resource, data: bytes | None) -> None:
         """Compare a tile above the first level with what the entries come to; all of these were taken."""
@@ -125,7 +120,7 @@ class LogWalk:
             self._tell("tile.differs", tile.path, "it is not what the entries come to")
 
     def finish(self) -> list[Disagreement]:
-        """What is wrong with the log; every entry was taken."""
+        """What is wrong with the log, apart from what its entries say; every entry was taken."""
         if self.size == self._aim.size and self._tree.root() != self._aim.root:
             self._tell("log.root", self._aim.origin, "the checkpoint's root is not that of the entries")
         for size in sorted(size for size in self._marks if size > self.size):
@@ -135,32 +130,21 @@ class LogWalk:
                 )
         if self._closed is not None and self._closed != self.size - 1:
             self._tell("log.reopened", f"leaf {self._closed}", "the log was closed there, and goes on")
+        if self._end is not None:
+            self._finish_end(self._end)
         return list(dict.fromkeys(self._found))
 
-    def check_issued(self, known: Mapping[bytes, str]) -> Iterator[Disagreement]:
-        """Every issuance that an issuer knows is in the log; others may have come since.
-
-        Args:
-            known: what to call it, by the artefact's digest; read before the walk.
-        """
-        for digest in known.keys() - self.issued:
-            yield Disagreement("issuance.unpublished", known[digest], "the published log lacks it")
-
-    def check_lists(self, lists: Mapping[str, SeenList | None]) -> Iterator[Disagreement]:
-        """Compare published lists with the changes in the log.
-
-        Args:
-            lists: fetched *before* the checkpoint that was walked to, so that whatever they show is in the log; by URL,
-                None where one can't be fetched or does not verify.
-        """
-        for url in sorted(self.changes.keys() | self.versions.keys() | lists.keys()):
-            seen = lists.get(url)
-            if seen is None:
-                yield Disagreement("list.unpublished", url, "nobody can fetch it")
-                continue
-            changed = self.changes.get(url, {})
-            for index in sorted(changed.keys() | seen.statuses.keys()):
-                yield from _check_place(url, index, seen, changed.get(index, []))
+    def _finish_end(self, end: Checkpoint) -> None:
+        """A log that ended has the leaf that says so for its last, and grows no more."""
+        if self.size > end.size:
+            self._tell("log.reopened", end.origin, f"it was said to end with {end.size} leaves, and has {self.size}")
+        elif self.size < end.size:
+            self._tell("log.rolled_back", end.origin, f"it was said to end with {end.size} leaves, and has {self.size}")
+        else:
+            if self._tree.root() != end.root:
+                self._tell("log.forked", end.origin, "it was said to end with another root")
+            if self._closed != end.size - 1:
+                self._tell("leaf.wrong", f"leaf {end.size - 1}", "it is the last of its log, and does not close it")
 
     def _tile_hashes(self, bundle: Resource, data: bytes | None) -> list[bytes] | None:
         tile = Resource(0, bundle.number, bundle.width)
@@ -191,56 +175,11 @@ class LogWalk:
                     self._tell("log.forked", mark.who, f"it saw another root of the first {size} leaves")
 
     def _read(self, index: int, value: bytes, entry: bytes) -> None:
-        if value in self._seen:
-            self._tell("leaf.twice", b64url(value), f"it is leaf {self._seen[value]}, and leaf {index}")
-        self._seen[value] = index
-        try:
-            leaf = parse_leaf(entry)
-        except VitneError as error:
-            self._tell("leaf.malformed", f"leaf {index}", error.reason)
-            return
-        match leaf:
-            case Issued():
-                self.issued.add(leaf.digest)
-            case StatusChanged():
-                self._read_change(index, leaf)
-            case ListPublished():
-                self._read_version(index, leaf)
-            case Closed():
-                self._closed = index
-                if (leaf.origin, leaf.size) != (self._aim.origin, index):
-                    self._tell("leaf.wrong", f"leaf {index}", "it closes another log, or at another size")
-            case _:
-                pass  # facts of the registry: what they say is the registry's to answer for
-
-    def _read_change(self, index: int, leaf: StatusChanged) -> None:
-        before = self.changes[leaf.list_url][leaf.index]
-        if before and before[-1].status == "revoked":
-            self._tell("status.revived", f"{leaf.list_url}#{leaf.index}", f"leaf {index} changes what is revoked")
-        before.append(leaf)
-
-    def _read_version(self, index: int, leaf: ListPublished) -> None:
-        before = self.versions[leaf.list_url]
-        if leaf.tree_size > index:
-            self._tell("version.wrong", leaf.list_url, f"leaf {index} reflects more leaves than were before it")
-        if before and (before[-1].version >= leaf.version or before[-1].tree_size > leaf.tree_size):
-            self._tell("version.backwards", leaf.list_url, f"leaf {index} shows less than the one before")
-        before.append(leaf)
+        closed = self.contents.take(f"leaf {index}", value, entry)
+        if closed is not None:
+            self._closed = index
+            if (closed.origin, closed.size) != (self._aim.origin, index):
+                self._tell("leaf.wrong", f"leaf {index}", "it closes another log, or at another size")
 
     def _tell(self, kind: str, subject: str, detail: str) -> None:
         self._found.append(Disagreement(kind, subject, detail))
-
-
-def _check_place(url: str, index: int, seen: SeenList, changes: list[StatusChanged]) -> Iterator[Disagreement]:
-    shown = seen.statuses.get(index, VALID)
-    # What was recorded before the list's second is shown; what was recorded in it may be; what came later is not.
-    settled = [change for change in changes if change.recorded < seen.issued_at]
-    possible = {settled[-1].status if settled else VALID}
-    possible |= {change.status for change in changes if change not in settled}
-    if shown in possible:
-        return
-    if shown != VALID and all(change.status != shown for change in changes):
-        yield Disagreement("list.unexplained", f"{url}#{index}", f"the list says {shown}, and the log never did")
-    else:
-        expected = settled[-1].status if settled else VALID
-        yield Disagreement("status.list", f"{url}#{index}", f"the list says {shown}, the log {expected}")

@@ -235,20 +235,39 @@ class StatusListSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedLog:
+    """A log that ended.
+
+    Attributes:
+        origin: its name.
+        size: leaves of its last tree.
+        root: of that, 32 bytes.
+    """
+
+    origin: str
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LogSnapshot:
-    """The log.
+    """The log that grows, and those that it followed.
 
     Attributes:
         size: leaves, by the newest checkpoint.
         root: 32 bytes, by the newest checkpoint.
-        leaves: canonical bytes by leaf index.
+        leaves: canonical bytes by leaf index, which counts on over all logs.
         queued: leaves that wait.
+        ended: logs that ended, oldest first.
+        statements: of succession, in their order.
     """
 
     size: int
     root: bytes
     leaves: Mapping[int, bytes]
     queued: int
+    ended: Sequence[EndedLog] = ()
+    statements: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,14 +37,15 @@ class ProvenLeaf:
     proof: str
 
     def verify(self, policy: Policy) -> tuple[Leaf, int, Witnessed]:
-        """The leaf, its index, and the checkpoint that has it.
+        """The leaf, its place among those of all logs that follow each other, and the checkpoint that has it.
 
         Raises:
             InvalidArgument: ``BAD_LEAF``, or as :meth:`LogProof.verify`.
             PermissionDenied: ``QUORUM_MISSING``.
         """
         proof = LogProof.parse(self.proof)
-        return parse_leaf(self.record), proof.index, proof.verify(leaf_hash(self.record), policy)
+        witnessed = proof.verify(leaf_hash(self.record), policy)
+        return parse_leaf(self.record), witnessed.before + proof.index, witnessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class StatusEvidence:
         token: the signed list in force.
         list_leaf: the leaf of that list.
         changes: leaves of the changes of this place, in order.
+        succession: statements by which the logs of these leaves follow each other.
     """
 
     list_url: str
@@ -64,19 +66,20 @@ class StatusEvidence:
     token: str
     list_leaf: ProvenLeaf
     changes: Sequence[ProvenLeaf]
+    succession: Sequence[str] = ()
 
     def to_json(self) -> bytes:
         """As a file."""
-        return json.dumps(
-            {
-                "list": self.list_url,
-                "index": self.index,
-                "token": self.token,
-                "list_leaf": _leaf_members(self.list_leaf),
-                "changes": [_leaf_members(each) for each in self.changes],
-            },
-            indent=1,
-        ).encode()
+        members: dict[str, Any] = {
+            "list": self.list_url,
+            "index": self.index,
+            "token": self.token,
+            "list_leaf": _leaf_members(self.list_leaf),
+            "changes": [_leaf_members(each) for each in self.changes],
+        }
+        if self.succession:  # Readers from before logs followed each other know no such member.
+            members["succession"] = list(self.succession)
+        return json.dumps(members, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> StatusEvidence:
@@ -92,8 +95,10 @@ class StatusEvidence:
                 "token": str(token),
                 "list_leaf": dict(list_leaf),
                 "changes": list(changes),
-            } if len(changes) <= MAX_CHANGES:
-                return cls(url, index, token, _leaf_of(list_leaf), [_leaf_of(each) for each in changes])
+                **more,
+            } if len(changes) <= MAX_CHANGES and more.keys() <= {"succession"}:
+                statements = _statements(more.get("succession", []))
+                return cls(url, index, token, _leaf_of(list_leaf), [_leaf_of(each) for each in changes], statements)
             case _:
                 raise _bad("it has not got the members of such a file")
 
@@ -130,6 +135,7 @@ def verify_status(
         policy: what checkpoints need.
 
     Raises:
+        DataLoss: ``LOG_FORKED``: the statements of succession contradict each other.
         InvalidArgument: ``STATUS_NOT_PROVED``; and as :func:`~vitne.credentials.status_list.verify_token`,
             :meth:`ProvenLeaf.verify`.
         Unavailable: ``STATUS_LIST_STALE``, ``STATUS_LIST_FUTURE``: the list was not in force at ``known_at``.
@@ -137,6 +143,7 @@ def verify_status(
     """
     if at > known_at:
         raise _unproved("a status is known for instants that have been")
+    policy = policy.following(evidence.succession)
     listed = status_list.verify_token(evidence.token, uri=evidence.list_url, find_key=find_key, now=known_at)
     list_leaf, _, witnessed = evidence.list_leaf.verify(policy)
     if not isinstance(list_leaf, ListPublished) or list_leaf.list_url != evidence.list_url:
@@ -174,6 +181,12 @@ def _check_listed(
     said = _NAMES.get(listed.status_at(index))
     if said not in possible:
         raise _unproved(f"the list says {said}, which the changes do not explain")
+
+
+def _statements(found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise _bad("its statements of succession are not texts")
+    return tuple(found)
 
 
 def _leaf_members(leaf: ProvenLeaf) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import aiohttp
 
-from vitne.audit.log_walk import SeenList
+from vitne.audit.log_contents import SeenList
 from vitne.canonical import sha256
 from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.status_list import StatusList, verify_token

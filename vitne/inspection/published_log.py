@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -80,14 +79,14 @@ async def witness_marks(session: aiohttp.ClientSession, policy: Policy) -> tuple
         url = policy.urls.get(key.name)
         if url is None:
             continue
-        for log in policy.logs:
-            address = f"{url.rstrip('/')}/{hashlib.sha256(log.name.encode()).hexdigest()}/checkpoint"
+        for origin in dict.fromkeys(log.name for log in policy.logs):
+            address = f"{url.rstrip('/')}/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
             try:
                 note = await fetch_file(session, address)
                 if note is None:
                     raise NotFound("LOG_UNKNOWN", "it never cosigned a checkpoint of that log")
                 # Its own word is enough here: what it saw, whoever else did.
-                alone = Policy([log], {name: key}, {}, name, {})
+                alone = Policy([log for log in policy.logs if log.name == origin], {name: key}, {}, name, {})
                 marks.append(Mark(f"witness {name}", alone.open(note).checkpoint))
             except VitneError as error:
                 silent[name] = f"{error.reason}: {error.message}"
@@ -123,17 +122,3 @@ def over_http(session: aiohttp.ClientSession, prefix: str) -> Fetch:
         return await fetch_file(session, f"{prefix.rstrip('/')}/{path}")
 
     return fetch
-
-
-def remembered(file: Path, policy: Policy) -> list[Mark]:
-    """The checkpoint that was remembered in a file, as a mark; empty: none is.
-
-    Raises:
-        VitneError: as :func:`~vitne.merkle.notes.open_note`: the file holds something else.
-    """
-    try:
-        note = file.read_text("utf-8")
-    except FileNotFoundError:
-        return []
-    # The log's signature is enough: what was believed then is believed still, also under a stricter policy.
-    return [Mark("remembered", Policy(policy.logs, {}, {}, "none", {}).open(note).checkpoint)]

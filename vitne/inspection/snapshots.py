@@ -15,6 +15,7 @@ from vitne.audit.snapshots import (
     Block,
     Change,
     Credential,
+    EndedLog,
     EventRecord,
     Gathered,
     Handle,
@@ -117,6 +118,8 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
         log = await connection.fetchrow("SELECT size, root FROM log")
         leaves = await connection.fetch("SELECT leaf_index, record FROM leaf")
         queued = await connection.fetchval("SELECT count(*) FROM queued_leaf")
+        ended = await connection.fetch("SELECT origin, size, root FROM closed_log ORDER BY shard")
+        statements = await connection.fetch("SELECT statement FROM succession ORDER BY number")
         lists = await connection.fetch("SELECT id, url, size, leased FROM status_list ORDER BY id")
         leases = await connection.fetch("SELECT list_id, first, count, recorded, caller FROM lease")
         changes = await connection.fetch(
@@ -166,6 +169,8 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
             root=log["root"] if log else b"",
             leaves={row["leaf_index"]: row["record"] for row in leaves},
             queued=queued,
+            ended=[EndedLog(*row) for row in ended],
+            statements=[row["statement"] for row in statements],
         ),
         lists=snapshots,
         messaging=messaging,

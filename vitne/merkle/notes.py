@@ -204,11 +204,11 @@ class Checkpoint:
         return checkpoint
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: NoteSigner) -> str:
-    """The signed note of a checkpoint. The key's name has to be the origin."""
-    if signer.key.name != checkpoint.origin:
+def sign_checkpoint(checkpoint: Checkpoint, *signers: NoteSigner) -> str:
+    """The signed note of a checkpoint. The keys' name has to be the origin."""
+    if any(signer.key.name != checkpoint.origin for signer in signers):
         raise _bad_checkpoint("the signing key's name is not the origin")
-    return sign_note(checkpoint.text(), [signer])
+    return sign_note(checkpoint.text(), signers)
 
 
 def open_checkpoint(note: str | bytes, key: NoteKey) -> Checkpoint:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from vitne.errors import InvalidArgument, PermissionDenied
 from vitne.merkle.cosignatures import CosignerKey, cosignatures
 from vitne.merkle.lines import from_decimal
 from vitne.merkle.notes import Checkpoint, NamedKey, NoteKey, open_note
+from vitne.merkle.succession import Lineage, within
 
 #: Most lines that define something; the specification asks for 32 logs, 32 witnesses and 32 groups at least.
 MAX_DEFINITIONS: Final = 512
@@ -35,12 +36,14 @@ class Witnessed:
         log: the key that signed it.
         cosigned: which of the policy's witnesses cosigned it, by their names in the policy, and when.
         seen: at latest then it existed: when the quorum was complete; None where the quorum is ``none``.
+        before: leaves of the logs before this one, as a statement of succession says it.
     """
 
     checkpoint: Checkpoint
     log: NoteKey
     cosigned: Mapping[str, datetime]
     seen: datetime | None
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Policy:
         groups: of witnesses and groups.
         quorum: name of what has to have cosigned; ``none``: nobody.
         urls: where a log or witness is reached, by its key's name, where the policy says.
+        lineage: which logs and keys follow which; of a policy that was read: none.
     """
 
     logs: Sequence[NoteKey]
@@ -66,6 +70,7 @@ class Policy:
     groups: Mapping[str, _Group]
     quorum: str
     urls: Mapping[str, str]
+    lineage: Lineage = field(default=Lineage(()))
 
     @classmethod
     def parse(cls, text: str) -> Policy:
@@ -91,8 +96,27 @@ class Policy:
         """One log, no witnesses: whoever has nothing but the log's key believes the log."""
         return cls([key], {}, {}, _NONE, {})
 
+    def following(self, statements: Sequence[str]) -> Policy:
+        """The same policy, with what follows from its logs by statements of succession, in their order.
+
+        The witnesses and the quorum stay: whom they take for the next log is theirs to decide.
+
+        Raises:
+            VitneError: as :meth:`Lineage.follow`.
+        """
+        if not statements:
+            return self
+        lineage = Lineage.follow(self.logs, statements)
+        return replace(self, logs=lineage.keys, lineage=lineage)
+
+    def without_witnesses(self) -> Policy:
+        """The same logs, whose own word is enough."""
+        return replace(self, witnesses={}, groups={}, quorum=_NONE)
+
     def open(self, note: str | bytes) -> Witnessed:
         """Verify a checkpoint: signed by one of the logs, in whose name it is, and cosigned by the quorum.
+
+        A key that was succeeded counts for no tree beyond its end.
 
         Raises:
             InvalidArgument: as :func:`~vitne.merkle.notes.open_note`, ``BAD_CHECKPOINT``, ``BAD_COSIGNATURE``.
@@ -100,18 +124,28 @@ class Policy:
         """
         opened = open_note(note, self.logs)
         checkpoint = Checkpoint.parse(opened.text)
-        log = next((key for key in opened.signers if key.name == checkpoint.origin), None)
-        if log is None:
+        named = [key for key in opened.signers if key.name == checkpoint.origin]
+        if not named:
             raise InvalidArgument(
                 "BAD_CHECKPOINT",
                 "it is of another origin than the key's that signed it",
                 rule="C2SP tlog-policy: a log key's name is the log's origin",
                 remedy="ask the log's operator",
             )
+        log = next((key for key in named if within(self.lineage.ended.get(key), checkpoint)), None)
+        if log is None:
+            raise InvalidArgument(
+                "LOG_KEY_ENDED",
+                f"{checkpoint.size} leaves are signed by a key alone whose word ended before",
+                field="checkpoint",
+                rule="a statement of succession says up to which tree a key counts (docs/decisions/0021)",
+                remedy="fetch the checkpoint again; if it stays so, keep it, and show it to the log's operator",
+            )
+        before = self.lineage.before.get(checkpoint.origin, 0)
         times = cosignatures(note, self.witnesses.values())
         cosigned = {name: times[key] for name, key in self.witnesses.items() if key in times}
         if self.quorum == _NONE:
-            return Witnessed(checkpoint, log, cosigned, None)
+            return Witnessed(checkpoint, log, cosigned, None, before)
         seen = self._since(self.quorum, cosigned)
         if seen is None:
             raise PermissionDenied(
@@ -121,7 +155,7 @@ class Policy:
                 rule=f"the policy's quorum: {self.quorum}",
                 remedy="ask for a checkpoint that was witnessed; if there is none for long, ask the log's operator why",
             )
-        return Witnessed(checkpoint, log, cosigned, seen)
+        return Witnessed(checkpoint, log, cosigned, seen, before)
 
     def _since(self, name: str, cosigned: Mapping[str, datetime]) -> datetime | None:
         """When a witness or group was complete; None: it is not."""

@@ -18,6 +18,9 @@ MAX_LEVEL: Final = 63
 #: Longest entry: its length is two bytes.
 MAX_ENTRY_BYTES: Final = (1 << 16) - 1
 
+#: Where logs that followed the first one are, each under its name, below the first one's prefix.
+LOGS_PATH: Final = "log"
+
 _LENGTH_SIZE: Final = 2
 _PATH: Final = re.compile(
     r"tile/(?P<level>0|[1-9][0-9]?|entries)/(?P<number>(?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?\Z",
@@ -85,6 +88,21 @@ class Resource:
             rule="C2SP tlog-tiles: tile/<level>/<number>[.p/<width>] and tile/entries/<number>[.p/<width>]",
             remedy="compute it from the size of a checkpoint",
         )
+
+
+def log_name(origin: str) -> str:
+    """What a log is called in addresses: the last part of its origin."""
+    return origin.rpartition("/")[2]
+
+
+def log_prefix(origin: str, first: str) -> str:
+    """Where a log's files are, below the prefix of the first of those that follow each other; empty: there.
+
+    Args:
+        origin: of the log.
+        first: origin of the first.
+    """
+    return "" if origin == first else f"{LOGS_PATH}/{log_name(origin)}/"
 
 
 def resources_at(size: int, since: int = 0) -> Iterator[Resource]:

@@ -10,8 +10,9 @@ from vitne.errors import Aborted, InvalidArgument, NotFound, PermissionDenied
 from vitne.merkle.cosignatures import CosignerKey, cosignatures
 from vitne.merkle.hashing import EMPTY_ROOT, HASH_SIZE
 from vitne.merkle.lines import from_base64, from_decimal, to_base64
-from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_checkpoint, split_note
+from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_note, split_note
 from vitne.merkle.proofs import verify_consistency
+from vitne.merkle.succession import Lineage, within
 
 #: Most lines of a proof of consistency.
 MAX_PATH: Final = 63
@@ -19,6 +20,8 @@ MAX_PATH: Final = 63
 MAX_REQUEST_BYTES: Final = MAX_NOTE_BYTES + 4096
 #: Media type of the answer that tells the size to begin from.
 SIZE_MEDIA_TYPE: Final = "text/x.tlog.size"
+#: Where no key follows another.
+NO_LINEAGE: Final = Lineage(())
 #: Names the conflict's size in the error's metadata.
 SIZE: Final = "size"
 
@@ -74,23 +77,31 @@ class AddCheckpoint:
         return split_note(self.note)[0].partition("\n")[0]
 
 
-def examine(request: AddCheckpoint, keys: Iterable[NoteKey], last: Checkpoint | None) -> Checkpoint:
+def examine(
+    request: AddCheckpoint,
+    keys: Iterable[NoteKey],
+    last: str | None,
+    lineage: Lineage = NO_LINEAGE,
+) -> Checkpoint:
     """The checkpoint that a witness may cosign, which is then its last.
+
+    A log's key may be replaced by one that its operator gave the witness *and* that a statement of succession names.
 
     Args:
         request: what was sent.
         keys: of the logs that the witness looks after.
-        last: what it cosigned last for this log.
+        last: what it cosigned last for this log, a signed note.
+        lineage: which of the keys follow which, by statements that the witness was given.
 
     Raises:
         NotFound: ``LOG_UNKNOWN`` (404).
-        PermissionDenied: ``CHECKPOINT_UNTRUSTED`` (403).
+        PermissionDenied: ``CHECKPOINT_UNTRUSTED``, ``LOG_KEY_CHANGED`` (403).
         InvalidArgument: ``BAD_CHECKPOINT``, ``BAD_NOTE``, ``BAD_WITNESS_REQUEST`` (400).
         Aborted: ``CHECKPOINT_SIZE_CONFLICT`` (409), with the last size in its metadata.
         Inconsistent: ``LOG_FORKED`` (422).
     """
-    key = next((key for key in keys if key.name == request.origin), None)
-    if key is None:
+    own = [key for key in keys if key.name == request.origin]
+    if not own:
         raise NotFound(
             "LOG_UNKNOWN",
             "this witness does not look after that log",
@@ -98,21 +109,14 @@ def examine(request: AddCheckpoint, keys: Iterable[NoteKey], last: Checkpoint | 
             rule="C2SP tlog-witness: a witness knows its logs' keys beforehand",
             remedy="ask the witness's operator to add the log's key",
         )
-    try:
-        checkpoint = open_checkpoint(request.note, key)
-    except InvalidArgument as error:
-        if error.reason not in ("NOTE_UNTRUSTED", "BAD_NOTE_SIGNATURE"):
-            raise
-        raise PermissionDenied(
-            "CHECKPOINT_UNTRUSTED",
-            "the checkpoint is not signed by the log's key",
-            field="checkpoint",
-            rule="C2SP tlog-witness: 403",
-            remedy="sign it with the key that the witness was given",
-        ) from error
+    signers, checkpoint = _opened(request.note, own, lineage)
+    before: Checkpoint | None = None
+    if last is not None:
+        before = Checkpoint.parse(split_note(last)[0])
+        _require_heir(last, own, signers, lineage)
     if request.old_size > checkpoint.size:
         raise _bad_request("the old size is larger than the checkpoint's")
-    if request.old_size != (known := last.size if last else 0):
+    if request.old_size != (known := before.size if before else 0):
         raise Aborted(
             "CHECKPOINT_SIZE_CONFLICT",
             f"the last checkpoint that was cosigned has {known} leaves",
@@ -121,10 +125,10 @@ def examine(request: AddCheckpoint, keys: Iterable[NoteKey], last: Checkpoint | 
             remedy="prove the consistency from that size",
             metadata={SIZE: str(known)},
         )
-    before = last.root if last else EMPTY_ROOT
+    root = before.root if before else EMPTY_ROOT
     try:
         verify_consistency(
-            from_size=known, to_size=checkpoint.size, from_root=before, to_root=checkpoint.root, path=request.path
+            from_size=known, to_size=checkpoint.size, from_root=root, to_root=checkpoint.root, path=request.path
         )
     except InvalidArgument as error:
         raise Inconsistent(
@@ -135,6 +139,47 @@ def examine(request: AddCheckpoint, keys: Iterable[NoteKey], last: Checkpoint | 
             remedy="the log has to answer for both checkpoints: keep them",
         ) from error
     return checkpoint
+
+
+def _opened(note: str, keys: Sequence[NoteKey], lineage: Lineage) -> tuple[set[NoteKey], Checkpoint]:
+    """Those of a log's keys that signed a checkpoint and count for it, and the checkpoint."""
+    try:
+        opened = open_note(note, keys)
+    except InvalidArgument as error:
+        if error.reason not in ("NOTE_UNTRUSTED", "BAD_NOTE_SIGNATURE"):
+            raise
+        raise _untrusted("the checkpoint is not signed by the log's key") from error
+    checkpoint = Checkpoint.parse(opened.text)
+    signers = {key for key in opened.signers if within(lineage.ended.get(key), checkpoint)}
+    if not signers:
+        raise _untrusted("the checkpoint is signed by a key alone whose word ended before")
+    return signers, checkpoint
+
+
+def _require_heir(last: str, keys: Sequence[NoteKey], signers: set[NoteKey], lineage: Lineage) -> None:
+    """A key signs on that signed before, or one that followed it by a statement."""
+    try:
+        before = open_note(last, keys).signers
+    except InvalidArgument:
+        before = ()  # signed by a key that the witness has not got any more
+    if not any(key in signers or signers & lineage.heirs(key) for key in before):
+        raise PermissionDenied(
+            "LOG_KEY_CHANGED",
+            "another key signs the log than what was cosigned last",
+            field="checkpoint",
+            rule="a log's key is replaced by a statement that both sign (docs/decisions/0021)",
+            remedy="give the witness both keys, and the statement of succession",
+        )
+
+
+def _untrusted(why: str) -> PermissionDenied:
+    return PermissionDenied(
+        "CHECKPOINT_UNTRUSTED",
+        why,
+        field="checkpoint",
+        rule="C2SP tlog-witness: 403",
+        remedy="sign it with the key that the witness was given",
+    )
 
 
 def cosignatures_of(answer: str, note: str, keys: Sequence[CosignerKey]) -> list[str]:

@@ -52,6 +52,16 @@ class KeyCustody(Protocol):
         """
         ...
 
+    def find(self, label: str) -> Signer | None:
+        """The key under a label; None: there is none, and none is made.
+
+        Raises:
+            InvalidArgument: ``BAD_KEY_LABEL``.
+            Unavailable: ``CUSTODY_UNAVAILABLE``.
+            DataLoss: ``KEY_UNREADABLE``.
+        """
+        ...
+
     def signer(self, key_id: str) -> Signer:
         """The key with a thumbprint.
 
@@ -96,6 +106,11 @@ class FileKeyCustody:
         if signer.algorithm != algorithm:
             raise _refused(algorithm, f"the key under this label is for {signer.algorithm}")
         return signer
+
+    def find(self, label: str) -> Signer | None:
+        """See :meth:`KeyCustody.find`."""
+        key_id = self._labelled(label)
+        return None if key_id is None else self.signer(key_id)
 
     def signer(self, key_id: str) -> Signer:
         """See :meth:`KeyCustody.signer`."""

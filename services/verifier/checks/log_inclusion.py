@@ -57,7 +57,7 @@ def check_log_inclusion(
     where = f"{tree.origin}, {tree.size} leaves, root {tree.root.hex()}"
     if compromised_from is None:
         return Check(LOG_INCLUSION, PASSED, f"its issuance is leaf {found.index} of the log", where)
-    if isinstance(told_at, Inclusion) and found.index > told_at.index:
+    if isinstance(told_at, Inclusion) and found.place > told_at.place:
         detail = "its issuance came into the log after it was told that others may know the key: it was dated back"
         return Check(LOG_INCLUSION, FAILED, detail, evidence)
     since = f"{compromised_from:%Y-%m-%d %H:%M:%S} UTC"

@@ -165,7 +165,7 @@ class Wiring:
             pool, keys.status_list, clock, new_id, lifetime=LIFETIME, ttl=timedelta(seconds=10), interval=INTERVAL
         )
         statuses: GroupCommitter[Any, Any] = GroupCommitter(pool, Statuses(orders, clock, new_id).apply)
-        sequencer = Sequencer(pool, keys.note_signer(ORIGIN), clock, UuidFactory(clock), interval=INTERVAL, max_batch=8)
+        sequencer = Sequencer(pool, ORIGIN, keys.note_signer, clock, UuidFactory(clock), interval=INTERVAL, max_batch=8)
         store = LogStore(pool)
         self.parts[process.name] = LedgerRpc(
             pool=pool,

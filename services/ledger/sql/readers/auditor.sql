@@ -1,5 +1,7 @@
 -- What an audit compares: the log, and what was leased, changed and published; not why, nor for whom.
 GRANT SELECT (size, root) ON log TO auditor;
+GRANT SELECT (shard, origin, size, root) ON closed_log TO auditor;
+GRANT SELECT (number, statement) ON succession TO auditor;
 GRANT SELECT (leaf_index, record) ON leaf TO auditor;
 GRANT SELECT (number) ON queued_leaf TO auditor;
 GRANT SELECT (id, url, size, leased) ON status_list TO auditor;

@@ -1,0 +1,138 @@
+"""A credential is verified in whichever of the logs its issuance is, online and from a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from services.verifier.bundle_file import Bundle
+from services.verifier.evidence import Inclusions
+from tests.unit.accreditation_samples import UCL
+from tests.unit.log_samples import SampleLog, cosigner
+from tests.unit.test_verifier_bundle import PLACE, POLICY, SIGNER, Maker, verdict
+from tests.unit.test_verifier_verification import detail, expect
+from tests.unit.verifier_world import (
+    LIST,
+    NOW,
+    OPERATOR,
+    ORIGIN,
+    OTHER_CHECKPOINT_KEY,
+    PROVIDER_KEY,
+    World,
+)
+from vitne.audit.status_evidence import ProvenLeaf
+from vitne.canonical import from_b64url, sha256
+from vitne.credentials.jose import LocalSigner
+from vitne.errors import DataLoss
+from vitne.merkle.leaves import ListPublished, StatusChanged
+from vitne.merkle.notes import NoteKey, NoteSigner
+from vitne.merkle.succession import Succession, state_succession, succession_leaf
+from vitne_api.registry.v1 import facts_pb2
+
+NEXT = "log.vitne.example/2027"
+FOREIGN_KEY = LocalSigner(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(2, 34))))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_what_is_in_the_next_log_is_valid_once_both_keys_said_so(world: World) -> None:
+    early = world.issue()
+    verifier = world.verifier()
+    expect(await verifier.verify(early), "valid", "log_inclusion", "passed")
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    world.log = world.log.end(NEXT, OTHER_CHECKPOINT_KEY)
+    verifier = world.verifier()
+    late = world.issue()
+    for compact in (late, early, late):
+        expect(await verifier.verify(compact), "valid", "log_inclusion", "passed")
+
+
+async def test_a_log_that_followed_by_a_key_of_somebody_elses_proves_nothing(world: World) -> None:
+    world.issue()
+    world.log_facts()
+    world.log = world.log.end(NEXT, FOREIGN_KEY)
+    verification = await world.verify(world.issue())
+    expect(verification, "not_determinable", "log_inclusion", "not_determinable")
+
+
+async def test_without_a_statement_the_operators_other_log_proves_nothing(world: World) -> None:
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    world.log = world.log.end(NEXT, OTHER_CHECKPOINT_KEY)
+    world.log.statements = []
+    verification = await world.verify(world.issue())
+    assert "LOG_ORIGIN_UNKNOWN" in detail(verification, "log_inclusion")
+
+
+async def test_a_log_that_grows_beyond_its_end_is_not_believed_any_more(world: World) -> None:
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    old, following = world.log, world.log.end(NEXT, OTHER_CHECKPOINT_KEY)
+    following.append(b"l" * 32)
+    knowledge = world.knowledge()
+    log = Inclusions(following, knowledge, ORIGIN, world.clock)
+    assert (await log.inclusion(b"l" * 32)).place == following.before
+    old.append(b"m" * 32)  # consistent with all that was, and yet it was closed
+    with pytest.raises(DataLoss, match="LOG_FORKED"):
+        await log.inclusion(b"m" * 32)
+
+
+async def test_what_came_in_a_later_log_came_later_than_the_news_of_a_compromise(world: World) -> None:
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW - timedelta(minutes=1))
+    world.log_facts()
+    world.log = world.log.end(NEXT, OTHER_CHECKPOINT_KEY)
+    verification = await world.verify(world.issue())
+    expect(verification, "invalid", "log_inclusion", "failed")
+
+
+def bundle_across(maker: Maker, *, held_back: bool = False) -> Bundle:
+    """A bundle whose issuance is in the first log, and whose status was changed and listed in the next."""
+    made = maker.make()
+    last = maker.log.checkpoint()
+    key = NoteKey(NEXT, from_b64url(OTHER_CHECKPOINT_KEY.public_jwk["x"]))
+    following = NoteSigner(key, OTHER_CHECKPOINT_KEY.sign)
+    statement = state_succession(Succession(last, key, last.size), SIGNER, following)
+    token = maker.world.publisher.token()
+    change = StatusChanged(LIST, PLACE, "revoked", NOW, NOW).to_bytes()
+    # It reflects all leaves of the first log and two of the next: the statement's, and the change.
+    listed = ListPublished(LIST, 2, sha256(token.encode()), last.size + 2).to_bytes()
+    log = SampleLog(following).append([succession_leaf(statement).to_bytes(), change, listed])
+    note = log.note(None, cosigner(0), cosigner(1), at=maker.witnessed)
+    changed, shown = (ProvenLeaf(record, log.proof(index, note).text()) for index, record in ((1, change), (2, listed)))
+    status = replace(
+        made.status, token=token, list_leaf=shown, changes=[] if held_back else [changed], succession=(statement,)
+    )
+    return replace(made, status=status)
+
+
+async def test_a_bundle_may_rest_on_two_logs(maker: Maker) -> None:
+    maker.world.publisher.statuses[PLACE] = 1
+    bundle = bundle_across(maker)
+    assert await verdict(bundle) == "revoked"  # by a policy that names the first log alone
+    assert await verdict(replace(bundle, status=replace(bundle.status, succession=()))) == "not_determinable"
+    assert await verdict(bundle_across(maker, held_back=True)) == "not_determinable"
+
+
+async def test_a_list_of_the_next_log_shows_what_was_changed_there_before_it(maker: Maker) -> None:
+    # The list says valid, though its leaf says that it reflects the change: one of the two is not true.
+    assert await verdict(bundle_across(maker)) == "not_determinable"
+
+
+async def test_without_a_policy_the_registered_key_of_the_first_log_leads_to_the_next(maker: Maker) -> None:
+    maker.world.publisher.statuses[PLACE] = 1
+    bundle = bundle_across(maker)
+    assert await verdict(bundle, None) == "revoked"
+    assert await verdict(bundle, POLICY.without_witnesses()) == "revoked"
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()

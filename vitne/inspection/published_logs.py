@@ -1,0 +1,105 @@
+"""Reads logs that follow each other as anybody can: from the first entry of the first to the checkpoint of the last."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from vitne.audit.agreement import Disagreement
+from vitne.audit.log_contents import LogContents
+from vitne.audit.log_walk import LogWalk, Mark
+from vitne.errors import InvalidArgument, Unavailable
+from vitne.inspection.log_memory import LogMemory
+from vitne.inspection.published_log import Fetch, walk_on
+from vitne.merkle.notes import Checkpoint, split_note
+from vitne.merkle.policy import Policy
+from vitne.merkle.resources import CHECKPOINT_PATH, log_prefix
+from vitne.merkle.succession import MAX_STATEMENTS, SUCCESSION_PATH, Succession, succession_leaf
+
+
+class PublishedLogs:
+    """Walks them, and can walk on.
+
+    Args:
+        fetch: files below the first log's prefix.
+        policy: what checkpoints need; the first log is one of its logs.
+    """
+
+    def __init__(self, fetch: Fetch, policy: Policy) -> None:
+        self._fetch = fetch
+        self._own = policy
+        #: With what follows from its logs by the statements that were read.
+        self.policy = policy
+        #: What all entries say.
+        self.contents = LogContents()
+        self._statements: list[str] = []
+        self._marks: dict[str, list[Mark]] = defaultdict(list)
+        self._walks: dict[str, LogWalk] = {}
+        self._notes: dict[str, str] = {}
+        self._reopened: list[Disagreement] = []
+
+    @property
+    def shown(self) -> LogMemory:
+        """What was walked to."""
+        return LogMemory(tuple(self._notes.values()), tuple(self._statements))
+
+    def hold_to(self, marks: Iterable[Mark]) -> None:
+        """Hold the logs to what somebody saw, before they are walked."""
+        for mark in marks:
+            self._marks[mark.checkpoint.origin].append(mark)
+
+    async def read_statements(self) -> None:
+        """Read how the logs follow each other.
+
+        Raises:
+            VitneError: as :meth:`Policy.following`; ``LOG_UNREACHABLE``.
+        """
+        while len(self._statements) < MAX_STATEMENTS:
+            statement = await self._fetch(f"{SUCCESSION_PATH}/{len(self._statements) + 1}")
+            if statement is None:
+                break
+            self._statements.append(statement.decode("utf-8", "replace"))
+        self.policy = self._own.following(self._statements)
+
+    async def walk_on(self, progress: Callable[[str], None] = lambda _text: None) -> None:
+        """Walk each log on to its present checkpoint.
+
+        Raises:
+            VitneError: as :func:`~vitne.inspection.published_log.walk_on`, :meth:`read_statements`.
+        """
+        await self.read_statements()
+        note = await self._fetch(CHECKPOINT_PATH)
+        if note is None:
+            raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
+        first = Checkpoint.parse(split_note(note)[0]).origin  # whether it is believed is seen when it is walked
+        self._reopened = []
+        await self._walk(first, "", b"", progress)
+        for statement in self._statements:
+            stated = Succession.parse(split_note(statement)[0])
+            if stated.closes:
+                leaf = succession_leaf(statement).to_bytes()
+                await self._walk(stated.key.name, log_prefix(stated.key.name, first), leaf, progress)
+
+    def finish(self) -> list[Disagreement]:
+        """What is wrong with the logs; all entries were taken."""
+        found = [each for walk in self._walks.values() for each in walk.finish()]
+        for origin in self._marks.keys() - self._walks.keys():
+            found += [Disagreement("log.missing", origin, f"{mark.who} saw it") for mark in self._marks[origin]]
+        return list(dict.fromkeys([*found, *self._reopened, *self.contents.finish()]))
+
+    async def _walk(self, origin: str, prefix: str, first: bytes, progress: Callable[[str], None]) -> None:
+        async def fetch(path: str) -> bytes | None:
+            return await self._fetch(prefix + path)
+
+        walk = self._walks.get(origin)
+        if walk is None:
+            walk = self._walks[origin] = LogWalk(self._marks.get(origin, ()), self.contents, first=first)
+        end = self.policy.lineage.closed.get(origin)
+        if end is not None:
+            walk.end(end)
+        try:
+            self._notes[origin] = await walk_on(fetch, self.policy, walk, progress)
+        except InvalidArgument as error:
+            if error.reason != "LOG_KEY_ENDED":
+                raise
+            self._reopened.append(Disagreement("log.reopened", origin, error.message))
