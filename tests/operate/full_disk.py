@@ -53,11 +53,11 @@ async def fill_and_make_room(folder: Path, ledger: Ledger, postgres: EmbeddedPos
     objects = FolderObjects(folder / "static")
     publication = Publication(
         store=ledger.store,
-        resources=LogResources(ledger.pool),
+        resources=LogResources(ledger.pool, ledger.store),
         witnessed=ledger.checkpoints,
         lists=ledger.publisher,
         projections=ledger.projections,
-        key=ledger.note_signer.key,
+        signers=ledger.keys.note_signer,
         objects=objects,
     )
     answered = leaves(0, GROUP)
