@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from services.portal import employers, sharing
 from services.portal.employers.store import Employers
 from services.portal.fetcher import Fetcher
+from services.portal.holdings import Gathered, Holdings, LoggedInSessions
 from services.portal.notices import ISSUER_SOURCE, Notices
 from services.portal.openid import OpenIdClient
 from services.portal.rebuild import Rebuilt
@@ -40,12 +41,12 @@ from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, TokenSource, TokenVerifier
 from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
-from vitne_api.issuer.v1 import issuer_pb2_grpc
+from vitne_api.issuer.v1 import issuer_pb2_grpc, rights_pb2_grpc
 from vitne_api.registry.v1 import registry_pb2_grpc
 from vitne_api.verifier.v1 import verifier_pb2_grpc
 
 #: What the portal asks for at the issuer of access tokens.
-SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register")
+SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:hub.rights")
 #: What it asks for to be told by the registry what credentials add up to.
 REGISTRY_SCOPES: Final = ("vitne:registry.stacking",)
 #: The consumer's name: its offsets are kept under it.
@@ -188,6 +189,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     parts = gathering(settings, pool, store, clock)
     registry = _registry_channel(settings, clock)
     verifier_channel = _verifier_channel(settings)
+    holdings = Holdings(pool, keys, (Gathered(pool, store), LoggedInSessions(pool)), clock)
     frame, routes = site(
         Parts(
             store=store,
@@ -201,6 +203,8 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
                 allow_http=development,
             ),
             issuer=parts.issuer,
+            rights=rights_pb2_grpc.RightsServiceStub(parts.channel),
+            holdings=holdings,
             registry=None if registry is None else registry_pb2_grpc.RegistryServiceStub(registry),
             clock=clock,
             public_url=settings.public_url,
@@ -225,6 +229,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     add_operations(process, pool, clock, [CONSUMER])
     process.add_task("notices", parts.consumer.run)
     process.add_task("fetcher", parts.fetcher.run)
+    process.add_task("exports", holdings.run)
     process.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
     process.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 
