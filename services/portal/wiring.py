@@ -14,7 +14,7 @@ from services.portal import employers, sharing
 from services.portal.employers.store import Employers
 from services.portal.fetcher import Fetcher
 from services.portal.holdings import Gathered, Holdings, LoggedInSessions
-from services.portal.notices import ISSUER_SOURCE, Notices
+from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
 from services.portal.rebuild import Rebuilt
 from services.portal.rebuild import rebuild as gather_again
@@ -30,6 +30,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.errors import Unavailable
 from vitne.messaging import outbox
 from vitne.messaging.consumer import Consumer
+from vitne.messaging.hub_notices import ISSUER_SOURCE
 from vitne.messaging.kafka import PROMPT_FETCH_MAX_WAIT_MS, KafkaSettings
 from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay

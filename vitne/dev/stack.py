@@ -77,6 +77,8 @@ DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
     "ledger": ("ledger",),
     "portal": ("portal",),
 }
+#: A database that belongs to no service: for whoever tries the client package.
+SUBSCRIBER: Final = "subscriber"
 #: Instead of a cluster's address: an Apache Kafka that the stack starts; and one with TLS, a certificate for each
 #: service, and rules that allow each no more than it needs.
 APACHE: Final = "apache"
@@ -649,6 +651,7 @@ class Stack:
             "VITNE_AUDIENCE": AUDIENCE,
             "VITNE_KAFKA": self.kafka,
             "VITNE_HUB_TOPIC": self.hub_topic(),
+            "VITNE_SUBSCRIBER_DSN": self.postgres.dsn(SUBSCRIBER),
             "VITNE_ALLOW_RULE": self.allow_rule(),
             "VITNE_REGISTRY_KEY": registry_key,
         }
