@@ -14,7 +14,7 @@ import pytest
 from tools.client import ROOT, build
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.demo import Demo
-from vitne.dev.stack import SUBSCRIBER, Stack
+from vitne.dev.stack import Stack
 
 EXAMPLES = ROOT / "clients" / "examples"
 
@@ -50,7 +50,6 @@ def exported(stack: Stack, world: Demo) -> dict[str, str]:
 
 
 async def test_a_portal_gathers_and_again_finds_nothing_new(stack: Stack, world: Demo, installed: Path) -> None:
-    await stack.postgres.create_database(SUBSCRIBER)
     environment = exported(stack, world)
     for _ in range(2):
         code, output, errors = await run(installed, environment, EXAMPLES / "subscribe.py")

@@ -456,10 +456,9 @@ class Stack:
             context = server_context(TlsWatch(TlsFiles(own, own)))
             self._front = await self._exits.enter_async_context(DatabaseFront(context, lambda: self.postgres.port))
         await self.postgres.create_role(AUDITOR, AUDITOR)
-        for databases in DATABASES.values():
-            for name in databases:
-                await self.postgres.drop_database(name)
-                await self.postgres.create_database(name)
+        for name in (*(name for databases in DATABASES.values() for name in databases), SUBSCRIBER):
+            await self.postgres.drop_database(name)
+            await self.postgres.create_database(name)
 
     async def _start_broker(self) -> None:
         if self.kafka:
