@@ -59,6 +59,7 @@ MIGRATIONS: Final = (
     Migrations("portal", Path(__file__).parent / "sql"),
     Migrations("sharing", Path(sharing.__file__).parent / "sql"),
     Migrations("employers", Path(employers.__file__).parent / "sql"),
+    Migrations("portal_exports", Path(__file__).parent / "sql_exports"),
 )
 
 

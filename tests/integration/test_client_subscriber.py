@@ -169,10 +169,13 @@ async def world(postgres: EmbeddedPostgres, broker: str, issuer: tuple[Issuer, s
     made = World(dsn, broker, address, service, next(HUBS))
     await create_topics(broker, [TopicSpec(made.topic, 2), TopicSpec(dead_topic(made.topic))])
     await made.producer.start()
-    async with made.subscriber:
-        await made.subscriber.pool.execute("CREATE TABLE held (handle text PRIMARY KEY, pseudonym text, status int)")
-        yield made
-    await made.producer.stop()
+    try:
+        async with made.subscriber:
+            table = "CREATE TABLE held (handle text PRIMARY KEY, pseudonym text, status int)"
+            await made.subscriber.pool.execute(table)
+            yield made
+    finally:
+        await made.producer.stop()
 
 
 async def test_what_is_told_is_fetched_kept_and_forgotten(world: World) -> None:
