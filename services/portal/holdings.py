@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from services.portal.employers.store import Employers
 from services.portal.sealing import PortalKeys
+from services.portal.sharing.store import Shares
 from services.portal.store import Store
 from vitne.clock import Clock
 from vitne.outages import DATABASE_OUTAGES
@@ -77,6 +79,52 @@ class LoggedInSessions:
         """See :class:`Holding`."""
         rows = await self._pool.fetch("SELECT expires_at FROM session WHERE lookup = $1 ORDER BY 1", lookup)
         return [dict(row) for row in rows]
+
+
+class Shared:
+    """What she shares, and when each share was opened.
+
+    Args:
+        pool: of asyncpg.
+        shares: knows what is in them.
+    """
+
+    name = "shares"
+
+    def __init__(self, pool: Any, shares: Shares) -> None:
+        self._pool = pool
+        self._shares = shares
+
+    async def held(self, lookup: bytes) -> Any:
+        """See :class:`Holding`."""
+        found = await self._shares.of_learner(lookup)
+        rows = await self._pool.fetch(
+            "SELECT share, opened_at FROM share_opening WHERE share = ANY($1::uuid[]) ORDER BY opened_at",
+            [one.terms.id for one in found],
+        )
+        return [
+            {"share": one, "opened_at": [row["opened_at"] for row in rows if row["share"] == one.terms.id]}
+            for one in found
+        ]
+
+
+class SeenByEmployers:
+    """Which employers see what, by her consent.
+
+    Args:
+        employers: the consents.
+        clock: those that have ended are not held any more.
+    """
+
+    name = "employers"
+
+    def __init__(self, employers: Employers, clock: Clock) -> None:
+        self._employers = employers
+        self._clock = clock
+
+    async def held(self, lookup: bytes) -> Any:
+        """See :class:`Holding`."""
+        return await self._employers.of_learner(lookup, self._clock.now())
 
 
 class Holdings:

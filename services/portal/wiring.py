@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from services.portal import employers, sharing
 from services.portal.employers.store import Employers
 from services.portal.fetcher import Fetcher
-from services.portal.holdings import Gathered, Holdings, LoggedInSessions
+from services.portal.holdings import Gathered, Holdings, LoggedInSessions, SeenByEmployers, Shared
 from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
 from services.portal.rebuild import Rebuilt
@@ -23,6 +23,7 @@ from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.settings import PortalSettings
 from services.portal.sharing.assembly import Sharing
+from services.portal.sharing.store import Shares
 from services.portal.store import Store
 from services.portal.web.application import application, largest_body
 from services.portal.web.site import Parts, site
@@ -191,7 +192,14 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     parts = gathering(settings, pool, store, clock)
     registry = _registry_channel(settings, clock)
     verifier_channel = _verifier_channel(settings)
-    holdings = Holdings(pool, keys, (Gathered(pool, store), LoggedInSessions(pool)), clock)
+    consents = Employers(pool, store)
+    held = (
+        Gathered(pool, store),
+        Shared(pool, Shares(pool, keys)),
+        SeenByEmployers(consents, clock),
+        LoggedInSessions(pool),
+    )
+    holdings = Holdings(pool, keys, held, clock)
     frame, routes = site(
         Parts(
             store=store,
@@ -211,7 +219,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             clock=clock,
             public_url=settings.public_url,
             session=timedelta(seconds=settings.session_seconds),
-            employers=Employers(pool, store),
+            employers=consents,
             sharing=Sharing.assemble(
                 pool,
                 keys,

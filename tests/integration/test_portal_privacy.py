@@ -14,7 +14,11 @@ from vitne_api.events.v1 import events_pb2
 pytestmark = pytest.mark.stack
 
 #: Tables that hold something of a learner, each a part of her copy: who adds one adds it to `Holdings`.
-EXPORTED = {"subscriber", "credential", "session", "export"}
+EXPORTED = {
+    *("subscriber", "credential", "session", "export"),
+    *("share", "share_item", "share_opening", "share_visit"),
+    *("employer_consent", "employer_consent_item"),
+}
 ARCHIVE = {"retention": credential_pb2.RETENTION_CLASS_ARCHIVE}
 
 
@@ -65,6 +69,7 @@ async def test_she_gets_a_copy_of_all_that_is_held(world: World, browser: Browse
     assert len(gathered["credentials"]) == 2
     assert all(one["artefact"].count("~") for one in gathered["credentials"])
     assert len(copy["portal"]["sessions"]) == 1
+    assert (copy["portal"]["shares"], copy["portal"]["employers"]) == ([], [])
     assert copy["issuer"] == [{"learner": {"scheme": "no.national_id", "value": pid}}]
     # What lies there meanwhile says nothing to who reads the tables.
     dump = await world.dump()
