@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3 python,$(shell command -v $(name) 2>/dev/null)))
 RUN := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH):$(CURDIR)/build/promtool/usr/bin
-export PYTHONPATH := $(CURDIR)
+export PYTHONPATH := $(CURDIR):$(CURDIR)/clients/python
 # Where the embedded stack keeps its state: the only folder besides .venv and build/.
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
@@ -75,6 +75,13 @@ format: setup ## Format the code and the protos
 rules: setup ## Write docs/rules.md from the national rules
 	@$(RUN) -m tools.rules
 
+.PHONY: asyncapi client
+asyncapi: setup ## Write docs/asyncapi.json: topics, keys, headers, messages
+	@$(RUN) -m tools.asyncapi
+
+client: setup ## Build the wheel of clients/python, for portals and institutions, into build/client
+	@$(RUN) -m tools.client
+
 .PHONY: formats
 formats: setup ## Write docs/formats.md: where each element of a credential goes
 	@$(RUN) -m tools.formats
@@ -112,8 +119,9 @@ contexts: setup ## Compile the pinned JSON-LD contexts anew, from the official d
 	@$(RUN) -m tools.contexts
 
 interop: setup ## Node programs read the hub's topic, verify our credentials and issue theirs; Go walks the log (Node 20, npm; Go)
-	@cd tests/interop && npm ci --ignore-scripts --silent --no-audit --no-fund
+	@for folder in tests/interop clients/examples; do npm ci --prefix $$folder --ignore-scripts --silent --no-audit --no-fund; done
 	@$(RUN) -m tests.interop.credentials
+	@$(RUN) -m tests.interop.asyncapi
 	@$(RUN) -m vitne.dev interop
 
 bench: setup ## What it costs: ONLY=issue (names that begin so), PROFILE=1, QUICK=1, KAFKA=apache
@@ -151,6 +159,6 @@ clean: ## Remove the embedded stack's state
 	@$(PYTHON) tools/clean.py "$(VITNE_HOME)"
 
 distclean: clean ## Remove everything that was built
-	@rm -rf .venv build vitne_api state credential.sd-jwt bundle.zip bundle.json tests/interop/node_modules
+	@rm -rf .venv build vitne_api state credential.sd-jwt bundle.zip bundle.json tests/interop/node_modules clients/examples/node_modules
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

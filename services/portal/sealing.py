@@ -93,6 +93,18 @@ class PortalKeys:
         """
         return DataKey(self._wrapping.open(wrapped, "subscriber", pseudonym, "wrapped_key"))
 
+    def seal_for(self, plain: bytes, table: str, lookup: bytes) -> bytes:
+        """``plain``, for the column ``content`` of a learner's row in a table that her data key does not reach."""
+        return self._wrapping.seal(plain, table, lookup.hex(), "content")
+
+    def open_for(self, sealed: bytes, table: str, lookup: bytes) -> bytes:
+        """The inverse of :meth:`seal_for`.
+
+        Raises:
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        return self._wrapping.open(sealed, table, lookup.hex(), "content")
+
     def __repr__(self) -> str:
         return "PortalKeys(<withheld>)"
 

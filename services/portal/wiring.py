@@ -13,7 +13,8 @@ from aiokafka.errors import KafkaError
 from services.portal import employers, sharing
 from services.portal.employers.store import Employers
 from services.portal.fetcher import Fetcher
-from services.portal.notices import ISSUER_SOURCE, Notices
+from services.portal.holdings import Gathered, Holdings, LoggedInSessions, SeenByEmployers, Shared
+from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
 from services.portal.rebuild import Rebuilt
 from services.portal.rebuild import rebuild as gather_again
@@ -22,6 +23,7 @@ from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.settings import PortalSettings
 from services.portal.sharing.assembly import Sharing
+from services.portal.sharing.store import Shares
 from services.portal.store import Store
 from services.portal.web.application import application, largest_body
 from services.portal.web.site import Parts, site
@@ -29,6 +31,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.errors import Unavailable
 from vitne.messaging import outbox
 from vitne.messaging.consumer import Consumer
+from vitne.messaging.hub_notices import ISSUER_SOURCE
 from vitne.messaging.kafka import PROMPT_FETCH_MAX_WAIT_MS, KafkaSettings
 from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
@@ -40,12 +43,12 @@ from vitne.runtime.database import Migrations, open_pool
 from vitne.runtime.identity import ClientKey, TokenSource, TokenVerifier
 from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
-from vitne_api.issuer.v1 import issuer_pb2_grpc
+from vitne_api.issuer.v1 import issuer_pb2_grpc, rights_pb2_grpc
 from vitne_api.registry.v1 import registry_pb2_grpc
 from vitne_api.verifier.v1 import verifier_pb2_grpc
 
 #: What the portal asks for at the issuer of access tokens.
-SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register")
+SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:hub.rights")
 #: What it asks for to be told by the registry what credentials add up to.
 REGISTRY_SCOPES: Final = ("vitne:registry.stacking",)
 #: The consumer's name: its offsets are kept under it.
@@ -57,6 +60,7 @@ MIGRATIONS: Final = (
     Migrations("portal", Path(__file__).parent / "sql"),
     Migrations("sharing", Path(sharing.__file__).parent / "sql"),
     Migrations("employers", Path(employers.__file__).parent / "sql"),
+    Migrations("portal_exports", Path(__file__).parent / "sql_exports"),
 )
 
 
@@ -188,6 +192,14 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     parts = gathering(settings, pool, store, clock)
     registry = _registry_channel(settings, clock)
     verifier_channel = _verifier_channel(settings)
+    consents = Employers(pool, store)
+    held = (
+        Gathered(pool, store),
+        Shared(pool, Shares(pool, keys)),
+        SeenByEmployers(consents, clock),
+        LoggedInSessions(pool),
+    )
+    holdings = Holdings(pool, keys, held, clock)
     frame, routes = site(
         Parts(
             store=store,
@@ -201,11 +213,13 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
                 allow_http=development,
             ),
             issuer=parts.issuer,
+            rights=rights_pb2_grpc.RightsServiceStub(parts.channel),
+            holdings=holdings,
             registry=None if registry is None else registry_pb2_grpc.RegistryServiceStub(registry),
             clock=clock,
             public_url=settings.public_url,
             session=timedelta(seconds=settings.session_seconds),
-            employers=Employers(pool, store),
+            employers=consents,
             sharing=Sharing.assemble(
                 pool,
                 keys,
@@ -225,6 +239,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     add_operations(process, pool, clock, [CONSUMER])
     process.add_task("notices", parts.consumer.run)
     process.add_task("fetcher", parts.fetcher.run)
+    process.add_task("exports", holdings.run)
     process.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
     process.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 

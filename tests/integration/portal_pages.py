@@ -16,6 +16,7 @@ import asyncpg
 import grpc
 
 from services.portal.employers.store import Employers
+from services.portal.holdings import Holdings
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.sharing.assembly import Sharing
@@ -122,6 +123,8 @@ class Portal:
             keys=self.keys,
             openid=self.openid,  # type: ignore[arg-type]
             issuer=self.issuer,
+            rights=None,
+            holdings=Holdings(self.pool, self.keys, (), self.clock),
             registry=None,
             clock=self.clock,
             public_url=URL,

@@ -36,7 +36,7 @@ from vitne.messaging.topics import dead_topic, hub_topic
 from vitne.runtime.identity import IdTokenVerifier, TokenVerifier
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
-from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
+from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, rights_pb2, rights_pb2_grpc
 
 HUB: Final = OrganisationId("0192", "919477822")
 AUDIENCE: Final = "https://vitne.example"
@@ -53,7 +53,7 @@ def pid_of(number: int) -> str:
     return next(pid for serial in range(30) if (pid := synthetic_national_id(born, serial)))
 
 
-class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer):
+class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer, rights_pb2_grpc.RightsServiceServicer):
     """The issuer as the contract describes it to a hub: registers, withdraws, answers by handle."""
 
     def __init__(self, identity: str) -> None:
@@ -66,12 +66,15 @@ class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer):
         #: What is there and can't be read for now.
         self.unreadable: set[str] = set()
         self.refusing = False
+        #: Who asked to be erased.
+        self.erased: list[str] = []
         self._server: Any = None
         self.port = 0
 
     async def start(self) -> None:
         self._server = grpc.aio.server()
         issuer_pb2_grpc.add_IssuerServiceServicer_to_server(self, self._server)
+        rights_pb2_grpc.add_RightsServiceServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
@@ -113,6 +116,22 @@ class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer):
                 for handle in request.handles
             ]
         )
+
+    async def ExportLearner(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        await self._require(context, "vitne:hub.rights")
+        learner = await self._learners.verify(request.id_token, audience="portal")
+        yield rights_pb2.ExportLearnerResponse(
+            learner=rights_pb2.HeldLearner(scheme="no.national_id", value=learner.value)
+        )
+
+    async def EraseLearner(self, request: Any, context: Any) -> Any:  # noqa: N802
+        await self._require(context, "vitne:hub.rights")
+        if self.refusing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "down")
+        learner = await self._learners.verify(request.id_token, audience="portal")
+        self.erased.append(learner.value)
+        self.registered.pop(learner.value, None)
+        return rights_pb2.EraseLearnerResponse(erased=1, kept=[rights_pb2.KeptCredential(provider=PROVIDER)])
 
     async def _require(self, context: Any, scope: str) -> None:
         header = dict(context.invocation_metadata()).get("authorization", "")
@@ -176,7 +195,7 @@ class World:
         client = setup.make_client(
             "portal",
             str(HUB),
-            ["vitne:hub.fetch", "vitne:hub.register"],
+            ["vitne:hub.fetch", "vitne:hub.register", "vitne:hub.rights"],
             redirect_uris=[f"{self.url}/callback"],
             post_logout_redirect_uris=[f"{self.url}/"],
         )

@@ -11,10 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from services.issuer.crypto import INDEX_KEY, IndexKey
-from services.issuer.erasure import ABANDONED_AFTER
 from vitne.audit.snapshots import IssuedAnswer, StatusAnswer
 from vitne.canonical import from_b64url
-from vitne.clock import SystemClock
 from vitne.dev.actors import Organisation
 from vitne.dev.demo import Demo, new_id
 from vitne.dev.stack import Stack
@@ -138,20 +136,16 @@ class Visitor:
 
 
 async def erase(stack: Stack, learner: issuer_pb2.Learner) -> UUID:
-    """Have a learner erased at the issuer, as by an erasure that somebody began; her id there, while she had one."""
+    """A learner has herself erased everywhere, at the portal; her id at the issuer, while she had one."""
     index = IndexKey(read_secret(stack.folder / "state" / "issuer", INDEX_KEY, create=False))
     connection = await asyncpg.connect(stack.dsn("issuer"))
     try:
-        found: UUID | None = await connection.fetchval(
-            "UPDATE learner SET erasing_since = $2 WHERE lookup = $1 RETURNING id",
-            index.learner(LearnerId(learner.scheme, learner.value)),
-            SystemClock().now() - ABANDONED_AFTER,
-        )
-        assert found is not None
-        deadline = time.monotonic() + PATIENCE
-        while await connection.fetchval("SELECT true FROM learner WHERE id = $1", found):
-            assert time.monotonic() < deadline, "the issuer does not complete the erasure"
-            await asyncio.sleep(0.1)
-        return found
+        lookup = index.learner(LearnerId(learner.scheme, learner.value))
+        found: UUID | None = await connection.fetchval("SELECT id FROM learner WHERE lookup = $1", lookup)
     finally:
         await connection.close()
+    assert found is not None
+    async with stack.browser() as browser:
+        await browser.log_in(learner.value)
+        await browser.erase()
+    return found

@@ -165,6 +165,8 @@ def learner_site(credentials: Sequence[Kept], registry: Registry | None, *, regi
         "keys": None,
         "openid": OpenId(),
         "issuer": None,
+        "rights": None,
+        "holdings": None,
         "registry": registry,
         "clock": ManualClock(FETCHED_AT),
         "public_url": "https://portal.test",

@@ -21,6 +21,8 @@ RUN_BY = {
     "VITNE_STATE_DIR=out python -m": ("tests/docs/test_docs_kubernetes.py", '"VITNE_STATE_DIR=out "'),
     "make up": ("tests/docs/conftest.py", '"make", "up"'),
     "make demo TLS=1": ("tests/e2e/test_tls_stack.py", "tls=True"),
+    "make asyncapi": ("tests/unit/test_asyncapi.py", "tools.asyncapi"),
+    "make client": ("tests/e2e/test_clients.py", "tools.client"),
     "make monitoring": ("tests/deploy/test_deploy_monitoring.py", "tools.monitoring"),
     "pytest tests/deploy": ("Makefile", "-m pytest"),
     "python -m services.NAME migrate": ("vitne/dev/stack.py", '"migrate"'),

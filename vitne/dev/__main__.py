@@ -131,7 +131,7 @@ async def interop(options: Options) -> None:
         token = await actors.organisation(job.cases.hub).access_token()
         arguments = ["--bootstrap", stack.kafka, "--topic", stack.hub_topic(), "--issuer", stack.grpc_address("issuer")]
         arguments += ["--token", token, "--expect", str(len(job.issued))]
-        await _foreign("the Node program", INTEROP_SECONDS, node, "tests/interop/subscribe.mjs", *arguments)
+        await _foreign("the Node program", INTEROP_SECONDS, node, "clients/examples/subscribe.mjs", *arguments)
         if (go := shutil.which("go")) is None:
             print("go is not on the PATH: the log was read by nobody else")
         else:

@@ -120,6 +120,18 @@ class LearnerBrowser:
         """Withdraw a share of hers."""
         await self._send(f"/me/shares/{shared.id}/withdraw", [])
 
+    async def erase(self) -> None:
+        """Press the button that erases her here and at the issuer; she is logged out by it."""
+        await self._press("/privacy/erase")
+
+    async def export(self) -> dict[str, Any]:
+        """Ask for a copy of all that is held of her here and at the issuer, and fetch it."""
+        await self._press("/privacy/export")
+        async with self._session.get(f"{self._portal}/privacy/vitne.json") as response:
+            await _text(response)
+            copy: dict[str, Any] = await response.json()
+        return copy
+
     async def _json(self) -> dict[str, Any]:
         async with self._session.get(f"{self._portal}/me.json") as response:
             await _text(response)

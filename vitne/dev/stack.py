@@ -77,6 +77,8 @@ DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
     "ledger": ("ledger",),
     "portal": ("portal",),
 }
+#: A database that belongs to no service: for whoever tries the client package.
+SUBSCRIBER: Final = "subscriber"
 #: Instead of a cluster's address: an Apache Kafka that the stack starts; and one with TLS, a certificate for each
 #: service, and rules that allow each no more than it needs.
 APACHE: Final = "apache"
@@ -454,10 +456,9 @@ class Stack:
             context = server_context(TlsWatch(TlsFiles(own, own)))
             self._front = await self._exits.enter_async_context(DatabaseFront(context, lambda: self.postgres.port))
         await self.postgres.create_role(AUDITOR, AUDITOR)
-        for databases in DATABASES.values():
-            for name in databases:
-                await self.postgres.drop_database(name)
-                await self.postgres.create_database(name)
+        for name in (*(name for databases in DATABASES.values() for name in databases), SUBSCRIBER):
+            await self.postgres.drop_database(name)
+            await self.postgres.create_database(name)
 
     async def _start_broker(self) -> None:
         if self.kafka:
@@ -649,6 +650,7 @@ class Stack:
             "VITNE_AUDIENCE": AUDIENCE,
             "VITNE_KAFKA": self.kafka,
             "VITNE_HUB_TOPIC": self.hub_topic(),
+            "VITNE_SUBSCRIBER_DSN": self.postgres.dsn(SUBSCRIBER),
             "VITNE_ALLOW_RULE": self.allow_rule(),
             "VITNE_REGISTRY_KEY": registry_key,
         }

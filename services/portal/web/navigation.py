@@ -24,4 +24,5 @@ ENTRIES: Final = (
     Entry("/me/timeline", "nav_timeline"),
     Entry("/me/shares", "nav_sharing"),
     Entry("/me/employers", "nav_employers"),
+    Entry("/privacy", "nav_privacy"),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.portal.accreditors import Accreditors
 from services.portal.employers.store import Employers
+from services.portal.holdings import Holdings
 from services.portal.openid import OpenIdClient
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
@@ -21,6 +22,7 @@ from services.portal.web.employer import EmployerPages
 from services.portal.web.frame import Frame
 from services.portal.web.learner import LearnerPages
 from services.portal.web.log_in import LogIn
+from services.portal.web.privacy import PrivacyPages
 from services.portal.web.routes import Route
 from services.portal.web.shared import SharedPages
 from services.portal.web.sharing import SharingPages
@@ -37,6 +39,8 @@ class Parts:
         keys: find a learner's rows.
         openid: logs learners in.
         issuer: stub of the issuer's service.
+        rights: stub of the issuer's service for what learners may ask for.
+        holdings: all that is held of a learner.
         registry: stub of the registry's service; None: nothing is said of what adds up.
         clock: sessions and expiry.
         public_url: where learners find the portal.
@@ -50,6 +54,8 @@ class Parts:
     keys: PortalKeys
     openid: OpenIdClient
     issuer: Any
+    rights: Any
+    holdings: Holdings
     registry: Any
     clock: Clock
     public_url: str
@@ -84,5 +90,8 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
     downloads = DownloadPages(frame, parts.store, parts.issuer, parts.clock)
     employer = EmployerPages(frame, log_in, parts.employers, parts.clock)
     consents = ConsentPages(frame, parts.store, parts.employers, parts.clock)
-    subjects = (log_in, learner, credentials, shares, shared, downloads, employer, consents)
+    privacy = PrivacyPages(
+        frame, log_in, store=parts.store, holdings=parts.holdings, rights=parts.rights, clock=parts.clock
+    )
+    subjects = (log_in, learner, credentials, shares, shared, downloads, employer, consents, privacy)
     return frame, [*assets.routes(), *(route for subject in subjects for route in subject.routes())]

@@ -1,0 +1,91 @@
+"""The client package as a portal and an institution install it: from its wheel, with nothing else of the project."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tools.client import ROOT, build
+from vitne.dev.cases import synthetic_learners
+from vitne.dev.demo import Demo
+from vitne.dev.stack import Stack
+
+EXAMPLES = ROOT / "clients" / "examples"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what is in the wheel; what it depends on is this interpreter's."""
+    folder = tmp_path_factory.mktemp("client")
+    with zipfile.ZipFile(build(folder / "wheel")) as wheel:
+        wheel.extractall(folder / "installed")
+    return folder / "installed"
+
+
+async def run(folder: Path, environment: Mapping[str, str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code and output of a program that finds the wheel's modules and none of the project's."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *map(str, arguments),
+        cwd=folder.parent,
+        env={**os.environ, **environment, "PYTHONPATH": str(folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+def exported(stack: Stack, world: Demo) -> dict[str, str]:
+    """What a shell has after ``. .vitne/up/environment``."""
+    lines = stack.write_environment("none").read_text().splitlines()
+    return dict(line.removeprefix("export ").replace("'", "").partition("=")[::2] for line in lines)
+
+
+async def test_a_portal_gathers_and_again_finds_nothing_new(stack: Stack, world: Demo, installed: Path) -> None:
+    environment = exported(stack, world)
+    for _ in range(2):
+        code, output, errors = await run(installed, environment, EXAMPLES / "subscribe.py")
+        assert code == 0, errors
+        held, topic = output.splitlines()
+        assert held.endswith(" credentials, 0 parked")
+        assert int(held.split()[0]) > 0
+        assert topic == f"{stack.hub_topic()} is up to date"
+
+
+async def test_an_institution_issues_from_a_table_and_twice_is_once(
+    stack: Stack, world: Demo, installed: Path, tmp_path: Path
+) -> None:
+    environment = exported(stack, world)
+    case = next(
+        key
+        for key, case in world.cases.achievements.items()
+        if case.message.provider == environment["VITNE_PROVIDER"] and key in world.published
+    )
+    head = "item_id;scheme;value;given_name;family_name;achievement_id;awarded_on;retention"
+    rest = f"Ola;Nordmann;{world.published[case]};2026-11-01;erasable"
+    learners = synthetic_learners(3)
+    lines = [f"{number};{one.scheme};{one.value};{rest}" for number, one in enumerate(learners[1:])]
+    lines.append(f"bad;no.national_id;12345678901;{rest}")
+    table = tmp_path / "results.csv"
+    table.write_text("\n".join([head, *lines]) + "\n")
+    outputs = []
+    for _ in range(2):
+        code, output, errors = await run(installed, environment, EXAMPLES / "issue_batch.py", table)
+        assert code == 0, errors
+        outputs.append(output.splitlines())
+    assert outputs[0] == ["bad refused: BAD_LEARNER_ID", "0 issued", "1 issued", "the first one revoked"]
+    assert outputs[1] == outputs[0]
+    table.write_text(head + "\n")
+    (table.parent / "broken.csv").write_text("no columns\n")
+    code, _, errors = await run(installed, environment, EXAMPLES / "issue_batch.py", table.parent / "broken.csv")
+    assert code == 1
+    assert "CSV_COLUMNS" in errors
+    assert "Traceback" not in errors

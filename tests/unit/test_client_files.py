@@ -1,0 +1,135 @@
+"""Batches from tables and from ELMO: what is read, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from tests.unit.credential_samples import sample_credential
+from vitne.credentials.elmo.writing import SALT_BYTES, Node, write
+from vitne.errors import InvalidArgument
+from vitne.identifiers import LearnerId
+from vitne_api.credential.v1 import credential_pb2
+from vitne_client import AchievementKey, batch_from_csv, batch_from_elmo
+
+HEAD = "item_id;scheme;value;given_name;family_name;achievement_id;awarded_on;retention"
+LINE = "1;no.national_id;01810112345;Kari;Nordmann;01930f6e-7a00-7000-8000-00000000c001;2026-11-20;archive"
+ERASABLE, ARCHIVE = credential_pb2.RETENTION_CLASS_ERASABLE, credential_pb2.RETENTION_CLASS_ARCHIVE
+
+
+def table(folder: Path, *lines: str, encoding: str = "utf-8") -> Path:
+    path = folder / "results.csv"
+    path.write_text("\n".join(lines) + "\n", encoding)
+    return path
+
+
+def test_a_line_is_an_item(tmp_path: Path) -> None:
+    head = f"{HEAD};birth_date;achievement_version;grade;expires_on"
+    full = f"{LINE};1981-01-01;3;Bestått;2030-01-01"
+    plain = f"{LINE.replace('1;', '2;', 1).replace('archive', 'erasable')};;;;"
+    # As a spreadsheet writes it, with a byte order mark.
+    first, second = batch_from_csv(table(tmp_path, head, full, plain, encoding="utf-8-sig"))
+    assert (first.item_id, first.issuance.retention, first.issuance.achievement_version) == ("1", ARCHIVE, 3)
+    assert (first.issuance.grade, first.issuance.expires_on) == ("Bestått", "2030-01-01")
+    assert (first.issuance.learner.given_name, first.issuance.learner.birth_date) == ("Kari", "1981-01-01")
+    assert (second.item_id, second.issuance.retention, second.issuance.achievement_version) == ("2", ERASABLE, 1)
+    assert (second.issuance.grade, second.issuance.learner.birth_date) == ("", "")
+
+
+def test_columns_may_be_in_any_order_and_between_other_characters(tmp_path: Path) -> None:
+    names, values = HEAD.split(";"), LINE.split(";")
+    path = table(tmp_path, "\t".join(reversed(names)), "\t".join(reversed(values)))
+    assert batch_from_csv(path, delimiter="\t")[0].issuance.learner.family_name == "Nordmann"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason", "told"),
+    [
+        ([HEAD.replace(";retention", ""), LINE], "CSV_COLUMNS", "retention"),
+        ([f"{HEAD};karakter", f"{LINE};A"], "CSV_COLUMNS", "karakter"),
+        ([HEAD, LINE, f"{LINE};more"], "CSV_LINE", "line 3"),
+        ([HEAD, LINE.rpartition(";")[0]], "CSV_LINE", "line 2"),
+        ([HEAD, LINE.replace("Kari", " ")], "CSV_LINE", "given_name"),
+        ([HEAD, LINE.replace("archive", "for ever")], "CSV_LINE", "retention"),
+        ([f"{HEAD};achievement_version", f"{LINE};first"], "CSV_LINE", "achievement_version"),
+        ([HEAD, LINE, LINE], "CSV_DUPLICATE", "lines 2 and 3"),
+        ([""], "CSV_COLUMNS", "item_id"),
+    ],
+    ids=["missing", "unknown", "more", "fewer", "empty", "retention", "version", "twice", "nothing"],
+)
+def test_what_is_wrong_is_said_by_line_and_never_repeated(
+    tmp_path: Path, lines: list[str], reason: str, told: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        batch_from_csv(table(tmp_path, *lines))
+    assert caught.value.reason == reason
+    assert told in str(caught.value)
+    assert "Nordmann" not in str(caught.value)
+    assert caught.value.remedy
+
+
+# --- ELMO -------------------------------------------------------------------------------------------------
+
+
+def document(**learner: object) -> bytes:
+    root = write([Node(sample_credential(**learner))], bytes(SALT_BYTES), datetime(2026, 11, 21, 10, tzinfo=UTC))
+    return etree.tostring(root, encoding="utf-8")
+
+
+def test_passed_results_of_what_is_known_are_items() -> None:
+    credential = sample_credential()
+    key = AchievementKey(str(credential.achievement.id), 2, ARCHIVE)
+    asked: list[tuple[str, str]] = []
+
+    def known(kind: str, value: str) -> AchievementKey | None:
+        asked.append((kind, value))
+        return key if value == str(credential.achievement.id) else None
+
+    (item,) = batch_from_elmo(document(), known)
+    assert asked
+    assert item.item_id == f"{credential.achievement.id} {credential.awarded_on}"
+    assert item.issuance.achievement_id == key.achievement_id
+    assert (item.issuance.achievement_version, item.issuance.retention) == (2, ARCHIVE)
+    assert item.issuance.awarded_on == credential.awarded_on.isoformat()
+    assert item.issuance.grade == (credential.grade or "")
+    assert credential.learner.id is not None
+    assert item.issuance.learner.value == credential.learner.id.value
+    assert item.issuance.learner.family_name == credential.learner.family_name
+
+
+def test_what_is_not_known_or_not_passed_is_passed_over() -> None:
+    assert batch_from_elmo(document(), lambda _kind, _value: None) == []
+    failed = document().replace(b">passed<", b">failed<")
+    assert failed != document()
+    assert batch_from_elmo(failed, lambda _kind, _value: AchievementKey("x", 1, ERASABLE)) == []
+
+
+def test_a_learner_without_an_identifier_is_named_by_the_caller() -> None:
+    data = document().replace(b'type="nationalIdentifier"', b'type="esi"')
+
+    def known(_kind: str, _value: str) -> AchievementKey:
+        return AchievementKey("x", 1, ERASABLE)
+
+    with pytest.raises(InvalidArgument) as caught:
+        batch_from_elmo(data, known)
+    assert caught.value.reason == "LEARNER_UNNAMED"
+    (item,) = batch_from_elmo(data, known, learner=LearnerId("provider.local_id", "1042"))
+    assert item.issuance.learner.value == "1042"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<elmo/>", "NOT_ELMO"),
+        (b"<!DOCTYPE elmo [<!ENTITY x 'y'>]><elmo>&x;</elmo>", None),
+        (document().replace(b"specifies", b"specified"), "ELMO_MALFORMED"),
+    ],
+    ids=["other", "entities", "malformed"],
+)
+def test_a_hostile_or_broken_document_is_refused(data: bytes, reason: str | None) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        batch_from_elmo(data, lambda _kind, _value: AchievementKey("x", 1, ERASABLE))
+    assert reason is None or caught.value.reason == reason
