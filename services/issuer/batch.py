@@ -49,9 +49,9 @@ LONGEST_PAUSE: Final = 5.0
 #: Seconds without any success after which a batch no longer waits.
 PATIENCE_SECONDS: Final = 60.0
 
-#: Items of a batch in further formats that are on the road, or answered and not read by the client yet: an artefact has
-#: some ten kilobytes, and a client may take its time.
-UNREAD: Final = 250
+#: Items of a batch in further formats that are on the road, or answered and not read by the client yet. All formats of
+#: one have some forty kilobytes, and a client may take its time: as many batches as are served take 64 MiB.
+UNREAD: Final = 100
 
 #: How one order becomes a credential.
 Issue: TypeAlias = Callable[[Order], Coroutine[Any, Any, Stored]]

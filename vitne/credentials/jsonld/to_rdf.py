@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
 
 from vitne.canonical import canonical_value
 from vitne.credentials.jsonld.contexts import EMPTY, Context
@@ -37,6 +39,12 @@ _LARGE: Final = 1e21
 _EXACT: Final = 1 << 53
 _NO_TERM: Final = Definition(None)
 _OF_VALUE: Final = frozenset({"@value", "@type", "@language"})
+
+# What badges and our documents call the achievement: thousands of credentials say the same of it, and it makes most of
+# their quads. Only so large, since the last few hundred are kept.
+_SHARED: Final = frozenset({"achievement", "micro_credential"})
+_MAX_SHARED: Final = 16_384
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 # The same few predicates and types again and again.
 _known_iri = lru_cache(maxsize=4096)(iri)
@@ -71,12 +79,13 @@ class _Property(NamedTuple):
 class Walk:
     """One document on its way: :meth:`node` for its root, then :attr:`quads`."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 0) -> None:
         #: Those of what has been walked through.
         self.quads: list[Quad] = []
+        #: Blank nodes that have a label.
+        self.blanks = 0
         self._labels: dict[str, str] = {}
-        self._blanks = 0
-        self._depth = 0
+        self._depth = depth
 
     # --- Nodes ----------------------------------------------------------------------------------
 
@@ -187,7 +196,34 @@ class Walk:
             named = self._blank()
             self.node(value, inside, named, where)
             return named
+        if of.name in _SHARED and not of.graph and type(self) is Walk:
+            return self._shared_node(value, inside, where)
         return self.node(value, inside, of.graph, where)
+
+    def _shared_node(self, element: dict[str, Any], context: Context, where: str) -> str:
+        """The same as :meth:`node`, for what many documents say word for word: expanded once, then filled in."""
+        try:
+            written = _ENCODE(element)
+        except (ValueError, OverflowError):  # half a character, a number that few readers know: it will be refused
+            written = b""
+        # Labels of the document's own belong to all of it; and infinity would be written as null.
+        if not 0 < len(written) <= _MAX_SHARED or BLANK.encode() in written or b"null" in written:
+            return self.node(element, context, "", where)
+        expanded = _expanded(context, written, self._depth, where)
+        if expanded is None:
+            return self.node(element, context, "", where)
+        subject, quads, blanks = expanded
+        labels = [self._blank() for _ in range(blanks)]
+        for named, predicate, object_ in quads:
+            self._emit(
+                (
+                    labels[named] if isinstance(named, int) else named,
+                    predicate,
+                    labels[object_] if isinstance(object_, int) else object_,
+                    "",
+                )
+            )
+        return labels[subject] if isinstance(subject, int) else subject
 
     def _list(self, items: list[Any], of: _Property, where: str) -> str:
         """A list's head (section 8.3)."""
@@ -273,8 +309,8 @@ class Walk:
         return self._blank()
 
     def _blank(self) -> str:
-        label = f"{BLANK}b{self._blanks}"
-        self._blanks += 1
+        label = f"{BLANK}b{self.blanks}"
+        self.blanks += 1
         return label
 
     def _label(self, stated: str) -> str:
@@ -282,6 +318,24 @@ class Walk:
         if stated not in self._labels:
             self._labels[stated] = self._blank()
         return self._labels[stated]
+
+
+#: A term, or the number of a blank node, from 0.
+_Filled: TypeAlias = "str | int"
+
+
+@lru_cache(maxsize=256)
+def _expanded(
+    context: Context, written: bytes, depth: int, where: str
+) -> tuple[_Filled, tuple[tuple[_Filled, str, _Filled], ...], int] | None:
+    """A node without labels of its own: subject, quads, and how many blank nodes it takes; None: it holds graphs."""
+    walk = Walk(depth)
+    subject = walk.node(msgspec.json.decode(written), context, "", where)
+    numbers: dict[str, int] = {f"{BLANK}b{number}": number for number in range(walk.blanks)}
+    quads = tuple((numbers.get(s, s), p, numbers.get(o, o)) for s, p, o, _ in walk.quads)
+    if any(graph for *_, graph in walk.quads):
+        return None
+    return numbers.get(subject, subject), quads, walk.blanks
 
 
 def _outside(context: Context, name: str) -> Context:
