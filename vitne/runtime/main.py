@@ -109,7 +109,7 @@ def cli(
     except VitneError as error:
         _log.critical("ended: %s", error)
         return EXIT_FAILED
-    _tune_collector()
+    tune_collector()
     try:
         uvloop.run(_awaited(serve, loaded))
     except (TaskFailed, VitneError, OSError) as error:
@@ -123,7 +123,7 @@ def cli(
     return 0
 
 
-def _tune_collector() -> None:
+def tune_collector() -> None:
     """Let the collector of cycles look seldom, and never at what was there before the service began."""
     gc.collect()
     gc.freeze()
