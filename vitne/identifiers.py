@@ -187,6 +187,10 @@ def _is_norwegian_national_id(value: str) -> bool:
     return value[9] == fodselsnummer.calc_check_digit1(value) and value[10] == fodselsnummer.calc_check_digit2(value)
 
 
+#: Bits of the random step between two ids of one millisecond.
+_STEP: Final = (1 << 32) - 1
+
+
 class UuidFactory:
     """Makes UUIDv7 (RFC 9562, section 5.7) that increase strictly within one process."""
 
@@ -197,12 +201,13 @@ class UuidFactory:
 
     def __call__(self) -> UUID:
         milliseconds = int(self._clock.now().timestamp() * 1000) & (1 << 48) - 1
+        fresh = secrets.randbits(74)
         with self._lock:
-            candidate = (milliseconds << 74) | secrets.randbits(74)
+            candidate = (milliseconds << 74) | fresh
             # Within one millisecond (or after a clock that went back) count up from the
             # last value instead, by a random step: method 2 of RFC 9562, section 6.2.
             if candidate <= self._last:
-                candidate = self._last + 1 + secrets.randbits(32)
+                candidate = self._last + 1 + (fresh & _STEP)
             self._last = candidate
         head, tail = candidate >> 74, candidate & (1 << 74) - 1
         rand_a, rand_b = tail >> 62, tail & (1 << 62) - 1
