@@ -137,8 +137,10 @@ def _read_plain(data: bytes) -> Any:
     """
     try:
         value = _DECODE(data)
-        if _ENCODE(value) != data or data.count(b"{") + data.count(b"[") > MAX_JSON_DEPTH:
+        if _ENCODE(value) != data:
             return _UNSURE
+        if data.count(b"{") + data.count(b"[") > MAX_JSON_DEPTH:
+            _check_depth(value, MAX_JSON_DEPTH)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
         return _UNSURE
     return value
