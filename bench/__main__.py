@@ -29,6 +29,7 @@ from bench.world import World
 from vitne.dev.__main__ import DEFAULT_HOME
 from vitne.dev.stack import SERVICES
 from vitne.errors import VitneError
+from vitne.runtime.main import tune_collector
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 #: Where lines go, the page and the plot.
@@ -104,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     print(machine, flush=True)
     if options.profile:
         session.profiler = Profiler(home / "profiles")
+    tune_collector()  # what is measured in this process runs as it does in a service
     uvloop.run(run(session, options.kafka))
     results = session.results
     print(f"\n{report.text(results, judged=not session.quick)}\n")

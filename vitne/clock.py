@@ -30,8 +30,10 @@ class Clock(Protocol):
 
 def to_milliseconds(moment: datetime) -> datetime:
     """Cut an aware datetime down to whole milliseconds, in UTC (RECORDS: canonical bytes)."""
-    moment = moment.astimezone(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    beyond = moment.microsecond % 1000
+    return moment.replace(microsecond=moment.microsecond - beyond) if beyond else moment
 
 
 class SystemClock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -38,6 +39,18 @@ def test_base64url_has_one_text_for_each_byte_string(text: str) -> None:
     with pytest.raises(InvalidArgument) as refusal:
         from_b64url(text, field="digest")
     assert (refusal.value.reason, refusal.value.field) == ("BAD_BASE64URL", "digest")
+
+
+@given(st.text(alphabet="AQgwEIMUYcko048+/-_=\n ø", max_size=9))
+def test_base64url_is_read_as_it_is_written_or_not_at_all(text: str) -> None:
+    try:
+        data = from_b64url(text)
+    except InvalidArgument:
+        padded = text.translate(str.maketrans("-_", "+/")) + "=" * (-len(text) % 4)
+        if not set(text) & set("+/=\n ø") and len(text) % 4 != 1:  # then it is its unused bits
+            assert b64url(base64.b64decode(padded)) != text
+    else:
+        assert b64url(data) == text
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 bounds are naive by Hypothesis' contract

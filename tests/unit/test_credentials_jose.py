@@ -213,3 +213,42 @@ JSON = st.recursive(
 @given(JSON)
 def test_json_reads_back(value: Any) -> None:
     assert strict_json(json.dumps(value)) == value
+
+
+def read(data: bytes | str) -> str:
+    """What is read, with the types of it all, or why it is refused."""
+    try:
+        return repr(strict_json(data))
+    except InvalidArgument as error:
+        return error.reason
+
+
+#: Pieces of JSON, spelled in ways that plain writers don't use, too.
+SPELLED = st.sampled_from(
+    [
+        *("1", "1.0", "-0", "-0.0", "1e2", "1.50", "1e999", "18446744073709551616", "null", "NaN", " 1", "tru"),
+        *('"a"', '""', '"\\u0061"', '"\\ud800"', '"\\/"', '"ø"', '"\x7f"', '"\u2028"'),
+    ]
+)
+NESTED = st.recursive(
+    SPELLED,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(st.sampled_from(['"a"', '"b"', '"\\u0061"', '"ø"']), inner), max_size=3).map(
+            lambda members: "{" + ",".join(f"{name}:{value}" for name, value in members) + "}"
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(NESTED | JSON.map(lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False)))
+def test_the_quick_way_to_read_json_reads_and_refuses_what_the_strict_one_does(text: str) -> None:
+    # Bytes may be read the quick way; texts never are.
+    assert read(text.encode("utf-8", "surrogatepass")) == read(text)
+
+
+@pytest.mark.parametrize("depth", [31, 32, 33])
+def test_the_quick_way_counts_levels_as_the_strict_one_does(depth: int) -> None:
+    text = "[" * depth + "]" * depth
+    assert read(text.encode()) == read(text)

@@ -233,6 +233,31 @@ def test_whatever_follows_a_well_formed_signature_is_read_or_refused(rest: str) 
     assert parsed.issuer_signed == issuer_signed
 
 
+@pytest.mark.parametrize(
+    "within",
+    [
+        '{"b":{"_sd":["%s"]}}',
+        '{"b":{"\\u005fsd":["%s"]}}',
+        '{"b": {"_sd": ["%s"]}, "c": "_sd"}',
+        '{"b":[[],{"x":[]},{"_sd":["%s"]}]}',
+        '{"_sd":[],"b":{"_sd":["%s"]}}',
+    ],
+)
+def test_what_is_withheld_within_is_found_however_it_is_spelled(within: str) -> None:
+    disclosure = ["c2FsdHNhbHRzYWx0c2FsdA", "name", "value"]
+    data = signing_input(HEADER, (within % digest(disclosure)).encode())
+    compact = "~".join((complete(data, ISSUER.sign(data)), encoded(disclosure), ""))
+    claims = read(compact).unverified_claims
+    assert '"name": "value"' in json.dumps(claims["b"])
+    assert "_sd" not in json.dumps(claims["b"])
+
+
+def test_an_element_that_is_withheld_is_found_among_plain_claims() -> None:
+    disclosure = ["c2FsdHNhbHRzYWx0c2FsdA", "value"]
+    claims = {"a": 1, "b": [{"...": digest(disclosure)}, {"...": digest("another")}]}
+    assert read(signed(claims, disclosure)).unverified_claims == {"a": 1, "b": ["value"]}
+
+
 def test_a_chain_of_disclosures_is_bounded() -> None:
     chain: list[Any] = [["s", "a", 1]]
     for _ in range(200):

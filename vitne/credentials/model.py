@@ -115,10 +115,11 @@ class DecisionReference:
                 rule=_text(members, "rule"),
                 at=parse_instant(_text(members, "at")),
             )
+            canonical = _canonical(members)
         except (ValueError, TypeError, KeyError, InvalidArgument) as error:
             raise _bad_decision(f"a member is missing or malformed ({type(error).__name__})", field) from error
         # Written again it is the same: no other member, outcome, or spelling of an instant.
-        if read.members() != members or (isinstance(record, bytes) and record != read.record):
+        if (record if isinstance(record, bytes) else canonical) != read.record:
             raise _bad_decision("it has other members, refuses, or is not in canonical form", field)
         return read
 

@@ -74,6 +74,8 @@ _URN: Final = "urn:uuid:"
 _RULE: Final = f"the claims of {VCT}"
 _ENCODE: Final = msgspec.json.Encoder().encode
 _ACHIEVEMENT: Final = "achievement"
+#: Largest achievement, as JSON, that is remembered: strangers can't fill the memory with what they have read.
+_REMEMBERED_BYTES: Final = 8192
 
 
 # --- Model to claims ------------------------------------------------------------------------------
@@ -376,6 +378,8 @@ def _read_achievement(root: Members, provider: str) -> credential_pb2.Achievemen
     try:
         written = _ENCODE(claims)
     except (ValueError, OverflowError):  # a number that can't be one of ours, or half a character: it will be refused
+        return _achievement(root.object(_ACHIEVEMENT), kind=kind, provider=provider)
+    if len(written) > _REMEMBERED_BYTES:
         return _achievement(root.object(_ACHIEVEMENT), kind=kind, provider=provider)
     return _known_achievement(written, kind, provider)
 

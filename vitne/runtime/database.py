@@ -35,6 +35,8 @@ MIGRATION_LOCK: Final = 0x5649_544E_45
 DEFAULT_MAX_GROUP: Final = 256
 #: Most items that wait: beyond it, waiting would outlast the callers' deadlines.
 DEFAULT_MAX_WAITING: Final = 4096
+#: Turns of the event loop without a new item after which a group begins.
+QUIET_TURNS: Final = 2
 #: How often an item that met another transaction is tried, alone.
 ATTEMPTS: Final = 3
 
@@ -393,6 +395,7 @@ class GroupCommitter(Generic[T, R]):
         try:
             while self._waiting:
                 async with self._turn:
+                    await self._gather()
                     if group := self._next_group():
                         await self._commit(group)
         finally:
@@ -402,6 +405,18 @@ class GroupCommitter(Generic[T, R]):
                     future.set_exception(unavailable())
             self._waiting.clear()
             self._flusher = None
+
+    async def _gather(self) -> None:
+        """Let requests that have arrived come this far: the event loop turns for as long as that brings more items.
+
+        No timer: whoever is alone waits for two turns. Callers who were answered together come back together, and
+        without this the first of them would begin a transaction of its own.
+        """
+        quiet = 0
+        while quiet < QUIET_TURNS and len(self._waiting) < self._max_group:
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == before else 0
 
     def _next_group(self) -> list[tuple[T, asyncio.Future[R]]]:
         """The next items that somebody still waits for; empty when there are none."""

@@ -29,7 +29,7 @@ from vitne.runtime.telemetry.process import start_traces
 #: Exit code of a process that failed.
 EXIT_FAILED: Final = 1
 #: When the collector of cycles looks: after so many more objects were made than freed, then at each so manieth look at
-#: what survived one, and two. Python's own 700, 10 and 10 look at a group of issuances some fifty times while it is on
+#: what survived one, and two. Python's own 700, 10 and 10 look at a group of issuances dozens of times while it is on
 #: its road, and find nothing: most of what lives here ends without a cycle. What waits to be found takes a few MiB.
 GC_THRESHOLDS: Final = (50_000, 20, 20)
 
@@ -109,7 +109,7 @@ def cli(
     except VitneError as error:
         _log.critical("ended: %s", error)
         return EXIT_FAILED
-    _tune_collector()
+    tune_collector()
     try:
         uvloop.run(_awaited(serve, loaded))
     except (TaskFailed, VitneError, OSError) as error:
@@ -123,7 +123,7 @@ def cli(
     return 0
 
 
-def _tune_collector() -> None:
+def tune_collector() -> None:
     """Let the collector of cycles look seldom, and never at what was there before the service began."""
     gc.collect()
     gc.freeze()
