@@ -95,8 +95,9 @@ class OpenId:
 class Portal:
     """A portal over a database; :meth:`restart` is another process over the same one."""
 
-    def __init__(self, pool: asyncpg.Pool, folder: Path) -> None:
+    def __init__(self, pool: asyncpg.Pool, folder: Path, url: str = URL) -> None:
         self.pool = pool
+        self.url = url
         self.folder = folder
         self.keys = PortalKeys.load(folder, create=True)
         self.store = Store(pool, self.keys)
@@ -111,7 +112,7 @@ class Portal:
             self.keys,
             self.verifier,
             hub=HUB,
-            public_url=URL,
+            public_url=self.url,
             state_dir=self.folder,
             certificates=None,
             development=True,
@@ -127,7 +128,7 @@ class Portal:
             holdings=Holdings(self.pool, self.keys, (), self.clock),
             registry=None,
             clock=self.clock,
-            public_url=URL,
+            public_url=self.url,
             session=timedelta(days=500),
             sharing=sharing,
             employers=Employers(self.pool, self.store),

@@ -79,7 +79,7 @@ class Link:
 
 def told(page: str) -> Link:
     link = re.search(rf'href="{re.escape(URL)}/s/([\w-]{{43}})"', page)
-    code = re.search(r'<code id="code">(\w{6})</code>', page)
+    code = re.search(r'<code class="secret" id="code">(\w{6})</code>', page)
     share = re.search(r'action="/me/shares/([\w-]+)/document"', page)
     assert link is not None
     assert code is not None
