@@ -161,7 +161,7 @@ def test_a_contract_without_written_rules_is_refused_at_once() -> None:
 
 @given(st.text(min_size=1, max_size=60), st.sampled_from(sorted(BAD)))
 def test_a_refusal_never_repeats_the_value(text: str, field: str) -> None:
-    secret = f"Kari{text}Nordmann"
+    secret = f"Kari {text} Nordmann"
     with pytest.raises(InvalidArgument) as caught:
         check_rules(everything(**{field: secret}))
     assert "Nordmann" not in str(caught.value)
