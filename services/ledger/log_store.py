@@ -128,8 +128,9 @@ async def extend_log(
     first = shard.leaves_before + size
     await connection.copy_records_to_table(
         "leaf",
-        columns=("leaf_index", "hash", "record"),
-        records=zip(range(first, first + len(leaves)), leaves.keys(), leaves.values(), strict=True),
+        columns=("hash", "leaf_index", "record"),
+        # By hash: the index of hashes is by far the largest, and so each of its pages is come to once in a batch.
+        records=sorted(zip(leaves.keys(), range(first, first + len(leaves)), leaves.values(), strict=True)),
     )
     changed = writer.changed()
     await connection.execute(
