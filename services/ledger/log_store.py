@@ -21,7 +21,7 @@ from vitne.merkle.tiles import Tile, TileId, TileReader, TileWriter, tiles_at, t
 from vitne.merkle.tree import CompactTree
 from vitne.runtime.telemetry import sampled_traceparent
 
-#: Full tiles kept in memory, some 16 KiB each once the levels between are computed: 64 MiB. All of a log of a million
+#: Full tiles kept in memory, some 12 KiB each once the levels between are computed: 48 MiB. All of a log of a million
 #: leaves; of a larger one every tile above the leaves', and many of those.
 CACHED_TILES: Final = 4096
 #: Sizes of the tree that proofs are asked for in: the newest, and what witnesses cosigned lately. Some 40 KiB each.

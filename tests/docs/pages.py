@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PAGES: Final = (
     "docs/integrate.md",
     "docs/verify.md",
+    "docs/log.md",
     "docs/trust.md",
     "docs/subscribe.md",
     "docs/portal-sharing.md",

@@ -14,6 +14,7 @@ from tests.docs.parked import parked
 SHOWS: dict[str, list[list[str]]] = {
     "docs/integrate.md": [["published", "issued", "suspended", "valid"]],
     "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"], ["Valid"]],
+    "docs/log.md": [[]],
     "docs/trust.md": [["The chain holds"]],
     "docs/portal-sharing.md": [["the recipient reads: Gyldig", "the signed PDF has"]],
     "docs/subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],

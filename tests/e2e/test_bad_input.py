@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -14,11 +15,12 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from vitne.accreditation import timestamp
 from vitne.dev.actors import Organisation
 from vitne.dev.demo import Demo, new_id
 from vitne.dev.stack import DATABASES, Stack
 from vitne.errors import VitneError
-from vitne.runtime.status import error_from_rpc
+from vitne.runtime.status import error_from_rpc, error_from_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
@@ -209,6 +211,35 @@ async def test_another_institutions_credential(world: Demo, uio: Organisation) -
         error = await refusal(call)
         # The same answer for what exists elsewhere and what does not exist at all.
         assert (error.code, error.reason) == ("NOT_FOUND", "CREDENTIAL_UNKNOWN")
+
+
+async def test_items_of_a_stream_of_statuses_are_refused_one_by_one(world: Demo, uio: Organisation) -> None:
+    own = (await uio.issuer.ListCredentials(issuer_pb2.ListCredentialsRequest(page_size=1))).credentials[0].id
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"credential_id": world.issued["eldrehelse-modul"].id}, "CREDENTIAL_UNKNOWN"),
+        ({"credential_id": UNKNOWN}, "CREDENTIAL_UNKNOWN"),
+        ({"credential_id": "no id"}, "BAD_UUID"),
+        ({"credential_id": own, "change": 99}, "UNDEFINED_ENUM_VALUE"),
+        ({"credential_id": own, "effective": timestamp(datetime(2020, 1, 1, tzinfo=UTC))}, "EFFECTIVE_BEFORE_ISSUANCE"),
+    ]
+
+    async def sent() -> AsyncIterator[issuer_pb2.ChangeStatusesRequest]:
+        for values, _ in cases:
+            fields: dict[str, Any] = {
+                "request_id": new_id(),
+                "change": ledger_pb2.STATUS_CHANGE_REVOKE,
+                "reason": ledger_pb2.STATUS_REASON_MISCONDUCT,
+            }
+            item = issuer_pb2.ChangeStatusRequest(**(fields | values))
+            yield issuer_pb2.ChangeStatusesRequest(items=[item])
+
+    errors = [
+        error_from_status(outcome.error)
+        async for answer in uio.issuer.ChangeStatuses(sent())
+        for outcome in answer.outcomes
+    ]
+    assert [error.reason for error in errors] == [reason for _, reason in cases]
+    assert all(error.remedy for error in errors)
 
 
 async def test_a_hub_gets_nothing_for_handles_that_are_not_its_own(world: Demo) -> None:

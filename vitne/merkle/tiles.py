@@ -53,7 +53,8 @@ def tiles_at(size: int) -> list[TileId]:
 class Tile:
     """A tile's hashes, with the levels between computed once, when first asked for.
 
-    All of it is one flat object: what a cache of thousands of tiles holds and looks into.
+    All of it is one flat object: what a cache of thousands of tiles holds and looks into. The first level above the
+    stored hashes is left out: a quarter of the memory, for one hash at most in a proof.
     """
 
     __slots__ = ("_nodes", "_starts", "_width", "tile_id")
@@ -68,7 +69,7 @@ class Tile:
             )
         self.tile_id = tile_id
         self._width = len(hashes) // HASH_SIZE
-        #: The stored hashes; after them those of each level above, once one of these was asked for.
+        #: The stored hashes; after them those of each level from the second above, once one of these was asked for.
         self._nodes = hashes
         self._starts: tuple[int, ...] = (0,)
 
@@ -86,6 +87,8 @@ class Tile:
         """The hash at ``offset`` (within the tile), ``height`` levels above its stored hashes; None: not there yet."""
         if not 0 <= offset < self._width >> height:
             return None
+        if height == 1:
+            return self._first_above(offset)
         if height and len(self._starts) == 1:
             self._compute()
         at = self._starts[height] + offset * HASH_SIZE
@@ -96,13 +99,20 @@ class Tile:
         if len(self._starts) == 1:
             self._compute()
         nodes = self._nodes
-        return [nodes[at : at + HASH_SIZE] for at in _SIBLINGS[offset]]
+        found = [nodes[at : at + HASH_SIZE] for at in _SIBLINGS[offset]]
+        found[1] = self._first_above(offset >> 1 ^ 1)
+        return found
 
     @property
     def top(self) -> bytes:
         """Of a full tile: the hash over all of it, which is one of the tile above."""
         left, right = (self.node(TILE_HEIGHT - 1, offset) or b"" for offset in range(2))
         return node_hash(left, right)
+
+    def _first_above(self, offset: int) -> bytes:
+        """A hash of the level that is not held."""
+        at = 2 * offset * HASH_SIZE
+        return node_hash(self._nodes[at : at + HASH_SIZE], self._nodes[at + HASH_SIZE : at + 2 * HASH_SIZE])
 
     def _compute(self) -> None:
         levels = [self._nodes]
@@ -112,16 +122,17 @@ class Tile:
             above = (node_hash(below[at : at + HASH_SIZE], below[at + HASH_SIZE : at + 2 * HASH_SIZE]) for at in pairs)
             levels.append(b"".join(above))
         self._starts = _starts(self._width)
-        self._nodes = b"".join(levels)
+        self._nodes = b"".join((levels[0], *levels[2:]))
 
 
 @cache
 def _starts(width: int) -> tuple[int, ...]:
-    """Where each level begins in the flat form of a tile of ``width``, in bytes."""
-    return tuple(accumulate(((width >> height) * HASH_SIZE for height in range(TILE_HEIGHT - 1)), initial=0))
+    """Where each level begins in the flat form of a tile of ``width``, in bytes; that of the first above is empty."""
+    held = (0 if height == 1 else (width >> height) * HASH_SIZE for height in range(TILE_HEIGHT - 1))
+    return tuple(accumulate(held, initial=0))
 
 
-#: For each hash of a full tile: where its siblings are in the flat form.
+#: For each hash of a full tile: where its siblings are in the flat form; the second is made (:meth:`Tile.siblings`).
 _SIBLINGS: Final = tuple(
     tuple(start + ((offset >> height) ^ 1) * HASH_SIZE for height, start in enumerate(_starts(TILE_WIDTH)))
     for offset in range(TILE_WIDTH)
