@@ -1,4 +1,4 @@
-"""How learners log in: OpenID Connect's code flow with PKCE, as a client of ID-porten."""
+"""How learners log in: OpenID Connect's code flow with PKCE, as a client of one provider."""
 
 from __future__ import annotations
 
@@ -10,19 +10,10 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
+from services.portal.providers import Provider
 from vitne.canonical import b64url
-from vitne.clock import Clock
 from vitne.errors import Unauthenticated, VitneError
-from vitne.runtime.identity import (
-    CLIENT_ASSERTION,
-    OPENID_METADATA,
-    SUBSTANTIAL,
-    ClientKey,
-    IdTokenVerifier,
-    Issuer,
-    LearnerIdentity,
-    post_form,
-)
+from vitne.runtime.identity import LearnerIdentity, post_form
 
 #: Random bytes that a log-in attempt is made from.
 ATTEMPT_BYTES: Final = 32
@@ -51,19 +42,19 @@ class OpenIdClient:
     purpose that it asked for, and nothing has to be remembered here.
 
     Args:
-        issuer: identifier of the provider.
-        key: the portal's client there.
-        redirect_uri: where the provider sends learners back to.
-        clock: for assertions and tokens.
-        allow_http: see :class:`~vitne.runtime.identity.Issuer`.
+        provider: with whom.
+        redirect_uri: where the provider sends learners back to; each provider has its own (RFC 9700, section 4.4.2).
     """
 
-    def __init__(self, issuer: str, key: ClientKey, redirect_uri: str, clock: Clock, *, allow_http: bool) -> None:
-        self._issuer = Issuer(issuer, clock, document=OPENID_METADATA, allow_http=allow_http)
-        self._verifier = IdTokenVerifier(issuer, clock, allow_http=allow_http)
-        self._key = key
+    def __init__(self, provider: Provider, redirect_uri: str) -> None:
+        self._provider = provider
+        self._issuer = provider.issuer
         self._redirect_uri = redirect_uri
-        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """The provider's, in addresses of ours."""
+        return self._provider.name
 
     async def begin(self, purpose: str, authorization_details: str = "") -> tuple[str, str]:
         """Where to send the learner, and the cookie that her browser has to bring back.
@@ -76,13 +67,12 @@ class OpenIdClient:
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
         """
         endpoint = await self._issuer.endpoint("authorization_endpoint")
-        attempt = f"{purpose}.{secrets.token_urlsafe(ATTEMPT_BYTES)}"
+        attempt = f"{purpose}.{self.name}.{secrets.token_urlsafe(ATTEMPT_BYTES)}"
         query = {
-            "client_id": self._key.client_id,
+            **self._provider.asks(),
+            "client_id": self._provider.client_id,
             "redirect_uri": self._redirect_uri,
             "response_type": "code",
-            "scope": "openid",
-            "acr_values": SUBSTANTIAL,
             "state": _derived(attempt, "state"),
             "nonce": _derived(attempt, "nonce"),
             "code_challenge": b64url(sha256(_derived(attempt, "verifier").encode()).digest()),
@@ -98,12 +88,14 @@ class OpenIdClient:
         Raises:
             Unauthenticated: ``LOG_IN_FOREIGN`` (another browser's answer, or another provider's),
                 ``LOG_IN_REFUSED`` (the provider or the learner said no), ``CLIENT_REFUSED``, and what
-                :meth:`~vitne.runtime.identity.IdTokenVerifier.verify` raises.
+                :meth:`~services.portal.providers.Provider.learner` raises.
             Unavailable: ``TOKEN_ENDPOINT_UNREACHABLE``, ``IDENTITY_ISSUER_UNREACHABLE``.
         """
-        purpose = attempt.partition(".")[0]
+        purpose, _, rest = attempt.partition(".")
         state = answer.get("state", "")
-        ours = bool(purpose) and hmac.compare_digest(state.encode(), _derived(attempt, "state").encode())
+        ours = rest.startswith(f"{self.name}.") and hmac.compare_digest(
+            state.encode(), _derived(attempt, "state").encode()
+        )
         if not ours or answer.get("iss", self._issuer.url) != self._issuer.url:  # RFC 9207 for `iss`
             raise Unauthenticated("LOG_IN_FOREIGN", "the answer is not to this browser's log-in", remedy="log in again")
         if "error" in answer or not answer.get("code"):
@@ -115,15 +107,11 @@ class OpenIdClient:
                 "code": answer["code"],
                 "redirect_uri": self._redirect_uri,
                 "code_verifier": _derived(attempt, "verifier"),
-                "client_assertion_type": CLIENT_ASSERTION,
-                "client_assertion": self._key.assertion(self._issuer.url, self._clock, sub=self._key.client_id),
+                **self._provider.credentials(),
             },
         )
-        id_token = str(tokens.get("id_token", ""))
-        learner = await self._verifier.verify(
-            id_token, audience=self._key.client_id, nonce=_derived(attempt, "nonce"), minimum_acr=SUBSTANTIAL
-        )
-        return LoggedIn(purpose, learner, id_token)
+        learner = await self._provider.learner(tokens, _derived(attempt, "nonce"))
+        return LoggedIn(purpose, learner, str(tokens.get("id_token", "")))
 
     async def log_out_url(self, back: str) -> str:
         """Where to send a learner who logs out, so that the provider forgets her too; ``back`` if it can't."""
@@ -131,7 +119,7 @@ class OpenIdClient:
             endpoint = await self._issuer.endpoint("end_session_endpoint")
         except VitneError:
             return back
-        return f"{endpoint}?{urlencode({'client_id': self._key.client_id, 'post_logout_redirect_uri': back})}"
+        return f"{endpoint}?{urlencode({'client_id': self._provider.client_id, 'post_logout_redirect_uri': back})}"
 
     async def origins(self) -> list[str]:
         """Origins that forms end up at by way of a redirect: browsers hold a page's ``form-action`` against them."""

@@ -22,14 +22,15 @@ class Sessions:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    async def open(self, lookup: bytes, now: datetime, lifetime: timedelta) -> str:
-        """Begin a learner's session; its secret. Sessions that have ended are swept out."""
+    async def open(self, lookup: bytes, provider: str, now: datetime, lifetime: timedelta) -> str:
+        """Begin the session of a learner who logged in with ``provider``; its secret. What has ended is swept out."""
         secret = secrets.token_urlsafe(SECRET_BYTES)
         await self._pool.execute("DELETE FROM session WHERE expires_at <= $1", now)
         await self._pool.execute(
-            "INSERT INTO session (id, lookup, expires_at) VALUES ($1, $2, $3)",
+            "INSERT INTO session (id, lookup, provider, expires_at) VALUES ($1, $2, $3, $4)",
             sha256(secret.encode()),
             lookup,
+            provider,
             now + lifetime,
         )
         return secret
@@ -41,6 +42,9 @@ class Sessions:
         )
         return found
 
-    async def close(self, secret: str) -> None:
-        """End a session, if there is one."""
-        await self._pool.execute("DELETE FROM session WHERE id = $1", sha256(secret.encode()))
+    async def close(self, secret: str) -> str | None:
+        """End a session; the provider that it was opened with, None where there was none."""
+        provider: str | None = await self._pool.fetchval(
+            "DELETE FROM session WHERE id = $1 RETURNING provider", sha256(secret.encode())
+        )
+        return provider

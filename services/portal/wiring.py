@@ -16,6 +16,7 @@ from services.portal.fetcher import Fetcher
 from services.portal.holdings import Gathered, Holdings, LoggedInSessions, SeenByEmployers, Shared
 from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
+from services.portal.providers import Feide, IdPorten
 from services.portal.rebuild import Rebuilt
 from services.portal.rebuild import rebuild as gather_again
 from services.portal.reconcile import Reconciled, end_registrations
@@ -184,6 +185,19 @@ def _client_key(settings: PortalSettings, client_id: str) -> ClientKey:
     return ClientKey.read(client_id, settings.client_key_file)
 
 
+def _openid(settings: PortalSettings, clock: Clock) -> list[OpenIdClient]:
+    """The portal's clients of OpenID providers, ID-porten first."""
+    allow_http = settings.environment == "development"
+    id_porten = IdPorten(
+        settings.openid_issuer, _client_key(settings, settings.openid_client_id), clock, allow_http=allow_http
+    )
+    clients = [OpenIdClient(id_porten, f"{settings.public_url}/callback")]
+    if settings.feide_issuer:
+        feide = Feide(settings.feide(), clock, allow_http=allow_http)
+        clients.append(OpenIdClient(feide, f"{settings.public_url}/callback/{feide.name}"))
+    return clients
+
+
 def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     """The portal's process: its pages, the consumer of its topic, and the fetcher."""
     development = settings.environment == "development"
@@ -205,13 +219,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             store=store,
             sessions=Sessions(pool),
             keys=keys,
-            openid=OpenIdClient(
-                settings.openid_issuer,
-                _client_key(settings, settings.openid_client_id),
-                f"{settings.public_url}/callback",
-                clock,
-                allow_http=development,
-            ),
+            openid=_openid(settings, clock),
             issuer=parts.issuer,
             rights=rights_pb2_grpc.RightsServiceStub(parts.channel),
             holdings=holdings,

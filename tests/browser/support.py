@@ -77,7 +77,7 @@ def in_language(address: str, language: str) -> str:
 
 async def log_in(page: Page, stack: Stack, national_id: str) -> None:
     """Log a synthetic learner in by what is on the screen; ends on her page."""
-    await page.goto(f"{stack.portal_url}/login")
+    await page.goto(f"{stack.portal_url}/login?with=id-porten")
     await page.locator(f'button[value="{national_id}"]').click()
     await page.wait_for_url(re.compile(r"/me$"))
 

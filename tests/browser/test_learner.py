@@ -42,6 +42,13 @@ async def test_the_front_page(new_page: NewPage, serve: Serve) -> None:
         assert await page.context.cookies() == []
 
 
+async def test_the_choice_of_log_in(new_page: NewPage, serve: Serve) -> None:
+    page = await new_page()
+    await serve(page, learner_site([], None))
+    await page.goto(f"{SERVED}/login")
+    await look(page, "log-in")
+
+
 async def test_her_page(gallery: Page) -> None:
     await gallery.goto(f"{SERVED}/me")
     await look(gallery, "me")
@@ -85,13 +92,16 @@ async def test_by_keyboard_alone(new_page: NewPage, stack: Stack, world: Demo) -
     await tab_to(page, TEXTS["nb"]["skip"])
     await tab_to(page, TEXTS["nb"]["log_in"])
     await page.keyboard.press("Enter")
+    await page.wait_for_url(f"{stack.portal_url}/login")
+    await tab_to(page, TEXTS["nb"]["log_in_with"].format(provider="ID-porten"))
+    await page.keyboard.press("Enter")
     name = await page.locator(f'button[value="{world.learner.value}"]').inner_text()
     await tab_to(page, name)
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"{stack.portal_url}/me")
     await tab_to(page, TEXTS["nb"]["skip"])
     await page.keyboard.press("Enter")
-    title = await page.locator("main h3 a").first.inner_text()
+    title = await page.locator("main h3 a:visible").first.inner_text()
     await tab_to(page, title)
     focus = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert focus == "solid", "who uses the keyboard sees where she is"
@@ -117,6 +127,7 @@ async def test_on_a_phone_without_javascript(new_page: NewPage, stack: Stack, wo
     page = await new_page(java_script_enabled=False, viewport=PHONE)
     await page.goto(stack.portal_url)
     await page.get_by_role("link", name=TEXTS["nb"]["log_in"], exact=True).click()
+    await page.get_by_role("link", name=TEXTS["nb"]["log_in_with"].format(provider="Feide")).click()
     await page.locator(f'button[value="{world.learner.value}"]').click()
     await page.wait_for_url(f"{stack.portal_url}/me")
     folded = page.locator("main details:not([open]) > summary").first
@@ -132,7 +143,7 @@ async def test_what_the_stack_issued(learner: Page) -> None:
     """Her page and one of its credentials, as the services really answer."""
     await photograph(learner, "stack-me")
     await assert_accessible(learner)
-    await learner.locator("main h3 a").first.click()
+    await learner.locator("main h3 a:visible").first.click()
     await learner.wait_for_url(re.compile("/me/credentials/"))
     assert await learner.locator(".chain li").count() == 3, "authority, provider, learner"
     await photograph(learner, "stack-credential")

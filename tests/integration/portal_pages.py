@@ -86,6 +86,7 @@ class Issuer:
 class OpenId:
     """No learner is sent anywhere; who comes back is for a test to say."""
 
+    name = "id-porten"
     complete: Any = None
 
     async def origins(self) -> list[str]:
@@ -122,7 +123,7 @@ class Portal:
             store=self.store,
             sessions=self.sessions,
             keys=self.keys,
-            openid=self.openid,  # type: ignore[arg-type]
+            openid=[self.openid],  # type: ignore[list-item]
             issuer=self.issuer,
             rights=None,
             holdings=Holdings(self.pool, self.keys, (), self.clock),
@@ -139,7 +140,7 @@ class Portal:
         """A learner who is registered and logged in."""
         name = uuid4().hex
         await self.store.register(name.encode(), f"{name}{'p' * 11}", self.clock.now())
-        secret = await self.sessions.open(name.encode(), self.clock.now(), timedelta(days=500))
+        secret = await self.sessions.open(name.encode(), "id-porten", self.clock.now(), timedelta(days=500))
         return Learner(self, name, secret)
 
 

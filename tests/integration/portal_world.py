@@ -45,6 +45,8 @@ OPERATOR: Final = "0192:974760673"
 #: Stands in every credential, and may be found nowhere in clear.
 MARKER: Final = "Markørsen-Ærlig"
 CLOCK: Final = SystemClock()
+#: The portal's at Feide.
+FEIDE_SECRET: Final = "hemmelig+=&%"
 
 
 def pid_of(number: int) -> str:
@@ -147,8 +149,8 @@ class Browser:
         self.portal = portal
         self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
-    async def log_in(self, pid: str) -> tuple[str, str]:
-        return await log_in(self.session, f"{self.portal}/login", pid)
+    async def log_in(self, pid: str, provider: str = "id-porten") -> tuple[str, str]:
+        return await log_in(self.session, f"{self.portal}/login?with={provider}", pid)
 
     async def page(self, language: str = "nb") -> str:
         async with self.session.get(f"{self.portal}/me", headers={"Accept-Language": language}) as response:
@@ -196,12 +198,15 @@ class World:
             "portal",
             str(HUB),
             ["vitne:hub.fetch", "vitne:hub.register", "vitne:hub.rights"],
-            redirect_uris=[f"{self.url}/callback"],
+            redirect_uris=[f"{self.url}/callback", f"{self.url}/callback/feide"],
             post_logout_redirect_uris=[f"{self.url}/"],
+            secret=FEIDE_SECRET,
         )
+        secret = self.folder / "feide.secret"
+        secret.write_text(FEIDE_SECRET)
         self.operator = setup.make_client("operator", OPERATOR, ["vitne:operations.parked"])
         for number, pid in enumerate(self.learners):
-            setup.add_learner(pid, f"Learner{number}", MARKER)
+            setup.add_learner(pid, f"Learner{number}", MARKER, number_at_feide=pid != self.learners[-1])
         config = setup.write()
         await self.issuer.start()
         self._exits.push_async_callback(self.issuer.stop)
@@ -224,6 +229,9 @@ class World:
             "VITNE_TRACE_FILE": str(self.folder / "trace.jsonl"),
             "VITNE_ISSUER_ADDRESS": f"127.0.0.1:{self.issuer.port}",
             "VITNE_PUBLIC_URL": self.url,
+            "VITNE_FEIDE_ISSUER": f"{self.identity_url}/feide",
+            "VITNE_FEIDE_CLIENT_ID": "portal",
+            "VITNE_FEIDE_SECRET_FILE": str(secret),
             "VITNE_HUB": str(HUB),
         }
         self._identity_config = config

@@ -303,7 +303,7 @@ async def test_the_identity_issuer_may_be_away_too(world: World, browser: Browse
 
         await until(known)
         assert {one["state"] for one in await browser.shown()} >= {"fetching"}
-        async with browser.session.get(f"{world.url}/login") as response:
+        async with browser.session.get(f"{world.url}/login?with=id-porten") as response:
             assert response.status == 503
     finally:
         await world.start_identity()
@@ -352,7 +352,7 @@ async def test_pages_defend_themselves(world: World, browser: Browser) -> None:
         assert "LOG_IN_FOREIGN" in await response.text()
     # Another browser's answer: the code is good, the cookie is not there.
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as stranger:
-        async with stranger.get(f"{world.url}/login", allow_redirects=False) as response:
+        async with stranger.get(f"{world.url}/login?with=id-porten", allow_redirects=False) as response:
             authorize = response.headers["Location"]
         async with stranger.get(authorize) as response:
             transaction = re.search(r'name="transaction" value="([^"]+)"', await response.text())

@@ -93,7 +93,10 @@ class Registry:
 
 
 class OpenId:
-    """No provider: nobody logs in here."""
+    """A provider that is only chosen: nobody logs in here."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     async def origins(self) -> list[str]:
         return []
@@ -163,7 +166,7 @@ def learner_site(credentials: Sequence[Kept], registry: Registry | None, *, regi
         "store": Store(list(credentials), registered=registered),
         "sessions": Sessions(),
         "keys": None,
-        "openid": OpenId(),
+        "openid": [OpenId("id-porten"), OpenId("feide")],
         "issuer": None,
         "rights": None,
         "holdings": None,

@@ -65,7 +65,7 @@ class LearnerBrowser:
     async def log_in(self, national_id: str) -> None:
         """Log in as a synthetic learner, through the OpenID provider."""
         self._form_token = ""
-        await log_in(self._session, f"{self._portal}/login", national_id)
+        await log_in(self._session, f"{self._portal}/login?with=id-porten", national_id)
 
     async def page(self) -> str:
         """The learner's page, as HTML."""

@@ -13,6 +13,7 @@ import asyncio
 import fcntl
 import json
 import os
+import secrets
 import shlex
 import shutil
 import ssl
@@ -36,6 +37,7 @@ from vitne.dev.apache_kafka.topics import require_empty
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
+from vitne.dev.identity.feide import PATH as FEIDE_PATH
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.postgres import EmbeddedPostgres
@@ -431,8 +433,9 @@ class Stack:
             "portal",
             cases.hub,
             _HUB,
-            redirect_uris=[f"{self.portal_url}/callback"],
+            redirect_uris=[f"{self.portal_url}/callback", f"{self.portal_url}/callback/feide"],
             post_logout_redirect_uris=[f"{self.portal_url}/"],
+            secret=self._feide_secret(),
         )
         self.clients["issuer"] = identity.make_client("issuer", cases.operator, _ISSUER)
         for number, learner in enumerate(synthetic_learners(LEARNERS), start=1):
@@ -445,6 +448,17 @@ class Stack:
                 organisation_name=employer[1],
             )
         self._identity_file = identity.write()
+
+    def _feide_secret(self) -> str:
+        """A secret of the portal's at Feide, new with each start."""
+        secret = secrets.token_urlsafe(32)
+        self._feide_secret_file.touch(mode=0o600)
+        self._feide_secret_file.write_text(secret)
+        return secret
+
+    @property
+    def _feide_secret_file(self) -> Path:
+        return self.folder / "identity" / "portal.secret"
 
     def _client(self, identity: DevelopmentIdentity, name: str, organisation: str, scopes: Sequence[str]) -> None:
         self.clients[organisation] = identity.make_client(name, organisation, scopes)
@@ -617,6 +631,9 @@ class Stack:
                     "VITNE_PUBLIC_URL": self.portal_url,
                     "VITNE_CLIENT_ID": client.client_id,
                     "VITNE_CLIENT_KEY_FILE": str(client.key_file),
+                    "VITNE_FEIDE_ISSUER": f"{self.identity_url}{FEIDE_PATH}",
+                    "VITNE_FEIDE_CLIENT_ID": client.client_id,
+                    "VITNE_FEIDE_SECRET_FILE": str(self._feide_secret_file),
                 }
             case "auditor":
                 return {

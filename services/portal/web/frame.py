@@ -103,15 +103,18 @@ class Frame:
             raise PermissionDenied("FORGED_FORM", "the form is not one of this session's", remedy="reload the page")
         return lookup, form
 
-    async def open_session(self, request: Request, response: Response, lookup: bytes) -> None:
-        """Log a learner in; what was there before doesn't count after it."""
+    async def open_session(self, request: Request, response: Response, lookup: bytes, provider: str) -> None:
+        """Let a learner in who logged in with ``provider``; what was there before doesn't count after it."""
         await self._sessions.close(self._secret(request))
-        secret = await self._sessions.open(lookup, self._clock.now(), self._lifetime)
+        secret = await self._sessions.open(lookup, provider, self._clock.now(), self._lifetime)
         self.cookies.set(response, SESSION_COOKIE, secret, int(self._lifetime.total_seconds()))
 
-    async def close_session(self, request: Request, response: Response) -> None:
-        """Log her out here."""
-        await self._sessions.close(self._secret(request))
+    async def close_session(self, request: Request) -> str | None:
+        """Log her out here; the provider that she logged in with. :meth:`forget_session` is for her browser."""
+        return await self._sessions.close(self._secret(request))
+
+    def forget_session(self, response: Response) -> None:
+        """Let her browser forget that she was logged in."""
         self.cookies.delete(response, SESSION_COOKIE)
 
     def _secret(self, request: Request) -> str:

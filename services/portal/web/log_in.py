@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from services.portal.openid import LoggedIn, OpenIdClient
 from services.portal.sealing import PortalKeys
 from services.portal.web.frame import Frame
 from services.portal.web.routes import Route
-from vitne.errors import PermissionDenied, Unauthenticated
+from vitne.errors import NotFound, PermissionDenied, Unauthenticated
 
 #: Seconds in which a log-in has to be completed.
 ATTEMPT_SECONDS: Final = 600
@@ -42,13 +42,15 @@ class LogIn:
 
     Args:
         frame: sessions and cookies.
-        openid: the provider.
+        providers: clients of OpenID providers, in the order of the choice. What is confirmed by a log-in is confirmed
+            with the first: ID-porten, whose level of assurance the issuer demands.
         keys: find a learner's rows.
     """
 
-    def __init__(self, frame: Frame, openid: OpenIdClient, keys: PortalKeys) -> None:
+    def __init__(self, frame: Frame, providers: Sequence[OpenIdClient], keys: PortalKeys) -> None:
         self._frame = frame
-        self._openid = openid
+        self._providers = {provider.name: provider for provider in providers}
+        self._first = providers[0]
         self._keys = keys
         self._arrivals: dict[str, Arrival] = {}
         self.on_arrival(LOG_IN, Arrival(_to_her_page, same_learner=False))
@@ -62,26 +64,48 @@ class LogIn:
         return [
             Route("GET", "/login", self.log_in),
             Route("GET", "/callback", self.callback),
+            Route("GET", "/callback/{provider}", self.callback),
             Route("POST", "/logout", self.log_out),
         ]
 
-    async def begin(self, request: Request, purpose: str, authorization_details: str = "") -> Response:
-        """Off to the provider, for a purpose that :meth:`on_arrival` knows; see :meth:`.OpenIdClient.begin`."""
-        address, attempt = await self._openid.begin(purpose, authorization_details)
+    async def begin(
+        self,
+        request: Request,
+        purpose: str,
+        authorization_details: str = "",
+        *,
+        provider: OpenIdClient | None = None,
+    ) -> Response:
+        """Off to a provider, for a purpose that :meth:`on_arrival` knows; see :meth:`.OpenIdClient.begin`.
+
+        Args:
+            request: of the learner.
+            purpose: what she logs in for.
+            authorization_details: as the provider takes them.
+            provider: to which; the first unless one is given.
+        """
+        address, attempt = await (provider or self._first).begin(purpose, authorization_details)
         response = self._frame.redirect(address)
         self._frame.cookies.set(response, ATTEMPT_COOKIE, attempt, ATTEMPT_SECONDS)
         self._frame.remember_language(request, response)
         return response
 
     async def log_in(self, request: Request) -> Response:
-        """Off to the provider."""
-        return await self.begin(request, LOG_IN)
+        """Off to the provider; where there are several, to the one that ``with`` names, else to the choice."""
+        chosen = self._providers.get(request.query_params.get("with", ""))
+        if chosen is None and len(self._providers) > 1:
+            return await self._frame.render(request, "log_in.html", providers=list(self._providers))
+        return await self.begin(request, LOG_IN, provider=chosen)
 
     async def callback(self, request: Request) -> Response:
-        """Back from the provider."""
+        """Back from a provider: each has an address of its own."""
+        provider = self._providers.get(request.path_params.get("provider", self._first.name))
+        if provider is None:
+            raise NotFound("NO_SUCH_PAGE", "there is no such provider")
         attempt = request.cookies.get(self._frame.cookies.name(ATTEMPT_COOKIE), "")
-        done = await self._openid.complete(attempt, dict(request.query_params.items()))
-        arrival = self._arrivals.get(done.purpose)
+        done = await provider.complete(attempt, dict(request.query_params.items()))
+        # Acts are confirmed with the first provider, whatever a browser makes of its cookie.
+        arrival = self._arrivals.get(done.purpose) if provider is self._first or done.purpose == LOG_IN else None
         if arrival is None:
             raise Unauthenticated("LOG_IN_FOREIGN", "the log-in was begun for nothing", remedy="log in again")
         lookup = self._keys.lookup(done.learner.learner)
@@ -93,17 +117,18 @@ class LogIn:
         answer = await arrival.act(lookup, done)
         if isinstance(answer, str):
             response = self._frame.redirect(answer)
-            await self._frame.open_session(request, response, lookup)
+            await self._frame.open_session(request, response, lookup, provider.name)
         else:
             response = answer
         self._frame.cookies.delete(response, ATTEMPT_COOKIE)
         return response
 
     async def log_out(self, request: Request) -> Response:
-        """End the session here and at the provider."""
+        """End the session here and at the provider that she logged in with."""
         await self._frame.require_form(request)
-        response = self._frame.redirect(await self._openid.log_out_url(f"{self._frame.public_url}/"))
-        await self._frame.close_session(request, response)
+        provider = self._providers.get(await self._frame.close_session(request) or "", self._first)
+        response = self._frame.redirect(await provider.log_out_url(f"{self._frame.public_url}/"))
+        self._frame.forget_session(response)
         return response
 
 

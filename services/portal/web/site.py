@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -37,7 +38,7 @@ class Parts:
         store: what was gathered.
         sessions: who is logged in.
         keys: find a learner's rows.
-        openid: logs learners in.
+        openid: clients of OpenID providers, ID-porten first.
         issuer: stub of the issuer's service.
         rights: stub of the issuer's service for what learners may ask for.
         holdings: all that is held of a learner.
@@ -52,7 +53,7 @@ class Parts:
     store: Store
     sessions: Sessions
     keys: PortalKeys
-    openid: OpenIdClient
+    openid: Sequence[OpenIdClient]
     issuer: Any
     rights: Any
     holdings: Holdings
@@ -66,12 +67,16 @@ class Parts:
 
 def site(parts: Parts) -> tuple[Frame, list[Route]]:
     """The frame and all routes of the portal."""
+
+    async def origins() -> set[str]:
+        return {origin for one in parts.openid for origin in await one.origins()}
+
     frame = Frame(
         sessions=parts.sessions,
         clock=parts.clock,
         public_url=parts.public_url,
         lifetime=parts.session,
-        origins=parts.openid.origins,
+        origins=origins,
     )
     log_in = LogIn(frame, parts.openid, parts.keys)
     accreditors = Accreditors(parts.registry, parts.clock)

@@ -1,9 +1,10 @@
-"""The development stand-in for Maskinporten and ID-porten: the real protocols, synthetic people.
+"""The development stand-in for Maskinporten, ID-porten and Feide: the real protocols, synthetic people.
 
 It is configuration for everything else: to use the real issuers, point
 ``VITNE_IDENTITY_ISSUER`` at them and register the clients there.
 """
 
+from vitne.dev.identity.application import create_app
 from vitne.dev.identity.configuration import (
     Client,
     ClientCredentials,
@@ -13,7 +14,6 @@ from vitne.dev.identity.configuration import (
     Learner,
     SystemUser,
 )
-from vitne.dev.identity.provider import create_app
 from vitne.dev.identity.visitor import log_in
 
 __all__ = [

@@ -9,8 +9,8 @@ from pathlib import Path
 import uvicorn
 
 from vitne.clock import SystemClock
+from vitne.dev.identity.application import create_app
 from vitne.dev.identity.configuration import Configuration, require_development
-from vitne.dev.identity.provider import create_app
 from vitne.errors import VitneError
 
 
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; 2 when it may not or can't."""
     parser = argparse.ArgumentParser(
         prog="python -m vitne.dev.identity",
-        description="Stand-in for Maskinporten and ID-porten: real protocols, synthetic people. Never in production.",
+        description="Stand-in for Maskinporten, ID-porten and Feide: real protocols, nobody real. Never in production.",
     )
     parser.add_argument("--config", type=Path, required=True, help="JSON file as DevelopmentIdentity writes it")
     parser.add_argument("--listen", default="127.0.0.1:7100", help="address to listen on (default: %(default)s)")

@@ -67,6 +67,8 @@ class Client(_Part, frozen=True):
     redirect_uris: tuple[str, ...] = ()
     #: Where learners may be sent after log-out.
     post_logout_redirect_uris: tuple[str, ...] = ()
+    #: Its secret at Feide, which has no keys of clients; empty: it is no client of Feide's.
+    secret: str = ""
 
 
 class Learner(_Part, frozen=True):
@@ -84,6 +86,8 @@ class Learner(_Part, frozen=True):
     represents: str = ""
     #: Its name.
     organisation_name: str = ""
+    #: Whether Feide knows the number: not every school tells it.
+    number_at_feide: bool = True
 
 
 class Configuration(_Part, frozen=True):
@@ -216,8 +220,9 @@ class DevelopmentIdentity:
         officers: Iterable[str] = (),
         redirect_uris: Iterable[str] = (),
         post_logout_redirect_uris: Iterable[str] = (),
+        secret: str = "",
     ) -> ClientCredentials:
-        """Register a client; its private key is in ``key_file``."""
+        """Register a client; its private key is in ``key_file``. With a ``secret`` it is one of Feide's, too."""
         key_file = self._folder / f"{client_id}.jwk.json"
         private = _key(key_file, client_id)
         self._clients[client_id] = Client(
@@ -230,6 +235,7 @@ class DevelopmentIdentity:
             officers=tuple(officers),
             redirect_uris=tuple(redirect_uris),
             post_logout_redirect_uris=tuple(post_logout_redirect_uris),
+            secret=secret,
         )
         return ClientCredentials(client_id, organisation, self._clients[client_id].scopes, key_file)
 
@@ -242,6 +248,7 @@ class DevelopmentIdentity:
         *,
         represents: str = "",
         organisation_name: str = "",
+        number_at_feide: bool = True,
     ) -> None:
         """Let a synthetic person log in, who may act for an organisation where one is named."""
         self._learners[pid] = Learner(
@@ -251,6 +258,7 @@ class DevelopmentIdentity:
             acr=acr,
             represents=represents,
             organisation_name=organisation_name,
+            number_at_feide=number_at_feide,
         )
 
     def write(self) -> Path:

@@ -1,4 +1,4 @@
-"""The development issuer's HTTP surface: Maskinporten's grant and ID-porten's log-in at one origin."""
+"""Maskinporten's grant and ID-porten's log-in at one issuer, over HTTP."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -19,7 +19,7 @@ from joserfc.jwk import RSAKey
 
 from vitne.canonical import b64url, from_b64url, sha256
 from vitne.clock import Clock
-from vitne.dev.identity.configuration import Client, Configuration, Learner, import_key, require_development
+from vitne.dev.identity.configuration import Client, Configuration, Learner, import_key
 from vitne.dev.identity.pages import choice_page, message_page
 from vitne.errors import InvalidArgument, VitneError
 from vitne.identifiers import OrganisationId
@@ -40,16 +40,15 @@ CHOICE_LIFETIME: Final = 600
 SESSION_LIFETIME: Final = 3600
 #: Bytes of a form, at most.
 FORM_LIMIT: Final = 64 * 1024
-COOKIE: Final = "vitne_dev_login"
 #: Type of ``authorization_details`` by which Ansattporten is asked for whom a person acts.
 REPRESENTATION: Final = "ansattporten:altinn:service"
 
 T = TypeVar("T")
 
-_HEADERS: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+HEADERS: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 #: No form-action: the form's answer redirects to the client, which browsers hold against it too.
 _PAGE_HEADERS: Final = {
-    **_HEADERS,
+    **HEADERS,
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
 }
 
@@ -65,7 +64,7 @@ class OAuthError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Authentication:
+class Authentication:
     """An authentication request that was checked (OpenID Connect Core, section 3.1.2.1)."""
 
     client: Client
@@ -76,10 +75,11 @@ class _Authentication:
     acr: str
     #: Whether the person is to act for an organisation, as at Ansattporten.
     representing: bool
+    scopes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class Session:
     """A learner who has chosen a name here."""
 
     learner: Learner
@@ -88,14 +88,14 @@ class _Session:
 
 
 @dataclass(frozen=True, slots=True)
-class _Code:
+class Code:
     """What an authorization code stands for."""
 
-    request: _Authentication
-    session: _Session
+    request: Authentication
+    session: Session
 
 
-class _Expiring(Generic[T]):
+class Expiring(Generic[T]):
     """Values under unguessable names, while they last."""
 
     def __init__(self, clock: Clock, lifetime: float) -> None:
@@ -128,24 +128,28 @@ class Provider:
     Args:
         configuration: who is known; checked.
         clock: the time in tokens.
+        path: of the issuer at the configuration's origin; empty: that origin itself.
     """
 
-    def __init__(self, configuration: Configuration, clock: Clock) -> None:
+    #: Name of the cookie that a learner's session is known by.
+    cookie = "vitne_dev_login"
+
+    def __init__(self, configuration: Configuration, clock: Clock, *, path: str = "") -> None:
         configuration.check()
-        self._issuer = configuration.issuer
-        self._origin = configuration.issuer.rstrip("/")
+        self._issuer = f"{configuration.issuer.rstrip('/')}{path}" if path else configuration.issuer
+        self._origin = self._issuer.rstrip("/")
         self._lifetime = configuration.access_token_lifetime
         self._clients = {client.client_id: client for client in configuration.clients}
         self._learners = {learner.pid: learner for learner in configuration.learners}
         self._key = RSAKey.import_key(configuration.signing_key)
         self._key_id = str(configuration.signing_key["kid"])
         # Made from the signing key, so that a learner's subject is the same after a restart.
-        self._pairwise_salt = sha256(b"vitne/dev/pairwise" + self._key.as_bytes(private=True))
+        self._pairwise_salt = sha256(b"vitne/dev/pairwise" + path.encode() + self._key.as_bytes(private=True))
         self._clock = clock
         self._used_assertions: dict[tuple[str, str], float] = {}
-        self._transactions = _Expiring[_Authentication](clock, CHOICE_LIFETIME)
-        self._codes = _Expiring[_Code](clock, CODE_LIFETIME)
-        self._sessions = _Expiring[_Session](clock, SESSION_LIFETIME)
+        self._transactions = Expiring[Authentication](clock, CHOICE_LIFETIME)
+        self._codes = Expiring[Code](clock, CODE_LIFETIME)
+        self._sessions = Expiring[Session](clock, SESSION_LIFETIME)
 
     async def metadata(self) -> Response:
         """RFC 8414 and OpenID Connect Discovery in one document."""
@@ -177,7 +181,7 @@ class Provider:
 
     async def token(self, request: Request) -> Response:
         """The token endpoint."""
-        form = await _form(request)
+        form = await read_form(request)
         grant = form.get("grant_type", "")
         if grant == JWT_BEARER:
             answer = self._machine_token(form)
@@ -185,7 +189,7 @@ class Provider:
             answer = self._learner_tokens(form)
         else:
             raise OAuthError("unsupported_grant_type", "jwt-bearer and authorization_code are supported")
-        return JSONResponse(answer, headers=_HEADERS)
+        return JSONResponse(answer, headers=HEADERS)
 
     async def authorize(self, request: Request) -> Response:
         """The authorization endpoint: asks who the learner is, or knows it already."""
@@ -213,20 +217,31 @@ class Provider:
 
     async def choose(self, request: Request) -> Response:
         """The learner's choice: back to the client with a code."""
-        form = await _form(request)
+        form = await read_form(request)
         authentication = self._transactions.take(form.get("transaction", ""))
         learner = self._learners.get(form.get("learner", ""))
         if authentication is None or learner is None:
             return _page(message_page("This log-in can't go on", "It took too long. Start again."), 400)
         now = int(self._clock.now().timestamp())
-        session = _Session(learner, now, secrets.token_urlsafe(16))
+        session = Session(learner, now, secrets.token_urlsafe(16))
         response = self._with_code(authentication, session)
-        response.set_cookie(COOKIE, self._sessions.put(session), httponly=True, samesite="lax", path="/")
+        response.set_cookie(self.cookie, self._sessions.put(session), httponly=True, samesite="lax", path="/")
         return response
+
+    def routes(self) -> list[tuple[str, str, Callable[..., Awaitable[Response]]]]:
+        """Methods, paths below the issuer, and what answers there."""
+        return [
+            ("GET", "/.well-known/openid-configuration", self.metadata),
+            ("GET", "/jwks", self.jwks),
+            ("POST", "/token", self.token),
+            ("GET", "/authorize", self.authorize),
+            ("POST", "/authorize", self.choose),
+            ("GET", "/logout", self.log_out),
+        ]
 
     async def log_out(self, request: Request) -> Response:
         """The end-session endpoint (OpenID Connect RP-Initiated Logout 1.0)."""
-        self._sessions.take(request.cookies.get(COOKIE, ""))
+        self._sessions.take(request.cookies.get(self.cookie, ""))
         client = self._clients.get(request.query_params.get("client_id", ""))
         target = request.query_params.get("post_logout_redirect_uri", "")
         response: Response
@@ -235,20 +250,24 @@ class Provider:
             response = _redirect(target, {"state": state} if state else {})
         else:
             response = _page(message_page("You are logged out", "You can close this page."))
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+        response.delete_cookie(self.cookie, path="/", httponly=True, samesite="lax")
         return response
 
-    def _session(self, request: Request) -> _Session | None:
-        return self._sessions.get(request.cookies.get(COOKIE, ""))
+    def _session(self, request: Request) -> Session | None:
+        return self._sessions.get(request.cookies.get(self.cookie, ""))
 
-    def _with_code(self, authentication: _Authentication, session: _Session) -> Response:
+    def _with_code(self, authentication: Authentication, session: Session) -> Response:
         reached = LEVELS_OF_ASSURANCE.index(session.learner.acr)
         if reached < LEVELS_OF_ASSURANCE.index(authentication.acr):
             answer = {"error": "access_denied", "error_description": "the learner has no log-in that strong"}
         elif authentication.representing and not session.learner.represents:
             answer = {"error": "access_denied", "error_description": "the person may act for no organisation"}
         else:
-            answer = {"code": self._codes.put(_Code(authentication, session))}
+            answer = {"code": self._codes.put(Code(authentication, session))}
+        return self._answer(authentication, answer)
+
+    def _answer(self, authentication: Authentication, answer: Mapping[str, str]) -> Response:
+        """Back to the client (RFC 9207 for ``iss``)."""
         return _redirect(authentication.redirect_uri, {**answer, "state": authentication.state, "iss": self._issuer})
 
     def _machine_token(self, form: Mapping[str, str]) -> dict[str, object]:
@@ -301,14 +320,7 @@ class Provider:
         )
         if assertion.get("sub") != client.client_id:
             raise OAuthError("invalid_client", "iss and sub must be the client", 401)
-        code = self._codes.take(form.get("code", ""))
-        if code is None or code.request.client.client_id != client.client_id:
-            raise OAuthError("invalid_grant", "the code is unknown, used or too old")
-        if form.get("redirect_uri") != code.request.redirect_uri:
-            raise OAuthError("invalid_grant", "redirect_uri is not the one of the authentication request")
-        challenge = b64url(sha256(form.get("code_verifier", "").encode("utf-8", "replace")))
-        if not hmac.compare_digest(challenge, code.request.code_challenge):
-            raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")
+        code = self.redeem(form, client)
         now, session = int(self._clock.now().timestamp()), code.session
         access_token = secrets.token_urlsafe(32)
         claims: dict[str, object] = {
@@ -336,6 +348,22 @@ class Provider:
             "id_token": self._signed(claims),
             "scope": "openid",
         }
+
+    def redeem(self, form: Mapping[str, str], client: Client) -> Code:
+        """What a code stands for that ``client`` shows (RFC 6749, section 4.1.3; RFC 7636, section 4.6); once.
+
+        Raises:
+            OAuthError: ``invalid_grant``.
+        """
+        code = self._codes.take(form.get("code", ""))
+        if code is None or code.request.client.client_id != client.client_id:
+            raise OAuthError("invalid_grant", "the code is unknown, used or too old")
+        if form.get("redirect_uri") != code.request.redirect_uri:
+            raise OAuthError("invalid_grant", "redirect_uri is not the one of the authentication request")
+        challenge = b64url(sha256(form.get("code_verifier", "").encode("utf-8", "replace")))
+        if not hmac.compare_digest(challenge, code.request.code_challenge):
+            raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")
+        return code
 
     def _subject(self, client: Client, learner: Learner) -> str:
         message = f"{client.organisation}\0{learner.pid}".encode()
@@ -374,35 +402,7 @@ class Provider:
         return client, claims
 
 
-def create_app(configuration: Configuration, clock: Clock) -> FastAPI:
-    """The development issuer as an ASGI application.
-
-    Raises:
-        FailedPrecondition: ``NOT_IN_PRODUCTION``.
-    """
-    require_development()
-    provider = Provider(configuration, clock)
-    app = FastAPI(title="Vitne development identity", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(OAuthError, _refuse)
-    # Who follows the address that `make up` prints finds where everything else is.
-    for path in ("/", "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"):
-        app.add_api_route(path, provider.metadata, methods=["GET"], response_model=None)
-    app.add_api_route("/jwks", provider.jwks, methods=["GET"], response_model=None)
-    app.add_api_route("/token", provider.token, methods=["POST"], response_model=None)
-    app.add_api_route("/authorize", provider.authorize, methods=["GET"], response_model=None)
-    app.add_api_route("/authorize", provider.choose, methods=["POST"], response_model=None)
-    app.add_api_route("/logout", provider.log_out, methods=["GET"], response_model=None)
-    return app
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    assert isinstance(error, OAuthError)  # noqa: S101  (registered for this class only)
-    return JSONResponse(
-        {"error": error.error, "error_description": error.description}, status_code=error.status, headers=_HEADERS
-    )
-
-
-def _authentication(client: Client, redirect_uri: str, query: Mapping[str, str]) -> _Authentication:
+def _authentication(client: Client, redirect_uri: str, query: Mapping[str, str]) -> Authentication:
     if query.get("response_type") != "code":
         raise OAuthError("unsupported_response_type", "response_type must be code")
     if "openid" not in query.get("scope", "").split():
@@ -414,7 +414,7 @@ def _authentication(client: Client, redirect_uri: str, query: Mapping[str, str])
     acr = query.get("acr_values", SUBSTANTIAL)
     if acr not in LEVELS_OF_ASSURANCE:
         raise OAuthError("invalid_request", f"acr_values must be one of {', '.join(LEVELS_OF_ASSURANCE)}")
-    return _Authentication(
+    return Authentication(
         client,
         redirect_uri,
         query["state"],
@@ -422,6 +422,7 @@ def _authentication(client: Client, redirect_uri: str, query: Mapping[str, str])
         query["code_challenge"],
         acr,
         _representing(query.get("authorization_details", "")),
+        frozenset(query["scope"].split()),
     )
 
 
@@ -480,7 +481,12 @@ def _identifier(organisation: str) -> dict[str, str]:
     return {"authority": ISO6523, "ID": organisation}
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def read_form(request: Request) -> dict[str, str]:
+    """Parameters of a request to the token endpoint, or of a form.
+
+    Raises:
+        OAuthError: ``invalid_request``.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -498,7 +504,7 @@ async def _form(request: Request) -> dict[str, str]:
 def _redirect(target: str, query: Mapping[str, str]) -> Response:
     separator = "&" if urlsplit(target).query else "?"
     address = f"{target}{separator}{urlencode(query)}" if query else target
-    return RedirectResponse(address, status_code=303, headers=_HEADERS)
+    return RedirectResponse(address, status_code=303, headers=HEADERS)
 
 
 def _page(text: str, status: int = 200) -> Response:

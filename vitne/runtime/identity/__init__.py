@@ -6,7 +6,7 @@ ID-porten's ID tokens. Both issuers are configuration.
 
 from vitne.runtime.identity.caller import Caller, caller_context, current_caller
 from vitne.runtime.identity.issuer import OAUTH_METADATA, OPENID_METADATA, Issuer
-from vitne.runtime.identity.source import CLIENT_ASSERTION, JWT_BEARER, ClientKey, TokenSource, post_form
+from vitne.runtime.identity.source import CLIENT_ASSERTION, JWT_BEARER, ClientKey, TokenSource, fetch_claims, post_form
 from vitne.runtime.identity.tokens import (
     HIGH,
     LEVELS_OF_ASSURANCE,
@@ -15,6 +15,7 @@ from vitne.runtime.identity.tokens import (
     IdTokenVerifier,
     LearnerIdentity,
     TokenVerifier,
+    read_id_token,
 )
 
 __all__ = [
@@ -35,5 +36,7 @@ __all__ = [
     "TokenVerifier",
     "caller_context",
     "current_caller",
+    "fetch_claims",
     "post_form",
+    "read_id_token",
 ]

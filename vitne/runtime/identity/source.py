@@ -7,6 +7,7 @@ import json
 import secrets
 import ssl
 from collections.abc import Collection, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -182,4 +183,35 @@ async def post_form(endpoint: str, form: Mapping[str, str], *, trust: ssl.SSLCon
             rule=code if isinstance(code, str) else "",
             remedy="check the client's registration: its key, its scopes, its delegations",
         )
+    return answer
+
+
+async def fetch_claims(endpoint: str, access_token: str, *, trust: ssl.SSLContext | None = None) -> dict[str, Any]:
+    """What an OpenID provider's ``userinfo`` says (OpenID Connect Core 1.0, section 5.3.1).
+
+    Args:
+        endpoint: its URL.
+        access_token: that the token endpoint gave with the ID token.
+        trust: see :class:`~vitne.runtime.identity.issuer.Issuer`.
+
+    Raises:
+        Unauthenticated: ``USERINFO_REFUSED``.
+        Unavailable: ``USERINFO_UNREACHABLE``.
+    """
+    try:
+        async with (
+            open_session(trust) as session,
+            session.get(
+                endpoint, headers={"Authorization": f"Bearer {access_token}"}, allow_redirects=False
+            ) as response,
+        ):
+            status, answer = response.status, await read_object(response) if response.status == HTTPStatus.OK else {}
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise Unavailable(
+            "USERINFO_UNREACHABLE", f"userinfo does not answer: {type(error).__name__}", remedy="try again in a moment"
+        ) from error
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise Unavailable("USERINFO_UNREACHABLE", f"userinfo failed with {status}", remedy="try again in a moment")
+    if status != HTTPStatus.OK:
+        raise Unauthenticated("USERINFO_REFUSED", f"userinfo refused with {status}", remedy="log in again")
     return answer

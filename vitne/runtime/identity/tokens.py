@@ -152,11 +152,7 @@ class IdTokenVerifier:
                 ``TOKEN_NO_LEARNER``.
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
         """
-        claims = await verified_claims(token, self._issuer, types=("", "jwt"))
-        check_times(claims, self._clock.now().timestamp())
-        check_audience(claims, audience, authorised_party=True)
-        if nonce is not None and not hmac.compare_digest(_text(claims, "nonce").encode(), nonce.encode()):
-            raise Unauthenticated("TOKEN_NONCE", "the ID token answers another log-in", remedy="log in again")
+        claims = await read_id_token(token, self._issuer, self._clock, audience=audience, nonce=nonce)
         acr = _text(claims, "acr")
         required = LEVELS_OF_ASSURANCE.index(minimum_acr)
         if acr not in LEVELS_OF_ASSURANCE or LEVELS_OF_ASSURANCE.index(acr) < required:
@@ -176,6 +172,30 @@ class IdTokenVerifier:
                 "TOKEN_NO_LEARNER", "the ID token names no learner", rule="claims sub and pid", remedy=_NEW_TOKEN
             )
         return LearnerIdentity(learner.scheme, learner.value, acr, subject)
+
+
+async def read_id_token(
+    token: str, issuer: Issuer, clock: Clock, *, audience: str, nonce: str | None
+) -> dict[str, Any]:
+    """Claims of an ID token of any provider's (OpenID Connect Core 1.0, section 3.1.3.7).
+
+    Args:
+        token: compact form.
+        issuer: who made it.
+        clock: what its times are held against.
+        audience: client id that it must have been made for.
+        nonce: what was sent with the authentication request; None where another party sent it.
+
+    Raises:
+        Unauthenticated: those of :meth:`TokenVerifier.verify` that apply, ``TOKEN_NONCE``.
+        Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
+    """
+    claims = await verified_claims(token, issuer, types=("", "jwt"))
+    check_times(claims, clock.now().timestamp())
+    check_audience(claims, audience, authorised_party=True)
+    if nonce is not None and not hmac.compare_digest(_text(claims, "nonce").encode(), nonce.encode()):
+        raise Unauthenticated("TOKEN_NONCE", "the ID token answers another log-in", remedy="log in again")
+    return claims
 
 
 async def verified_claims(token: str, issuer: Issuer, *, types: Collection[str]) -> dict[str, Any]:
