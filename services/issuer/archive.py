@@ -1,4 +1,4 @@
-"""What the archives acts keep of learners who were erased (docs/decisions/0027).
+"""What the archives acts keep of learners who were erased (docs/decisions/0026).
 
 It lies with the learners' keys, in the database that is never restored to an earlier instant, and is put there in the
 transaction that destroys the learner's key. Nothing here leads from a person to a credential: who reads one has its id.

@@ -1,4 +1,4 @@
-"""A learner is erased, wherever it is interrupted (docs/decisions/0027).
+"""A learner is erased, wherever it is interrupted (docs/decisions/0026).
 
 It begins with a mark on the learner's row, in which nothing more is issued to them. Then what the archives acts keep
 is set apart and the key is destroyed, in one transaction of the key store: from there on nothing else that was sealed

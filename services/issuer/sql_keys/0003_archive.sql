@@ -1,4 +1,4 @@
--- What the archives acts keep of learners who were erased (docs/decisions/0027). It is with the keys, since this database
+-- What the archives acts keep of learners who were erased (docs/decisions/0026). It is with the keys, since this database
 -- is never restored to an earlier instant: what an erasure restricted was readable by a key that is gone.
 CREATE TABLE archived_credential (
     credential uuid PRIMARY KEY,
