@@ -12,12 +12,12 @@ from tests.docs.parked import parked
 
 #: What a block's output must contain, by page, in order.
 SHOWS: dict[str, list[list[str]]] = {
-    "docs/integrate.md": [["published", "issued", "suspended", "valid"]],
+    "docs/integrate.md": [["published", "issued", "suspended", "valid"], ["given_name"]],
     "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"], ["Valid"]],
     "docs/log.md": [[]],
     "docs/trust.md": [["The chain holds"]],
     "docs/portal-sharing.md": [["the recipient reads: Gyldig", "the signed PDF has"]],
-    "docs/subscribe.md": [["credentials are there to fetch", "Klimaregnskaber"]],
+    "docs/subscribe.md": [["is up to date"], ["credentials are there to fetch", "Klimaregnskaber"]],
     "docs/operate.md": [
         ["migrate", "VITNE_"],
         ['"ready": true'],
