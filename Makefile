@@ -16,7 +16,7 @@ export VITNE_HOME
 STACK = $(if $(filter 1 yes on true,$(TLS)),--tls,$(if $(filter-out 0 no off false,$(TLS)),$(error TLS=$(TLS) is neither 1 nor 0))) $(if $(KAFKA),--kafka $(KAFKA))
 
 # What may be said on the command line: a misspelt name would be passed over in silence.
-VARIABLES := ARGS GRAPHS KAFKA KEEP KILLS ONLY PROFILE PYTHON QUICK SECONDS TARGET TLS VITNE_HOME WORKERS
+VARIABLES := ARGS GRAPHS KAFKA KEEP KILLS MINUTES ONLY PROFILE PYTHON QUICK SECONDS SIZE TARGET TLS VITNE_HOME WORKERS
 MISSPELT := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 $(if $(MISSPELT),$(error nothing here is called $(MISSPELT); known are $(VARIABLES)))
 

@@ -62,3 +62,11 @@ def _is_run(command: Command) -> bool:
     named = text.replace("NAME", "portal").removesuffix(" …")
     run = [each.text for page in PAGES for each in commands(page) if each.text.startswith("kubectl ")]
     return any(named in each for each in [*run, *(script for page in PAGES for script in scripts(page))])
+
+
+def test_make_knows_every_variable_that_its_help_names() -> None:
+    text = (ROOT / "Makefile").read_text("utf-8")
+    known = set(re.search(r"^VARIABLES := (.*)$", text, re.MULTILINE)[1].split())  # type: ignore[index]
+    told = {name for line in re.findall(r"## (.*)$", text, re.MULTILINE) for name in re.findall(r"\b([A-Z]+)=", line)}
+    assert told
+    assert told <= known
