@@ -17,6 +17,7 @@ import asyncpg
 from services.issuer.crypto import DataKey
 from services.issuer.events import Events
 from services.issuer.origins import Origins
+from services.issuer.refusals import erased
 from services.issuer.store import Credential
 from vitne.errors import VitneError
 from vitne.messaging import outbox
@@ -122,6 +123,7 @@ class Artefacts:
         """Store a signature with its leaf's event. Signatures are deterministic: twice signed is the same artefact.
 
         Raises:
+            NotFound: ``CREDENTIAL_ERASED``: its learner was erased meanwhile.
             Unavailable: ``DATABASE_UNAVAILABLE``.
         """
         signed = replace(artefact, signature=signature, digest=digest)
@@ -158,14 +160,25 @@ class Artefacts:
 
     async def _finish(self, connection: Any, signed: Sequence[_Signed]) -> list[Artefact | VitneError]:
         ordered = sorted(signed, key=lambda item: item.artefact.id)
-        # Locked in one order, and each leaf told once, by whoever is first.
+        ids = [item.artefact.id for item in ordered]
+        # Locked in one order, and each leaf told once, by whoever is first. Of a learner who is being erased none is:
+        # it would be in the log, and neither readable nor kept.
         new = {
             row["id"]
             for row in await connection.fetch(
-                "SELECT id FROM artefact WHERE id = ANY($1::uuid[]) AND signature IS NULL ORDER BY id FOR UPDATE",
-                [item.artefact.id for item in ordered],
+                "SELECT a.id FROM artefact a JOIN credential c ON c.id = a.credential "
+                "JOIN learner l ON l.id = c.learner "
+                "WHERE a.id = ANY($1::uuid[]) AND a.signature IS NULL AND l.erasing_since IS NULL "
+                "ORDER BY a.id FOR UPDATE OF a FOR KEY SHARE OF l",
+                ids,
             )
         }
+        done = new
+        if len(new) < len(set(ids)):
+            rows = await connection.fetch(
+                "SELECT id FROM artefact WHERE id = ANY($1::uuid[]) AND signature IS NOT NULL", ids
+            )
+            done = new | {row["id"] for row in rows}
         fresh = {item.artefact.id: item for item in ordered if item.artefact.id in new}
         if fresh:
             artefacts = [item.artefact for item in fresh.values()]
@@ -178,7 +191,7 @@ class Artefacts:
                 [each.digest for each in artefacts],
             )
             await outbox.append(connection, [self._leaf(item) for item in fresh.values()])
-        return [item.artefact for item in signed]
+        return [item.artefact if item.artefact.id in done else erased(item.row.id) for item in signed]
 
     def _leaf(self, item: _Signed) -> outbox.Event:
         digest = item.artefact.digest

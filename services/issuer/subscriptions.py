@@ -20,7 +20,7 @@ from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners
 from vitne.accreditation import timestamp
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument, VitneError
+from vitne.errors import DataLoss, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks
 from vitne.identifiers import OrganisationId
 from vitne.messaging import outbox
@@ -147,6 +147,7 @@ class SubscriptionChanges:
         self._learners = learners
         self._notices = notices
         self._clock = clock
+        self._passed_over: set[UUID] = set()
 
     async def run(self) -> None:
         """Carry out what is changed, until cancelled."""
@@ -158,26 +159,44 @@ class SubscriptionChanges:
                 continue  # It met a call, or another replica.
             except (*DATABASE_OUTAGES, VitneError) as error:
                 _log.warning("changes of subscriptions wait: %s", type(error).__name__)
+            self._passed_over.clear()  # An operator may have looked.
             await self._clock.sleep(LOOK_SECONDS)
 
     async def step(self) -> int:
-        """Carry out the change for some learners of one hub; answers for how many."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            waiting = await connection.fetch(
-                """
-                SELECT r.hub, r.learner FROM registration r JOIN subscription s
-                    ON s.hub = r.hub AND r.subscription_revision < s.revision
-                WHERE r.withdrawn_at IS NULL ORDER BY r.hub, r.learner LIMIT $1
-                """,
-                PAGE,
-            )
-            hub = waiting[0]["hub"] if waiting else ""
-            ids = [row["learner"] for row in waiting if row["hub"] == hub]
+        """Carry out the change for some learners of one hub; answers for how many.
+
+        Whose key or secret does not open keeps waiting, and keeps no other waiting.
+        """
+        waiting = await self._pool.fetch(
+            """
+            SELECT r.hub, r.learner FROM registration r JOIN subscription s
+                ON s.hub = r.hub AND r.subscription_revision < s.revision
+            WHERE r.withdrawn_at IS NULL AND NOT r.learner = ANY($2::uuid[]) ORDER BY r.hub, r.learner LIMIT $1
+            """,
+            PAGE,
+            list(self._passed_over),
+        )
+        hub = waiting[0]["hub"] if waiting else ""
+        ids = [row["learner"] for row in waiting if row["hub"] == hub]
+        try:
             if ids:
-                await self._carry_out(connection, hub, ids)
+                await self._carry_out(hub, ids)
+        except DataLoss:  # One by one shows whose it is.
+            for id_ in ids:
+                try:
+                    await self._carry_out(hub, [id_])
+                except DataLoss as error:
+                    _log.error(
+                        "a learner's change of subscription waits", extra={"reason": error.reason, "learner": str(id_)}
+                    )
+                    self._passed_over.add(id_)
         return len(ids)
 
-    async def _carry_out(self, connection: Any, hub: str, ids: Sequence[UUID]) -> None:
+    async def _carry_out(self, hub: str, ids: Sequence[UUID]) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await self._tell(connection, hub, ids)
+
+    async def _tell(self, connection: Any, hub: str, ids: Sequence[UUID]) -> None:
         await connection.fetch("SELECT id FROM learner WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", ids)
         # Read behind the locks: nobody registers, withdraws or issues meanwhile.
         row = await connection.fetchrow(

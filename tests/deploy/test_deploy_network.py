@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from google.protobuf import descriptor_pool
 
 from tests.deploy.manifests import K8S, SERVICES, Installation, render
+from tests.unit.portal_site import learner_site
 from vitne_api.access.v1 import access_pb2
-from vitne_api.issuer.v1 import issuer_pb2_grpc
+from vitne_api.issuer.v1 import issuer_pb2_grpc, rights_pb2_grpc, subscription_pb2_grpc, webhooks_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 from vitne_api.registry.v1 import registry_pb2_grpc
 from vitne_api.verifier.v1 import verifier_pb2_grpc
 
-CONTRACTS = (issuer_pb2_grpc, ledger_pb2_grpc, registry_pb2_grpc, verifier_pb2_grpc)
+CONTRACTS = (
+    *(issuer_pb2_grpc, rights_pb2_grpc, subscription_pb2_grpc, webhooks_pb2_grpc),
+    *(ledger_pb2_grpc, registry_pb2_grpc, verifier_pb2_grpc),
+)
 DATABASES = {
     "registry": {"registry-db"},
     "issuer": {"issuer-db", "learner-keys-db"},
@@ -22,6 +28,7 @@ DATABASES = {
     "verifier": set(),
     "portal": {"portal-db"},
 }
+PROTOS = K8S.parents[1] / "proto"
 PORTS = {50051: "grpc", 8443: "https", 9464: "metrics"}
 
 #: Who connects to what, as read from each service's wiring: (from, to, port).
@@ -226,15 +233,42 @@ def _methods(installation: Installation) -> set[tuple[str, str]]:
 
 def test_the_gateway_lets_in_what_is_for_outsiders(installation: Installation) -> None:
     """All methods, but those of the ledger that only the issuer's scopes open."""
-    assert CONTRACTS
-    expected = set()
-    for name in ("registry", "issuer", "ledger", "verifier"):
-        service = descriptor_pool.Default().FindServiceByName(f"vitne.{name}.v1.{name.title()}Service")
-        for method in service.methods:
-            access = method.GetOptions().Extensions[access_pb2.access]
-            if not access.scope.startswith("vitne:ledger."):
-                expected.add((service.full_name, method.name))
+    expected, seen = set(), set()
+    for contract in CONTRACTS:
+        for service in _services(contract):
+            seen.add(service.full_name)
+            for method in service.methods:
+                access = method.GetOptions().Extensions[access_pb2.access]
+                if not access.scope.startswith("vitne:ledger."):
+                    expected.add((service.full_name, method.name))
+    declared = {
+        f"vitne.{path.parts[-3]}.v1.{name}"
+        for service in SERVICES
+        for path in PROTOS.glob(f"vitne/{service}/v1/*.proto")
+        for name in re.findall(r"^service (\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert seen == declared, "whoever adds a service adds it to CONTRACTS"
     assert _methods(installation) == expected
+
+
+def _services(contract: Any) -> list[Any]:
+    """The services of a module that protoc made for gRPC."""
+    package = contract.__name__.removeprefix("vitne_api.").removesuffix("_pb2_grpc").replace(".", "/")
+    file = descriptor_pool.Default().FindFileByName(f"vitne/{package}.proto")
+    return list(file.services_by_name.values())
+
+
+def test_every_page_of_the_portal_is_reached_by_way_of_the_gateway(installation: Installation) -> None:
+    rules = installation.one("HTTPRoute", "portal")["spec"]["rules"]
+    let_in = [match["path"] for rule in rules for match in rule["matches"]]
+    addresses = [route.path for route in learner_site([], None).routes if isinstance(route, APIRoute)]
+    addresses.remove("/{path:path}")  # what there is no page for
+    assert "/erased" in addresses
+    for address in addresses:
+        assert any(
+            address == one["value"] or (one["type"] == "PathPrefix" and address.startswith(f"{one['value']}/"))
+            for one in let_in
+        ), address
 
 
 def test_routes_lead_through_the_gateway_to_services(installation: Installation) -> None:

@@ -362,6 +362,30 @@ async def test_an_issuance_whose_signature_was_still_to_be_stored_is_given_up(
     assert await unary.complete_abandoned() == 0
 
 
+async def test_a_further_format_whose_signature_was_still_to_be_stored_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Likewise: what was deposited does not have it."""
+    issued = await world.issue(retention=ARCHIVE)
+    artefacts, reached, go_on = world.issuer.artefacts, asyncio.Event(), asyncio.Event()
+    finish = artefacts.finish
+
+    async def slow(*given: Any) -> Any:
+        reached.set()
+        await go_on.wait()
+        return await finish(*given)
+
+    monkeypatch.setattr(artefacts, "finish", slow)
+    asked = issuer_pb2.GetCredentialRequest(credential_id=issued.id, formats=[credential_pb2.FORMAT_VC_JWT])
+    asking = asyncio.create_task(refusal(world.caller(UCL).GetCredential(asked)))
+    await reached.wait()
+    await ask_to_erase(world)
+    go_on.set()
+    assert (await asking).reason == "CREDENTIAL_ERASED"
+    assert await world.pool.fetchval("SELECT count(*) FROM artefact WHERE signature IS NOT NULL") == 0
+    assert len(await world.outbox("vitne.issuer.leaves.v1")) == 1
+
+
 async def test_what_has_to_be_kept_and_cant_be_read_stops_the_erasure(world: World) -> None:
     issued = await world.issue(retention=ARCHIVE)
     sealed = await world.pool.fetchval("SELECT prepared FROM credential")

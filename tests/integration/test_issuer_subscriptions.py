@@ -155,6 +155,26 @@ async def test_a_learner_without_a_key_holds_up_nobody(world: World) -> None:
     assert [what for what, _, _ in await world.notices()] == ["ISSUED", "ISSUED", "WITHDRAWN"]
 
 
+async def test_a_learner_whose_key_does_not_open_waits_and_holds_up_nobody(world: World) -> None:
+    for number in range(3):
+        await world.issue(learner={"value": pid_of(number)})
+        await register(world, number)
+    first = await world.pool.fetchval("SELECT id FROM learner ORDER BY id LIMIT 1")
+    wrapped = await world.keys_pool.fetchval("SELECT wrapped FROM learner_key WHERE learner = $1", first)
+    await world.keys_pool.execute("UPDATE learner_key SET wrapped = 'x' WHERE learner = $1", first)
+    await wants(world, countries=["SE"])
+    await carried_out(world)
+    assert (await standing(world)).waiting == 1
+    assert [what for what, _, _ in await world.notices()] == ["ISSUED"] * 3 + ["WITHDRAWN"] * 2
+    await world.keys_pool.execute("UPDATE learner_key SET wrapped = $2 WHERE learner = $1", first, wrapped)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(world.issuer.subscription_changes.run())
+        async with asyncio.timeout(60):
+            while (await standing(world)).waiting:
+                await asyncio.sleep(0.01)
+        running.cancel()
+
+
 async def test_bad_subscriptions_are_refused_and_change_nothing(world: World) -> None:
     for call, reason, field in (
         (wants(world, kinds=["no.mikro"]), "KIND_UNKNOWN", "subscription.kinds[0]"),

@@ -15,7 +15,7 @@ from services.portal.sharing import access
 from services.portal.sharing.access import Access
 from services.portal.sharing.store import Item, Shares
 from services.portal.sharing.terms import KEPT_AFTER_END, MAX_WRONG_CODES, State
-from services.portal.store import Store
+from services.portal.store import Store, Told
 from services.portal.wiring import MIGRATIONS
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, NotFound, VitneError
@@ -32,12 +32,24 @@ class World:
         self.store = Store(pool, keys)
         self.shares = Shares(pool, keys)
         self.learner = b""
-        self.handle = ""
+        self.handle = self.other = ""
 
     async def new_learner(self) -> None:
         name = uuid4().hex
-        self.learner, self.handle = name.encode(), f"{name}{'h' * 11}"
-        await self.store.register(self.learner, f"{name}{'p' * 11}", NOW)
+        self.learner = name.encode()
+        self.handle, self.other = f"{name}{'h' * 11}", f"{name}{'o' * 11}"
+        self.pseudonym = f"{name}{'p' * 11}"
+        await self.store.register(self.learner, self.pseudonym, NOW)
+        await self.told(NOW, self.handle, self.other)
+
+    async def told(self, happened: datetime, *handles: str) -> None:
+        told = [Told(handle, self.pseudonym, "dk.mikromerit", "0184:30859480", happened) for handle in handles]
+        async with self.pool.acquire() as conn, conn.transaction():
+            assert await self.store.want(conn, told, happened)
+
+    async def withdrawn(self, handle: str, at: datetime) -> None:
+        async with self.pool.acquire() as conn, conn.transaction():
+            await self.store.forget(conn, {handle: at})
 
     async def share(self, *handles: str, id_: UUID | None = None, at: datetime = NOW) -> tuple[UUID, Access]:
         id_, given = id_ or uuid4(), access.new_access()
@@ -174,30 +186,48 @@ async def test_nobody_touches_another_learner_s_share(world: World) -> None:
 
 async def test_asked_for_twice_the_last_time_counts(world: World) -> None:
     id_, first = await world.share()
-    _, second = await world.share("x" * 43, "y" * 43, id_=id_)
+    _, second = await world.share(world.other, world.handle, id_=id_)
     assert await reason(world.shares.find(first.token)) == "SHARE_UNKNOWN"
     (share,) = await world.shares.of_learner(world.learner)
-    assert [item.handle for item in share.items] == ["x" * 43, "y" * 43]
+    assert [item.handle for item in share.items] == [world.other, world.handle]
     assert await world.enter(second) is not None
 
 
 async def test_it_goes_with_the_credential_and_with_the_learner(world: World) -> None:
-    _, given = await world.share(world.handle, "k" * 43)
+    _, given = await world.share(world.handle, world.other)
     secret = await world.enter(given)
     assert secret is not None
-    async with world.pool.acquire() as conn, conn.transaction():
-        await world.store.forget(conn, {world.handle: NOW - HOUR})  # of before: a rebuild reads it again
-        assert len(await world.seen(given, secret) or ()) == 2
-        await world.store.forget(conn, {world.handle: NOW + HOUR})
+    await world.withdrawn(world.handle, NOW - HOUR)  # of before: a rebuild reads it again
+    assert len(await world.seen(given, secret) or ()) == 2
+    await world.withdrawn(world.handle, NOW + HOUR)
     assert await world.seen(given, secret) == [SECRET_TEXT]
-    async with world.pool.acquire() as conn, conn.transaction():
-        await world.store.forget(conn, {"k" * 43: NOW + HOUR})
+    await world.withdrawn(world.other, NOW + HOUR)
     assert await reason(world.shares.visited(given.token, secret, NOW)) == "SHARE_WITHDRAWN"
+    await world.told(NOW + HOUR, world.handle)
     _, other = await world.share()
     await world.store.erase(world.learner)
     assert await reason(world.shares.find(other.token)) == "SHARE_UNKNOWN"
     with pytest.raises(FailedPrecondition, match="NOT_REGISTERED"):
         await world.share()
+
+
+async def test_a_withdrawal_that_is_read_late_ends_what_was_shared_since(world: World) -> None:
+    _, given = await world.share(at=NOW + HOUR)
+    secret = await world.enter(given, now=NOW + HOUR)
+    assert secret is not None
+    await world.withdrawn(world.handle, NOW + timedelta(minutes=1))  # erased then; the topic was an hour behind
+    assert await reason(world.shares.visited(given.token, secret, NOW + HOUR)) == "SHARE_WITHDRAWN"
+    # Told of anew it can be shared again, and a rebuild that reads of that withdrawal once more leaves it alone.
+    await world.told(NOW + HOUR, world.handle)
+    _, again = await world.share(at=NOW + HOUR)
+    await world.withdrawn(world.handle, NOW + timedelta(minutes=1))
+    assert await world.enter(again, now=NOW + HOUR) is not None
+
+
+async def test_what_is_withdrawn_meanwhile_is_not_shared(world: World) -> None:
+    await world.withdrawn(world.handle, NOW)
+    assert await reason(world.share(world.other, world.handle)) == "CREDENTIAL_UNKNOWN"
+    assert await world.shares.of_learner(world.learner) == []
 
 
 async def test_tables_tell_nothing_and_open_nothing(world: World) -> None:

@@ -55,10 +55,11 @@ def test_columns_may_be_in_any_order_and_between_other_characters(tmp_path: Path
         ([HEAD, LINE.replace("Kari", " ")], "CSV_LINE", "given_name"),
         ([HEAD, LINE.replace("archive", "for ever")], "CSV_LINE", "retention"),
         ([f"{HEAD};achievement_version", f"{LINE};first"], "CSV_LINE", "achievement_version"),
+        ([HEAD, LINE, LINE.replace("Kari", '"Kari')], "CSV_LINE", "line 3"),
         ([HEAD, LINE, LINE], "CSV_DUPLICATE", "lines 2 and 3"),
         ([""], "CSV_COLUMNS", "item_id"),
     ],
-    ids=["missing", "unknown", "more", "fewer", "empty", "retention", "version", "twice", "nothing"],
+    ids=["missing", "unknown", "more", "fewer", "empty", "retention", "version", "quotation", "twice", "nothing"],
 )
 def test_what_is_wrong_is_said_by_line_and_never_repeated(
     tmp_path: Path, lines: list[str], reason: str, told: str
@@ -69,6 +70,13 @@ def test_what_is_wrong_is_said_by_line_and_never_repeated(
     assert told in str(caught.value)
     assert "Nordmann" not in str(caught.value)
     assert caught.value.remedy
+
+
+def test_a_file_in_another_encoding_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="UTF-8") as caught:
+        batch_from_csv(table(tmp_path, HEAD, LINE.replace("Kari", "Åse"), encoding="cp1252"))
+    assert caught.value.reason == "CSV_ENCODING"
+    assert caught.value.__cause__ is None
 
 
 # --- ELMO -------------------------------------------------------------------------------------------------

@@ -110,3 +110,9 @@ async def test_who_has_nothing_asks_nothing_and_who_has_much_asks_about_the_newe
     assert registry.asked == []
     await get(portal(registry, MAX_CREDENTIALS + 1), "/me")
     assert len(registry.asked[0].credentials) == MAX_CREDENTIALS
+
+
+@pytest.mark.parametrize(("kept", "told"), [("3", True), ("0", False), ("9" * 5000, False), ("x", False)])
+async def test_after_an_erasure_a_number_in_the_address_is_told_and_nothing_else(kept: str, told: bool) -> None:
+    page = await get(portal(None), f"/erased?kept={kept}")
+    assert (TEXTS["nb"]["erased_kept"].format(count=kept) in page) is told

@@ -40,11 +40,25 @@ def batch_from_csv(path: Path, *, delimiter: str = ";") -> list[issuer_pb2.Batch
         delimiter: between columns; ``;`` as Nordic spreadsheets write it.
 
     Raises:
-        InvalidArgument: ``CSV_COLUMNS``, ``CSV_LINE``, ``CSV_DUPLICATE``: what is wrong, and in which line; never
-            what stands there, which is about a person.
+        InvalidArgument: ``CSV_ENCODING``, ``CSV_COLUMNS``, ``CSV_LINE``, ``CSV_DUPLICATE``: what is wrong, and in
+            which line; never what stands there, which is about a person.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(_items(csv.DictReader(file, delimiter=delimiter, strict=True)))
+        lines = csv.DictReader(file, delimiter=delimiter, strict=True)
+        try:
+            return list(_items(lines))
+        except UnicodeDecodeError:
+            # Without its cause, which has the file's bytes.
+            raise InvalidArgument(
+                "CSV_ENCODING",
+                "the file is not UTF-8",
+                rule="UTF-8, with or without a byte order mark",
+                remedy="save it as CSV UTF-8",
+            ) from None
+        except csv.Error:
+            raise _bad(
+                lines.reader.line_num, "is no line of a table: a quotation mark does not end, or more follows it"
+            ) from None
 
 
 def _items(lines: csv.DictReader[str]) -> Iterator[issuer_pb2.BatchItem]:

@@ -86,12 +86,16 @@ async def done(conn: Any, claimed: Sequence[Wanted]) -> set[str]:
 
 
 async def postpone(pool: Any, failed: Sequence[Wanted], now: datetime) -> None:
-    """Try again later, later each time."""
+    """Try again later, later each time. Never waits, as :func:`done`: two who wait crosswise would be a deadlock."""
     await pool.execute(
         """
         UPDATE vitne_wanted w SET attempts = attempts + 1, due_at = failed.due_at
-        FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS failed (handle, number, due_at)
-        WHERE w.handle = failed.handle AND w.number = failed.number
+        FROM (
+            SELECT handle, failed.due_at FROM vitne_wanted
+            JOIN unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS failed (handle, number, due_at)
+                USING (handle, number)
+            FOR UPDATE OF vitne_wanted SKIP LOCKED) AS failed
+        WHERE w.handle = failed.handle
         """,
         [one.handle for one in failed],
         [one.number for one in failed],

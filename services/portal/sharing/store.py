@@ -15,7 +15,7 @@ from services.portal.sealing import DataKey, PortalKeys
 from services.portal.sharing.access import Access, token_hash
 from services.portal.sharing.terms import KEPT_AFTER_END, MAX_SHARES, MAX_WRONG_CODES, State, Terms, refusal, unknown
 from vitne.canonical import sha256
-from vitne.errors import FailedPrecondition, ResourceExhausted
+from vitne.errors import FailedPrecondition, NotFound, ResourceExhausted
 
 #: Random bytes of a visit's secret.
 SECRET_BYTES: Final = 32
@@ -87,7 +87,8 @@ class Shares:
         Raises:
             FailedPrecondition: ``NOT_REGISTERED``, ``SHARE_WITHDRAWN``.
             ResourceExhausted: ``TOO_MANY_SHARES``.
-            NotFound: ``SHARE_UNKNOWN``: the id is another learner's share's.
+            NotFound: ``SHARE_UNKNOWN``: the id is another learner's share's; ``CREDENTIAL_UNKNOWN``: one was withdrawn
+                meanwhile.
         """
         code_hash = await asyncio.to_thread(access.code_hash)
         async with self._pool.acquire() as conn, conn.transaction():
@@ -121,10 +122,17 @@ class Shares:
                 now,
                 now + lifetime,
             )
+            told = await self._told(conn, learner["pseudonym"], items)
             await conn.executemany(
-                "INSERT INTO share_item (share, position, handle, content) VALUES ($1, $2, $3, $4)",
+                "INSERT INTO share_item (share, position, handle, content, told_at) VALUES ($1, $2, $3, $4, $5)",
                 [
-                    (id_, position, item.handle, key.seal(item.artefact.encode(), *_place(id_, position)))
+                    (
+                        id_,
+                        position,
+                        item.handle,
+                        key.seal(item.artefact.encode(), *_place(id_, position)),
+                        told[item.handle],
+                    )
                     for position, item in enumerate(items)
                 ],
             )
@@ -318,6 +326,19 @@ class Shares:
             raise unknown()
         return _terms(row)
 
+    async def _told(self, conn: Any, pseudonym: str, items: Sequence[Item]) -> dict[str, datetime | None]:
+        """When each credential was told of last. Not locked: the consumer of the topic waits for no page."""
+        told = dict(
+            await conn.fetch(
+                "SELECT handle, happened FROM credential WHERE pseudonym = $1 AND handle = ANY($2::text[])",
+                pseudonym,
+                [item.handle for item in items],
+            )
+        )
+        if any(item.handle not in told for item in items):
+            raise NotFound("CREDENTIAL_UNKNOWN", "it is not one of the learner's credentials", remedy="begin anew")
+        return told
+
     async def _not_withdrawn(self, conn: Any, lookup: bytes, id_: UUID, now: datetime) -> None:
         if (await self._own(conn, lookup, id_)).state(now) is State.WITHDRAWN:
             raise refusal(State.WITHDRAWN)
@@ -344,7 +365,8 @@ class Shares:
 async def unshare(conn: Any, gone: Mapping[str, datetime]) -> None:
     """Take credentials that are withdrawn from this hub out of the shares that there were by then.
 
-    A rebuild reads of withdrawals from before a learner registered again: what she shared since is left alone.
+    A rebuild reads of withdrawals from before a learner registered again: what she shared since is left alone. What she
+    shared after a withdrawal that had not been read yet is not: it was told of before that.
 
     Args:
         conn: with the transaction in which the credentials go.
@@ -352,7 +374,7 @@ async def unshare(conn: Any, gone: Mapping[str, datetime]) -> None:
     """
     await conn.execute(
         "DELETE FROM share_item i USING share s, unnest($1::text[], $2::timestamptz[]) AS gone (handle, at) "
-        "WHERE s.id = i.share AND i.handle = gone.handle AND s.created_at <= gone.at",
+        "WHERE s.id = i.share AND i.handle = gone.handle AND coalesce(i.told_at, s.created_at) <= gone.at",
         list(gone),
         list(gone.values()),
     )

@@ -30,6 +30,8 @@ EXPORT: Final = "export"
 ERASE: Final = "erase"
 #: Name of the file that she gets.
 FILE: Final = "vitne.json"
+#: Digits of a number of credentials, at most.
+MAX_DIGITS: Final = 6
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +110,8 @@ class PrivacyPages:
     async def erased(self, request: Request) -> Response:
         """What was done; nobody is logged in here."""
         kept = request.query_params.get("kept", "")
-        return await self._frame.render(request, "erased.html", kept=int(kept) if kept.isdecimal() else 0)
+        told = kept.isdecimal() and len(kept) <= MAX_DIGITS  # Anybody may write what they like into an address.
+        return await self._frame.render(request, "erased.html", kept=int(kept) if told else 0)
 
     async def _exported(self, lookup: bytes, done: LoggedIn) -> str:
         asked = rights_pb2.ExportLearnerRequest(id_token=done.id_token)
