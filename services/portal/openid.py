@@ -56,12 +56,14 @@ class OpenIdClient:
         """The provider's, in addresses of ours."""
         return self._provider.name
 
-    async def begin(self, purpose: str, authorization_details: str = "") -> tuple[str, str]:
+    async def begin(self, purpose: str, authorization_details: str = "", *, anew: bool = False) -> tuple[str, str]:
         """Where to send the learner, and the cookie that her browser has to bring back.
 
         Args:
             purpose: what she is asked to log in for; letters and underscores.
             authorization_details: what she is to show besides who she is (RFC 9396), as JSON; empty: nothing.
+            anew: whether the provider has to ask her even if it knows her still (OpenID Connect Core 1.0,
+                section 3.1.2.1, ``prompt``).
 
         Raises:
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
@@ -78,6 +80,8 @@ class OpenIdClient:
             "code_challenge": b64url(sha256(_derived(attempt, "verifier").encode()).digest()),
             "code_challenge_method": "S256",
         }
+        if anew:
+            query["prompt"] = "login"
         if authorization_details:
             query["authorization_details"] = authorization_details
         return f"{endpoint}?{urlencode(query)}", attempt

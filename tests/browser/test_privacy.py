@@ -23,7 +23,8 @@ LEARNER: Final = synthetic_learners(LEARNERS)[LEARNERS - 2]
 
 
 async def confirm(page: Page, path: str) -> None:
-    """Come back from the provider, which knows her still and does not ask again, at ``path``."""
+    """Log in once more, as the provider asks for it; ends at ``path``."""
+    await page.locator(f'button[value="{LEARNER.value}"]').click()
     await page.wait_for_url(re.compile(rf"{path}(\?.*)?$"))
 
 

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import html
 import os
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -142,14 +144,34 @@ class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer, rights_pb2_grpc.RightsSe
         assert scope in caller.scopes
 
 
+class Choice:
+    """The provider's page on which a learner is chosen."""
+
+    def __init__(self, page: str) -> None:
+        form = re.search(r'<form method="post" action="([^"]+)">', page)
+        transaction = re.search(r'name="transaction" value="([^"]+)"', page)
+        assert form is not None, page
+        assert transaction is not None
+        self.action = html.unescape(form[1])
+        self.transaction = html.unescape(transaction[1])
+
+    async def choose(self, session: aiohttp.ClientSession, pid: str) -> tuple[int, str, str]:
+        """Status, address and text of where it ends."""
+        form = {"transaction": self.transaction, "learner": pid}
+        async with session.post(self.action, data=form) as response:
+            return response.status, str(response.url), await response.text()
+
+
 class Browser:
     """A learner's browser."""
 
     def __init__(self, portal: str) -> None:
         self.portal = portal
         self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self.pid = ""
 
     async def log_in(self, pid: str, provider: str = "id-porten") -> tuple[str, str]:
+        self.pid = pid
         return await log_in(self.session, f"{self.portal}/login?with={provider}", pid)
 
     async def page(self, language: str = "nb") -> str:
@@ -164,7 +186,14 @@ class Browser:
             return list(answer["credentials"])
 
     async def press(self, path: str) -> tuple[int, str]:
-        """Status and text of the page that a form leads to."""
+        """Status and text of the page that a form leads to, once she said who she is where she is asked."""
+        status, page = await self.send(path)
+        if status == HTTPStatus.OK and 'name="transaction"' in page:
+            status, _, page = await Choice(page).choose(self.session, self.pid)
+        return status, page
+
+    async def send(self, path: str) -> tuple[int, str]:
+        """Status and text of the page that a form leads to at first."""
         token = re.search(r'name="csrf_token" value="([^"]+)"', await self.page())
         assert token is not None
         async with self.session.post(f"{self.portal}{path}", data={"csrf_token": token[1]}) as response:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
-from tests.integration.portal_world import Browser, World, new_world, until
+from tests.integration.portal_world import Browser, Choice, World, new_world, until
 from vitne.dev.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.stack
@@ -27,24 +26,6 @@ async def world(
 async def browser(world: World) -> AsyncIterator[Browser]:
     async with world.browser() as browser:
         yield browser
-
-
-class Choice:
-    """The provider's page on which a learner is chosen."""
-
-    def __init__(self, page: str) -> None:
-        form = re.search(r'<form method="post" action="([^"]+)">', page)
-        transaction = re.search(r'name="transaction" value="([^"]+)"', page)
-        assert form is not None, page
-        assert transaction is not None
-        self.action = html.unescape(form[1])
-        self.transaction = html.unescape(transaction[1])
-
-    async def choose(self, session: aiohttp.ClientSession, pid: str) -> tuple[int, str, str]:
-        """Status, address and text of where it ends."""
-        form = {"transaction": self.transaction, "learner": pid}
-        async with session.post(self.action, data=form) as response:
-            return response.status, str(response.url), await response.text()
 
 
 async def begin(world: World, browser: Browser, provider: str) -> Choice:
@@ -81,7 +62,7 @@ async def test_who_logs_in_with_feide_is_who_logs_in_with_id_porten(world: World
 async def test_registering_takes_id_porten_whoever_she_logged_in_with(world: World, browser: Browser) -> None:
     pid = world.learners[1]
     await browser.log_in(pid, "feide")
-    status, page = await browser.press("/register")
+    status, page = await browser.send("/register")
     choice = Choice(page)
     assert (status, choice.action) == (200, f"{world.identity_url}/authorize")
     assert pid not in world.issuer.registered

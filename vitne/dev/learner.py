@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from vitne.clock import SystemClock
-from vitne.dev.identity import log_in
+from vitne.dev.identity import confirm, log_in
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import UuidFactory
 
@@ -49,6 +49,7 @@ class LearnerBrowser:
     def __init__(self, portal_url: str, trust: ssl.SSLContext | None = None) -> None:
         self._portal = portal_url
         self._form_token = ""
+        self._national_id = ""
         # The portal and the issuer of identities are at bare addresses in development.
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(ssl=trust or True)
@@ -65,6 +66,7 @@ class LearnerBrowser:
     async def log_in(self, national_id: str) -> None:
         """Log in as a synthetic learner, through the OpenID provider."""
         self._form_token = ""
+        self._national_id = national_id
         await log_in(self._session, f"{self._portal}/login?with=id-porten", national_id)
 
     async def page(self) -> str:
@@ -152,7 +154,11 @@ class LearnerBrowser:
         form = [("csrf_token", self._form_token), *fields]
         async with self._session.post(f"{self._portal}{path}", data=form) as response:
             _check(response)
-            return await response.read()
+            if str(response.url).startswith(self._portal):
+                return await response.read()
+            # An act that she confirms: the provider asks once more who she is.
+            _, page = await confirm(self._session, str(response.url), await response.text(), self._national_id)
+            return page.encode()
 
 
 class VisitorBrowser:

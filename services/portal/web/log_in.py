@@ -84,7 +84,8 @@ class LogIn:
             authorization_details: as the provider takes them.
             provider: to which; the first unless one is given.
         """
-        address, attempt = await (provider or self._first).begin(purpose, authorization_details)
+        anew = self._arrivals[purpose].same_learner
+        address, attempt = await (provider or self._first).begin(purpose, authorization_details, anew=anew)
         response = self._frame.redirect(address)
         self._frame.cookies.set(response, ATTEMPT_COOKIE, attempt, ATTEMPT_SECONDS)
         self._frame.remember_language(request, response)

@@ -14,7 +14,7 @@ from vitne.dev.identity.configuration import (
     Learner,
     SystemUser,
 )
-from vitne.dev.identity.visitor import log_in
+from vitne.dev.identity.visitor import confirm, log_in
 
 __all__ = [
     "Client",
@@ -24,6 +24,7 @@ __all__ = [
     "DevelopmentIdentity",
     "Learner",
     "SystemUser",
+    "confirm",
     "create_app",
     "log_in",
 ]

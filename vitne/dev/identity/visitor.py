@@ -34,6 +34,24 @@ async def log_in(session: aiohttp.ClientSession, url: str, pid: str) -> tuple[st
     async with session.get(url) as response:
         address, text = str(response.url), await response.text()
         _require_success(response.status, address)
+    return await confirm(session, address, text, pid)
+
+
+async def confirm(session: aiohttp.ClientSession, address: str, text: str, pid: str) -> tuple[str, str]:
+    """Choose the learner if a page is the issuer's question who she is; else it is answered as it is.
+
+    Args:
+        session: that got the page.
+        address: of the page.
+        text: of the page.
+        pid: whom to choose.
+
+    Returns:
+        Address and text of the page that it ends at.
+
+    Raises:
+        FailedPrecondition: ``LOG_IN_FAILED`` when a page answers with an error.
+    """
     form, transaction = _FORM.search(text), _TRANSACTION.search(text)
     if form is None or transaction is None:
         return address, text
