@@ -19,7 +19,7 @@ import pytest
 from services.ledger import closing as closing_module
 from services.ledger.__main__ import main
 from services.ledger.closing import BOTH_SIGN, Closing
-from services.ledger.keys import ensure_checkpoint
+from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.retention import Retention
 from services.ledger.transitions import Change
 from services.ledger.witnesses import Cosigning
@@ -48,6 +48,7 @@ from vitne.merkle.proofs import verify_consistency, verify_inclusion
 from vitne.merkle.succession import Lineage, Succession, succession_leaf
 from vitne.merkle.tree import CompactTree
 from vitne.messaging import topics
+from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.objects.folder import FolderObjects
 
 NEXT = "log.vitne.example/2027"
@@ -187,6 +188,24 @@ STEPS = {
     "end_log": 1,
     "succession_leaf": 1,
 }
+
+
+async def test_with_another_custody_than_the_logs_nothing_happens(ledger: Ledger, tmp_path: Path) -> None:
+    """As where next-key was run: nobody could follow a statement of that place's first key."""
+    await grown(ledger, 0, 3)
+    custody = FileKeyCustody(tmp_path / "other")
+    ensure_checkpoint(custody, 2)
+    elsewhere = Closing(ledger.pool, LedgerKeys.ensure(custody).note_signer, ledger.clock, uuid4)
+    before = await ledger.store.checkpoint()
+    for work in (elsewhere.close(NEXT), elsewhere.rotate(2, compromised=False)):
+        with pytest.raises(Unavailable, match="LOG_KEY_CHANGED"):
+            await work
+    await closing(ledger).rotate(2, compromised=False)
+    rotated = await ledger.store.checkpoint()
+    with pytest.raises(Unavailable, match="LOG_KEY_CHANGED"):
+        await elsewhere.rotate(2, compromised=True)
+    assert before != rotated == await ledger.store.checkpoint()
+    assert len(await ledger.store.statements()) == 1
 
 
 async def test_whoever_dies_while_closing_has_changed_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
