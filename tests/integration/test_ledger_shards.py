@@ -438,6 +438,19 @@ async def test_the_copies_go_on_with_the_next_log(ledger: Ledger, tmp_path: Path
     assert known.open((folder / "log/2027/checkpoint").read_bytes()).checkpoint.size == 12
 
 
+async def test_what_witnesses_cosign_late_takes_nothing_back_that_was_copied(ledger: Ledger, tmp_path: Path) -> None:
+    copies = publication(ledger, objects := FolderObjects(tmp_path / "copies"))
+    await grown(ledger, 0, 5)
+    earlier = await ledger.store.checkpoint()
+    await grown(ledger, 5, 5)
+    await copies.publish()
+    newest = await objects.get("checkpoint")
+    await ledger.checkpoints.add(earlier, earlier.note)
+    assert (await ledger.checkpoints.shown()).size == 5
+    await copies.publish()
+    assert await objects.get("checkpoint") == newest
+
+
 async def test_witnesses_cosign_the_end_of_a_log_and_the_next_once_they_were_given_its_key(
     ledger: Ledger, tmp_path: Path
 ) -> None:
