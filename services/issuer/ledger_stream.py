@@ -12,7 +12,8 @@ import grpc.aio
 from services.issuer.statuses import ledger_answers
 from vitne.errors import Unavailable, VitneError
 from vitne.runtime.interceptors.errors import as_vitne_error
-from vitne.runtime.status import error_from_status
+from vitne.runtime.item_streams import STREAM_IDLE
+from vitne.runtime.status import error_from_rpc, error_from_status
 from vitne_api.ledger.v1 import ledger_pb2 as ledger
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 
@@ -29,7 +30,8 @@ class LedgerStream:
     """A stream of ``SetStatuses``, for as long as the context lasts.
 
     What breaks it is the answer to each change that was sent then: whether they were made is not known, and who
-    repeats them is told. The next ones go over a new stream.
+    repeats them is told. The next ones go over a new stream. One that had served before and has ended since (the ledger
+    waits for so long only, and its replicas are replaced) is nobody's failure: the changes are sent again, once.
 
     Args:
         stub: the ledger.
@@ -51,9 +53,15 @@ class LedgerStream:
         """Have up to :data:`AT_ONCE` changes made; what became of each, in their order."""
         if not requests:
             return []
-        stream = self._stream = self._stream or _Open(self._stub)
+        served = self._stream is not None
         try:
-            answer = await ledger_answers(stream.ask(ledger.SetStatusesRequest(items=requests)))
+            try:
+                answer = await self._ask(requests)
+            except (VitneError, grpc.aio.AioRpcError) as error:
+                if not served or not _has_ended(error):
+                    raise
+                self._close()
+                answer = await self._ask(requests)
         except (VitneError, grpc.aio.AioRpcError, RuntimeError) as error:
             self._close()
             told = as_vitne_error(error)
@@ -66,10 +74,21 @@ class LedgerStream:
             for each in answer.outcomes
         ]
 
+    async def _ask(self, requests: Sequence[ledger.SetStatusRequest]) -> ledger.SetStatusesResponse:
+        stream = self._stream = self._stream or _Open(self._stub)
+        return await ledger_answers(stream.ask(ledger.SetStatusesRequest(items=requests)))
+
     def _close(self) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+
+def _has_ended(error: VitneError | grpc.aio.AioRpcError) -> bool:
+    """Whether a stream is no more, rather than what was sent over it refused or left without an answer."""
+    if isinstance(error, VitneError):
+        return error.reason == "LEDGER_CLOSED"
+    return error.code() is grpc.StatusCode.UNAVAILABLE or error_from_rpc(error).reason == STREAM_IDLE
 
 
 class _Open:

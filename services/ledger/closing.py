@@ -20,7 +20,7 @@ import msgspec
 from services.ledger.journal import write_journal
 from services.ledger.log_store import extend_log
 from services.ledger.shards import Shard, StoredCheckpoint
-from services.ledger.signing import Signers, sign_tree
+from services.ledger.signing import Signers, require_key, sign_tree
 from services.ledger.succeeding import end_log, follow_key, keep_statement
 from vitne.clock import Clock
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unavailable
@@ -34,8 +34,8 @@ BOTH_SIGN: Final = timedelta(days=7)
 
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?/[A-Za-z0-9._~/-]*[A-Za-z0-9_~-]\Z", re.ASCII)
 _LOG: Final = (
-    "SELECT shard, origin, leaves_before, tiles_before, size, root, journaled, key_number, former_until "
-    "FROM log FOR UPDATE"
+    "SELECT shard, origin, leaves_before, tiles_before, size, root, journaled, checkpoint, key_number, "
+    "former_until FROM log FOR UPDATE"
 )
 
 
@@ -86,7 +86,8 @@ class Closing:
         Raises:
             InvalidArgument: ``BAD_LOG_ORIGIN``.
             AlreadyExists: ``LOG_ORIGIN_TAKEN``: a log of that origin, or last part of it, ended already.
-            Unavailable: ``LOG_NOT_STARTED``; ``LOG_KEY_MISSING``: the next key is not in custody.
+            Unavailable: ``LOG_NOT_STARTED``; ``LOG_KEY_MISSING``: the next key is not in custody;
+                ``LOG_KEY_CHANGED``: the key in custody is not the one that signs.
             DataLoss: ``LOG_CORRUPT``.
         """
         if not _ORIGIN.match(next_origin):
@@ -107,7 +108,8 @@ class Closing:
 
         Raises:
             FailedPrecondition: ``LOG_KEY_NOT_NEXT``.
-            Unavailable: ``LOG_NOT_STARTED``; ``LOG_KEY_MISSING``: the next key is not in custody.
+            Unavailable: ``LOG_NOT_STARTED``; ``LOG_KEY_MISSING``: the next key is not in custody;
+                ``LOG_KEY_CHANGED``: the key in custody is not the one that signs.
             DataLoss: ``LOG_CORRUPT``.
         """
         async with self._pool.acquire() as connection, connection.transaction():
@@ -151,6 +153,7 @@ class Closing:
 
     async def _end_former(self, connection: Any, log: Any) -> None:
         """The key before signs no more, from the checkpoint that stands on."""
+        require_key(self._signers(log["origin"], log["key_number"]), log["checkpoint"])
         note = sign_tree(
             self._signers, {**dict(log), "former_until": None}, log["size"], log["root"], self._clock.now()
         )
@@ -162,6 +165,8 @@ class Closing:
         """Have both keys sign the statement, and keep it."""
         number = log["key_number"]
         old, new = self._signers(ended.origin, number), self._signers(following.origin, number + 1)
+        # A command may have been given another custody: a statement by a key that nobody knows ends the log for good.
+        require_key(old, log["checkpoint"])
         statement = state_succession(Succession(ended, new.key, following.leaves_before), old, new)
         kept = await keep_statement(connection, statement, self._clock.now())
         return _succeeded(kept, statement, before=False), statement

@@ -90,12 +90,12 @@ class Publication:
             shown = await self._witnessed.shown(log)
             # Of a log that ended, nothing comes but its last checkpoint's cosignatures.
             if self._ended.get(prefix) != shown.note:
-                await self._publish_log(shown, prefix, policy)
+                await self._publish_log(shown, log.size, prefix, policy)
             if log is not logs[-1]:
                 self._ended[prefix] = shown.note
         await self._publish_lists()
 
-    async def _publish_log(self, shown: StoredCheckpoint, prefix: str, policy: Policy) -> None:
+    async def _publish_log(self, shown: StoredCheckpoint, size: int, prefix: str, policy: Policy) -> None:
         note = shown.note.encode()
         # Read each time: a copier that had lost its lock may have put an earlier one back.
         there = await self._objects.get(prefix + CHECKPOINT_PATH)
@@ -104,10 +104,12 @@ class Publication:
         seen = Checkpoint.parse(shown.note.partition("\n\n")[0] + "\n")
         known = None if there is None else policy.open(there).checkpoint
         if known is not None:
+            if seen.size < known.size <= size:
+                return  # witnesses who were silent have cosigned one of before: what is newer stays
             if seen.size < known.size:
                 raise DataLoss(
                     "LOG_ROLLED_BACK",
-                    f"the storage has {known.size} leaves, and the log {seen.size}",
+                    f"the storage has {known.size} leaves, and the log {size}",
                     rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
                     remedy="the database was restored to an earlier instant: docs/operating/restore.md",
                 )

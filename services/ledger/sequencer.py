@@ -24,11 +24,10 @@ from services.ledger.journal import write_journal
 from services.ledger.log_store import extend_log, start_log
 from services.ledger.metrics import LOG_INTEGRATION_DELAY, LOG_SIZE
 from services.ledger.shards import Shard
-from services.ledger.signing import Signers, sign_tree
+from services.ledger.signing import Signers, require_key, sign_tree
 from vitne.clock import Clock
-from vitne.errors import Aborted, DataLoss, FailedPrecondition, InvalidArgument, Unavailable
+from vitne.errors import Aborted, DataLoss, FailedPrecondition, Unavailable
 from vitne.merkle.hashing import leaf_hash
-from vitne.merkle.notes import NoteSigner, open_note
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.telemetry import DATABASE, joined
 from vitne.session_lock import session_lock
@@ -137,7 +136,7 @@ class Sequencer:
                     rule="a log keeps its origin for ever (tlog-checkpoint)",
                     remedy="set the origin back, or start a new log with a database of its own",
                 )
-            _require_key(self._signers(row["origin"], row["key_number"]), row["checkpoint"])
+            require_key(self._signers(row["origin"], row["key_number"]), row["checkpoint"])
             note = sign_tree(self._signers, row, row["size"], row["root"], self._clock.now())
             epoch = row["epoch"] + 1
             await connection.execute("UPDATE log SET epoch = $1, checkpoint = $2", epoch, note)
@@ -202,21 +201,6 @@ class Sequencer:
         await connection.execute(
             "UPDATE log SET size = $1, root = $2, checkpoint = $3, journaled = $4", tree.size, root, note, told
         )
-
-
-def _require_key(signer: NoteSigner, note: str) -> None:
-    """A log's key changes by a statement of succession only: whoever remembers the log would refuse it else."""
-    if not note:
-        return
-    try:
-        open_note(note, [signer.key])
-    except InvalidArgument as error:
-        raise Unavailable(
-            "LOG_KEY_CHANGED",
-            "the key in custody is not the one that signed the log's checkpoint",
-            rule="a key is replaced by a statement that both sign (docs/decisions/0021)",
-            remedy="give the log its key back; to replace it, run rotate-key while both are in custody",
-        ) from error
 
 
 async def _without_known(connection: Any, leaves: dict[bytes, bytes]) -> dict[bytes, bytes]:

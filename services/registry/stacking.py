@@ -9,6 +9,7 @@ from typing import Final
 
 from services.registry.qualifications import rule_of
 from vitne.accreditation import Projection, instant
+from vitne.accreditation.facts import milliseconds
 from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Frameworks, Purpose
 from vitne.stacking import Answer, Held, Outcome, Rule, Stacking, Standing, Terms, named, recognised_by, responsible
@@ -44,8 +45,9 @@ class StackingDesk:
         self._stacking = Stacking((), Terms.of(frameworks))
         #: Registry revision of the newest qualification that was taken in.
         self._taken_in = 0
-        #: Qualifications of which a version can't be read.
-        self._unread: set[str] = set()
+        #: The newest version of a qualification that can't be read, and those that followed it and can.
+        self._unread: dict[str, int] = {}
+        self._followed: dict[str, list[Rule]] = {}
 
     def evaluate(
         self, request: stacking_pb2.EvaluateStackingRequest, now: datetime
@@ -70,12 +72,13 @@ class StackingDesk:
         at = instant(request.at) if request.HasField("at") else now
         found = self._stacking.evaluate(list(self._held(request)), at, list(request.qualification_ids) or None)
         # What an unread version changes is not known: an answer by the one before it could be wrong.
-        answers = [one for one in found.answers if one.rule.id not in self._unread]
+        hidden = self._hidden(milliseconds(at))
+        answers = [one for one in found.answers if one.rule.id not in hidden]
         response = stacking_pb2.EvaluateStackingResponse(
             answers=[_answer(one) for one in answers],
             not_asked_for=found.not_asked_for,
             registry_revision=self._projection.revision,
-            not_read=sorted(self._unread.intersection(request.qualification_ids or self._unread)),
+            not_read=sorted(hidden.intersection(request.qualification_ids or hidden)),
         )
         if request.describe:
             rules = [one.rule for one in answers]
@@ -109,11 +112,26 @@ class StackingDesk:
             said = fact.qualification
             # One that an older release took in and this one can't read must not silence all others.
             try:
-                self._stacking.add(rule_of(self._projection, said))
+                rule = rule_of(self._projection, said)
+                self._stacking.add(rule)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is one of a thousand
                 _log.error("qualification %s, version %d, can't be read: %s", said.id, said.version, error)
-                self._unread.add(said.id)
+                self._unread[said.id] = max(said.version, self._unread.get(said.id, 0))
+            else:
+                if said.id in self._unread:
+                    self._followed.setdefault(said.id, []).append(rule)
             self._taken_in = fact.registry_revision
+
+    def _hidden(self, moment: int) -> set[str]:
+        """Qualifications of which a version can't be read that no later one, which can, replaces at an instant."""
+        return {
+            one
+            for one, version in self._unread.items()
+            if not any(
+                rule.version > version and rule.valid_from <= moment < rule.valid_until
+                for rule in self._followed.get(one, ())
+            )
+        }
 
     def _held(self, request: stacking_pb2.EvaluateStackingRequest) -> Iterator[Held]:
         for number, one in enumerate(request.credentials):

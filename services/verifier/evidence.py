@@ -355,12 +355,32 @@ class Inclusions:
         """Whether a log is the one that is configured, or follows it; the ledger is asked for what it has to show."""
         if origin == self._origin or origin in {key.name for key in self._lineage.keys}:
             return True
-        trusted = [NoteKey(self._origin, key.raw()) for key in self._keys().values() if key.algorithm == ED25519]
+        await self._read_lineage()
+        return origin in {key.name for key in self._lineage.keys}
+
+    async def _read_lineage(self) -> None:
+        # Also by keys that count no longer: the key of a log that ended is retired one day, and the logs that followed
+        # stand by their own. What a statement leads to proves nothing but by a key that counts (:meth:`_open`).
+        ever = self._knowledge.operator_keys_ever(facts_pb2.KEY_USE_CHECKPOINT)
+        trusted = [NoteKey(self._origin, key.raw()) for key in ever if key.algorithm == ED25519]
         statements = await self._proofs.succession()
         self._lineage = Lineage.follow(trusted, statements)
         if self._policy is not None:
             self._policy = self._policy.following(statements)
-        return origin in {key.name for key in self._lineage.keys}
+
+    async def _end_of(self, note: str, origin: str, keys: Mapping[str, PublicKey]) -> tuple[str, Checkpoint] | None:
+        """The last checkpoint of a log that ended, whose key counts no longer, by the word of the key that followed.
+
+        Both signed the statement that says with which tree it ended: no other tree of that key's is believed.
+        """
+        if origin not in self._lineage.closed:
+            await self._read_lineage()
+        ended = self._lineage.closed.get(origin)
+        for old, new in self._lineage.followed.items():
+            key_id = next((id_ for id_, key in keys.items() if key.raw() == new.public_key), None)
+            if ended is not None and key_id is not None and old.name == origin != new.name:
+                return (key_id, ended) if open_checkpoint(note, old) == ended else None
+        return None
 
     async def _open(self, note: str) -> _Opened:
         """Open a log's checkpoint by whichever of the operator's keys signed it; answer that key's id, too."""
@@ -384,15 +404,20 @@ class Inclusions:
         for key_id, key in keys.items():
             if key.algorithm == ED25519:
                 try:
-                    checkpoint = open_checkpoint(note, NoteKey(origin, key.raw()))
+                    found = key_id, open_checkpoint(note, NoteKey(origin, key.raw()))
                 except VitneError as error:
                     refusal = error
                 else:
-                    seen = None if self._policy is None else await self._seen_by(self._policy, note)
-                    opened = _Opened(key_id, checkpoint, seen)
-                    self._opened.put(note, opened)
-                    return opened
-        raise refusal
+                    break
+        else:
+            ended = await self._end_of(note, origin, keys)
+            if ended is None:
+                raise refusal
+            found = ended
+        seen = None if self._policy is None else await self._seen_by(self._policy, note)
+        opened = _Opened(*found, seen)
+        self._opened.put(note, opened)
+        return opened
 
     async def _seen_by(self, policy: Policy, note: str) -> datetime | None:
         """When the policy's witnesses had seen a checkpoint, by a key that followed one of its own where need be."""

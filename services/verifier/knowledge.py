@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from vitne.accreditation import DecisionOutcome, Projection, decide, judge, public_keys
 from vitne.accreditation.decide import offer_of
-from vitne.credentials.jose import PublicKey
+from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.model import Credential
 from vitne.credentials.trust_anchors import TrustAnchors
+from vitne.errors import VitneError
 from vitne.frameworks import Frameworks
 from vitne_api.registry.v1 import facts_pb2
 
@@ -67,9 +68,20 @@ class Knowledge:
         outcome = judge(self.projection, self.frameworks, provider, offer, at=at, known_at=known_at, under=under)
         return outcome._replace(achievement_id=achievement.id, achievement_version=achievement.version)
 
+    def operator_keys_ever(self, use: facts_pb2.KeyUse.ValueType) -> list[PublicKey]:
+        """The operator's public keys for a use, also those that count no longer."""
+        found = []
+        for key in self.projection.keys_of(self._operator(), use):
+            try:
+                found.append(parse_public_jwk(key.public_jwk))
+            except VitneError:
+                continue  # a key that can't be read verifies nothing
+        return found
+
     def operator_keys(self, use: facts_pb2.KeyUse.ValueType, at: datetime) -> dict[str, PublicKey]:
         """The operator's public keys for a use that count at an instant, by thumbprint."""
-        operator = self.operator
-        if not operator and (own := self.projection.key(self.registry_key)) is not None:
-            operator = own.owner
-        return public_keys(self.projection, operator, use, at)
+        return public_keys(self.projection, self._operator(), use, at)
+
+    def _operator(self) -> str:
+        own = None if self.operator else self.projection.key(self.registry_key)
+        return self.operator if own is None else own.owner

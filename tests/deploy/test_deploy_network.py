@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fastapi.routing import APIRoute
 from google.protobuf import descriptor_pool
 
+from services.registry.recorder import Recorder
+from services.registry.wallet_pages import wallet_routes
 from tests.deploy.manifests import K8S, SERVICES, Installation, render
 from tests.unit.portal_site import learner_site
 from vitne_api.access.v1 import access_pb2
@@ -269,6 +272,15 @@ def test_every_page_of_the_portal_is_reached_by_way_of_the_gateway(installation:
             address == one["value"] or (one["type"] == "PathPrefix" and address.startswith(f"{one['value']}/"))
             for one in let_in
         ), address
+
+
+def test_wallets_reach_what_they_ask_about_a_credential(installation: Installation) -> None:
+    (rule,) = installation.one("HTTPRoute", "registry")["spec"]["rules"]
+    prefixes = [match["path"]["value"] for match in rule["matches"] if match["path"]["type"] == "PathPrefix"]
+    asked = [route.path for route in wallet_routes(Mock(Recorder)).routes if isinstance(route, APIRoute)]
+    assert len(asked) == 2
+    for path in asked:
+        assert any(path.startswith(f"{prefix}/") for prefix in prefixes), path
 
 
 def test_routes_lead_through_the_gateway_to_services(installation: Installation) -> None:

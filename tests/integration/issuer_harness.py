@@ -33,7 +33,7 @@ from vitne.runtime.database import migrate, open_pool
 from vitne.runtime.identity import HIGH, Caller, LearnerIdentity
 from vitne.runtime.interceptors.chain import Chain
 from vitne.runtime.interceptors.errors import ErrorsInterceptor
-from vitne.runtime.status import error_from_rpc, errors_to_status
+from vitne.runtime.status import DeadlineExceeded, error_from_rpc, errors_to_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, rights_pb2_grpc, subscription_pb2_grpc
@@ -99,6 +99,8 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
         self.down = False
         self.refused: set[str] = set()
         self.knows_issuer = True
+        #: Messages after which a stream is ended; zero: it is not.
+        self.ends_streams_after = 0
         self.next_index: dict[str, int] = {}
         self.leases: dict[str, ledger_pb2.LeaseIndexesResponse] = {}
         self.changes: list[ledger_pb2.SetStatusRequest] = []
@@ -141,7 +143,11 @@ class FakeLedger(ledger_pb2_grpc.LedgerServiceServicer):
         return answer
 
     async def SetStatuses(self, request_iterator: Any, context: Any) -> Any:  # noqa: N802
+        messages = 0
         async for request in request_iterator:
+            messages += 1
+            if self.ends_streams_after and messages > self.ends_streams_after:
+                raise DeadlineExceeded("STREAM_IDLE", "the stream was open for too long without a message")
             outcomes = []
             for item in request.items:
                 try:

@@ -98,6 +98,13 @@ async def test_without_the_ledger_items_are_to_be_repeated_and_the_stream_goes_o
     assert await ask(world, *messages) == [["LEDGER_SILENT"], ["LEDGER_SILENT"]]
 
 
+async def test_a_stream_that_the_ledger_ended_between_two_messages_is_opened_again(world: World) -> None:
+    messages = [[item((await world.issue()).id)] for _ in range(3)]
+    world.ledger.ends_streams_after = 1
+    assert await ask(world, *messages) == [["STATUS_REVOKED"]] * 3
+    assert len(world.ledger.changes) == 3
+
+
 async def test_a_stream_without_messages_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_streams, "IDLE_SECONDS", 0.05)
     call = world.caller(UCL).ChangeStatuses()

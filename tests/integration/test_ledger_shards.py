@@ -19,7 +19,7 @@ import pytest
 from services.ledger import closing as closing_module
 from services.ledger.__main__ import main
 from services.ledger.closing import BOTH_SIGN, Closing
-from services.ledger.keys import ensure_checkpoint
+from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.retention import Retention
 from services.ledger.transitions import Change
 from services.ledger.witnesses import Cosigning
@@ -48,6 +48,7 @@ from vitne.merkle.proofs import verify_consistency, verify_inclusion
 from vitne.merkle.succession import Lineage, Succession, succession_leaf
 from vitne.merkle.tree import CompactTree
 from vitne.messaging import topics
+from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.objects.folder import FolderObjects
 
 NEXT = "log.vitne.example/2027"
@@ -187,6 +188,24 @@ STEPS = {
     "end_log": 1,
     "succession_leaf": 1,
 }
+
+
+async def test_with_another_custody_than_the_logs_nothing_happens(ledger: Ledger, tmp_path: Path) -> None:
+    """As where next-key was run: nobody could follow a statement of that place's first key."""
+    await grown(ledger, 0, 3)
+    custody = FileKeyCustody(tmp_path / "other")
+    ensure_checkpoint(custody, 2)
+    elsewhere = Closing(ledger.pool, LedgerKeys.ensure(custody).note_signer, ledger.clock, uuid4)
+    before = await ledger.store.checkpoint()
+    for work in (elsewhere.close(NEXT), elsewhere.rotate(2, compromised=False)):
+        with pytest.raises(Unavailable, match="LOG_KEY_CHANGED"):
+            await work
+    await closing(ledger).rotate(2, compromised=False)
+    rotated = await ledger.store.checkpoint()
+    with pytest.raises(Unavailable, match="LOG_KEY_CHANGED"):
+        await elsewhere.rotate(2, compromised=True)
+    assert before != rotated == await ledger.store.checkpoint()
+    assert len(await ledger.store.statements()) == 1
 
 
 async def test_whoever_dies_while_closing_has_changed_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,6 +436,19 @@ async def test_the_copies_go_on_with_the_next_log(ledger: Ledger, tmp_path: Path
     await grown(ledger, 310, 1)
     await copier.publish()
     assert known.open((folder / "log/2027/checkpoint").read_bytes()).checkpoint.size == 12
+
+
+async def test_what_witnesses_cosign_late_takes_nothing_back_that_was_copied(ledger: Ledger, tmp_path: Path) -> None:
+    copies = publication(ledger, objects := FolderObjects(tmp_path / "copies"))
+    await grown(ledger, 0, 5)
+    earlier = await ledger.store.checkpoint()
+    await grown(ledger, 5, 5)
+    await copies.publish()
+    newest = await objects.get("checkpoint")
+    await ledger.checkpoints.add(earlier, earlier.note)
+    assert (await ledger.checkpoints.shown()).size == 5
+    await copies.publish()
+    assert await objects.get("checkpoint") == newest
 
 
 async def test_witnesses_cosign_the_end_of_a_log_and_the_next_once_they_were_given_its_key(

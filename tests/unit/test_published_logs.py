@@ -130,6 +130,21 @@ async def test_each_log_is_held_to_its_own_marks() -> None:
     assert await kinds(found, Mark("w", site().new.checkpoint())) == {"log.missing"}
 
 
+async def test_a_log_that_stands_in_the_place_of_the_one_that_it_followed_does_not_hide_it() -> None:
+    found = site()
+
+    async def second_for_first(path: str) -> bytes | None:
+        return await (found.fetch if path.startswith("succession/") else found.new.fetch)(path)
+
+    logs = PublishedLogs(second_for_first, Policy.of_log(FIRST.key))
+    await logs.walk_on()
+    assert [(each.kind, each.subject) for each in logs.finish()] == [("log.missing", ORIGIN)]
+    # Whoever trusts the second log alone has never heard of another.
+    logs = PublishedLogs(second_for_first, Policy.of_log(SECOND.key))
+    await logs.walk_on()
+    assert logs.finish() == []
+
+
 async def test_a_list_counts_the_leaves_of_all_logs() -> None:
     changes = [StatusChanged(LIST, 1, "suspended", T0, T0).to_bytes()]
     later = T0 + timedelta(days=50)

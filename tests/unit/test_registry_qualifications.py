@@ -379,6 +379,13 @@ def test_one_that_cannot_be_read_silences_no_other_and_is_named() -> None:
     projection.fold(chronicle.record(FAGSKOLE, qualification=unread))
     again = answering.evaluate(question(credential("x", MODULE[0])), NOW)
     assert (list(again.answers), list(again.not_read)) == ([], sorted([spoilt.id, Q1]))
+    # A later one that can be read says all that there is to know.
+    mended = copy.deepcopy(good)
+    mended.version = 3
+    projection.fold(chronicle.record(FAGSKOLE, qualification=mended))
+    found = answering.evaluate(question(credential("x", MODULE[0])), NOW)
+    assert [(one.qualification_id, one.version) for one in found.answers] == [(Q1, 3)]
+    assert list(found.not_read) == [spoilt.id]
 
 
 def test_qualifications_that_become_known_later_are_answered_for() -> None:

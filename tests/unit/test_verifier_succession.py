@@ -15,6 +15,7 @@ from tests.unit.log_samples import SampleLog, cosigner
 from tests.unit.test_verifier_bundle import PLACE, POLICY, SIGNER, Maker, verdict
 from tests.unit.test_verifier_verification import detail, expect
 from tests.unit.verifier_world import (
+    CHECKPOINT_KEY,
     LIST,
     NOW,
     OPERATOR,
@@ -82,6 +83,24 @@ async def test_a_log_that_grows_beyond_its_end_is_not_believed_any_more(world: W
     old.append(b"m" * 32)  # consistent with all that was, and yet it was closed
     with pytest.raises(DataLoss, match="LOG_FORKED"):
         await log.inclusion(b"m" * 32)
+
+
+async def test_when_the_key_of_a_log_that_ended_counts_no_longer_its_end_stands_and_so_do_those_that_followed(
+    world: World,
+) -> None:
+    early = world.issue()
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    old = world.log
+    world.log = old.end(NEXT, OTHER_CHECKPOINT_KEY)
+    late = world.issue()
+    since = NOW - timedelta(seconds=1)
+    world.key(CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT, revision=2, compromised_from=since)
+    world.log_facts()
+    for compact in (late, early):
+        expect(await world.verifier().verify(compact), "valid", "log_inclusion", "passed")
+    old.append(b"m" * 32)  # whoever has the key can go on, and is not believed
+    expect(await world.verify(early), "not_determinable", "log_inclusion", "not_determinable")
 
 
 async def test_what_came_in_a_later_log_came_later_than_the_news_of_a_compromise(world: World) -> None:

@@ -85,6 +85,9 @@ class PublishedLogs:
         found = [each for walk in self._walks.values() for each in walk.finish()]
         for origin in self._marks.keys() - self._walks.keys():
             found += [Disagreement("log.missing", origin, f"{mark.who} saw it") for mark in self._marks[origin]]
+        # Else one that follows could be shown in the place of the first, and nobody would look into that.
+        for origin in self.policy.lineage.closed.keys() - self._walks.keys():
+            found.append(Disagreement("log.missing", origin, "a statement says that it ended, and it is not shown"))
         return list(dict.fromkeys([*found, *self._reopened, *self.contents.finish()]))
 
     async def _walk(self, origin: str, prefix: str, first: bytes, progress: Callable[[str], None]) -> None:

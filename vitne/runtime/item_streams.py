@@ -19,6 +19,8 @@ from vitne.runtime.status import DeadlineExceeded, RuleViolations
 ITEMS: Final = "items"
 #: Seconds that a stream may be open without a message.
 IDLE_SECONDS: Final = 60.0
+#: Reason with which it is ended then.
+STREAM_IDLE: Final = "STREAM_IDLE"
 
 M = TypeVar("M")
 
@@ -40,7 +42,7 @@ async def until_idle(requests: AsyncIterable[M]) -> AsyncIterator[M]:
             if not bound.expired():
                 raise
             raise DeadlineExceeded(
-                "STREAM_IDLE",
+                STREAM_IDLE,
                 "the stream was open for too long without a message",
                 rule=f"a message at least every {IDLE_SECONDS:.0f} s; close a stream that has no more",
                 remedy="open a new one, and repeat what was not answered",
