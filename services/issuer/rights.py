@@ -70,7 +70,8 @@ class RightsRpc(rights_grpc.RightsServiceServicer):
         self, request: rights_pb2.ExportLearnerRequest, context: Any
     ) -> AsyncIterator[rights_pb2.ExportLearnerResponse]:
         """All that is held of the learner who logged in."""
-        who = (await self._acts.who(current_caller().organisation, request.id_token)).learner
+        hub = current_caller().organisation
+        who = (await self._acts.who(hub, request.id_token)).learner
         found = await self._learners.find(self._pool, [who])
         if who not in found:
             return
@@ -78,7 +79,7 @@ class RightsRpc(rights_grpc.RightsServiceServicer):
         if learner is None:
             raise being_erased()
         yield rights_pb2.ExportLearnerResponse(learner=await self._held_learner(learner))
-        for registration in await self._registrations(learner):
+        for registration in await self._registrations(learner, str(hub)):
             yield rights_pb2.ExportLearnerResponse(registration=registration)
         for row in await store.of_learner(self._pool, learner.id):
             held = rights_pb2.HeldCredential(
@@ -162,7 +163,7 @@ class RightsRpc(rights_grpc.RightsServiceServicer):
         who, created_at = await self._learners.identity(self._pool, learner)
         return rights_pb2.HeldLearner(scheme=who.scheme, value=who.value, created_at=timestamp(created_at))
 
-    async def _registrations(self, learner: Learner) -> list[rights_pb2.HeldRegistration]:
+    async def _registrations(self, learner: Learner, asking: str) -> list[rights_pb2.HeldRegistration]:
         rows = await self._pool.fetch(
             "SELECT hub, pseudonym, ground, registered_at, withdrawn_at FROM registration "
             "WHERE learner = $1 ORDER BY registered_at, id",
@@ -171,7 +172,7 @@ class RightsRpc(rights_grpc.RightsServiceServicer):
         return [
             rights_pb2.HeldRegistration(
                 hub=row["hub"],
-                pseudonym=row["pseudonym"],
+                pseudonym=row["pseudonym"] if row["hub"] == asking else "",
                 ground=row["ground"],
                 registered_at=timestamp(row["registered_at"]),
                 withdrawn_at=timestamp(row["withdrawn_at"]) if row["withdrawn_at"] else None,
