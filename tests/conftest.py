@@ -95,13 +95,14 @@ def on_apache() -> bool:
 
 @pytest.fixture(scope="session")
 def new_broker(stack_folder: Path, on_apache: bool) -> Callable[[str], EmbeddedBroker | EmbeddedKafka]:
-    """Makes a broker, not started yet, in a folder of the given name.
+    """Makes a broker, not started yet, in a folder of its own: Apache Kafka finds again what it wrote in an earlier one.
 
     It is the embedded one; with ``VITNE_TEST_KAFKA=apache``, a real Apache Kafka.
     """
 
     def make(name: str) -> EmbeddedBroker | EmbeddedKafka:
-        return EmbeddedKafka(stack_folder / name) if on_apache else EmbeddedBroker(stack_folder / name)
+        folder = stack_folder / f"{name}-{uuid.uuid4().hex[:8]}"
+        return EmbeddedKafka(folder) if on_apache else EmbeddedBroker(folder)
 
     return make
 
