@@ -95,7 +95,7 @@ def on_apache() -> bool:
 
 @pytest.fixture(scope="session")
 def new_broker(stack_folder: Path, on_apache: bool) -> Callable[[str], EmbeddedBroker | EmbeddedKafka]:
-    """Makes a broker, not started yet, in a folder of its own: Apache Kafka finds again what it wrote in an earlier one.
+    """Makes a broker, not started yet, in a folder of its own: Apache Kafka finds what it wrote in an earlier one.
 
     It is the embedded one; with ``VITNE_TEST_KAFKA=apache``, a real Apache Kafka.
     """
