@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vitne.messaging.headers import REQUIRED
 from vitne.messaging.topics import PARTITIONS, Topic, fixed_topics
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -138,17 +139,7 @@ def _text(description: str, **more: Any) -> dict[str, Any]:
 
 _HEADERS: Final = {
     "type": "object",
-    "required": [
-        "ce_specversion",
-        "ce_id",
-        "ce_source",
-        "ce_type",
-        "ce_time",
-        "ce_subject",
-        "ce_partitionkey",
-        "content-type",
-        "ce_revision",
-    ],
+    "required": [*REQUIRED],
     "properties": {
         "ce_specversion": _text("CloudEvents", const="1.0"),
         "ce_id": _text("UUIDv7 of the event; the same when it is repeated", format="uuid"),

@@ -29,7 +29,8 @@ MAX_KEY_CHARACTERS: Final = 255
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/protobuf"
 
-_REQUIRED: Final = (
+#: Headers that every event has.
+REQUIRED: Final = (
     "ce_specversion",
     "ce_id",
     "ce_source",
@@ -41,7 +42,7 @@ _REQUIRED: Final = (
     "ce_revision",
 )
 #: The headers that docs/events.md knows.
-KNOWN_HEADERS: Final = frozenset((*_REQUIRED, "traceparent"))
+KNOWN_HEADERS: Final = frozenset((*REQUIRED, "traceparent"))
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?Z\Z", re.ASCII)
 _REVISION = re.compile(r"[1-9]\d{0,17}\Z", re.ASCII)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z", re.ASCII)
@@ -137,12 +138,12 @@ def parse(record: Record) -> Message:
         raise DataLoss("BAD_KEY", f"the key has more than {MAX_KEY_CHARACTERS} characters")
     texts: dict[str, str] = {}
     for name, raw in record.headers:
-        if name not in _REQUIRED:
+        if name not in REQUIRED:
             continue
         if name in texts:
             raise _bad(name, "is there twice")
         texts[name] = _text(raw, "BAD_HEADERS", name)
-    for name in _REQUIRED:
+    for name in REQUIRED:
         if not texts.get(name):
             raise _bad(name, "is missing")
     if texts["ce_specversion"] != SPEC_VERSION:
