@@ -9,10 +9,10 @@ tested against is overwritten, and the row goes. What stays is what proofs need:
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +25,7 @@ from services.issuer.renditions import Renditions
 from vitne.clock import Clock
 from vitne.errors import VitneError
 from vitne.outages import DATABASE_OUTAGES
-from vitne.runtime.database import ATTEMPTS, CONFLICT
+from vitne.runtime.database import repeated
 from vitne_api.credential.v1 import credential_pb2
 
 #: An erasure of this age has nobody who completes it: a call takes a hundredth of that.
@@ -35,8 +35,6 @@ COMPLETE_SECONDS: Final = 5.0
 _ARCHIVE: Final = credential_pb2.RETENTION_CLASS_ARCHIVE
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +83,10 @@ class Erasures:
             DataLoss: something that has to be kept can't be read; nothing is erased until an operator has looked.
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
-        await self._repeated(lambda connection: self._begin(connection, learner))
+        await repeated(self._pool, lambda connection: self._begin(connection, learner))
         # In a transaction of its own: credentials are locked before learners, here as everywhere.
-        await self._repeated(lambda connection: store.give_up(connection, learner))
-        return await self._repeated(lambda connection: self._complete(connection, learner))
+        await repeated(self._pool, lambda connection: store.give_up(connection, learner))
+        return await repeated(self._pool, lambda connection: self._complete(connection, learner))
 
     async def run(self) -> None:
         """Complete what was begun and not finished, until cancelled."""
@@ -140,15 +138,3 @@ class Erasures:
             Deposit(row.id, row.provider, (await self._renditions.made(connection, row, key)).SerializeToString())
             for row in kept
         ]
-
-    async def _repeated(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """Do work in a transaction, again where it met another one."""
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                async with self._pool.acquire() as connection, connection.transaction():
-                    return await work(connection)
-            except CONFLICT:
-                if attempt == ATTEMPTS:
-                    raise

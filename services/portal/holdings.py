@@ -16,7 +16,7 @@ from services.portal.sharing.store import Shares
 from services.portal.store import Store
 from vitne.clock import Clock
 from vitne.outages import DATABASE_OUTAGES
-from vitne.runtime.database import ATTEMPTS, CONFLICT
+from vitne.runtime.database import repeated
 
 #: How long a copy waits for the learner to fetch it.
 LIFETIME: Final = timedelta(minutes=10)
@@ -192,16 +192,13 @@ class Holdings:
 
     async def erase(self, lookup: bytes) -> None:
         """Delete all that is held of a learner: what hangs on her row goes with it, her key included."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with self._pool.acquire() as connection, connection.transaction():
-                    # The consumer takes her credentials and her own row in the order of the topic: they may meet.
-                    for table in ("subscriber", "export", "session"):
-                        await connection.execute(f"DELETE FROM {table} WHERE lookup = $1", lookup)  # noqa: S608
-                return
-            except CONFLICT:
-                if attempt == ATTEMPTS:
-                    raise
+
+        async def delete(connection: Any) -> None:
+            # The consumer takes her credentials and her own row in the order of the topic: they may meet.
+            for table in ("subscriber", "export", "session"):
+                await connection.execute(f"DELETE FROM {table} WHERE lookup = $1", lookup)  # noqa: S608 (constants)
+
+        await repeated(self._pool, delete)
 
     async def run(self) -> None:
         """Sweep out copies that nobody fetched, until cancelled."""

@@ -12,7 +12,7 @@ from services.portal.metrics import VISIBLE_DELAY
 from services.portal.sealing import DataKey, PortalKeys
 from services.portal.sharing.store import unshare
 from vitne.errors import DataLoss
-from vitne.runtime.database import ATTEMPTS, CONFLICT
+from vitne.runtime.database import repeated
 
 #: Seconds for which a fetcher has what it claimed: longer than a call may take. Whoever
 #: dies with a claim delays it by so much.
@@ -327,13 +327,9 @@ class Store:
 
         The consumer takes her credentials and her own row in the order of the topic, so the two may meet crosswise.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await self._pool.execute("DELETE FROM subscriber WHERE lookup = $1", lookup)
-                return
-            except CONFLICT:
-                if attempt == ATTEMPTS:
-                    raise
+        await repeated(
+            self._pool, lambda connection: connection.execute("DELETE FROM subscriber WHERE lookup = $1", lookup)
+        )
 
     async def credentials(self, lookup: bytes) -> list[Kept]:
         """A learner's credentials. What no longer decrypts is among them, and says so: the others are hers to see."""

@@ -150,6 +150,27 @@ def is_out_of_reach(error: Exception) -> bool:
     return isinstance(error, _CONNECTION_LOST) or type(error) is OSError
 
 
+async def repeated(pool: Any, work: Callable[[Any], Awaitable[R]]) -> R:
+    """Do work in a transaction, and again, at most :data:`ATTEMPTS` times in all, where it met another one.
+
+    Args:
+        pool: of asyncpg.
+        work: is given the connection; a transaction that met another one left nothing of it.
+
+    Raises:
+        Exception: what ``work`` raises; of :data:`CONFLICT` the last.
+    """
+    attempt = 1
+    while True:
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                return await work(connection)
+        except CONFLICT:
+            if attempt == ATTEMPTS:
+                raise
+            attempt += 1
+
+
 def unavailable() -> Unavailable:
     """What callers are told when the database is out of reach; a new exception for each."""
     return Unavailable(
