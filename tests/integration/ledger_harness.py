@@ -21,6 +21,7 @@ from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
 from services.ledger.pages import build_pages
 from services.ledger.projections import Projections
+from services.ledger.publication import Publication
 from services.ledger.resources import LogResources
 from services.ledger.sequencer import Sequencer
 from services.ledger.statuses import Statuses, StatusRequest
@@ -39,6 +40,7 @@ from vitne.runtime import http
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import GroupCommitter, migrate
 from vitne.runtime.idempotency import RequestKey
+from vitne.runtime.objects import Objects
 from vitne_api.ledger.v1 import ledger_pb2
 
 ORIGIN = "log.vitne.example/2026"
@@ -81,6 +83,18 @@ class Ledger:
     def pages(self) -> FastAPI:
         return build_pages(
             self.publisher, self.projections, self.checkpoints, LogResources(self.pool, self.store), self.history
+        )
+
+    def publication(self, objects: Objects) -> Publication:
+        """Copies what is published."""
+        return Publication(
+            store=self.store,
+            resources=LogResources(self.pool, self.store),
+            witnessed=self.checkpoints,
+            lists=self.publisher,
+            projections=self.projections,
+            signers=self.keys.note_signer,
+            objects=objects,
         )
 
     def replica(self) -> Ledger:

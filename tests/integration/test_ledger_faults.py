@@ -17,8 +17,6 @@ import asyncpg
 import pytest
 
 from services.ledger import sequencer as sequencer_module
-from services.ledger.publication import Publication
-from services.ledger.resources import LogResources
 from services.ledger.sequencer import Sequencer
 from services.ledger.transitions import Change
 from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request
@@ -150,18 +148,6 @@ async def test_killed_before_any_statement_a_list_is_published_whole_or_not_at_a
     assert step > 15
 
 
-def copier(ledger: Ledger, shelf: Shelf) -> Publication:
-    return Publication(
-        store=ledger.store,
-        resources=LogResources(ledger.pool, ledger.store),
-        witnessed=ledger.checkpoints,
-        lists=ledger.publisher,
-        projections=ledger.projections,
-        signers=ledger.keys.note_signer,
-        objects=shelf,
-    )
-
-
 @pytest.mark.parametrize("failure", ["killed before", "killed after", "disk full"])
 async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_its_end(
     ledger: Ledger, failure: str
@@ -174,7 +160,7 @@ async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_i
     await sequencer.claim()
     await sequencer.integrate()
     shelf = Shelf()
-    await copier(ledger, shelf).publish()
+    await ledger.publication(shelf).publish()
     await queue(ledger, leaves(200, 400))
     await sequencer.integrate()
     before = dict(shelf.files)
@@ -188,7 +174,7 @@ async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_i
             error=full if failure == "disk full" else Killed(),
         )
         try:
-            await copier(ledger, broken).publish()
+            await ledger.publication(broken).publish()
             ends = True
         except (Killed, Unavailable):
             pass
@@ -198,7 +184,7 @@ async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_i
         assert walk.size in (201, 601) or walk.size in (200, 600)
         # Whoever comes next goes on from there, to the same end.
         mended = Shelf(files=dict(broken.files))
-        await copier(ledger, mended).publish()
+        await ledger.publication(mended).publish()
         walk = LogWalk()
         await walk_on(mended.get, policy, walk)
         assert (walk.finish(), walk.size) == ([], (await ledger.checkpoint()).size)

@@ -13,8 +13,7 @@ import asyncpg
 import pytest
 
 from services.ledger.log_store import queue_leaves
-from services.ledger.publication import CHECKPOINT, Publication
-from services.ledger.resources import LogResources
+from services.ledger.publication import CHECKPOINT
 from services.ledger.transitions import Change
 from services.ledger.witnesses import Cosigning
 from services.ledger.witnesses import Witness as AskedWitness
@@ -36,7 +35,6 @@ from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavaila
 from vitne.inspection.published_log import over_http, walk_on, witness_marks
 from vitne.merkle.leaves import Issued
 from vitne.merkle.policy import Policy
-from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects
 from vitne.runtime.objects.s3 import S3Objects
 from vitne.runtime.objects.signature_v4 import Credentials, signed_headers
@@ -54,18 +52,6 @@ async def grow(ledger: Ledger, first: int, count: int) -> None:
     async with ledger.pool.acquire() as connection, connection.transaction():
         await queue_leaves(connection, records)
     await sequencer.integrate()
-
-
-def publication(ledger: Ledger, objects: Objects) -> Publication:
-    return Publication(
-        store=ledger.store,
-        resources=LogResources(ledger.pool, ledger.store),
-        witnessed=ledger.checkpoints,
-        lists=ledger.publisher,
-        projections=ledger.projections,
-        signers=ledger.keys.note_signer,
-        objects=objects,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +108,11 @@ async def test_static_files_on_disk_follow_the_log_and_take_nothing_back(ledger:
     await ledger.lease()
     await ledger.publisher.publish_due()
     await grow(ledger, 0, 300)
-    await publication(ledger, FolderObjects(folder)).publish()
+    await ledger.publication(FolderObjects(folder)).publish()
     before = {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("0*") if path.is_file()}
     await grow(ledger, 300, 300)
     # Another process goes on from what is there, and writes no full tile again.
-    await publication(ledger, FolderObjects(folder)).publish()
+    await ledger.publication(FolderObjects(folder)).publish()
 
     async def fetch(path: str) -> bytes | None:
         return await FolderObjects(folder).get(path)
@@ -148,7 +134,7 @@ async def test_static_files_on_disk_follow_the_log_and_take_nothing_back(ledger:
     earlier = SampleLog(ledger.note_signer).append([b"x"] * 300)
     await ledger.pool.execute("UPDATE log SET size = 300, checkpoint = $1", earlier.note())
     with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
-        await publication(ledger, FolderObjects(folder)).publish()
+        await ledger.publication(FolderObjects(folder)).publish()
     assert (await fetch("checkpoint") or b"").split(b"\n")[1] != b"300"
 
 
@@ -156,7 +142,7 @@ async def test_an_earlier_checkpoint_that_another_copier_put_back_is_replaced_on
     ledger: Ledger, tmp_path: Path
 ) -> None:
     objects = FolderObjects(tmp_path / "static")
-    copier = publication(ledger, objects)
+    copier = ledger.publication(objects)
     await grow(ledger, 0, 10)
     await copier.publish()
     earlier = await objects.get("checkpoint")
@@ -176,7 +162,7 @@ async def test_static_files_in_object_storage(ledger: Ledger, bucket: str) -> No
     objects = S3Objects(f"{bucket}/a/log", credentials, ledger.clock)
     try:
         assert await objects.get("checkpoint") is None
-        await publication(ledger, objects).publish()
+        await ledger.publication(objects).publish()
         walk = LogWalk()
         await walk_on(objects.get, Policy.of_log(ledger.note_signer.key), walk)
         assert (walk.finish(), walk.size) == ([], 300)

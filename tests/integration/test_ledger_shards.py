@@ -29,7 +29,6 @@ from services.witness.pages import build_pages as build_witness_pages
 from services.witness.witness import Witness
 from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request, served
 from tests.integration.test_ledger_log import claimed, integrated, issued, queue
-from tests.integration.test_ledger_published import publication
 from tests.integration.test_ledger_restore import reconciliation, restored, told
 from tests.unit.log_samples import cosigner
 from vitne.clock import ManualClock, SystemClock
@@ -420,13 +419,13 @@ async def test_every_log_is_served_under_its_name_and_stays_as_it_was(ledger: Le
 
 async def test_the_copies_go_on_with_the_next_log(ledger: Ledger, tmp_path: Path) -> None:
     folder = tmp_path / "copies"
-    copier = publication(ledger, FolderObjects(folder))
+    copier = ledger.publication(FolderObjects(folder))
     await grown(ledger, 0, 300)
     await copier.publish()
     await closing(ledger).rotate(2, compromised=True)
     await closing(ledger).close(NEXT)
     await grown(ledger, 300, 10)
-    for each in (copier, publication(ledger.replica(), FolderObjects(folder))):
+    for each in (copier, ledger.replica().publication(FolderObjects(folder))):
         await each.publish()
         known = await policy(ledger)
         assert known.open((folder / "checkpoint").read_bytes()).checkpoint.size == 302
@@ -439,7 +438,7 @@ async def test_the_copies_go_on_with_the_next_log(ledger: Ledger, tmp_path: Path
 
 
 async def test_what_witnesses_cosign_late_takes_nothing_back_that_was_copied(ledger: Ledger, tmp_path: Path) -> None:
-    copies = publication(ledger, objects := FolderObjects(tmp_path / "copies"))
+    copies = ledger.publication(objects := FolderObjects(tmp_path / "copies"))
     await grown(ledger, 0, 5)
     earlier = await ledger.store.checkpoint()
     await grown(ledger, 5, 5)

@@ -12,8 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from services.ledger.publication import Publication
-from services.ledger.resources import LogResources
 from tests.integration.ledger_harness import Ledger, eventually, make_ledger
 from tests.integration.ledger_leaves import check_log, extends, leaves, queue
 from vitne.audit.log_walk import LogWalk
@@ -51,15 +49,7 @@ async def main(folder: Path) -> None:
 
 async def fill_and_make_room(folder: Path, ledger: Ledger, postgres: EmbeddedPostgres) -> None:
     objects = FolderObjects(folder / "static")
-    publication = Publication(
-        store=ledger.store,
-        resources=LogResources(ledger.pool, ledger.store),
-        witnessed=ledger.checkpoints,
-        lists=ledger.publisher,
-        projections=ledger.projections,
-        signers=ledger.keys.note_signer,
-        objects=objects,
-    )
+    publication = ledger.publication(objects)
     answered = leaves(0, GROUP)
     await queue(ledger, answered)
     await eventually(lambda: ledger.pool.fetchval("SELECT size = $1 FROM log", GROUP))
