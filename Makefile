@@ -96,7 +96,7 @@ record: setup ## 10,000 simulated faults and 1,000 kills; what came of it into d
 	@$(RUN) -m tests.faults.record $(ARGS)
 
 test-kafka: setup ## Pass all tests that touch messaging on a real Apache Kafka, kills too (Java 17, Maven)
-	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest $(or $(ARGS),-m kafka)
+	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest --ignore tests/browser $(or $(ARGS),-m kafka)
 
 test-alerts: setup ## Try every alert with promtool (of Debian's package prometheus, unpacked into build/ unless it is there)
 	@command -v promtool > /dev/null || $(RUN) -m tools.promtool

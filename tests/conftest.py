@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +18,13 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from vitne.clock import ManualClock
+from vitne.dev.actors import Actors
 from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
+from vitne.dev.demo import Demo
+from vitne.dev.narrator import Narrator
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.dev.stack import APACHE, Stack
 from vitne.runtime.database import open_pool
 
 # That the machine has other work to do is no defect.
@@ -112,6 +117,29 @@ async def broker(new_broker: Callable[[str], EmbeddedBroker | EmbeddedKafka]) ->
     """Bootstrap address (``host:port``) of a broker for the whole run; use topics with names of your own."""
     async with new_broker("broker") as server:
         yield server.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+async def stack(stack_folder: Path, on_apache: bool) -> AsyncIterator[Stack]:
+    """The whole embedded stack as processes, once for all tests: a folder holds one at a time."""
+    async with Stack(stack_folder / "stack", kafka=APACHE if on_apache else "", witnesses=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def actors(stack: Stack) -> AsyncIterator[Actors]:
+    """Organisations with tokens."""
+    async with Actors(stack) as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture(scope="session")
+async def world(stack: Stack, actors: Actors) -> AsyncIterator[Demo]:
+    """A stack in which the demonstration's whole job has run: its parts are what tests look at."""
+    async with AsyncExitStack() as exits:
+        demo = Demo(stack, actors, Narrator(quiet=True), exits)
+        await demo.run()
+        yield demo
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser.support import DESK, log_in
-from tests.e2e.conftest import actors, stack, world
 from tests.unit.asgi import call
 from tools import chromium as browsers
 from vitne.dev.demo import Demo
@@ -20,8 +19,6 @@ from vitne.dev.stack import Stack
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page, Route
-
-__all__ = ["actors", "stack", "world"]
 
 #: Where :func:`serve` has its application.
 SERVED = "https://portal.test"
