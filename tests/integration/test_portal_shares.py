@@ -60,7 +60,7 @@ class World:
     async def enter(self, given: Access, code: str | None = None, now: datetime = NOW) -> str | None:
         """Give a code as the page does; the visit's secret where it is right."""
         kept = await self.shares.try_code(given.token)
-        if kept is None or not access.opens(given.token, given.code if code is None else code, kept):
+        if kept is None or not await access.opens(given.token, given.code if code is None else code, kept):
             return None
         return await self.shares.open(given.token, now, HOUR)
 

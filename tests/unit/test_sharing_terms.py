@@ -64,16 +64,16 @@ def test_a_lifetime_is_one_of_those_offered(days: str) -> None:
         terms.lifetime(days)
 
 
-def test_a_code_opens_its_own_link_however_it_is_written() -> None:
+async def test_a_code_opens_its_own_link_however_it_is_written() -> None:
     one, other = access.new_access(), access.new_access()
     assert len(one.token) == access.TOKEN_LENGTH
-    kept = one.code_hash()
+    kept = await one.code_hash()
     spaced = f" {one.code[:3].lower()}-{one.code[3:]} "
-    assert access.opens(one.token, one.code, kept)
-    assert access.opens(one.token, spaced, kept)
-    assert not access.opens(other.token, one.code, kept)
+    assert await access.opens(one.token, one.code, kept)
+    assert await access.opens(one.token, spaced, kept)
+    assert not await access.opens(other.token, one.code, kept)
     for wrong in ("", other.code, one.code[:-1], f"{one.code}2", "\ud800"):
-        assert not access.opens(one.token, wrong, kept)
+        assert not await access.opens(one.token, wrong, kept)
     assert one.code not in repr(one)
     assert one.token not in repr(one)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +22,8 @@ CODE_LENGTH: Final = 6
 _SCRYPT_COST: Final = 2**14
 _SCRYPT_BLOCKS: Final = 8
 _HASH_BYTES: Final = 32
+#: One thread, since each that has once derived a key keeps its 16 MiB: the C library gives none back.
+_THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="share-codes")
 _DOMAIN: Final = b"vitne/portal/share-code/v1\x00"
 
 
@@ -40,9 +44,9 @@ class Access:
         """What the share is found by."""
         return token_hash(self.token)
 
-    def code_hash(self) -> bytes:
-        """What is kept of the code. Takes some 30 ms of a core and lets other threads run meanwhile."""
-        return _derived(self.token, self.code)
+    async def code_hash(self) -> bytes:
+        """What is kept of the code. Takes some 30 ms of a core, one at a time; the loop goes on meanwhile."""
+        return await _derived(self.token, self.code)
 
 
 def new_access() -> Access:
@@ -56,9 +60,9 @@ def token_hash(token: str) -> bytes:
     return sha256(token.encode())
 
 
-def opens(token: str, code: str, kept: bytes) -> bool:
+async def opens(token: str, code: str, kept: bytes) -> bool:
     """Whether a code is a link's, compared in constant time; it may be written with blanks, or in small letters."""
-    return hmac.compare_digest(_derived(token, written(code)), kept)
+    return hmac.compare_digest(await _derived(token, written(code)), kept)
 
 
 def written(code: str) -> str:
@@ -66,12 +70,15 @@ def written(code: str) -> str:
     return "".join(code.split()).replace("-", "").upper()[: CODE_LENGTH + 1]
 
 
-def _derived(token: str, code: str) -> bytes:
-    return hashlib.scrypt(
-        code.encode("utf-8", "replace"),
-        salt=_DOMAIN + token.encode(),
-        n=_SCRYPT_COST,
-        r=_SCRYPT_BLOCKS,
-        p=1,
-        dklen=_HASH_BYTES,
-    )
+async def _derived(token: str, code: str) -> bytes:
+    def derive() -> bytes:
+        return hashlib.scrypt(
+            code.encode("utf-8", "replace"),
+            salt=_DOMAIN + token.encode(),
+            n=_SCRYPT_COST,
+            r=_SCRYPT_BLOCKS,
+            p=1,
+            dklen=_HASH_BYTES,
+        )
+
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, derive)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final
 
@@ -54,8 +55,8 @@ class DocumentSigner:
         self._certificates = certificates
         self._organisation = organisation
         self._clock = clock
-        # Making a document takes a core: at most one at a time keeps the pages going.
-        self._turn = asyncio.Lock()
+        # Making a document takes a core and some memory, which a thread keeps: one thread, so one document at a time.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="documents")
 
     async def sign(self, make: Callable[[], bytes]) -> bytes:
         """Make a document, and sign it.
@@ -70,8 +71,7 @@ class DocumentSigner:
         signer = await asyncio.to_thread(self._custody.ensure, KEY_LABEL, ES256)
         chain = await self._certificates.chain(signer, self._organisation)
         now = self._clock.now()
-        async with self._turn:
-            return await asyncio.to_thread(lambda: sign(make(), signer, chain, now))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: sign(make(), signer, chain, now))
 
 
 def sign(pdf: bytes, signer: Signer, chain: tuple[Certificate, ...], now: datetime) -> bytes:

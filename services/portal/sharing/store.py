@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -90,7 +89,7 @@ class Shares:
             NotFound: ``SHARE_UNKNOWN``: the id is another learner's share's; ``CREDENTIAL_UNKNOWN``: one was withdrawn
                 meanwhile.
         """
-        code_hash = await asyncio.to_thread(access.code_hash)
+        code_hash = await access.code_hash()
         async with self._pool.acquire() as conn, conn.transaction():
             await self._sweep(conn, now)
             learner = await conn.fetchrow(
@@ -190,7 +189,7 @@ class Shares:
             NotFound: ``SHARE_UNKNOWN``.
             FailedPrecondition: ``SHARE_WITHDRAWN``.
         """
-        code_hash = await asyncio.to_thread(access.code_hash)
+        code_hash = await access.code_hash()
         async with self._pool.acquire() as conn, conn.transaction():
             await self._not_withdrawn(conn, lookup, id_, now)
             await _open_anew(conn, id_, access.token_hash, code_hash)
@@ -212,7 +211,7 @@ class Shares:
             lookup,
             access.token_hash,
         )
-        if row is None or not hmac.compare_digest(await asyncio.to_thread(access.code_hash), row["code_hash"]):
+        if row is None or not hmac.compare_digest(await access.code_hash(), row["code_hash"]):
             raise unknown()
         if (state := _terms(row).state(now)) is not State.OPEN:
             raise refusal(state)

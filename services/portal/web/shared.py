@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -119,7 +118,7 @@ class SharedPages:
         kept = await self._shares.try_code(token)
         if kept is None:
             raise refusal(State.LOCKED)
-        if not await asyncio.to_thread(access.opens, token, code, kept):
+        if not await access.opens(token, code, kept):
             left = MAX_WRONG_CODES - (await self._shares.find(token)).wrong_codes
             if left <= 0:
                 raise refusal(State.LOCKED)
