@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from services.portal.settings import PortalSettings
@@ -24,9 +25,10 @@ def main(arguments: list[str]) -> int:
         further={
             "rebuild": Command("gather everything again from nothing", lambda _: report(PortalSettings, _rebuilt)),
             "reconcile": Command(
-                "after a restore: end registrations of which the topic says that they ended "
+                "after a restore: end registrations that ended since, and what others may see "
                 "(docs/operating/restore.md)",
-                lambda _: report(PortalSettings, _reconciled),
+                _reconcile,
+                arguments=True,
             ),
             "parked": Command("events that could not be handled: see, replay or drop them", _parked, arguments=True),
         },
@@ -38,8 +40,21 @@ async def _rebuilt(settings: PortalSettings) -> list[str]:
     return [(await rebuild(settings)).to_json()]
 
 
-async def _reconciled(settings: PortalSettings) -> list[str]:
-    return [(await reconcile(settings)).to_json()]
+def _reconcile(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.portal reconcile",
+        description="After a restore (docs/operating/restore.md): end registrations of which the topic says that they "
+        "ended. Shares, employers' access and log-ins end, too: learners may have ended them since, and nothing tells.",
+    )
+    parser.add_argument(
+        "--keep-access", action="store_true", help="only the issuer was restored: shares and the like stay"
+    )
+    keep_access = parser.parse_args(arguments).keep_access
+
+    async def reconciled(settings: PortalSettings) -> list[str]:
+        return [(await reconcile(settings, keep_access=keep_access)).to_json()]
+
+    return report(PortalSettings, reconciled)
 
 
 def _parked(arguments: list[str]) -> int:

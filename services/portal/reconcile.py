@@ -4,6 +4,9 @@ What the portal has gathered follows from its topic, which it reads on from the 
 registered follows from nothing but her own row: where the topic says that all she had here was withdrawn, her
 registration has ended (she ended it after that instant, or the issuer lost it), and her row goes. She registers again
 when she wants to.
+
+That others may see something of hers follows from nothing but rows here, too: in a restored database shares and
+employers' access are open that learners have ended since, and nothing tells which. So all are ended.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -22,23 +26,63 @@ from vitne_api.events.v1 import events_pb2
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What was done: ``registrations_ended`` of learners whose credentials the hub was told are withdrawn."""
+    """What was done.
+
+    Attributes:
+        registrations_ended: of learners whose credentials the hub was told are withdrawn.
+        shares_ended: that were open.
+        employers_ended: employers' access to what an employee let them see.
+    """
 
     registrations_ended: int
+    shares_ended: int = 0
+    employers_ended: int = 0
 
     def to_json(self) -> str:
         """One line for an operator."""
         return msgspec.json.encode(asdict(self)).decode()
 
 
-async def end_registrations(pool: asyncpg.Pool, notices: Sequence[Message], read_at: datetime) -> Reconciled:
-    """Forget learners of whom the topic says last that everything is withdrawn.
+async def reconcile(
+    pool: asyncpg.Pool, notices: Sequence[Message], read_at: datetime, *, keep_access: bool
+) -> Reconciled:
+    """Forget learners of whom the topic says last that everything is withdrawn; end what others may see.
 
     Args:
         pool: the portal's database.
         notices: all of the hub's topic, in the order of partition and offset.
         read_at: from when on what happened may not be in ``notices``.
+        keep_access: whether shares, employers' access and sessions stay: this database is not a restored one.
     """
+    ended = _ended(notices)
+    async with pool.acquire() as connection, connection.transaction():
+        rows = await connection.fetch(
+            "DELETE FROM subscriber WHERE pseudonym = ANY($1::text[]) AND registered_at < $2 RETURNING pseudonym",
+            ended,
+            read_at,
+        )
+        if keep_access:
+            return Reconciled(len(rows))
+        return Reconciled(len(rows), await _end_shares(connection, read_at), await _end_employers(connection))
+
+
+async def _end_shares(connection: Any, now: datetime) -> int:
+    """Withdraw those that are open, as their learners do; they see that they were. Log-ins end, too."""
+    ended = await connection.fetch(
+        "UPDATE share SET withdrawn_at = $1 WHERE withdrawn_at IS NULL AND expires_at > $1 RETURNING id", now
+    )
+    await connection.execute("TRUNCATE share_item, share_visit, session")
+    return len(ended)
+
+
+async def _end_employers(connection: Any) -> int:
+    ended = await connection.fetch("DELETE FROM employer_consent RETURNING id")
+    await connection.execute("TRUNCATE employer_invitation, employer_session")
+    return len(ended)
+
+
+def _ended(notices: Sequence[Message]) -> list[str]:
+    """Pseudonyms whose registration has ended, by what was said last."""
     owned: dict[str, set[str]] = defaultdict(set)
     seen: dict[str, int] = defaultdict(int)
     withdrawn: set[str] = set()
@@ -56,11 +100,4 @@ async def end_registrations(pool: asyncpg.Pool, notices: Sequence[Message], read
         else:
             owned[message.key].add(notice.handle)
             withdrawn.discard(message.key)
-    ended = sorted(pseudonym for pseudonym in withdrawn if not owned[pseudonym])
-    async with pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(
-            "DELETE FROM subscriber WHERE pseudonym = ANY($1::text[]) AND registered_at < $2 RETURNING pseudonym",
-            ended,
-            read_at,
-        )
-    return Reconciled(len(rows))
+    return sorted(pseudonym for pseudonym in withdrawn if not owned[pseudonym])

@@ -19,7 +19,8 @@ from services.portal.openid import OpenIdClient
 from services.portal.providers import Feide, IdPorten
 from services.portal.rebuild import Rebuilt
 from services.portal.rebuild import rebuild as gather_again
-from services.portal.reconcile import Reconciled, end_registrations
+from services.portal.reconcile import Reconciled
+from services.portal.reconcile import reconcile as put_in_step
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.settings import PortalSettings
@@ -124,8 +125,12 @@ async def rebuild(settings: PortalSettings) -> Rebuilt:
         await pool.close()
 
 
-async def reconcile(settings: PortalSettings) -> Reconciled:
-    """End registrations that the hub's topic says have ended; whether the portal runs or not.
+async def reconcile(settings: PortalSettings, *, keep_access: bool) -> Reconciled:
+    """End registrations that the hub's topic says have ended, and what others may see; whether the portal runs or not.
+
+    Args:
+        settings: of the portal.
+        keep_access: see :func:`services.portal.reconcile.reconcile`.
 
     Raises:
         Unavailable: database or cluster is out of reach.
@@ -138,7 +143,7 @@ async def reconcile(settings: PortalSettings) -> Reconciled:
         raise Unavailable("KAFKA_UNAVAILABLE", f"the topic can't be read: {type(error).__name__}") from error
     pool = await open_pool(settings.database_dsn, max_size=1, name="portal-reconcile")
     try:
-        return await end_registrations(pool, notices, now)
+        return await put_in_step(pool, notices, now, keep_access=keep_access)
     finally:
         await pool.close()
 

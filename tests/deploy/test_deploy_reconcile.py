@@ -77,3 +77,11 @@ def test_it_ends_as_the_job_does_and_leaves_what_runs_alone(
     assert command.main(["issuer", "--context=kind"]) == code
     assert (tmp_path / "created.json").exists() is (replicas == 0)
     assert command.main(["verifier"]) == 2
+
+
+def test_a_portal_that_was_not_restored_keeps_what_others_may_see(
+    command: ModuleType, production: Installation
+) -> None:
+    job = command.job(production.one("Deployment", "portal"), command.KEEP_ACCESS)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-2:] == ["reconcile", "--keep-access"]

@@ -15,6 +15,7 @@ import pytest
 from services.portal.employers.representation import TYPE, Employer, employer_of
 from services.portal.employers.store import Employers
 from services.portal.openid import LoggedIn
+from services.portal.reconcile import reconcile
 from services.portal.wiring import MIGRATIONS
 from tests.integration.portal_pages import URL, Browser, Learner, Portal
 from vitne.canonical import b64url, canonical_bytes
@@ -144,6 +145,18 @@ async def test_erased_she_is_gone_from_the_overview(portal: Portal) -> None:
     await portal.store.erase(kari.lookup)
     assert "Livredning" not in (await office.get("/employer")).text
     assert await portal.pool.fetchval("SELECT count(*) FROM employer_consent") == 0
+
+
+async def test_after_a_restore_no_employer_sees_what_she_may_have_ended(portal: Portal) -> None:
+    office, kari = await Office.of(portal), await portal.learner()
+    invitation = await office.invite()
+    await agree(kari, invitation, await kari.hold("Livredning"))
+    ended = await reconcile(portal.pool, [], portal.clock.now(), keep_access=False)
+    assert ended.employers_ended == 1
+    # Log-ins ended, too: those that were logged out of since would count again.
+    assert 'name="employer_form"' not in (await office.get("/employer")).text
+    assert (await kari.get("/me")).status == 303
+    assert "Livredning" not in (await (await Office.of(portal)).get("/employer")).text
 
 
 async def test_only_her_own_credentials_and_only_by_her_own_yes(portal: Portal) -> None:

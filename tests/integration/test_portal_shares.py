@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from services.portal.reconcile import reconcile
 from services.portal.sealing import PortalKeys
 from services.portal.sharing import access
 from services.portal.sharing.access import Access
@@ -228,6 +229,19 @@ async def test_what_is_withdrawn_meanwhile_is_not_shared(world: World) -> None:
     await world.withdrawn(world.handle, NOW)
     assert await reason(world.share(world.other, world.handle)) == "CREDENTIAL_UNKNOWN"
     assert await world.shares.of_learner(world.learner) == []
+
+
+async def test_after_a_restore_none_is_open_that_she_may_have_ended(world: World) -> None:
+    _, given = await world.share()
+    secret = await world.enter(given)
+    assert secret is not None
+    # Only the issuer was restored.
+    assert (await reconcile(world.pool, [], NOW, keep_access=True)).shares_ended == 0
+    assert await world.seen(given, secret) == [SECRET_TEXT]
+    assert (await reconcile(world.pool, [], NOW, keep_access=False)).shares_ended >= 1
+    assert await reason(world.shares.visited(given.token, secret, NOW)) == "SHARE_WITHDRAWN"
+    assert (await reconcile(world.pool, [], NOW, keep_access=False)).shares_ended == 0
+    assert [share.items for share in await world.shares.of_learner(world.learner)] == [()]
 
 
 async def test_tables_tell_nothing_and_open_nothing(world: World) -> None:

@@ -156,6 +156,7 @@ class Case:
                 reports[service] = json.loads(first)
                 await stack.start_service(service)
         if "portal" in services:
+            reports["portal"] = json.loads(await stack.command("portal", *COMMANDS["portal"]))
             await stack.start_service("portal")
         return reports
 
