@@ -17,6 +17,7 @@ from vitne.runtime.identity import (
     IdTokenVerifier,
     Issuer,
     LearnerIdentity,
+    authenticated_at,
     fetch_claims,
     read_id_token,
 )
@@ -167,4 +168,4 @@ class Feide:
                 "the provider does not say the learner's national identity number",
                 remedy="log in with ID-porten",
             ) from None
-        return LearnerIdentity(learner.scheme, learner.value, acr, subject)
+        return LearnerIdentity(learner.scheme, learner.value, acr, subject, authenticated_at(claims))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from fastapi import Request, Response
@@ -13,11 +14,15 @@ from services.portal.openid import LoggedIn, OpenIdClient
 from services.portal.sealing import PortalKeys
 from services.portal.web.frame import Frame
 from services.portal.web.routes import Route
+from vitne.clock import Clock
 from vitne.errors import NotFound, PermissionDenied, Unauthenticated
 
 #: Seconds in which a log-in has to be completed.
 ATTEMPT_SECONDS: Final = 600
 ATTEMPT_COOKIE: Final = "vitne_log_in"
+#: How long ago the provider may have asked who she is, where an act is confirmed by that. She asks the provider in her
+#: browser to ask anew, which whoever sits there could leave out.
+FRESH: Final = timedelta(seconds=ATTEMPT_SECONDS)
 #: Only to see her page.
 LOG_IN: Final = "log_in"
 
@@ -45,13 +50,15 @@ class LogIn:
         providers: clients of OpenID providers, in the order of the choice. What is confirmed by a log-in is confirmed
             with the first: ID-porten, whose level of assurance the issuer demands.
         keys: find a learner's rows.
+        clock: what the provider's times are held against.
     """
 
-    def __init__(self, frame: Frame, providers: Sequence[OpenIdClient], keys: PortalKeys) -> None:
+    def __init__(self, frame: Frame, providers: Sequence[OpenIdClient], keys: PortalKeys, clock: Clock) -> None:
         self._frame = frame
         self._providers = {provider.name: provider for provider in providers}
         self._first = providers[0]
         self._keys = keys
+        self._clock = clock
         self._arrivals: dict[str, Arrival] = {}
         self.on_arrival(LOG_IN, Arrival(_to_her_page, same_learner=False))
 
@@ -115,6 +122,7 @@ class LogIn:
             present = await self._frame.learner(request)
             if present is None or not hmac.compare_digest(present, lookup):
                 raise PermissionDenied("OTHER_LEARNER", "another learner logged in than the one who was logged in")
+            self._require_fresh(done)
         answer = await arrival.act(lookup, done)
         if isinstance(answer, str):
             response = self._frame.redirect(answer)
@@ -123,6 +131,16 @@ class LogIn:
             response = answer
         self._frame.cookies.delete(response, ATTEMPT_COOKIE)
         return response
+
+    def _require_fresh(self, done: LoggedIn) -> None:
+        asked = done.learner.authenticated_at
+        if asked is None or self._clock.now() - asked > FRESH:
+            raise Unauthenticated(
+                "LOG_IN_STALE",
+                "the provider did not ask anew who logs in",
+                rule=f"auth_time within {FRESH.total_seconds():.0f} seconds",
+                remedy="log out, and begin again",
+            )
 
     async def log_out(self, request: Request) -> Response:
         """End the session here and at the provider that she logged in with."""

@@ -15,6 +15,7 @@ from vitne.runtime.identity.tokens import (
     IdTokenVerifier,
     LearnerIdentity,
     TokenVerifier,
+    authenticated_at,
     read_id_token,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "LearnerIdentity",
     "TokenSource",
     "TokenVerifier",
+    "authenticated_at",
     "caller_context",
     "current_caller",
     "fetch_claims",

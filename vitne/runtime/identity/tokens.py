@@ -11,6 +11,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from joserfc import jws
@@ -110,12 +111,15 @@ class LearnerIdentity:
         value: the learner's identifier: personal data.
         acr: level of assurance of the log-in.
         subject: the provider's pairwise name for the learner, for this client.
+        authenticated_at: when the provider last asked the learner to show who that is (``auth_time``, OpenID Connect
+            Core 1.0, section 2); None: it does not say.
     """
 
     scheme: str
     value: str = field(repr=False)
     acr: str
     subject: str = field(repr=False)
+    authenticated_at: datetime | None = None
 
     @property
     def learner(self) -> LearnerId:
@@ -171,7 +175,18 @@ class IdTokenVerifier:
             raise Unauthenticated(
                 "TOKEN_NO_LEARNER", "the ID token names no learner", rule="claims sub and pid", remedy=_NEW_TOKEN
             )
-        return LearnerIdentity(learner.scheme, learner.value, acr, subject)
+        return LearnerIdentity(learner.scheme, learner.value, acr, subject, authenticated_at(claims))
+
+
+def authenticated_at(claims: Mapping[str, Any]) -> datetime | None:
+    """What ``auth_time`` says; None where it says nothing that is a time."""
+    seconds = claims.get("auth_time")
+    if type(seconds) is not int:  # a bool is no time
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
 
 
 async def read_id_token(
