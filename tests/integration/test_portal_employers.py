@@ -139,6 +139,20 @@ async def test_a_yes_runs_out_and_a_new_one_takes_its_place(portal: Portal) -> N
     assert "Andre" not in (await kari.get("/me/employers")).text
 
 
+async def test_a_team_that_is_too_large_to_show_says_so(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Employers.team, "__defaults__", (1,))
+    office = await Office.of(portal)
+    invitation = await office.invite()
+    for title in ("Første", "Andre"):
+        kari = await portal.learner()
+        await agree(kari, invitation, await kari.hold(title))
+        portal.clock.advance(timedelta(minutes=1))
+    page = (await office.get("/employer")).text
+    assert "Ansatte som har sagt ja: 2" in page
+    assert "bare de 1 som sa ja først" in page
+    assert "Andre" not in page
+
+
 async def test_erased_she_is_gone_from_the_overview(portal: Portal) -> None:
     office, kari = await Office.of(portal), await portal.learner()
     await agree(kari, await office.invite(), await kari.hold("Livredning"))

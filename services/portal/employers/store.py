@@ -99,16 +99,21 @@ class Employers:
         )
         return token
 
-    async def team(self, employer: Employer, now: datetime) -> list[Consent]:
-        """What employees let an employer see at this instant; what has run out or was ended is not there."""
+    async def team(self, employer: Employer, now: datetime, limit: int = MAX_SHOWN) -> tuple[list[Consent], int]:
+        """What employees let an employer see at this instant; what has run out or was ended is not there.
+
+        Returns:
+            Those who agreed first, at most ``limit``, and how many there are.
+        """
         rows = await self._pool.fetch(
-            "SELECT k.*, u.lookup FROM employer_consent k JOIN subscriber u USING (pseudonym) "
+            "SELECT k.*, u.lookup, count(*) OVER () AS employees "
+            "FROM employer_consent k JOIN subscriber u USING (pseudonym) "
             "WHERE k.organisation = $1 AND k.expires_at > $2 ORDER BY k.given_at, k.id LIMIT $3",
             str(employer.id),
             now,
-            MAX_SHOWN,
+            limit,
         )
-        return await self._consents(rows)
+        return await self._consents(rows), rows[0]["employees"] if rows else 0
 
     # -- The employee's --------------------------------------------------------------------------
 

@@ -110,13 +110,14 @@ class EmployerPages:
     async def _page(self, request: Request, employer: Employer, invitation: str = "") -> Response:
         now = self._clock.now()
         languages = self._frame.reader(request).languages
-        team = await self._employers.team(employer, now)
+        team, employees = await self._employers.team(employer, now)
         return await self._frame.render(
             request,
             "employer.html",
             employer=employer,
             rows=rows(team, languages, now),
-            employees=len(team),
+            employees=employees,
+            listed=len(team),
             invitation=invitation,
             invitation_days=INVITATION.days,
             form_token=self._token(request),
