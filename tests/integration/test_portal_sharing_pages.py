@@ -24,6 +24,7 @@ from services.portal.sharing.signature import KEY_LABEL
 from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.integration.portal_pages import NOW, URL, Browser, Learner, Portal
+from tests.unit.asgi import Answer
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.jose import ES256
@@ -77,7 +78,13 @@ class Link:
         return f"/s/{self.token}"
 
 
-def told(page: str) -> Link:
+async def told(kari: Learner, answer: Answer) -> Link:
+    """The link that her browser is led to."""
+    assert answer.status == 303, answer.text
+    return read((await kari.get(answer.header("Location"))).text)
+
+
+def read(page: str) -> Link:
     link = re.search(rf'href="{re.escape(URL)}/s/([\w-]{{43}})"', page)
     code = re.search(r'<code class="secret" id="code">(\w{6})</code>', page)
     share = re.search(r'action="/me/shares/([\w-]+)/document"', page)
@@ -92,9 +99,7 @@ async def share(kari: Learner, *handles: str, claims: list[str] | None = None, d
     for handle in handles:
         form.append(("pick", handle))
         form += [(f"claims.{handle}", claim) for claim in (NAME if claims is None else claims)]
-    answer = await kari.press("/me/shares", form)
-    assert answer.status == 200, answer.text
-    return told(answer.text)
+    return await told(kari, await kari.press("/me/shares", form))
 
 
 async def opened(portal: Portal, link: Link) -> Browser:
@@ -223,7 +228,7 @@ async def test_wrong_codes_are_counted_and_lock_it_until_she_makes_a_new_link(po
     assert "SHARE_LOCKED" in (await stranger.post(link.path, {"code": "22"})).text
     await refused(portal, link.path, "SHARE_LOCKED", link.code)
     assert "Låst" in (await kari.get("/me/shares")).text
-    fresh = told((await kari.press(f"/me/shares/{link.share}/link")).text)
+    fresh = await told(kari, await kari.press(f"/me/shares/{link.share}/link"))
     await refused(portal, link.path, "SHARE_UNKNOWN", link.code)
     assert VALID in (await (await opened(portal, fresh)).get(fresh.path)).text
 
@@ -320,15 +325,27 @@ async def test_who_is_not_logged_in_is_led_to_the_front(portal: Portal) -> None:
         assert (answer.status, answer.header("Location")) == (303, "/")
 
 
+async def test_a_reload_of_a_new_link_makes_no_other(portal: Portal, kari: Learner) -> None:
+    link = await share(kari, await kari.hold())
+    page = f"/me/shares/{link.share}/made"
+    assert read((await kari.get(page)).text) == link
+    await opened(portal, link)
+    # Only where it was made: another browser of hers, or another share's page, leads to the list.
+    elsewhere = Browser(portal, **{name: value for name, value in kari.cookies.items() if "session" in name})
+    for browser, path in ((elsewhere, page), (kari, f"/me/shares/{uuid4()}/made")):
+        answer = await browser.get(path)
+        assert (answer.status, answer.header("Location")) == (303, "/me/shares")
+
+
 async def test_a_restart_in_the_middle_of_each_flow_loses_nothing(portal: Portal, kari: Learner) -> None:
     handle = await kari.hold()
     form = await kari.get(f"/me/shares/new?pick={handle}")
     assert f'value="{handle}" checked' in form.text
     id_ = re.findall(r'name="share" value="([^"]+)"', form.text)[0]
     fields = {"share": id_, "days": "7", "pick": handle}
-    lost = told((await kari.press("/me/shares", fields)).text)  # the answer never reaches her …
+    lost = await told(kari, await kari.press("/me/shares", fields))  # the answer never reaches her …
     portal.restart()
-    link = told((await kari.press("/me/shares", fields)).text)  # … and her browser sends the form again
+    link = await told(kari, await kari.press("/me/shares", fields))  # … and her browser sends the form again
     assert lost.share == link.share
     assert (await Browser(portal).get(lost.path)).status == 404
     stranger = await opened(portal, link)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -33,6 +33,9 @@ MAX_PICKED: Final = 64 * 1024
 #: Name of the field with a credential's handle, and what the name of the field with its claims begins with.
 PICK: Final = "pick"
 CLAIMS: Final = "claims."
+#: Keeps a link and its code in the browser of who made them, and for how many seconds.
+MADE_COOKIE: Final = "vitne_share_made"
+MADE_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class SharingPages:
             Route("GET", "/me/shares", self.overview),
             Route("GET", "/me/shares/new", self.pick),
             Route("POST", "/me/shares", self.make, max_body=MAX_PICKED),
+            Route("GET", "/me/shares/{share}/made", self.made),
             Route("POST", "/me/shares/{share}/withdraw", self.withdraw),
             Route("POST", "/me/shares/{share}/renew", self.renew),
             Route("POST", "/me/shares/{share}/link", self.replace),
@@ -152,14 +156,31 @@ class SharingPages:
         )
 
     async def make(self, request: Request) -> Response:
-        """Share what she picked; the link and the code are in the answer, and nowhere else."""
+        """Share what she picked; the link and the code are in her browser, and nowhere else."""
         lookup, form = await self._frame.require_form(request)
         share = parse_uuid(form.text("share"), field="share")
         duration, now = lifetime(form.text("days")), self._clock.now()
         items = picked(await self._store.credentials(lookup), form)
         access = new_access()
         await self._shares.create(lookup, share, items, access=access, now=now, lifetime=duration)
-        return await self._made(request, share, access, now + duration)
+        return self._told(request, share, access)
+
+    async def made(self, request: Request) -> Response:
+        """The link and the code, for as long as her browser keeps them: looking again makes no others."""
+        lookup = await self._frame.require_learner(request)
+        share = _share(request)
+        access = _kept(request.cookies.get(self._frame.cookies.name(MADE_COOKIE), ""), share)
+        if access is None:
+            return self._frame.redirect("/me/shares")
+        own = await self._own(lookup, share)
+        return await self._frame.render(
+            request,
+            "share_made.html",
+            share=str(share),
+            link=self._link(access),
+            access=access,
+            expires_on=own.terms.expires_at.date().isoformat(),
+        )
 
     async def withdraw(self, request: Request) -> Response:
         """End a share."""
@@ -178,8 +199,7 @@ class SharingPages:
         lookup, _ = await self._frame.require_form(request)
         share, access = _share(request), new_access()
         await self._shares.replace_access(lookup, share, access, self._clock.now())
-        own = await self._own(lookup, share)
-        return await self._made(request, share, access, own.terms.expires_at)
+        return self._told(request, share, access)
 
     async def sign(self, request: Request) -> Response:
         """The share as a signed PDF: the form brings its link and code, which nobody else has."""
@@ -190,15 +210,11 @@ class SharingPages:
         pdf = await self._signer.sign(partial(document.render, paper))
         return attachment(pdf, "application/pdf", "vitne.pdf")
 
-    async def _made(self, request: Request, share: UUID, access: Access, expires_at: datetime) -> Response:
-        return await self._frame.render(
-            request,
-            "share_made.html",
-            share=str(share),
-            link=self._link(access),
-            access=access,
-            expires_on=expires_at.date().isoformat(),
-        )
+    def _told(self, request: Request, share: UUID, access: Access) -> Response:
+        """On to the page with the link and the code, which a reload shows again and does not make again."""
+        response = self._frame.redirect(self._frame.reader(request).link(f"/me/shares/{share}/made"))
+        self._frame.cookies.set(response, MADE_COOKIE, f"{share}.{access.token}.{access.code}", MADE_SECONDS)
+        return response
 
     async def _own(self, lookup: bytes, share: UUID) -> Share:
         for own in await self._shares.of_learner(lookup):
@@ -270,6 +286,13 @@ def _content(item: Item, languages: Sequence[str], today: date) -> Content:
     if told is None:
         return Content(None, None, ())
     return Content(told.shown.title, told.shown.title_language, claims_of(item.artefact))
+
+
+def _kept(cookie: str, share: UUID) -> Access | None:
+    """The link and the code that a browser keeps, if they are this share's."""
+    name, _, rest = cookie.partition(".")
+    token, _, code = rest.partition(".")
+    return Access(token, code) if name == str(share) and token and code else None
 
 
 def _share(request: Request) -> UUID:
