@@ -94,6 +94,7 @@ def anchors(*certificates: Certificate) -> TrustAnchors:
 
 
 TRUSTED = anchors(ROOT_CERTIFICATE)
+STRANGERS = anchors(made("Root", STRANGER, "Root", STRANGER, ca=True))
 
 
 @pytest.mark.parametrize("chain", [CHAIN, (*CHAIN, ROOT_CERTIFICATE)])
@@ -111,7 +112,7 @@ SHORT_ROOT = made("Root", ROOT, "Root", ROOT, ca=True, path_length=0)
 @pytest.mark.parametrize(
     ("chain", "trusted", "changes", "reason"),
     [
-        (CHAIN, anchors(made("Root", STRANGER, "Root", STRANGER, ca=True)), {}, "CHAIN_UNTRUSTED"),
+        (CHAIN, STRANGERS, {}, "CHAIN_UNTRUSTED"),
         ((LEAF,), TRUSTED, {}, "CHAIN_UNTRUSTED"),  # what is between is missing
         ((made("UCL", PROVIDER, "UCL", PROVIDER, number=NUMBER),), TRUSTED, {}, "CHAIN_UNTRUSTED"),  # by itself
         ((LEAF, ROOT_CERTIFICATE, MIDDLE_CERTIFICATE), TRUSTED, {}, "CHAIN_OUT_OF_ORDER"),
@@ -190,7 +191,7 @@ async def test_a_verifier_with_anchors_asks_where_certificates_lead(form: str) -
     outcome, detail = told(await world.verify(text))
     assert outcome == "passed"
     assert "leads to a trust anchor" in detail
-    world.anchors = anchors(made("Root", STRANGER, "Root", STRANGER, ca=True))
+    world.anchors = STRANGERS
     outcome, detail = told(await world.verify(text))
     assert outcome == "failed"
     assert "leads to no trust anchor" in detail
