@@ -32,20 +32,41 @@ _NOTES: Final = """
 
 Media type `application/dc+sd-jwt`. Given and family name, date of birth, identifier and grade are selectively
 disclosable; everything else is always shown. The type's metadata says which, is served by the registry under the path
-of `vct`, and is pinned by each credential (`vct#integrity`). The issuer's keys are at
-`/.well-known/jwt-vc-issuer/issuers/<organisation>` there; a certificate chain (`x5c`) is read where it comes along.
+of `vct`, and is pinned by each credential (`vct#integrity`); every document that was ever published stays, and is
+served by its digest behind that path. One that pins another digest is refused (`UNKNOWN_TYPE`). The issuer's keys are
+at `/.well-known/jwt-vc-issuer/issuers/<organisation>` there; a certificate chain (`x5c`) is read where it comes
+along.
 
 ## W3C VCDM 2.0
 
 Paths are members of the document, which is issued as `vc+jwt` (ES256 or Ed25519) or with a Data Integrity proof:
-`eddsa-rdfc-2022` where the provider has a key for Ed25519, else `ecdsa-rdfc-2019`. Parts of a document can be
-disclosed with `ecdsa-sd-2023` (`vitne.credentials.w3c.selective`): a wallet would get a document with a base proof,
-for its holder alone, and show what must always be shown with those of the holder's claims that he chooses, the same as
-of an SD-JWT VC. No service issues it yet. The data model has no terms for what was learned: ours are defined by the
-context `https://vitne.example/contexts/micro-credential/v1` ([the document](contexts/micro-credential-v1.jsonld)), and
+`eddsa-rdfc-2022` where the provider has a key for Ed25519, else `ecdsa-rdfc-2019`; or with a base proof of
+`ecdsa-sd-2023`, below. A certificate chain (`x5c`) in the header of a `vc+jwt` is read where it comes along. The data
+model has no terms for what was learned: ours are defined by the context
+`https://vitne.example/contexts/micro-credential/v1` ([the document](contexts/micro-credential-v1.jsonld)), and
 JSON-LD readers understand them by it. Members are named as in the SD-JWT VC; `salt` has 128 random bits. The status
-stands in two entries, for revocation and suspension (Bitstring Status List). Documents are read by writing them again:
-one that says anything otherwise to the last member is refused (`CLAIMS_CONTRADICT`).
+stands in two entries, for revocation and suspension (Bitstring Status List). Documents are read by writing them
+again: one that says anything otherwise to the last member is refused (`CLAIMS_CONTRADICT`).
+
+### Shown in part: ecdsa-sd-2023
+
+`FORMAT_VC_SELECTIVE` is the same document with a base proof, signed with ES256, for its learner alone. From it she
+derives what she shows (`vitne.credentials.w3c.selective.show`): always all but the claims about herself, and of these
+the ones that she chooses: given and family name, date of birth, identifier, grade, as of an SD-JWT VC. The verifier
+accepts derived proofs, and refuses base proofs. What it can't carry:
+
+- a part of such a claim, or of anything else: the rest is mandatory, and lists are shown whole;
+- a badge: `identifier` and `result` repeat what is withheld, and readers of badges do not know the suite;
+- certificates: a proof names its key by its address;
+- that she presents it herself, now, to this verifier: there is no key binding, and whoever got a derived proof can
+  pass it on;
+- how many claims are withheld: a reader sees which are shown, and not whether there are others (a grade, a date of
+  birth);
+- a credential that ends before it is issued (`EXPIRED_WHEN_ISSUED`), as all of W3C's data model.
+
+What the log knows is what the issuer signed, the same whatever is shown: the hash of the proof's options, a key that
+is made for this one document and forgotten, the hash of what is mandatory, and the signature over these. The single
+statements about the learner are signed by that key.
 
 ## Open Badges 3.0
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from vitne.canonical import from_b64url, sha256
 from vitne.credentials.certificates import Certificate
+from vitne.credentials.data_integrity.ecdsa_sd_2023 import HMAC_KEY_BYTES
 from vitne.credentials.elm import seal
 from vitne.credentials.elmo import signature as elmo
 from vitne.credentials.elmo.writing import Node
-from vitne.credentials.jose import ED25519, ES256
+from vitne.credentials.jose import ED25519, ES256, LocalSigner
 from vitne.credentials.model import Credential
 from vitne.credentials.setting import Setting
 from vitne.credentials.w3c import renditions as w3c
+from vitne.credentials.w3c import selective
 from vitne_api.credential.v1 import credential_pb2
 
 #: Random bytes of an artefact, in every format, so that its digest can't be guessed (RECORDS: Artefact digest).
@@ -145,6 +150,33 @@ class _W3c:
         return from_b64url(w3c.Prepared.of_stored(kept).digest(signature))
 
 
+class _Selective:
+    """A document of W3C's data model with a base proof, of which its holder shows parts."""
+
+    certified: bool = False
+    algorithms: tuple[str, ...] = (ES256,)
+
+    def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
+        return selective.prepare(
+            credential,
+            key_id=occasion.key_id,
+            salt=occasion.salt,
+            created=occasion.at,
+            hmac_key=secrets.token_bytes(HMAC_KEY_BYTES),
+            # Signs this document's statements and nothing else; nobody keeps it.
+            proof_key=LocalSigner(ec.generate_private_key(ec.SECP256R1())),
+        ).stored()
+
+    def signing_input(self, kept: bytes) -> bytes:
+        return selective.Prepared.of_stored(kept).signing_input
+
+    def complete(self, kept: bytes, signature: bytes) -> str:
+        return selective.Prepared.of_stored(kept).complete(signature)
+
+    def digest(self, kept: bytes, signature: bytes) -> bytes:
+        return from_b64url(selective.Prepared.of_stored(kept).digest(signature))
+
+
 #: The formats beside SD-JWT VC.
 FORMATS: Final[Mapping[int, Format]] = {
     credential_pb2.FORMAT_VC_JWT: _W3c(w3c.Form.JWT, ES256),
@@ -153,4 +185,5 @@ FORMATS: Final[Mapping[int, Format]] = {
     credential_pb2.FORMAT_OPEN_BADGE: _W3c(w3c.Form.BADGE, ED25519, ES256),
     credential_pb2.FORMAT_EDC: _Edc(),
     credential_pb2.FORMAT_ELMO: _Elmo(),
+    credential_pb2.FORMAT_VC_SELECTIVE: _Selective(),
 }

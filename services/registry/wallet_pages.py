@@ -17,19 +17,40 @@ from vitne_api.registry.v1 import facts_pb2
 
 #: Anyone may read this from a browser.
 _OPEN: Final = {"Access-Control-Allow-Origin": "*"}
-#: The metadata of a type never changes: its digest is in every credential.
+#: What is served by its digest never changes.
 _FOR_EVER: Final = _OPEN | {"Cache-Control": "public, max-age=31536000, immutable"}
 _BRIEF: Final = _OPEN | {"Cache-Control": "max-age=60"}
+_TYPE_PATH: Final = urlsplit(type_metadata.VCT).path
+
+
+def document_name(integrity: str) -> str:
+    """The last part of the address of a version of the metadata, by its ``vct#integrity``."""
+    return integrity.removeprefix("sha256-").translate(str.maketrans("+/", "-_", "="))
 
 
 def wallet_routes(recorder: Recorder) -> APIRouter:
     """The routes; no issuer is shown before the facts are read."""
     routes = APIRouter()
+    versions = {document_name(each): document for each, document in type_metadata.VERSIONS.items()}
 
-    @routes.get(urlsplit(type_metadata.VCT).path, response_class=Response)
+    @routes.get(_TYPE_PATH, response_class=Response)
     async def get_type_metadata() -> Response:
-        """What the type of credentials means (SD-JWT VC Type Metadata): for ever the same bytes."""
-        return Response(type_metadata.DOCUMENT, media_type="application/json", headers=_FOR_EVER)
+        """What the type of credentials means (SD-JWT VC Type Metadata): as credentials of today pin it."""
+        return Response(type_metadata.DOCUMENT, media_type="application/json", headers=_BRIEF)
+
+    @routes.get(f"{_TYPE_PATH}/{{name}}", response_class=Response)
+    async def get_type_metadata_version(name: Annotated[str, Path(max_length=43)]) -> Response:
+        """The same as it was published at some time, by its SHA-256 (base64url): for ever the same bytes."""
+        document = versions.get(name)
+        if document is None:
+            raise NotFound(
+                "TYPE_METADATA_UNKNOWN",
+                "no such document was ever published",
+                field="name",
+                rule="the SHA-256 of a document, base64url",
+                remedy="take the digest from a credential's vct#integrity, and write + as - and / as _, without =",
+            )
+        return Response(document, media_type="application/json", headers=_FOR_EVER)
 
     @routes.get("/.well-known/jwt-vc-issuer/issuers/{name}")
     async def get_issuer_metadata(name: Annotated[str, Path(max_length=40)]) -> Response:

@@ -54,7 +54,7 @@ class Bundle:
 
     Attributes:
         at: for which instant it was made.
-        credential: an SD-JWT VC in compact form.
+        credential: as presented, in any format that is accepted.
         statement: the registry's signed list: authorities, providers, keys and accreditations.
         facts: what the list names.
         proofs: of the leaves that a verification asks for (C2SP tlog-proof), by leaf hash in hexadecimal: the issuance,

@@ -89,7 +89,7 @@ def gather_command(arguments: Sequence[str]) -> int:
         epilog="Exit code: 0 done, 1 something could not be had, 2 wrong usage.",
     )
     made.add_argument("--registry", required=True, metavar="URL", help="the registry's HTTP interface, https://host")
-    add_credential(made)
+    add_credential(made, "an SD-JWT VC")
     asked = made.parse_args(arguments)
     registry = asked.registry.rstrip("/") + "/"
     try:

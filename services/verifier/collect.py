@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 
 import grpc
 
+from services.verifier import presented
 from services.verifier.bundle_file import Bundle
 from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
@@ -22,7 +23,6 @@ from vitne.accreditation import read_statement
 from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
 from vitne.clock import Clock, ManualClock, SystemClock
-from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import StatusReference
 from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
@@ -87,7 +87,7 @@ async def collect(
     """Collect a bundle for the present instant.
 
     Args:
-        credential: an SD-JWT VC in compact form.
+        credential: as presented, in any format that is accepted.
         stub: of ``vitne.ledger.v1.LedgerService``; its public methods are called.
         fetcher: of the registry's list.
         trust_list: address of the list's statement.
@@ -99,7 +99,7 @@ async def collect(
     Raises:
         VitneError: the credential can't be read, or something is not there yet.
     """
-    presentation = sd_jwt_vc.parse(credential)
+    presentation = presented.read(credential)
     now = clock.now()
     compact = (await fetcher.fetch(trust_list, max_bytes=MAX_STATEMENT_LENGTH)).body.decode("ascii", "replace")
     statement = read_statement(compact, pinned=registry_key, issuer=registry_uri, now=now)

@@ -24,6 +24,7 @@ from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.sd_jwt import MAX_LENGTH
+from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.policy import Policy
@@ -62,7 +63,24 @@ def parser() -> argparse.ArgumentParser:
         help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable). A host "
         "name in BASE that resolves to a private address is called only with ';private' at the end",
     )
+    add_anchors(made)
     return made
+
+
+def add_anchors(made: argparse.ArgumentParser) -> None:
+    """The argument that names trust anchors."""
+    made.add_argument(
+        "--trust-anchors",
+        type=Path,
+        metavar="FILE",
+        help="certificates (PEM) of the authorities to which certificates beside a signature have to lead; without it, "
+        "a key counts by the registry's word alone",
+    )
+
+
+def read_anchors(asked: argparse.Namespace) -> TrustAnchors | None:
+    """The trust anchors that an argument names; raises InvalidArgument (``BAD_TRUST_ANCHORS``) and OSError."""
+    return TrustAnchors.parse(asked.trust_anchors.read_bytes()) if asked.trust_anchors else None
 
 
 def add_endpoints(made: argparse.ArgumentParser) -> None:
@@ -100,12 +118,12 @@ def add_endpoints(made: argparse.ArgumentParser) -> None:
     add_credential(made)
 
 
-def add_credential(made: argparse.ArgumentParser) -> None:
+def add_credential(made: argparse.ArgumentParser, what: str = "a credential, in any format that is accepted") -> None:
     """The argument that names the credential."""
     made.add_argument(
         "credential",
         metavar="CREDENTIAL_FILE",
-        help="file with a credential, in any format that is accepted; - for stdin",
+        help=f"file with {what}; - for stdin",
     )
 
 
@@ -159,6 +177,7 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
         registry_key=asked.registry_key,
         bound=timedelta(seconds=DEFAULT_REGISTRY_STALENESS_SECONDS),
         catalogue=False,
+        anchors=read_anchors(asked),
     )
     # Plain http goes to loopback only, and only where whoever runs this says so.
     lists = trust_list_fetcher(asked.trust_list, development=True)

@@ -19,6 +19,7 @@ from vitne.clock import Clock, ManualClock
 from vitne.credentials import status_list
 from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import StatusList
+from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.notes import NoteKey
@@ -34,7 +35,13 @@ _VALUES: Final = {VALID: status_list.VALID, REVOKED: status_list.INVALID, SUSPEN
 
 
 async def verify_bundle(
-    bundle: Bundle, *, registry_key: str, registry_uri: str, log_origin: str, policy: Policy | None
+    bundle: Bundle,
+    *,
+    registry_key: str,
+    registry_uri: str,
+    log_origin: str,
+    policy: Policy | None,
+    anchors: TrustAnchors | None = None,
 ) -> Verification:
     """Say what might be believed of the credential at the bundle's instant.
 
@@ -45,6 +52,7 @@ async def verify_bundle(
         log_origin: name of the first log, where there is no policy.
         policy: the log's key and its witnesses'; None: the log's keys are those in the registry, and nobody else
             need have seen the log.
+        anchors: authorities to which certificates that come along have to lead; None: they are not looked at.
 
     Raises:
         InvalidArgument: ``BAD_TRUST_LIST``, or another refusal of the registry's list: then nothing can be said.
@@ -52,7 +60,7 @@ async def verify_bundle(
     """
     clock = ManualClock(bundle.at)
     statement = read_statement(bundle.statement, pinned=registry_key, issuer=registry_uri, now=bundle.at)
-    knowledge = knowledge_of(statement, bundle.facts, registry_key)
+    knowledge = replace(knowledge_of(statement, bundle.facts, registry_key), anchors=anchors)
     trusted = (policy or registered(knowledge, log_origin, clock)).following(bundle.status.succession)
     statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
     return await Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock).verify(

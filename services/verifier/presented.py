@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Protocol
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
 from vitne.credentials.certificates import Certificate
+from vitne.credentials.data_integrity import ecdsa_sd_2023
 from vitne.credentials.elm import seal
 from vitne.credentials.elm.reading import RULE as ELM_RULE
 from vitne.credentials.elmo import signature
@@ -16,7 +17,8 @@ from vitne.credentials.elmo.names import ELMO
 from vitne.credentials.jose import PublicKey, strict_json, too_large
 from vitne.credentials.model import Credential
 from vitne.credentials.sd_jwt import MAX_LENGTH, open_key_binding
-from vitne.credentials.w3c import documents, renditions
+from vitne.credentials.type_metadata import DISCLOSABLE
+from vitne.credentials.w3c import documents, renditions, selective
 from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
 
@@ -94,8 +96,8 @@ class Presented(Protocol):
 
 
 def read(text: str) -> Presented:
-    """Read a presentation: an SD-JWT VC, ``vc+jwt`` (also of a badge), a document with a Data Integrity proof, a sealed
-    European Digital Credential, or an ELMO document of one credential.
+    """Read a presentation: an SD-JWT VC, ``vc+jwt`` (also of a badge), a document with a Data Integrity proof, also one
+    that its holder derived, a sealed European Digital Credential, or an ELMO document of one credential.
 
     Raises:
         InvalidArgument: what the format's own reader refuses; ``NOT_ONE_CREDENTIAL``; ``PROOF_MALFORMED``.
@@ -126,6 +128,8 @@ def _read_json(text: str) -> Presented:
     if not isinstance(document, dict) or _PROOF not in document:
         sealed = seal.parse(text)
         return _Sealed(sealed, sealed.credential())
+    if selective.is_selective(document):
+        return _Derived(selective.read(document))
     return _W3c(renditions.parse(text))
 
 
@@ -186,7 +190,6 @@ class _W3c:
     rendition: renditions.Rendition = field(repr=False)
 
     type: ClassVar[str] = documents.CONTEXT
-    certificates: ClassVar[tuple[Certificate, ...]] = ()
     #: What secures it is over all of it.
     withheld: ClassVar[int] = 0
 
@@ -211,11 +214,59 @@ class _W3c:
         return self.rendition.digest
 
     @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        return self.rendition.certificates
+
+    @property
     def signed_at(self) -> datetime:
         return self.credential.issued_at
 
     def verified_by(self, key: PublicKey) -> bool:
         return self.rendition.verified_by(key)
+
+    def bound(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    shown: selective.Shown = field(repr=False)
+
+    type: ClassVar[str] = documents.CONTEXT
+    algorithm: ClassVar[str] = ecdsa_sd_2023.NAME
+    #: A proof names its key by its address.
+    certificates: ClassVar[tuple[Certificate, ...]] = ()
+
+    @property
+    def credential(self) -> Credential:
+        return self.shown.credential
+
+    @property
+    def described(self) -> str:
+        return (
+            "a credential of W3C's data model, of which its holder shows parts: "
+            f"{len(self.shown.claims)} of the {len(DISCLOSABLE)} claims that may be withheld"
+        )
+
+    @property
+    def key_id(self) -> str:
+        return self.shown.key_id
+
+    @property
+    def withheld(self) -> int:
+        """Also those that the credential may lack: nobody is told."""
+        return len(DISCLOSABLE) - len(self.shown.claims)
+
+    @property
+    def digest(self) -> str:
+        return self.shown.digest
+
+    @property
+    def signed_at(self) -> datetime:
+        return self.credential.issued_at
+
+    def verified_by(self, key: PublicKey) -> bool:
+        return self.shown.verified_by(key)
 
     def bound(self) -> bool:
         return False

@@ -11,7 +11,7 @@ from typing import Final
 
 from services.verifier.answers import to_text
 from services.verifier.bundle_file import Bundle
-from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID
+from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID, add_anchors, read_anchors
 from services.verifier.offline import verify_bundle
 from services.verifier.settings import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="policy (C2SP tlog-policy) of the log and its witnesses; without it, the log's own signature counts",
     )
+    add_anchors(made)
     made.add_argument("--log-origin", default=DEFAULT_LOG_ORIGIN, metavar="NAME", help="(default: %(default)s)")
     return made
 
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
                 registry_uri=asked.registry_uri,
                 log_origin=asked.log_origin,
                 policy=policy,
+                anchors=read_anchors(asked),
             )
         )
     except (VitneError, OSError) as error:

@@ -278,7 +278,7 @@ def test_wallets_reach_what_they_ask_about_a_credential(installation: Installati
     (rule,) = installation.one("HTTPRoute", "registry")["spec"]["rules"]
     prefixes = [match["path"]["value"] for match in rule["matches"] if match["path"]["type"] == "PathPrefix"]
     asked = [route.path for route in wallet_routes(Mock(Recorder)).routes if isinstance(route, APIRoute)]
-    assert len(asked) == 2
+    assert len(asked) == 3
     for path in asked:
         assert any(path.startswith(f"{prefix}/") for prefix in prefixes), path
 

@@ -36,7 +36,8 @@ from vitne.credentials.model import Credential
 from vitne.credentials.rdf.canonical import canonicalise
 from vitne.credentials.sd_jwt import HolderBinding
 from vitne.credentials.status_list_cwt import sign_cwt
-from vitne.credentials.w3c import baking_png, baking_svg, documents, renditions
+from vitne.credentials.type_metadata import DISCLOSABLE
+from vitne.credentials.w3c import baking_png, baking_svg, documents, renditions, selective
 from vitne.credentials.w3c.renditions import Form
 from vitne.merkle.leaves import Issued
 from vitne.merkle.witnessing import AddCheckpoint
@@ -92,6 +93,17 @@ def _jwts() -> Iterator[bytes]:
 def _documents() -> Iterator[bytes]:
     for text in _renditions(Form.DATA_INTEGRITY, Form.BADGE):
         yield text.encode()
+    base = selective.prepare(
+        sample_credential(),
+        key_id=PROVIDER_KEY.key_id,
+        salt=SALT,
+        created=ISSUED_AT,
+        hmac_key=bytes(32),
+        proof_key=_PROOF_KEY,
+    )
+    secured = base.complete(PROVIDER_KEY.sign(base.signing_input))
+    for claims in ((), DISCLOSABLE):
+        yield selective.show(secured, claims).encode()
 
 
 def _selective() -> Iterator[bytes]:

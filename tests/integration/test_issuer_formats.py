@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,12 +24,13 @@ from tests.unit.verifier_world import NOW
 from vitne.accreditation import timestamp
 from vitne.canonical import from_b64url
 from vitne.clock import ManualClock
-from vitne.credentials import sd_jwt_vc
+from vitne.credentials import cbor, sd_jwt_vc
 from vitne.credentials.elm import seal
 from vitne.credentials.elmo import signature as elmo
 from vitne.credentials.jose import parse_public_jwk
-from vitne.credentials.model import AwardingBody
-from vitne.credentials.w3c import baking, vc_jwt
+from vitne.credentials.model import AwardingBody, Learner
+from vitne.credentials.type_metadata import DISCLOSABLE
+from vitne.credentials.w3c import baking, selective, vc_jwt
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound
 from vitne.merkle.leaves import Issued, parse_leaf
@@ -43,6 +45,7 @@ from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.registry.v1 import facts_pb2
 
 EDC, ELMO = credential_pb2.FORMAT_EDC, credential_pb2.FORMAT_ELMO
+SELECTIVE = credential_pb2.FORMAT_VC_SELECTIVE
 W3C = (
     credential_pb2.FORMAT_VC_JWT,
     credential_pb2.FORMAT_VC_DATA_INTEGRITY,
@@ -106,6 +109,31 @@ async def test_w3c_formats_are_read_back_and_verify(world: World) -> None:
     assert "OpenBadgeCredential" in str(vc_jwt.parse(issued.artefacts[2].artefact).document["type"])
 
 
+async def test_a_learner_shows_parts_of_what_she_was_issued(world: World) -> None:
+    issued = await issue(world, SELECTIVE, grade="12")
+    whole = sd_jwt_vc.parse(issued.artefact)
+    key = parse_public_jwk(public_jwk(world, whole.key_id))
+    (base,) = issued.artefacts
+    shown = read(selective.show(base.artefact, ("grade",)))
+    assert (shown.credential.grade, shown.credential.learner) == ("12", Learner())
+    assert read(selective.show(base.artefact, DISCLOSABLE)).credential == whole.credential
+    assert (shown.key_id, shown.digest) == (whole.key_id, base.digest)
+    assert shown.verified_by(key)
+    assert from_b64url(base.digest) in await leaves(world)
+    with pytest.raises(InvalidArgument, match="a base proof is for holders"):
+        read(base.artefact)
+    assert (await get(world, issued.id, SELECTIVE)).artefacts == issued.artefacts
+    # Two of one learner have nothing in common that the log, or who is shown both, could tell.
+    other = (await issue(world, SELECTIVE, grade="12")).artefacts[0]
+    assert not set(parts(base.artefact)) & set(parts(other.artefact))
+
+
+def parts(secured: str) -> list[bytes]:
+    """Of a base proof: signature, key, HMAC key."""
+    signature, key, hmac_key, *_ = cbor.decode(from_b64url(json.loads(secured)["proof"]["proofValue"][1:])[3:])
+    return [signature, key, hmac_key]
+
+
 async def test_what_the_registry_and_the_rules_say_beside_it_is_told(world: World) -> None:
     issued = await issue(world, EDC, ELMO)
     document = seal.parse(issued.artefacts[0].artefact).document
@@ -132,11 +160,11 @@ async def test_asked_again_or_all_at_once_it_is_the_same_artefact(world: World) 
 
 
 async def test_what_was_stored_and_not_signed_is_signed_as_it_was_stored(world: World) -> None:
-    issued = await issue(world, ELMO)
+    issued = await issue(world, ELMO, SELECTIVE)
     await world.pool.execute(
         "UPDATE artefact SET signature = NULL, digest = NULL WHERE credential = $1", UUID(issued.id)
     )
-    assert (await get(world, issued.id, ELMO)).artefacts == issued.artefacts
+    assert (await get(world, issued.id, ELMO, SELECTIVE)).artefacts == issued.artefacts
 
 
 async def test_nothing_of_the_learner_is_stored_in_clear(world: World) -> None:

@@ -27,7 +27,7 @@ from services.registry.settings import RegistrySettings
 from services.registry.wiring import MIGRATIONS, build, service_keys
 from vitne.accreditation import Projection, fact_digest, read_facts, read_statement, timestamp
 from vitne.accreditation.credential import read_accreditation
-from vitne.canonical import from_b64url, sha256
+from vitne.canonical import digest_text, from_b64url, sha256
 from vitne.clock import ManualClock, SystemClock
 from vitne.credentials import type_metadata
 from vitne.credentials.jose import parse_jws, parse_public_jwk, thumbprint
@@ -515,7 +515,11 @@ async def test_what_wallets_ask_before_they_believe(registry: Running, tmp_path:
     await set_up_ucl(registry)
     status, headers, body = await registry.get(urlsplit(type_metadata.VCT).path)
     assert (status, body.encode()) == (200, type_metadata.DOCUMENT)
+    named = f"{urlsplit(type_metadata.VCT).path}/{digest_text(type_metadata.DOCUMENT)}"
+    status, headers, body = await registry.get(named)
+    assert (status, body.encode()) == (200, type_metadata.DOCUMENT)
     assert "immutable" in headers["cache-control"]
+    assert (await registry.get(f"{named[:-4]}AAAA"))[0] == 404
     made = FileKeyCustody(tmp_path / "ucl").create("ucl", "ES256")
     key = facts_pb2.Key(
         owner=UCL,

@@ -355,6 +355,31 @@ def test_each_credential_pins_what_its_type_means() -> None:
     assert {name for name, sd in stated.items() if sd == "allowed"} == set(type_metadata.DISCLOSABLE)
 
 
-def test_the_metadata_of_the_type_never_changes() -> None:
-    """It is pinned by what was issued: another meaning is another type."""
-    assert type_metadata.INTEGRITY == "sha256-CodWjB5zmySHKtbIIVKt7NkYlTRyp1OJ/IrLrWJ+AeE="
+def test_what_was_published_of_the_type_stays() -> None:
+    """It is pinned by what was issued: a new document comes behind these, and another meaning is another type."""
+    published = ["sha256-CodWjB5zmySHKtbIIVKt7NkYlTRyp1OJ/IrLrWJ+AeE="]
+    assert list(type_metadata.VERSIONS)[: len(published)] == published
+    assert list(type_metadata.VERSIONS)[-1] == type_metadata.INTEGRITY
+    allowed = type_metadata.DISCLOSABLE
+    for pinned, document in type_metadata.VERSIONS.items():
+        assert type_metadata.integrity(document) == pinned
+        stated = json.loads(document)
+        assert stated["vct"] == VCT
+        assert tuple(claim["path"][0] for claim in stated["claims"] if claim["sd"] == "allowed") == allowed
+
+
+def test_a_credential_of_an_older_document_stays_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    compact = issue(sample_credential())
+    newer = canonical_bytes(json.loads(type_metadata.DOCUMENT) | {"name": "Micro-credential, as of 2027"})
+    published = {**type_metadata.VERSIONS, type_metadata.integrity(newer): newer}
+    monkeypatch.setattr(type_metadata, "VERSIONS", published)
+    monkeypatch.setattr(type_metadata, "INTEGRITY", type_metadata.integrity(newer))
+    both = (compact, issue(sample_credential()))
+    pins = [parse(each).sd_jwt.payload["vct#integrity"] for each in both]
+    assert pins == list(published)
+    assert all(parse(each).credential == sample_credential() for each in both)
+    # One that nobody published is no version of it.
+    monkeypatch.setattr(type_metadata, "VERSIONS", dict(list(published.items())[:1]))
+    assert parse(compact).credential == sample_credential()
+    with pytest.raises(InvalidArgument, match="UNKNOWN_TYPE"):
+        parse(both[1])

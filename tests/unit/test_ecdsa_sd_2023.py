@@ -117,6 +117,7 @@ def changed(document: dict[str, Any], place: int, value: Any) -> dict[str, Any]:
         (4, lambda places: [*places, 10_000]),
         (4, lambda places: places[:-1]),
         (4, ["text"]),
+        (4, [[]]),
     ],
 )
 def test_derived_proofs_of_another_form_are_refused(place: int, value: Any) -> None:
@@ -132,7 +133,7 @@ def test_signatures_can_not_be_swapped() -> None:
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [(2, 1), (3, lambda signatures: signatures[:-1]), (4, [1]), (4, "text")],
+    [(2, 1), (3, lambda signatures: signatures[:-1]), (4, [1]), (4, [[]]), (4, "text")],
 )
 def test_base_proofs_of_another_form_are_refused(place: int, value: Any) -> None:
     assert refusal(lambda: ecdsa_sd_2023.derive(changed(BASE, place, value), [])) == "PROOF_MALFORMED"

@@ -23,11 +23,16 @@ from vitne.canonical import from_b64url
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.elm.seal import seal
+from vitne.credentials.elmo.signature import sign
+from vitne.credentials.elmo.writing import Node
 from vitne.credentials.trust_anchors import TrustAnchors
+from vitne.credentials.w3c import renditions
+from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
 from vitne.merkle.leaves import Issued
 
+JWTS = (Form.JWT.value, Form.BADGE_JWT.value)
 #: The scalar of ``PROVIDER_KEY``, and those of the authorities.
 PROVIDER, ROOT, MIDDLE, STRANGER = 501, 9001, 9002, 9003
 BODY = OrganisationId.parse(UCL)
@@ -89,6 +94,7 @@ def anchors(*certificates: Certificate) -> TrustAnchors:
 
 
 TRUSTED = anchors(ROOT_CERTIFICATE)
+STRANGERS = anchors(made("Root", STRANGER, "Root", STRANGER, ca=True))
 
 
 @pytest.mark.parametrize("chain", [CHAIN, (*CHAIN, ROOT_CERTIFICATE)])
@@ -106,7 +112,7 @@ SHORT_ROOT = made("Root", ROOT, "Root", ROOT, ca=True, path_length=0)
 @pytest.mark.parametrize(
     ("chain", "trusted", "changes", "reason"),
     [
-        (CHAIN, anchors(made("Root", STRANGER, "Root", STRANGER, ca=True)), {}, "CHAIN_UNTRUSTED"),
+        (CHAIN, STRANGERS, {}, "CHAIN_UNTRUSTED"),
         ((LEAF,), TRUSTED, {}, "CHAIN_UNTRUSTED"),  # what is between is missing
         ((made("UCL", PROVIDER, "UCL", PROVIDER, number=NUMBER),), TRUSTED, {}, "CHAIN_UNTRUSTED"),  # by itself
         ((LEAF, ROOT_CERTIFICATE, MIDDLE_CERTIFICATE), TRUSTED, {}, "CHAIN_OUT_OF_ORDER"),
@@ -150,6 +156,19 @@ def issued(world: World, form: str, chain: tuple[Certificate, ...] = CHAIN) -> s
     credential = world.credential()
     if form == "edc":
         text = seal(credential, PROVIDER_KEY, SETTING, certificates=chain, salt=SALT)
+    elif form == "elmo":
+        text = sign([Node(credential, setting=SETTING)], PROVIDER_KEY, certificates=chain, salt=SALT).decode()
+    elif form in JWTS:
+        jwt = renditions.prepare(
+            Form(form),
+            credential,
+            algorithm=PROVIDER_KEY.algorithm,
+            key_id=PROVIDER_KEY.key_id,
+            salt=SALT,
+            created=credential.issued_at,
+            certificates=chain,
+        )
+        text = jwt.complete(PROVIDER_KEY.sign(jwt.signing_input))
     else:
         prepared = sd_jwt_vc.prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY, certificates=chain)
         text = prepared.complete(PROVIDER_KEY.sign(prepared.signing_input))
@@ -163,7 +182,7 @@ def told(verification: Verification) -> tuple[str, str]:
     return outcome_word(check.outcome), check.detail
 
 
-@pytest.mark.parametrize("form", ["edc", "sd-jwt"])
+@pytest.mark.parametrize("form", ["edc", "elmo", "sd-jwt", *JWTS])
 async def test_a_verifier_with_anchors_asks_where_certificates_lead(form: str) -> None:
     world = World()
     text = issued(world, form)
@@ -172,24 +191,26 @@ async def test_a_verifier_with_anchors_asks_where_certificates_lead(form: str) -
     outcome, detail = told(await world.verify(text))
     assert outcome == "passed"
     assert "leads to a trust anchor" in detail
-    world.anchors = anchors(made("Root", STRANGER, "Root", STRANGER, ca=True))
+    world.anchors = STRANGERS
     outcome, detail = told(await world.verify(text))
     assert outcome == "failed"
     assert "leads to no trust anchor" in detail
 
 
-async def test_what_comes_without_certificates_counts_by_the_registrys_word() -> None:
+@pytest.mark.parametrize("form", ["sd-jwt", *JWTS])
+async def test_what_comes_without_certificates_counts_by_the_registrys_word(form: str) -> None:
     world = World()
     world.anchors = TRUSTED
-    text = issued(world, "sd-jwt", ())
+    text = issued(world, form, ())
     assert told(await world.verify(text))[0] == "passed"
 
 
-async def test_certificates_of_another_key_are_refused() -> None:
+@pytest.mark.parametrize("form", ["sd-jwt", *JWTS])
+async def test_certificates_of_another_key_are_refused(form: str) -> None:
     world = World()
     world.anchors = TRUSTED
     stranger = made("UCL", STRANGER, "Middle", MIDDLE, number=NUMBER)
-    outcome, detail = told(await world.verify(issued(world, "sd-jwt", (stranger, MIDDLE_CERTIFICATE))))
+    outcome, detail = told(await world.verify(issued(world, form, (stranger, MIDDLE_CERTIFICATE))))
     assert outcome == "failed"
     assert "not of the key" in detail
 

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from services.verifier import verify_command
+from services.verifier import presented, verify_command
 from services.verifier.bundle_file import Bundle
 from services.verifier.offline import verify_bundle
 from services.verifier.verdict import name_of
 from tests.unit.accreditation_samples import UCL
 from tests.unit.log_samples import SampleLog, cosigner, policy_text
+from tests.unit.test_trust_anchors import STRANGERS, TRUSTED, issued
 from tests.unit.verifier_world import CHECKPOINT_KEY, LIST, NOW, ORIGIN, PROVIDER_KEY, REGISTRY, TRUST_KEY, World
 from vitne.accreditation import leaf_of
 from vitne.accreditation.trust_list import FactsReference, render, sign_statement
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
 from vitne.canonical import from_b64url, sha256
-from vitne.credentials.artefact import sd_jwt_digest
+from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
@@ -46,7 +47,7 @@ class Maker:
 
     def make(self) -> Bundle:
         token = self.world.publisher.token()
-        issued = Issued(from_b64url(sd_jwt_digest(self.credential.split("~")[0] + "~")))
+        issued = Issued(from_b64url(presented.read(self.credential).digest))
         changes = [change.to_bytes() for change in self.changes]
         reflected = len(changes) + 1 if any(self.world.publisher.statuses) else 1
         listed = ListPublished(LIST, 1, sha256(token.encode()), reflected).to_bytes()
@@ -76,11 +77,16 @@ def maker() -> Maker:
     return Maker()
 
 
-async def verdict(bundle: Bundle, policy: Policy | None = POLICY) -> str:
+async def verdict(bundle: Bundle, policy: Policy | None = POLICY, anchors: TrustAnchors | None = None) -> str:
     again = Bundle.from_zip(bundle.to_zip())
     assert again == bundle
     found = await verify_bundle(
-        again, registry_key=TRUST_KEY.key_id, registry_uri=REGISTRY, log_origin=ORIGIN, policy=policy
+        again,
+        registry_key=TRUST_KEY.key_id,
+        registry_uri=REGISTRY,
+        log_origin=ORIGIN,
+        policy=policy,
+        anchors=anchors,
     )
     return name_of(found.verdict)
 
@@ -90,6 +96,15 @@ async def test_a_bundle_says_what_was_true_at_its_instant(maker: Maker) -> None:
     assert await verdict(bundle) == "valid"
     assert await verdict(bundle, None) == "valid"  # by the log's own word
     assert bundle.to_zip() == bundle.to_zip()
+
+
+@pytest.mark.parametrize("form", ["edc", "vc+jwt"])
+async def test_certificates_in_a_bundle_of_any_format_lead_to_the_anchors(maker: Maker, form: str) -> None:
+    maker.credential = issued(maker.world, form)
+    bundle = maker.make()
+    assert await verdict(bundle) == "valid"
+    assert await verdict(bundle, anchors=TRUSTED) == "valid"
+    assert await verdict(bundle, anchors=STRANGERS) == "invalid"
 
 
 async def test_a_revocation_that_the_list_has_not_yet_counts(maker: Maker) -> None:
@@ -162,6 +177,8 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     arguments = [str(file), "--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
     assert verify_command.main(arguments) == 0
     assert "as at 2026-11-21T10:00:00Z, seen by the policy's witnesses" in capsys.readouterr().out
+    assert verify_command.main([*arguments, "--trust-anchors", str(policy)]) == 2
+    assert "BAD_TRUST_ANCHORS" in capsys.readouterr().err
     file.write_bytes(b"PK")
     assert verify_command.main(arguments) == 2
     assert "BAD_BUNDLE" in capsys.readouterr().err

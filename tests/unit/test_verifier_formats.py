@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.verifier.answers import outcome_word, to_text, verdict_word
 from services.verifier.presented import read
@@ -14,12 +15,14 @@ from tests.unit.accreditation_samples import UCL
 from tests.unit.european_samples import SALT, SETTING, certificate
 from tests.unit.verifier_world import FOREIGN_KEY, ISSUED, NOW, PROVIDER_KEY, World
 from vitne.canonical import from_b64url
+from vitne.credentials.data_integrity.ecdsa_sd_2023 import HMAC_KEY_BYTES
 from vitne.credentials.elm.seal import seal
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import LocalSigner
 from vitne.credentials.model import Credential
-from vitne.credentials.w3c import renditions
+from vitne.credentials.type_metadata import DISCLOSABLE
+from vitne.credentials.w3c import renditions, selective
 from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
 from vitne.merkle.leaves import Issued
@@ -28,7 +31,8 @@ from vitne_api.registry.v1 import facts_pb2
 #: Scalars of the world's keys.
 SCALARS = {PROVIDER_KEY.key_id: 501, FOREIGN_KEY.key_id: 502}
 W3C = tuple(form.value for form in Form)
-FORMATS = ("edc", "elmo", *W3C)
+SELECTIVE = "selective"
+FORMATS = ("edc", "elmo", *W3C, SELECTIVE)
 
 
 @pytest.fixture
@@ -47,10 +51,25 @@ def sign_as(format_: str, credential: Credential, signer: LocalSigner = PROVIDER
             created=credential.issued_at,
         )
         return prepared.complete(signer.sign(prepared.signing_input))
+    if format_ == SELECTIVE:
+        return selective.show(base(credential, signer), DISCLOSABLE)
     chain = [certificate(SCALARS[signer.key_id])]
     if format_ == "edc":
         return seal(credential, signer, SETTING, certificates=chain, salt=SALT)
     return sign([Node(credential, setting=SETTING)], signer, certificates=chain, salt=SALT).decode()
+
+
+def base(credential: Credential, signer: LocalSigner = PROVIDER_KEY) -> str:
+    prepared = selective.prepare(
+        credential,
+        key_id=signer.key_id,
+        salt=SALT,
+        created=credential.issued_at,
+        hmac_key=bytes(HMAC_KEY_BYTES),
+        # What tells two documents apart in the log is this key, and the salt.
+        proof_key=LocalSigner(ec.generate_private_key(ec.SECP256R1())),
+    )
+    return prepared.complete(signer.sign(prepared.signing_input))
 
 
 def issue(world: World, format_: str, signer: LocalSigner = PROVIDER_KEY, *, logged: bool = True) -> str:
@@ -133,6 +152,31 @@ async def test_a_jwt_with_the_payload_of_another_is_invalid(world: World, format
     header, _, signature = issue(world, format_).split(".")
     _, other, _ = sign_as(format_, world.credential(grade="10")).split(".")
     expect(await world.verify(f"{header}.{other}.{signature}"), "invalid", "signature", "failed")
+
+
+async def test_what_a_learner_derived_is_valid_whatever_she_shows(world: World) -> None:
+    held = base(world.credential())
+    world.log.append(Issued(from_b64url(read(selective.show(held, ())).digest)).leaf_hash())
+    world.log.append(bytes(32))
+    for claims in ((), ("grade",), ("given_name", "family_name")):
+        verification = await world.verify(selective.show(held, claims))
+        assert set(outcomes(verification).values()) == {"passed"}, to_text(verification)
+        assert f"{len(claims)} of the 5 claims" in to_text(verification)
+        assert ("its holder withholds" in to_text(verification)) is ("given_name" not in claims)
+
+
+async def test_what_its_learner_did_not_derive_is_for_no_verifier(world: World) -> None:
+    verification = await world.verify(base(world.credential()))
+    expect(verification, "invalid", "structure", "failed")
+    assert "a base proof is for holders" in to_text(verification)
+
+
+async def test_a_claim_that_was_put_into_what_is_shown_is_invalid(world: World) -> None:
+    shown = json.loads(selective.show(base(world.credential()), ("given_name",)))
+    shown["credentialSubject"]["given_name"] = "Nordmann"
+    expect(await world.verify(json.dumps(shown)), "invalid", "signature", "failed")
+    shown["credentialSubject"]["grade"] = "12"
+    expect(await world.verify(json.dumps(shown)), "invalid", "structure", "failed")
 
 
 async def test_a_proof_for_another_purpose_or_by_another_is_invalid(world: World) -> None:

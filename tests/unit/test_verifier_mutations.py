@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.verifier.presented import read
 from tests.unit import mutated
@@ -14,17 +15,19 @@ from tests.unit.credential_samples import ENTROPY, FOREIGN_KEY, PROVIDER_KEY
 from tests.unit.european_samples import FOREIGN_SCALAR, PROVIDER_SCALAR, SALT, SETTING, certificate, full_credential
 from tests.unit.test_data_integrity import ED25519_KEY
 from vitne.credentials import sd_jwt_vc
+from vitne.credentials.data_integrity.ecdsa_sd_2023 import HMAC_KEY_BYTES
 from vitne.credentials.elm.seal import seal
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import LocalSigner
 from vitne.credentials.model import Credential
-from vitne.credentials.w3c import renditions
+from vitne.credentials.type_metadata import DISCLOSABLE
+from vitne.credentials.w3c import renditions, selective
 from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
 
 CREDENTIAL = full_credential()
-SD_JWT, EDC, ELMO = "sd-jwt-vc", "edc", "elmo"
+SD_JWT, EDC, ELMO, SELECTIVE = "sd-jwt-vc", "edc", "elmo", "ecdsa-sd"
 TOKENS = (SD_JWT, Form.JWT.value, Form.BADGE_JWT.value)
 #: Format, and the key that signs it.
 FORMATS: dict[str, LocalSigner] = {
@@ -35,6 +38,7 @@ FORMATS: dict[str, LocalSigner] = {
     Form.BADGE.value: ED25519_KEY,
     EDC: PROVIDER_KEY,
     ELMO: PROVIDER_KEY,
+    SELECTIVE: PROVIDER_KEY,
 }
 #: Most places of a credential that are changed in each way; test_w3c_documents.py changes every one of a document.
 PLACES = 90
@@ -44,6 +48,7 @@ HARMLESS = {
     (SD_JWT, "reorder"): "disclosures have no order",
     (Form.DATA_INTEGRITY.value, "reorder"): "members, and what is a set in RDF, have no order",
     (Form.BADGE.value, "reorder"): "members, and what is a set in RDF, have no order",
+    (SELECTIVE, "reorder"): "members, and what is a set in RDF, have no order",
     (ELMO, "duplicate"): "a certificate may stand twice in KeyInfo, which the signature leaves out",
 }
 
@@ -58,6 +63,17 @@ def signed(format_: str, signer: LocalSigner, credential: Credential = CREDENTIA
     if format_ == ELMO:
         nodes = [Node(credential, setting=SETTING)]
         return sign(nodes, signer, certificates=[certificate(scalar)], salt=SALT).decode()
+    if format_ == SELECTIVE:
+        base = selective.prepare(
+            credential,
+            key_id=signer.key_id,
+            salt=SALT,
+            created=credential.issued_at,
+            hmac_key=bytes(HMAC_KEY_BYTES),
+            # As an issuer makes one for each document, but always the same.
+            proof_key=LocalSigner(ec.derive_private_key(2001 + int(credential.grade or 0), ec.SECP256R1())),
+        )
+        return selective.show(base.complete(signer.sign(base.signing_input)), DISCLOSABLE)
     rendition = renditions.prepare(
         Form(format_),
         credential,
@@ -176,6 +192,7 @@ AGES = {
     Form.DATA_INTEGRITY.value: r"^2026-11-21T10:00:00\.214Z",
     Form.BADGE.value: r"^2026-11-21T10:00:00\.214Z",
     EDC: r"^2026-11-21T10:00:00\.214Z",
+    SELECTIVE: r"^2026-11-21T10:00:00\.214Z",
     ELMO: r"2026-11-21T10:00:00\.214Z",
 }
 YOUNGER = dict.fromkeys(TOKENS, "1732096800")
@@ -195,6 +212,7 @@ PURPOSES = {
     Form.DATA_INTEGRITY.value: ("^assertionMethod$", "authentication"),
     Form.BADGE.value: ("^assertionMethod$", "authentication"),
     EDC: (r"^jose\+json$", "jose"),
+    SELECTIVE: ("^assertionMethod$", "authentication"),
     ELMO: ("xmldsig#enveloped-signature", "xmldsig#base64"),
 }
 

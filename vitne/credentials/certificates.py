@@ -7,6 +7,7 @@ for whoever knows keys (the registry, a trusted list) to say.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -79,6 +80,11 @@ class Certificate:
     def of(cls, certificate: x509.Certificate) -> Certificate:
         """The same of one that is parsed already."""
         return cls(certificate.public_bytes(Encoding.DER), certificate)
+
+
+def x5c(certificates: Sequence[Certificate]) -> dict[str, list[str]]:
+    """The member of a protected header (RFC 7515, section 4.1.6); nothing where there are none."""
+    return {"x5c": [each.base64 for each in certificates]} if certificates else {}
 
 
 def certificates_of(header: Header) -> tuple[Certificate, ...]:

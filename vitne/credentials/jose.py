@@ -33,8 +33,9 @@ EDDSA: Final = "EdDSA"
 
 #: Longest compact JWS that is parsed unless the caller says otherwise, in characters.
 MAX_JWS_LENGTH: Final = 1_000_000
-#: Longest protected header, in base64url characters; ours have about 150.
-MAX_HEADER_LENGTH: Final = 4_096
+#: Longest protected header, in base64url characters: ours have about 150, and a chain of four large certificates
+#: (``x5c``) has some ten thousand. Headers are remembered, so this times a thousand is what they take at most.
+MAX_HEADER_LENGTH: Final = 16_384
 #: Deepest JSON that is read. Credentials have about six levels.
 MAX_JSON_DEPTH: Final = 32
 

@@ -36,7 +36,7 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from vitne.canonical import b64url
 from vitne.credentials import sd_jwt, type_metadata
-from vitne.credentials.certificates import Certificate, certificates_of
+from vitne.credentials.certificates import Certificate, certificates_of, x5c
 from vitne.credentials.elements import require_elements_of_achievement, require_own_elements
 from vitne.credentials.jose import ES256, parse_public_jwk
 from vitne.credentials.members import Members, refused
@@ -107,8 +107,7 @@ def prepare(
     disclosed = sum(isinstance(value, Disclosable) for value in claims.values())
     return sd_jwt.prepare(
         claims,
-        header={"alg": ES256, "kid": key_id, "typ": TYPE}
-        | ({"x5c": [each.base64 for each in certificates]} if certificates else {}),
+        header={"alg": ES256, "kid": key_id, "typ": TYPE, **x5c(certificates)},
         salts=salts,
         decoys=len(DISCLOSABLE) - disclosed,
     )
@@ -291,10 +290,8 @@ def from_claims(claims: Mapping[str, Any]) -> Credential:
     if root.text("vct") != VCT:
         raise _refused("UNKNOWN_TYPE", "vct", "the credential is of another type", rule=f"vct is {VCT}")
     pinned = root.optional_text(type_metadata.INTEGRITY_CLAIM)
-    if pinned is not None and pinned != type_metadata.INTEGRITY:
-        raise _refused(
-            "UNKNOWN_TYPE", type_metadata.INTEGRITY_CLAIM, "its type meant something else when it was issued"
-        )
+    if pinned is not None and pinned not in type_metadata.VERSIONS:
+        raise _refused("UNKNOWN_TYPE", type_metadata.INTEGRITY_CLAIM, "its type was never published like that")
     decision = root.object("decision")
     reference = DecisionReference.parse(decision.members("record"))
     body = root.object("awarding_body")

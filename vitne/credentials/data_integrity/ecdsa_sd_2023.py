@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-import cbor2
+import msgspec
 
 from vitne.canonical import instant_text
+from vitne.credentials import cbor
 from vitne.credentials.data_integrity import multikey
 from vitne.credentials.data_integrity.multibase import BASE64URL, decode, encode_base58, encode_base64url
 from vitne.credentials.data_integrity.multikey import VerificationKey
@@ -99,11 +100,20 @@ class Prepared:
     to_sign: bytes = field(repr=False)
     _document: Mapping[str, Any] = field(repr=False)
     _options: Mapping[str, Any] = field(repr=False)
-    _rest: tuple[Any, ...] = field(repr=False)
+    _rest: Sequence[Any] = field(repr=False)
+
+    def stored(self) -> bytes:
+        """As it is kept until it is signed, and after: none of it can be made again, since its keys are forgotten."""
+        return msgspec.msgpack.encode((self.to_sign, self._document, self._options, self._rest))
+
+    @classmethod
+    def of_stored(cls, stored: bytes) -> Prepared:
+        """The inverse of :meth:`stored`."""
+        return cls(*msgspec.msgpack.decode(stored))
 
     def complete(self, signature: bytes) -> dict[str, Any]:
         """The document with its base proof, for the holder alone."""
-        value = encode_base64url(_BASE_HEADER + cbor2.dumps([signature, *self._rest]))
+        value = encode_base64url(_BASE_HEADER + cbor.encode([signature, *self._rest]))
         return {**self._document, "proof": {**self._options, "proofValue": value}}
 
 
@@ -152,7 +162,7 @@ def prepare(
         _proof_hash(options, document) + public_key + mandatory_hash,
         document,
         options,
-        (public_key, hmac_key, signatures, list(mandatory)),
+        [public_key, hmac_key, signatures, list(mandatory)],
     )
 
 
@@ -196,7 +206,7 @@ def derive(secured: Mapping[str, Any], selective: Sequence[str]) -> dict[str, An
     revealed = select(document, pointers) or {"@context": document["@context"]}
     return {
         **revealed,
-        "proof": {**options, "proofValue": encode_base64url(_DERIVED_HEADER + cbor2.dumps(components))},
+        "proof": {**options, "proofValue": encode_base64url(_DERIVED_HEADER + cbor.encode(components))},
     }
 
 
@@ -240,7 +250,7 @@ def read(secured: Mapping[str, Any]) -> DerivedProof:
         raise _malformed("the key made for the proof is not on P-256")
     quads = to_rdf(document)
     lines = _relabelled(quads, _signed_labels(canonicalise(quads).labels, labels))
-    if len(set(mandatory)) < len(mandatory) or not all(type(n) is int and 0 <= n < len(lines) for n in mandatory):
+    if not all(type(n) is int and 0 <= n < len(lines) for n in mandatory) or len(set(mandatory)) < len(mandatory):
         raise _malformed("a mandatory statement is not there")
     always = set(mandatory)
     others = [statement.encode() for place, statement in enumerate(lines) if place not in always]
@@ -287,9 +297,9 @@ def _components(value: str, header: bytes) -> Any:
     if not data.startswith(header):
         raise _malformed("the value begins otherwise: a base proof is for holders, a derived one for verifiers")
     try:
-        return cbor2.loads(data[len(header) :])
-    except Exception as error:
-        raise _malformed("the value is not CBOR") from error
+        return cbor.decode(data[len(header) :])
+    except InvalidArgument as error:
+        raise _malformed(error.message) from error
 
 
 def _malformed(message: str) -> InvalidArgument:

@@ -5,7 +5,7 @@ What is to be signed can be stored before it is signed and opened again, so that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ import msgspec
 
 from vitne.canonical import b64url, from_b64url
 from vitne.credentials.artefact import data_integrity_digest, jwt_digest
+from vitne.credentials.certificates import Certificate
 from vitne.credentials.data_integrity import proof
 from vitne.credentials.data_integrity.multibase import encode_base58
 from vitne.credentials.data_integrity.suites import ECDSA_RDFC_2019, EDDSA_RDFC_2022, Suite
@@ -87,7 +88,14 @@ class Prepared:
 
 
 def prepare(
-    form: Form, credential: Credential, *, algorithm: str, key_id: str, salt: bytes, created: datetime
+    form: Form,
+    credential: Credential,
+    *,
+    algorithm: str,
+    key_id: str,
+    salt: bytes,
+    created: datetime,
+    certificates: Sequence[Certificate] = (),
 ) -> Prepared:
     """What is to be signed for a credential.
 
@@ -98,13 +106,15 @@ def prepare(
         key_id: its thumbprint.
         salt: :data:`~vitne.credentials.w3c.documents.ENTROPY_BYTES` fresh random bytes.
         created: instant of a Data Integrity proof.
+        certificates: of that key, then those above it, for a JWT to carry; proofs name their key by its address alone.
 
     Raises:
         InvalidArgument: as :func:`vitne.credentials.w3c.documents.to_document`.
     """
     document = _WRITERS[form](credential, salt=salt)
     if form in _JWTS:
-        return Prepared(vc_jwt.prepare(document, algorithm=algorithm, key_id=key_id).signing_input)
+        jwt = vc_jwt.prepare(document, algorithm=algorithm, key_id=key_id, certificates=certificates)
+        return Prepared(jwt.signing_input)
     prepared = proof.prepare(
         document,
         suite=_SUITES[algorithm],
@@ -128,6 +138,17 @@ class Rendition:
     #: What the log knows it by, base64url.
     digest: str
     _verified_by: Callable[[PublicKey], bool] = field(repr=False)
+    #: None: a document with a proof.
+    _jwt: vc_jwt.VcJwt | None = field(default=None, repr=False)
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Of that key, with its chain, where they came along.
+
+        Raises:
+            InvalidArgument: ``BAD_CERTIFICATE``.
+        """
+        return () if self._jwt is None else self._jwt.certificates
 
     def verified_by(self, key: PublicKey) -> bool:
         """Whether ``key`` signed it."""
@@ -148,7 +169,7 @@ def parse(text: str) -> Rendition:
         badge, credential = _read(jwt.document)
         form = Form.BADGE_JWT if badge else Form.JWT
         algorithm = jwt.jws.header.algorithm
-        return Rendition(form, credential, jwt.key_id, algorithm, jwt_digest(text), jwt.verified_by)
+        return Rendition(form, credential, jwt.key_id, algorithm, jwt_digest(text), jwt.verified_by, jwt)
     if len(text) > MAX_LENGTH:
         raise InvalidArgument(
             "TOO_LARGE",

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from vitne.credentials.artefact import data_integrity_digest
 from vitne.credentials.data_integrity import ecdsa_sd_2023
 from vitne.credentials.data_integrity.proof import ASSERTION, refused
-from vitne.credentials.jose import PublicKey, Signer
+from vitne.credentials.jose import PublicKey, Signer, strict_json
 from vitne.credentials.model import Credential
 from vitne.credentials.type_metadata import DISCLOSABLE
 from vitne.credentials.w3c import documents
@@ -27,11 +29,41 @@ _ALWAYS: Final = (
     *("/decision", "/recognition", "/accreditation", "/credentialSubject/id", "/credentialSubject/micro_credential"),
 )
 _SUBJECT: Final = "credentialSubject"
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A credential whose base proof lacks only the issuer's signature. ``repr`` shows nothing of it."""
+
+    _base: ecdsa_sd_2023.Prepared = field(repr=False)
+
+    @property
+    def signing_input(self) -> bytes:
+        """What is to be signed."""
+        return self._base.to_sign
+
+    def stored(self) -> bytes:
+        """As it is kept until it is signed, and after."""
+        return self._base.stored()
+
+    @classmethod
+    def of_stored(cls, stored: bytes) -> Prepared:
+        """The inverse of :meth:`stored`."""
+        return cls(ecdsa_sd_2023.Prepared.of_stored(stored))
+
+    def complete(self, signature: bytes) -> str:
+        """The credential as its holder gets it: a document as JSON."""
+        return _ENCODE(self._base.complete(signature)).decode()
+
+    def digest(self, signature: bytes) -> str:
+        """What the log knows it by, base64url (RECORDS: Artefact digest)."""
+        return data_integrity_digest(self.signing_input, signature)
 
 
 def prepare(
     credential: Credential, *, key_id: str, salt: bytes, created: datetime, hmac_key: bytes, proof_key: Signer
-) -> ecdsa_sd_2023.Prepared:
+) -> Prepared:
     """What is to be signed for a credential, with a key on P-256.
 
     Args:
@@ -46,7 +78,7 @@ def prepare(
         InvalidArgument: as :func:`vitne.credentials.w3c.documents.to_document`.
     """
     document = documents.to_document(credential, salt=salt)
-    return ecdsa_sd_2023.prepare(
+    base = ecdsa_sd_2023.prepare(
         document,
         mandatory=[pointer for pointer in _ALWAYS if _is_there(document, pointer)],
         verification_method=f"{credential.awarding_body.issuer_uri}#{key_id}",
@@ -54,17 +86,19 @@ def prepare(
         hmac_key=hmac_key,
         proof_key=proof_key,
     )
+    return Prepared(base)
 
 
-def show(secured: Mapping[str, Any], claims: Collection[str]) -> dict[str, Any]:
+def show(secured: str, claims: Collection[str]) -> str:
     """What a holder shows of a document with a base proof.
 
     Args:
-        secured: as :meth:`~vitne.credentials.data_integrity.ecdsa_sd_2023.Prepared.complete` gives it.
+        secured: as :meth:`Prepared.complete` gives it.
         claims: among :data:`~vitne.credentials.type_metadata.DISCLOSABLE`; what the credential lacks is passed over.
 
     Raises:
-        InvalidArgument: ``CLAIM_NOT_DISCLOSABLE``; as :func:`~vitne.credentials.data_integrity.ecdsa_sd_2023.derive`.
+        InvalidArgument: ``CLAIM_NOT_DISCLOSABLE``; ``BAD_JSON``; ``PROOF_MISSING``; as
+            :func:`~vitne.credentials.data_integrity.ecdsa_sd_2023.derive`.
     """
     if unknown := sorted(set(claims).difference(DISCLOSABLE)):
         raise InvalidArgument(
@@ -74,8 +108,12 @@ def show(secured: Mapping[str, Any], claims: Collection[str]) -> dict[str, Any]:
             rule=f"among {', '.join(DISCLOSABLE)}; everything else is always shown",
             remedy="leave it out",
         )
+    document = strict_json(secured, field="credential")
+    if not isinstance(document, dict):
+        raise refused("PROOF_MISSING", "", "not a document with a proof")
     pointers = [f"/{_SUBJECT}/{name}" for name in DISCLOSABLE if name in claims]
-    return ecdsa_sd_2023.derive(secured, [pointer for pointer in pointers if _is_there(secured, pointer)])
+    shown = ecdsa_sd_2023.derive(document, [pointer for pointer in pointers if _is_there(document, pointer)])
+    return _ENCODE(shown).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +123,9 @@ class Shown:
     credential: Credential
     #: Thumbprint of the key that it says to be signed with.
     key_id: str
+    #: Of :data:`~vitne.credentials.type_metadata.DISCLOSABLE`, those that are shown. Which of the others the
+    #: credential has, nobody is told.
+    claims: frozenset[str]
     #: What the log knows it by, base64url: the same whatever is shown.
     digest: str
     _verified_by: Callable[[PublicKey], bool] = field(repr=False)
@@ -94,8 +135,14 @@ class Shown:
         return self._verified_by(key)
 
 
+def is_selective(document: Mapping[str, Any]) -> bool:
+    """Whether a document says that its proof is of this suite."""
+    proof = document.get("proof")
+    return isinstance(proof, dict) and proof.get("cryptosuite") == ecdsa_sd_2023.NAME
+
+
 def read(document: Mapping[str, Any]) -> Shown:
-    """Read what :func:`show` gives; no signature is checked.
+    """Read what :func:`show` gives, as JSON was read; no signature is checked.
 
     Raises:
         InvalidArgument: as :func:`vitne.credentials.w3c.documents.from_document` and
@@ -107,7 +154,9 @@ def read(document: Mapping[str, Any]) -> Shown:
     method, _, key_id = proof.verification_method.partition("#")
     if method != credential.awarding_body.issuer_uri or proof.purpose != ASSERTION or proof.expires is not None:
         raise refused("PROOF_MALFORMED", "", "not a proof as the issuers here make it")
-    return Shown(credential, key_id, data_integrity_digest(proof.to_verify, proof.signature), proof.verified_by)
+    claims = frozenset(DISCLOSABLE).intersection(document[_SUBJECT])
+    digest = data_integrity_digest(proof.to_verify, proof.signature)
+    return Shown(credential, key_id, claims, digest, proof.verified_by)
 
 
 def _is_there(document: Mapping[str, Any], pointer: str) -> bool:

@@ -6,12 +6,13 @@ there (RFC 7519), and when they are present they must say the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from vitne.credentials.certificates import Certificate, certificates_of, x5c
 from vitne.credentials.date_times import parse_date_time
 from vitne.credentials.jose import (
     ED25519,
@@ -51,15 +52,18 @@ class Prepared:
         return complete(self.signing_input, signature)
 
 
-def prepare(document: Mapping[str, Any], *, algorithm: str, key_id: str) -> Prepared:
+def prepare(
+    document: Mapping[str, Any], *, algorithm: str, key_id: str, certificates: Sequence[Certificate] = ()
+) -> Prepared:
     """What is to be signed for a document without a proof.
 
     Args:
         document: a credential.
         algorithm: of the key that will sign: ES256 or Ed25519.
         key_id: its thumbprint.
+        certificates: of that key, then those above it (``x5c``); none: verifiers know the key from elsewhere.
     """
-    header = {"alg": algorithm, "kid": key_id, "typ": TYPE, "cty": CONTENT_TYPE}
+    header = {"alg": algorithm, "kid": key_id, "typ": TYPE, "cty": CONTENT_TYPE, **x5c(certificates)}
     return Prepared(signing_input(header, _ENCODE({**_registered(document), **document})))
 
 
@@ -75,6 +79,15 @@ class VcJwt:
     def key_id(self) -> str:
         """Thumbprint of the key that it says to be signed with."""
         return self.jws.header.key_id
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Of that key, with its chain, where the issuer sent them along.
+
+        Raises:
+            InvalidArgument: ``BAD_CERTIFICATE``.
+        """
+        return certificates_of(self.jws.header)
 
     def verified_by(self, key: PublicKey) -> bool:
         """Whether ``key`` signed it."""
