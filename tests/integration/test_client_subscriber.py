@@ -36,7 +36,9 @@ from vitne_client import Connection, Held, Subscriber
 pytestmark = pytest.mark.stack
 
 #: A topic of its own for each test.
-HUBS = iter(["0192:919477822", "0192:974788985", "0192:971035854", "0192:974760673", "0192:889640782"])
+HUBS = iter(
+    ["0192:919477822", "0192:974788985", "0192:971035854", "0192:974760673", "0192:889640782", "0192:971524960"]
+)
 ISSUED, CHANGED, WITHDRAWN = 1, 2, 3
 VALID, REVOKED = credential_pb2.STATUS_VALID, credential_pb2.STATUS_REVOKED
 
@@ -88,11 +90,15 @@ class World:
             forget=self.forget,
         )
         self.topic = hub_topic(OrganisationId.parse(hub))
+        #: Handles at which the portal's own code fails.
+        self.poisoned: set[str] = set()
         self._new_id = UuidFactory(SystemClock())
         self._revisions: dict[str, int] = {}
         self.producer = AIOKafkaProducer(bootstrap_servers=broker)
 
     async def keep(self, conn: Any, held: Sequence[Held]) -> None:
+        if self.poisoned & {one.handle for one in held}:
+            raise KeyError("a field that the portal did not expect")
         await conn.executemany(
             "INSERT INTO held VALUES ($1, $2, $3) ON CONFLICT (handle) DO UPDATE SET status = excluded.status",
             [(one.handle, one.pseudonym, one.credential.status) for one in held],
@@ -193,6 +199,16 @@ async def test_what_is_told_is_fetched_kept_and_forgotten(world: World) -> None:
         await world.subscriber.caught_up()
         assert await world.subscriber.waiting() == 0
         assert world.subscriber.lag().keys() == {world.topic}
+
+
+async def test_one_that_the_portal_fails_at_holds_up_no_other(world: World) -> None:
+    bad, *good = [await world.issue(learner) for learner in ("kari", "kari", "ola", "ola")]
+    world.poisoned.add(bad)
+    async with world.running():
+        await world.comes_to_hold(dict.fromkeys(good, VALID))
+        assert await world.subscriber.waiting() == 1
+        world.poisoned.clear()
+        await world.comes_to_hold(dict.fromkeys([bad, *good], VALID))
 
 
 async def test_an_issuer_that_is_down_is_waited_out_and_what_it_cant_read_asked_again(world: World) -> None:

@@ -34,6 +34,7 @@ from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, subscription_pb2, subscription_pb2_grpc
 from vitne_client import wanted
 from vitne_client.connection import Connection, call
+from vitne_client.wanted import Wanted
 
 #: What the hub's client asks for at the token issuer.
 SCOPES: Final = ("vitne:hub.fetch", "vitne:hub.register", "vitne:hub.subscribe")
@@ -268,20 +269,36 @@ class Subscriber:
         told = {one.handle: one for one in answer.credentials}
         later = [one for one in claimed if one.handle not in told or told[one.handle].unavailable_reason]
         answered = [one for one in claimed if one not in later]
-        async with self.pool.acquire() as conn, conn.transaction():
-            current = await wanted.done(conn, answered)
-            held = [
-                Held(one.handle, one.pseudonym, told[one.handle].credential)
-                for one in answered
-                if one.handle in current and told[one.handle].HasField("credential")
-            ]
-            if held:
-                await self._keep(conn, held)
-            if gone := [*current - {one.handle for one in held}]:
-                await self._forget(conn, gone)
+        later += await self._settle(answered, told)
         if later:
             await wanted.postpone(self.pool, later, self._clock.now())
         return True
+
+    async def _settle(
+        self, claimed: Sequence[Wanted], told: Mapping[str, issuer_pb2.FetchedCredential]
+    ) -> Sequence[Wanted]:
+        """Keep what was answered; those that the portal's own code fails at, which hold up no other."""
+        try:
+            async with self.pool.acquire() as conn, conn.transaction():
+                current = await wanted.done(conn, claimed)
+                held = [
+                    Held(one.handle, one.pseudonym, told[one.handle].credential)
+                    for one in claimed
+                    if one.handle in current and told[one.handle].HasField("credential")
+                ]
+                if held:
+                    await self._keep(conn, held)
+                if gone := [*current - {one.handle for one in held}]:
+                    await self._forget(conn, gone)
+        except DATABASE_OUTAGES:
+            raise
+        except Exception as error:  # noqa: BLE001 - the portal's own code: whatever it fails at
+            if len(claimed) > 1:
+                return [failed for one in claimed for failed in await self._settle([one], told)]
+            # Its message may name a learner.
+            _log.error("a credential can't be kept, and is tried again", extra={"error": type(error).__name__})
+            return claimed
+        return []
 
     def _mandate(self, actor: str, ground: str) -> desk.Mandate:
         return desk.Mandate(self._new_id(), actor, ground, self._clock.now())
