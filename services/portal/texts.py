@@ -23,6 +23,8 @@ LANGUAGES: Final[Mapping[str, str]] = {
 
 #: The national rules, whatever their standing: for the names of things.
 RULES: Final = Frameworks.load(Standing)
+#: The standing of each of them.
+STANDINGS: Final[Mapping[str, Standing]] = {rule.id: rule.standing for rules in RULES for rule in rules.rules}
 
 
 def _texts() -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.integration.portal_pages import NOW, URL, Browser, Learner, Portal
 from tests.unit.asgi import Answer
+from tests.unit.credential_samples import sample_credential
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.jose import ES256
@@ -133,6 +134,13 @@ async def test_a_stranger_sees_what_she_chose_and_what_the_verifier_says_now(por
     assert (file.status, file.header("Content-Type")) == (200, "application/dc+sd-jwt")
     assert file.header("Content-Disposition").startswith("attachment")
     assert file.text == presented
+
+
+async def test_a_stranger_is_told_that_it_rests_on_no_law_yet(portal: Portal, kari: Learner) -> None:
+    proposed = replace(sample_credential().decision, rule="no.private_provider.kompetanseattest")
+    for decision, told_so in ((sample_credential().decision, False), (proposed, True)):
+        stranger = await opened(portal, link := await share(kari, await kari.hold(decision=decision)))
+        assert ("Forslag, ikke gjeldende rett" in (await stranger.get(link.path)).text) is told_so
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

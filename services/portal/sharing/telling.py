@@ -10,10 +10,11 @@ from typing import Any
 from services.portal.presentation import Shown, day_text, show
 from services.portal.sharing.document import Line
 from services.portal.store import Kept
-from services.portal.texts import best_text
+from services.portal.texts import STANDINGS, best_text
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
+from vitne.frameworks import LAW
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Told:
         birth_date: likewise; ISO 8601.
         identifier: likewise.
         outcomes: what she knows and can do.
+        standing: of the national rule that it was issued under, where that is not the law's: ``pilot``, ``proposed``.
     """
 
     shown: Shown
@@ -41,6 +43,7 @@ class Told:
     birth_date: str
     identifier: str
     outcomes: tuple[Outcome, ...]
+    standing: str
 
 
 def tell(artefact: str, languages: Sequence[str], today: date) -> Told | None:
@@ -65,6 +68,7 @@ def tell(artefact: str, languages: Sequence[str], today: date) -> Told | None:
         birth_date=learner.birth_date.isoformat() if learner.birth_date else "",
         identifier=learner.id.value if learner.id else "",
         outcomes=_outcomes(credential, languages),
+        standing=_standing(credential),
     )
 
 
@@ -73,6 +77,12 @@ def _outcomes(credential: Credential, languages: Sequence[str]) -> tuple[Outcome
         Outcome(*best_text({text.language: text.text for text in outcome.text}, languages))
         for outcome in credential.achievement.outcomes
     )
+
+
+def _standing(credential: Credential) -> str:
+    # A rule that this release doesn't know, the verifier says.
+    standing = STANDINGS.get(credential.decision.rule)
+    return "" if standing is None or standing in LAW else standing.value
 
 
 def lines(told: Told, t: Mapping[str, Any]) -> list[Line]:
@@ -96,5 +106,6 @@ def lines(told: Told, t: Mapping[str, Any]) -> list[Line]:
         (t["awarded_on"], day_text(one.awarded_on, t)),
         (t["grade"], one.grade),
         (t["expires_on"], day_text(one.expires_on, t)),
+        (t["rule"], t["standings"].get(told.standing, told.standing)),
     )
     return [Line(label, value) for label, value in said if value]
