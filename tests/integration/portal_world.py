@@ -434,7 +434,7 @@ class World:
         return "\n".join(found)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 90) -> None:
     """Return once the condition holds; AssertionError when it does not in time."""
     deadline = CLOCK.monotonic() + seconds
     while not await condition():

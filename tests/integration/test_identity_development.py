@@ -42,6 +42,8 @@ AUDIENCE = "https://vitne.example"
 OSLO, UCL, VENDOR, HUB = "0192:971035854", "0184:30859480", "0192:991825827", "0192:919477822"
 REDIRECT = "http://127.0.0.1:9/callback"
 CLOCK = SystemClock()
+#: Seconds in which a process starts on a machine that has other work to do.
+PATIENCE = 90.0
 
 
 def pid_of(day: int) -> str:
@@ -90,13 +92,14 @@ async def identity(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ru
         sys.executable, "-m", "vitne.dev.identity", "--config", str(config), "--listen", f"127.0.0.1:{port}"
     )
     async with aiohttp.ClientSession() as session:
-        for _ in range(200):
-            try:
-                async with session.get(f"{url}/jwks") as response:
-                    assert response.status == 200
-                    break
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    async with session.get(f"{url}/jwks") as response:
+                        assert response.status == 200
+                        break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.05)
     yield Running(url, {client.client_id: client for client in clients})
     process.terminate()
     assert await process.wait() in {0, -15}
