@@ -1,26 +1,14 @@
-"""Signs the portal's documents: PAdES (ETSI EN 319 142-1, level B-B), by a key of its own in custody.
-
-The signature certifies the document: nothing may be added or changed after it. It carries no time stamp of somebody
-else's: when the credentials inside were issued is for the log to say.
-"""
+"""Makes the portal's documents, signed by a key of its own in custody."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from asn1crypto import x509
-from asn1crypto.algos import SignedDigestAlgorithm
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.sign import signers
-from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
-from pyhanko_certvalidator.registry import SimpleCertificateStore
-
+from services.portal.sharing.document import Paper
 from vitne.clock import Clock
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.jose import ES256, Signer
@@ -30,12 +18,6 @@ from vitne.runtime.custody import KeyCustody
 
 #: Label of the key in custody: it signs documents and nothing else.
 KEY_LABEL: Final = "portal.documents"
-#: Name of the signature's field.
-FIELD: Final = "Signature"
-_DIGEST: Final = "sha256"
-_HALF: Final = 32
-#: Longest signature of P-256 in DER.
-_DER_LENGTH: Final = 72
 
 
 class DocumentSigner:
@@ -58,11 +40,11 @@ class DocumentSigner:
         # Making a document takes a core and some memory, which a thread keeps: one thread, so one document at a time.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="documents")
 
-    async def sign(self, make: Callable[[], bytes]) -> bytes:
-        """Make a document, and sign it.
+    async def make(self, paper: Paper) -> bytes:
+        """A signed document.
 
         Args:
-            make: answers the PDF; runs in a thread.
+            paper: what it says.
 
         Raises:
             FailedPrecondition: ``NO_CERTIFICATE``.
@@ -71,63 +53,12 @@ class DocumentSigner:
         signer = await asyncio.to_thread(self._custody.ensure, KEY_LABEL, ES256)
         chain = await self._certificates.chain(signer, self._organisation)
         now = self._clock.now()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: sign(make(), signer, chain, now))
+        work = partial(_make, paper, signer, chain, now)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def sign(pdf: bytes, signer: Signer, chain: tuple[Certificate, ...], now: datetime) -> bytes:
-    """The same document with a signature appended. No event loop may run in the calling thread.
+def _make(paper: Paper, signer: Signer, chain: tuple[Certificate, ...], now: datetime) -> bytes:
+    # The libraries take half a second and 40 MiB: not before somebody wants a document.
+    from services.portal.sharing import pades, rendering  # noqa: PLC0415
 
-    Args:
-        pdf: without a signature.
-        signer: of ES256.
-        chain: the key's own certificate first.
-        now: time that the signature states.
-    """
-    metadata = signers.PdfSignatureMetadata(
-        field_name=FIELD,
-        md_algorithm=_DIGEST,
-        subfilter=SigSeedSubFilter.PADES,
-        certify=True,
-        docmdp_permissions=MDPPerm.NO_CHANGES,
-    )
-    signed: io.BytesIO = _AtInstant(
-        metadata, _Custodian(signer, chain), new_field_spec=SigFieldSpec(FIELD), at=now
-    ).sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf)))
-    return signed.getvalue()
-
-
-class _Custodian(signers.Signer):
-    """Asks custody for the signature."""
-
-    def __init__(self, signer: Signer, chain: tuple[Certificate, ...]) -> None:
-        own, *others = (x509.Certificate.load(certificate.der) for certificate in chain)
-        registry = SimpleCertificateStore()  # type: ignore[no-untyped-call]
-        registry.register_multiple(others)
-        super().__init__(
-            signing_cert=own,
-            cert_registry=registry,
-            signature_mechanism=SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}),
-        )
-        self._signer = signer
-
-    async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:
-        """A signature in DER (RFC 3279, section 2.2.3); JOSE has its two halves one after the other."""
-        if digest_algorithm != _DIGEST:
-            raise ValueError(f"documents are signed with {_DIGEST}")
-        if dry_run:
-            return bytes(_DER_LENGTH)
-        raw = self._signer.sign(data)
-        return encode_dss_signature(int.from_bytes(raw[:_HALF]), int.from_bytes(raw[_HALF:]))
-
-
-class _AtInstant(signers.PdfSigner):
-    """States the clock's time, where the library would take the machine's."""
-
-    def __init__(self, *arguments: Any, at: datetime, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._at = at
-
-    def init_signing_session(self, pdf_out: Any, existing_fields_only: bool = False) -> Any:
-        session = super().init_signing_session(pdf_out, existing_fields_only=existing_fields_only)
-        session.system_time = self._at
-        return session
+    return pades.sign(rendering.render(paper), signer, chain, now)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -206,8 +205,7 @@ class SharingPages:
         lookup, form = await self._frame.require_form(request)
         access = Access(form.text("token"), form.text("code"))
         items = await self._shares.opened_by_owner(lookup, _share(request), access, self._clock.now())
-        paper = self._paper(request, items, access)
-        pdf = await self._signer.sign(partial(document.render, paper))
+        pdf = await self._signer.make(self._paper(request, items, access))
         return attachment(pdf, "application/pdf", "vitne.pdf")
 
     def _told(self, request: Request, share: UUID, access: Access) -> Response:
