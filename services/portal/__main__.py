@@ -1,15 +1,19 @@
-"""``python -m services.portal serve|migrate|rebuild|reconcile|parked``."""
+"""``python -m services.portal serve|migrate|keys|rebuild|reconcile|parked``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
 from services.portal.settings import PortalSettings
+from services.portal.sharing.assembly import document_key
+from services.portal.sharing.signature import KEY_LABEL
 from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, reconcile, serve
-from vitne.runtime.main import Command, cli, report
+from vitne.errors import VitneError
+from vitne.runtime.main import EXIT_FAILED, Command, cli, report
 from vitne.runtime.operations_command import parked_command
-from vitne.runtime.settings import load_with_database
+from vitne.runtime.settings import CommonSettings, load, load_with_database
 
 DESCRIPTION = "Gathers one hub's learners' credentials from events, and shows them."
 
@@ -23,6 +27,11 @@ def main(arguments: list[str]) -> int:
         migrations=MIGRATIONS,
         settings=PortalSettings,
         further={
+            "keys": Command(
+                "print the public key that signs documents, as JSON [{label, key_id, public_jwk}]; makes it where "
+                "there is none",
+                _keys,
+            ),
             "rebuild": Command("gather everything again from nothing", lambda _: report(PortalSettings, _rebuilt)),
             "reconcile": Command(
                 "after a restore: end registrations that ended since, and what others may see "
@@ -34,6 +43,18 @@ def main(arguments: list[str]) -> int:
         },
         arguments=arguments,
     )
+
+
+def _keys(_: list[str]) -> int:
+    try:
+        # Where keys are made nothing else of the portal's settings need be there.
+        signer = document_key(load(CommonSettings).state_dir)
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    told = [{"label": KEY_LABEL, "key_id": signer.key_id, "public_jwk": signer.public_jwk}]
+    sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    return 0
 
 
 async def _rebuilt(settings: PortalSettings) -> list[str]:

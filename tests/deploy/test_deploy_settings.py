@@ -16,6 +16,7 @@ from services.issuer.wiring import REQUIRED
 from services.ledger.leases import SECRET_FILE
 from services.ledger.settings import LedgerSettings
 from services.ledger.wiring import prepare as ledger_keys
+from services.portal.__main__ import main as portal
 from services.portal.sealing import INDEX_KEY_FILE, WRAPPING_KEY_FILE
 from services.portal.settings import PortalSettings
 from services.prober.settings import ProberSettings
@@ -33,6 +34,12 @@ SETTINGS: dict[str, type[CommonSettings]] = {
     "verifier": VerifierSettings,
     "portal": PortalSettings,
 }
+CALLS_NOBODY = ("channel_authority_file", "channel_certificate_file", "channel_key_file")
+#: Workloads beside the services: of which kind, and their settings.
+WORKLOADS: dict[str, tuple[str, type[CommonSettings]]] = {
+    "auditor": ("CronJob", AuditorSettings),
+    "prober": ("Deployment", ProberSettings),
+}
 #: What a service can't do its work without, though its settings have a default (wiring.py of each).
 NEEDED = {
     "registry": ("database_dsn", "kafka_bootstrap_servers", "identity_issuer", "audience", "operator"),
@@ -48,6 +55,87 @@ NEEDED = {
         "client_key_file",
         "hub",
     ),
+}
+#: What the manifests leave at its default on purpose, for any workload, and why.
+LEFT: dict[str, tuple[str, ...]] = {
+    "for development, or for machines that are no cluster": (
+        "grpc_public",
+        "http_behind_ingress",
+        "http_port_shared",
+        "kafka_groups",
+        "kafka_idempotence",
+        "trace_file",
+    ),
+    "measured as they are (docs/benchmarks.md), or terms that somebody decides on": (
+        "daily_quota",
+        "daily_quotas",
+        "database_connections",
+        "due_lead_days",
+        "heartbeat_seconds",
+        "interval_seconds",
+        "learner_keys_connections",
+        "lease_block",
+        "lease_low_water",
+        "list_lifetime_seconds",
+        "list_size",
+        "list_ttl_seconds",
+        "part_grace_days",
+        "publication_interval_seconds",
+        "publish_interval_seconds",
+        "refresh_seconds",
+        "registry_staleness_seconds",
+        "sequence_interval_seconds",
+        "session_seconds",
+        "step_seconds",
+        "trust_list_refresh_seconds",
+        "witness_interval_seconds",
+        "witness_quorum",
+    ),
+    "an installation chooses more than law and readings of it (docs/decisions/0011)": ("standings",),
+    "a collector of the installation's own": ("otlp_endpoint",),
+    "witnesses, once there are some (docs/operating/log.md)": ("log_policy_file", "witnesses"),
+    "a store of objects for the static files of log and lists, where there is one (services/ledger/README.md)": (
+        "storage",
+        "storage_key_id",
+        "storage_region",
+        "storage_secret_file",
+    ),
+    "Feide, once the portal is registered there (services/portal/README.md)": (
+        "feide_acr",
+        "feide_client_id",
+        "feide_issuer",
+        "feide_number_claim",
+        "feide_scope",
+        "feide_secret_file",
+    ),
+    "lists of trusted certificates, where an operator keeps some (docs/verify.md)": ("trust_anchors",),
+    "components/auditor-log sets them": ("log_memory_file", "log_url"),
+}
+#: The same for what others need: who calls nobody shows nothing, and who asks for no scope of its own demands none.
+LEFT_BY: dict[str, tuple[str, ...]] = {
+    "registry": (*CALLS_NOBODY, "client_id", "client_key_file", "grpc_allowed_peers"),
+    "issuer": ("grpc_allowed_peers",),
+    "ledger": (*CALLS_NOBODY, "client_id", "client_key_file"),
+    # It follows topics, and asks the ledger without a token.
+    "verifier": (
+        "client_id",
+        "client_key_file",
+        "database_dsn",
+        "grpc_allowed_peers",
+        "registry_key",
+        "trust_list_url",
+    ),
+    "portal": ("grpc_allowed_peers",),
+    # The hosts that it calls by their public names want no certificate of it; the newest version of its achievement.
+    "prober": (
+        "achievement_version",
+        "channel_certificate_file",
+        "channel_key_file",
+        "database_dsn",
+        "grpc_allowed_peers",
+    ),
+    # It reads databases and topics, and only portals of one's own.
+    "auditor": (*CALLS_NOBODY, "client_id", "client_key_file", "database_dsn", "grpc_allowed_peers", "hubs"),
 }
 #: Variables that others than our settings read.
 OTHERS = {"SSL_CERT_FILE", "DB_USER", "DB_PASSWORD", "KEYS_DB_USER", "KEYS_DB_PASSWORD"}
@@ -74,6 +162,22 @@ def test_every_variable_is_a_setting(installation: Installation, service: str) -
         assert set(installation.environment(container)) <= known
 
 
+@pytest.mark.parametrize("workload", LEFT_BY)
+def test_every_setting_is_given_or_left_on_purpose(production: Installation, workload: str) -> None:
+    kind, settings = WORKLOADS.get(workload, ("Deployment", SETTINGS.get(workload, CommonSettings)))
+    pod = production.one(kind, workload)["spec"]
+    (container,) = (pod["jobTemplate"]["spec"] if kind == "CronJob" else pod)["template"]["spec"]["containers"]
+    given = set(production.environment(container))
+    silent = {name for name in settings.model_fields if f"{PREFIX}{name.upper()}" not in given}
+    anywhere = {name for names in LEFT.values() for name in names}
+    assert silent - anywhere == set(LEFT_BY[workload])
+
+
+def test_nothing_is_said_to_be_left_that_no_workload_has() -> None:
+    known = {name for kind in (*SETTINGS.values(), AuditorSettings, ProberSettings) for name in kind.model_fields}
+    assert {name for names in LEFT.values() for name in names} <= known
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_service_would_start(installation: Installation, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _load(monkeypatch, installation, service)
@@ -97,7 +201,8 @@ def test_files_that_settings_name_are_mounted(
         files = re.findall(r"sslrootcert=(/[^&\s]+)", " ".join(environment.values()))
         if "serve" in container["command"]:
             named = [getattr(settings, name) for name in type(settings).model_fields if name.endswith("_file")]
-            files += [str(path) for path in named if path is not None]
+            folders = [getattr(settings, "certificates", None)]
+            files += [str(path) for path in (*named, *(folder and folder / "any.pem" for folder in folders)) if path]
         assert files or service == "verifier"
         for file in files:
             assert any(file.startswith(f"{mount}/") for mount in mounts), file
@@ -109,6 +214,7 @@ def test_files_that_settings_name_are_mounted(
         ("registry", ("keys", "labels")),
         ("ledger", ("keys", "labels", SECRET_FILE)),
         ("issuer", ("keys", "labels")),
+        ("portal", ("keys", "labels")),
     ],
 )
 def test_state_lies_where_the_service_looks(installation: Installation, service: str, files: tuple[str, ...]) -> None:
@@ -122,12 +228,14 @@ def test_state_lies_where_the_service_looks(installation: Installation, service:
 
 def test_keys_are_made_as_they_are_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of ``keys`` and ``labels`` become entries of Secrets: flat, with names that a Secret can have."""
-    for service in ("registry", "ledger"):
+    for service in ("registry", "ledger", "portal"):
         monkeypatch.setenv("VITNE_STATE_DIR", str(tmp_path / service))
         if service == "registry":
             registry_keys(RegistrySettings())
-        else:
+        elif service == "ledger":
             ledger_keys(LedgerSettings())
+        else:
+            assert portal(["keys"]) == 0
         files = [path.relative_to(tmp_path / service) for path in (tmp_path / service).rglob("*") if path.is_file()]
         assert {path.parts[0] for path in files} - {SECRET_FILE} == {"keys", "labels"}
         for path in files:
@@ -287,6 +395,7 @@ def test_all_agree_on_what_is_signed(installation: Installation, monkeypatch: py
     assert isinstance(portal, PortalSettings)
     assert verifier.registry_uri == registry.registry_uri
     assert registry.standings == issuer.standings == verifier.standings
+    assert verifier.log_origin == ledger.log_origin
     assert any(rule.prefix == f"{ledger.status_base_url}/" for rule in verifier.allow_rules)
     assert issuer.ledger_audience == ledger.audience
     assert issuer.hubs[portal.hub] == (portal.learner_client_id or portal.client_id)

@@ -11,9 +11,13 @@ from typing import NamedTuple
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from vitne.clock import ManualClock
 from vitne.errors import DataLoss
+from vitne.messaging import tracing
 from vitne.messaging.follower import TopicFollower
 from vitne.messaging.headers import Message, build
 from vitne.messaging.kafka import KafkaSettings, Producer
@@ -140,6 +144,24 @@ async def test_it_applies_everything_in_order_and_then_says_so(clock: ManualCloc
         cluster.write(clock, "a", 8)
         await eventually(lambda: ("a", 8) in applied)
     assert cluster.clients == 4
+
+
+async def test_what_was_told_before_it_came_up_lengthens_no_trace(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "_TRACER", provider.get_tracer("test"))
+    cluster, applied = FakeCluster(), list[int]()
+    for revision in (1, 2, 3, 4, 5):
+        cluster.write(clock, "a", revision)
+    async with following(cluster, clock, lambda m: applied.append(m.revision)) as follower:
+        await asyncio.wait_for(follower.caught_up.wait(), 60)
+        assert not exporter.get_finished_spans()
+        cluster.write(clock, "a", 6)
+        await eventually(lambda: 6 in applied)
+        await eventually(exporter.get_finished_spans)
+    assert [(span.attributes or {})["messaging.kafka.offset"] for span in exporter.get_finished_spans()] == [5]
 
 
 async def test_empty_topics_count_as_caught_up(clock: ManualClock) -> None:

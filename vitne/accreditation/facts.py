@@ -62,8 +62,12 @@ def stamp_milliseconds(stamp: Timestamp) -> int:
     return stamp.seconds * 1000 + stamp.nanos // 1_000_000
 
 
-def content_kind(fact: facts_pb2.Fact) -> ContentKind:
+def content_kind(fact: facts_pb2.Fact, size: int | None = None) -> ContentKind:
     """Which kind of content a fact has.
+
+    Args:
+        fact: as it was parsed.
+        size: bytes that it has when it is serialised, where that is known already.
 
     Raises:
         DataLoss: ``UNKNOWN_FACT`` when it has none that this version knows, or says anything more, at any depth.
@@ -71,7 +75,7 @@ def content_kind(fact: facts_pb2.Fact) -> ContentKind:
             is not read is no bound.
     """
     kind = fact.WhichOneof("content")
-    if kind is None or has_unknown_fields(fact):
+    if kind is None or has_unknown_fields(fact, size):
         raise DataLoss(
             "UNKNOWN_FACT",
             f"fact {fact.registry_revision} says something that this version does not know",
@@ -82,12 +86,15 @@ def content_kind(fact: facts_pb2.Fact) -> ContentKind:
     return kind
 
 
-def has_unknown_fields(message: Message) -> bool:
-    """Whether a message, or one inside it, holds fields that this version's contract does not have."""
+def has_unknown_fields(message: Message, size: int | None = None) -> bool:
+    """Whether a message, or one inside it, holds fields that this version's contract does not have.
+
+    ``size``, bytes when it is serialised, is counted where it is not given.
+    """
     known = type(message)()
     known.CopyFrom(message)
     known.DiscardUnknownFields()
-    return known.ByteSize() != message.ByteSize()
+    return known.ByteSize() != (message.ByteSize() if size is None else size)
 
 
 def fact_json(fact: facts_pb2.Fact) -> dict[str, Any]:

@@ -8,7 +8,6 @@ answer for a given ``u`` is the same for ever.
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
@@ -19,6 +18,8 @@ from itertools import islice
 from struct import Struct
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
+
+from isal import isal_zlib
 
 from vitne.accreditation.facts import FOREVER, NOT_LISTED, ContentKind, content_kind, stamp_milliseconds
 from vitne.canonical import sha256
@@ -33,8 +34,10 @@ _NOT_SEEN: Final = bytes(_DIGEST)
 _MAX_WAITING_BEATS: Final = 256
 #: Answers that are remembered, of all subjects together: some 50 MiB; beyond it the memory starts afresh.
 MAX_REMEMBERED: Final = 20_000
-#: zlib's fastest level: an achievement shrinks to half, at some 10 microseconds each.
+#: ISA-L's DEFLATE shrinks an achievement as zlib's fastest level does, to two thirds, in half the time.
 _COMPRESSION: Final = 1
+#: Raw DEFLATE: neither header nor checksum, since it never leaves memory.
+_WINDOW_BITS: Final = -15
 #: What an entry begins with: the registry revision and the thing's own.
 _HEAD: Final = Struct(">QI")
 
@@ -460,7 +463,7 @@ class Projection:
             return False
         if known is not None:
             raise _contradicts(fact, "another fact stands at its registry revision")
-        kind = content_kind(fact)
+        kind = content_kind(fact, len(plain))
         table, key, subject, revision = self._place(kind, fact)
         if subject != fact.subject:
             raise _contradicts(fact, "its subject is not the organisation that it is about")
@@ -565,7 +568,7 @@ class Projection:
 
 
 def _entry(registry_revision: int, revision: int, plain: bytes) -> _Entry:
-    return _HEAD.pack(registry_revision, revision) + zlib.compress(plain, _COMPRESSION)
+    return _HEAD.pack(registry_revision, revision) + isal_zlib.compress(plain, _COMPRESSION, _WINDOW_BITS)
 
 
 def _number(entry: _Entry) -> int:
@@ -581,7 +584,7 @@ def _revision(entry: _Entry) -> int:
 
 
 def _fact(entry: _Entry) -> facts_pb2.Fact:
-    return facts_pb2.Fact.FromString(zlib.decompress(memoryview(entry)[_HEAD.size :]))
+    return facts_pb2.Fact.FromString(isal_zlib.decompress(memoryview(entry)[_HEAD.size :], _WINDOW_BITS))
 
 
 _Known = TypeVar("_Known", list[_Entry], _Entries)

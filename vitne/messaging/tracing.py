@@ -84,7 +84,8 @@ def processing(consumer: str, messages: Sequence[Message]) -> Iterator[list[Mess
             traced.append(message)
             continue
         spans.append(span := _start_processing(consumer, message))
-        traced.append(replace(message, traceparent=traceparent_of(span) or message.traceparent))
+        traceparent = traceparent_of(span)
+        traced.append(replace(message, traceparent=traceparent) if traceparent else message)
     current: AbstractContextManager[object] = nullcontext()
     if len(messages) == 1:
         only = spans[0] if spans else trace.get_current_span(_context_of(messages[0].traceparent))

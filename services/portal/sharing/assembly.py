@@ -9,13 +9,23 @@ from urllib.parse import urlsplit
 
 from services.portal.sealing import PortalKeys
 from services.portal.sharing.checking import LiveChecks
-from services.portal.sharing.signature import DocumentSigner
+from services.portal.sharing.signature import KEY_LABEL, DocumentSigner
 from services.portal.sharing.store import Shares
 from vitne.clock import Clock
+from vitne.credentials.jose import ES256, Signer
 from vitne.credentials.model import AwardingBody
 from vitne.identifiers import OrganisationId
 from vitne.runtime.certificates import CertificateFiles, DevelopmentCertificates
 from vitne.runtime.custody import FileKeyCustody
+
+
+def document_key(state_dir: Path) -> Signer:
+    """The key that signs documents; made where there is none.
+
+    Raises:
+        Unavailable: ``CUSTODY_UNAVAILABLE``.
+    """
+    return FileKeyCustody(state_dir).ensure(KEY_LABEL, ES256)
 
 
 @dataclass(frozen=True, slots=True)
