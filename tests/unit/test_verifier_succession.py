@@ -255,7 +255,7 @@ async def test_without_a_policy_a_log_is_followed_whose_first_key_was_given_up(m
         for index, entry in enumerate(maker.log.entries[:earlier])
     }
     found = await verify_bundle(
-        replace(bundle, proofs=bundle.proofs | proofs),
+        replace(bundle, proofs={**bundle.proofs, **proofs}),
         registry_key=TRUST_KEY.key_id,
         registry_uri=REGISTRY,
         log_origin=ORIGIN,
