@@ -19,7 +19,7 @@ from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusList, verify_token
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.merkle.memory import advance, advance_statements
-from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey
+from vitne.merkle.notes import MAX_NOTE_BYTES, NOTE_UNTRUSTED, Checkpoint, NoteKey
 from vitne.merkle.policy import LOG_KEY_ENDED, LOG_KEY_RETIRED, Policy, Witnessed
 from vitne.merkle.proofs import verify_inclusion
 from vitne.merkle.succession import Lineage, within
@@ -38,9 +38,6 @@ MAX_HELD_CHECKPOINTS: Final = 64
 PROOF_TIMEOUT_SECONDS: Final = 5.0
 #: How long it may take until a key's stated end is applied here, in seconds; an unknown key is asked after at once.
 STATEMENTS_SECONDS: Final = 60.0
-
-#: Of :func:`~vitne.merkle.notes.open_note`: nobody signed whom we know.
-_UNTRUSTED: Final = "NOTE_UNTRUSTED"
 
 _log = logging.getLogger(__name__)
 
@@ -377,7 +374,7 @@ class Inclusions:
         try:
             found = await self._believed(note)
         except InvalidArgument as error:
-            if error.reason != _UNTRUSTED:
+            if error.reason != NOTE_UNTRUSTED:
                 raise
             # A key may have followed since: before that is told as a refusal, it is asked for.
             await self._read_statements()
