@@ -21,16 +21,18 @@ from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
 from vitne.errors import VitneError
 from vitne.inspection.lists import fetch_seen
 from vitne.inspection.log_memory import LogMemory
+from vitne.inspection.mirror import Mirror
 from vitne.inspection.published_log import FILE_SECONDS, over_http, witness_marks
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
-from vitne.runtime.objects.folder import replace_file
+from vitne.runtime.objects import Objects
+from vitne.runtime.objects.folder import FolderObjects, replace_file
 
 DESCRIPTION: Final = (
     "Walks a log (C2SP tlog-tiles) from its first entry, and those that followed it: recomputes every hash, tile and "
     "root, compares them with what was remembered and with what witnesses cosigned, and the status lists with them. "
-    "Knows nothing but what is public, changes nothing but the file of --remember."
+    "Knows nothing but what is public, changes nothing but the file of --remember and the folder of --mirror."
 )
 EPILOG: Final = "Exit code: 0 all agrees, 1 it does not, 2 it could not look or wrong usage."
 AGREES: Final = 0
@@ -73,6 +75,13 @@ def parser() -> argparse.ArgumentParser:
     )
     trusted.add_argument("--key", metavar="VKEY", help="the log's verifier key, where no witness is asked for")
     made.add_argument("--remember", type=Path, metavar="FILE", help="holds what was believed the last time")
+    made.add_argument(
+        "--mirror",
+        type=Path,
+        metavar="FOLDER",
+        help="keep a copy of the log there that any HTTP server can serve; what never changes and is there is not "
+        "fetched again",
+    )
     made.add_argument(
         "--list-key", action="append", type=Path, default=[], metavar="FILE", help="public JWK that signs status lists"
     )
@@ -118,6 +127,7 @@ async def _run(
             keys=keys,
             served_at=served_at,
             memory=asked.remember,
+            copy=FolderObjects(asked.mirror) if asked.mirror else None,
             seconds=asked.settle,
             clock=SystemClock(),
             progress=lambda text: print(text, file=sys.stderr),  # noqa: T201 - this is a command
@@ -133,6 +143,7 @@ async def look(
     served_at: dict[str, str],
     issued: Mapping[bytes, str] = MappingProxyType({}),
     memory: Path | None,
+    copy: Objects | None = None,
     seconds: float,
     clock: Clock,
     progress: Callable[[str], None] = lambda _text: None,
@@ -147,6 +158,7 @@ async def look(
         served_at: where addresses of lists that begin so are really fetched.
         issued: what an issuer knows to have issued, by digest, with what to call it.
         memory: file of what is remembered.
+        copy: where a copy of the logs is kept; its checkpoints are set where all agrees. None: nowhere.
         seconds: how long lists and log may be on their way to each other.
         clock: of the pauses.
         progress: is told how far the walk is.
@@ -154,7 +166,8 @@ async def look(
     Raises:
         VitneError: there is nothing to look at.
     """
-    logs = PublishedLogs(over_http(session, url), policy)
+    mirror = Mirror(over_http(session, url), copy) if copy is not None else None
+    logs = PublishedLogs(mirror.fetch if mirror else over_http(session, url), policy)
     await logs.read_statements()
     known = LogMemory.read(memory)
     marks, silent = await witness_marks(session, logs.policy)
@@ -178,6 +191,9 @@ async def look(
         await clock.sleep(LOOK_SECONDS)
     found += among
     found += [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
+    if mirror and not found:
+        await mirror.conclude(logs.shown)
+        progress(f"the copy has {contents.leaves} leaves; {mirror.fetched} files were fetched")
     return Looked(logs.shown, contents.leaves, contents.issued, len(lists), asked, found)
 
 

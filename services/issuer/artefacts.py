@@ -120,7 +120,7 @@ class Artefacts:
     async def finish(
         self, artefact: Artefact, row: Credential, signature: bytes, digest: bytes, traceparent: str
     ) -> Artefact:
-        """Store a signature with its leaf's event. Signatures are deterministic: twice signed is the same artefact.
+        """Store a signature with its leaf's event; whoever is first says what it is, and that is answered.
 
         Raises:
             NotFound: ``CREDENTIAL_ERASED``: its learner was erased meanwhile.
@@ -173,12 +173,6 @@ class Artefacts:
                 ids,
             )
         }
-        done = new
-        if len(new) < len(set(ids)):
-            rows = await connection.fetch(
-                "SELECT id FROM artefact WHERE id = ANY($1::uuid[]) AND signature IS NOT NULL", ids
-            )
-            done = new | {row["id"] for row in rows}
         fresh = {item.artefact.id: item for item in ordered if item.artefact.id in new}
         if fresh:
             artefacts = [item.artefact for item in fresh.values()]
@@ -191,7 +185,15 @@ class Artefacts:
                 [each.digest for each in artefacts],
             )
             await outbox.append(connection, [self._leaf(item) for item in fresh.values()])
-        return [item.artefact if item.artefact.id in done else erased(item.row.id) for item in signed]
+        done = {id_: item.artefact for id_, item in fresh.items()}
+        if len(done) < len(set(ids)):
+            # Signed by somebody else meanwhile: the log has the digest of theirs, so theirs is what is answered.
+            rows = await connection.fetch(
+                f"SELECT {_COLUMNS} FROM artefact WHERE id = ANY($1::uuid[]) AND signature IS NOT NULL",  # noqa: S608 (a constant)
+                ids,
+            )
+            done |= {row["id"]: Artefact(**row) for row in rows if row["id"] not in done}
+        return [done.get(item.artefact.id) or erased(item.row.id) for item in signed]
 
     def _leaf(self, item: _Signed) -> outbox.Event:
         digest = item.artefact.digest

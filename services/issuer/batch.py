@@ -19,6 +19,7 @@ from vitne.clock import Clock
 from vitne.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable, VitneError
 from vitne.identifiers import OrganisationId
 from vitne.runtime.interceptors.errors import as_vitne_error
+from vitne.runtime.room import Room
 from vitne.runtime.rules import check_rules
 from vitne.runtime.status import DeadlineExceeded, errors_to_status
 from vitne.runtime.telemetry import without_steps
@@ -82,7 +83,7 @@ class Batches:
         self._room = asyncio.Semaphore(room)
         self._clock = clock
         self._quota = quota
-        self._open: Counter[OrganisationId] = Counter()
+        self._open = Room(MAX_BATCHES_OF_ONE, MAX_BATCHES, _too_many)
 
     async def answer(
         self, provider: OrganisationId, requests: AsyncIterable[issuer.IssueBatchRequest]
@@ -92,16 +93,11 @@ class Batches:
         Raises:
             ResourceExhausted: ``TOO_MANY_BATCHES``: nothing of it was issued.
         """
-        if self._open.total() >= MAX_BATCHES or self._open[provider] >= MAX_BATCHES_OF_ONE:
-            raise _too_many()
-        self._open[provider] += 1
-        try:
+        with self._open.take(str(provider)):
             batch = Batch(provider, self._issue_with_room, self._clock, self._quota, self._render)
             async with aclosing(batch.answer(requests)) as answers:
                 async for answer in answers:
                     yield answer
-        finally:
-            self._open[provider] -= 1
 
     async def _issue_with_room(self, order: Order) -> Stored:
         async with self._room:

@@ -11,7 +11,7 @@ from services.issuer.ledger_stream import LedgerStream, Outcome
 from services.issuer.statuses import Statuses
 from vitne.errors import VitneError
 from vitne.identifiers import OrganisationId, parse_uuid
-from vitne.runtime.item_streams import refused_items, until_idle
+from vitne.runtime.item_streams import refused_items, stream_room, until_idle
 from vitne.runtime.status import errors_to_status
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 from vitne_api.ledger.v1 import ledger_pb2 as ledger
@@ -31,6 +31,7 @@ class BulkStatuses:
         self._pool = pool
         self._stub = stub
         self._statuses = statuses
+        self._streams = stream_room()
 
     async def answer(
         self, provider: OrganisationId, requests: AsyncIterable[issuer.ChangeStatusesRequest]
@@ -42,10 +43,12 @@ class BulkStatuses:
         Raises:
             RuleViolations: a message without items, or with too many.
             DeadlineExceeded: ``STREAM_IDLE``.
+            ResourceExhausted: ``TOO_MANY_STREAMS``: the institution has as many open as one may.
         """
-        async with LedgerStream(self._stub) as stream:
-            async for request in until_idle(requests):
-                yield issuer.ChangeStatusesResponse(outcomes=await self._change(provider, request, stream))
+        with self._streams.take(str(provider)):
+            async with LedgerStream(self._stub) as stream:
+                async for request in until_idle(requests):
+                    yield issuer.ChangeStatusesResponse(outcomes=await self._change(provider, request, stream))
 
     async def _change(
         self, provider: OrganisationId, request: issuer.ChangeStatusesRequest, stream: LedgerStream

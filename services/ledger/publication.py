@@ -8,8 +8,9 @@ log which ours does not extend is left as it is: what was published is not taken
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
@@ -32,6 +33,8 @@ CONCURRENCY: Final = 16
 TILE: Final = Kind("application/octet-stream", IMMUTABLE)
 CHECKPOINT: Final = Kind("text/plain; charset=utf-8", "public, max-age=1")
 STATEMENT: Final = Kind("text/plain; charset=utf-8", IMMUTABLE)
+
+_T = TypeVar("_T")
 
 
 class Publication:
@@ -116,9 +119,9 @@ class Publication:
             origin = shown.shard.origin
             proof = await self._store.prove_consistency(known.size, seen.size, origin) if known.size else None
             advance(known, seen, proof.path if proof else ())
-        files = resources_at(seen.size, known.size if known else 0)
-        while batch := list(islice(files, CONCURRENCY)):
-            await asyncio.gather(*(self._copy(shown, resource, prefix) for resource in batch))
+        for some in _batched(resources_at(seen.size, known.size if known else 0), CONCURRENCY):
+            await _together(self._copy(shown, resource, prefix) for resource in some)
+        # Only now: whoever sees a checkpoint finds all that it rests on.
         await self._objects.put(prefix + CHECKPOINT_PATH, note, CHECKPOINT)
 
     async def _copy(self, log: StoredCheckpoint, resource: Resource, prefix: str) -> None:
@@ -135,11 +138,34 @@ class Publication:
     async def _publish_lists(self) -> None:
         """The newest version of each list, in all forms; those of before are in the log by their digests only."""
         caching = f"public, max-age={int(self._lists.ttl.total_seconds())}"
-        for entry in self._lists.published():
-            if self._copied.get(entry.path, 0) < entry.version:
-                for form in Form:
-                    body = self._projections.of(entry, form).body
-                    await self._objects.put(
-                        f"{entry.path.lstrip('/')}{form.value}", body, Kind(form.media_type, caching)
-                    )
-                self._copied[entry.path] = entry.version
+        due = [entry for entry in self._lists.published() if self._copied.get(entry.path, 0) < entry.version]
+        # A list's forms are signed here, and a list at a time is held in all of them: the files are what is waited for.
+        for some in _batched(due, CONCURRENCY // len(Form)):
+            await _together(
+                self._objects.put(
+                    f"{entry.path.lstrip('/')}{form.value}",
+                    self._projections.of(entry, form).body,
+                    Kind(form.media_type, caching),
+                )
+                for entry in some
+                for form in Form
+            )
+            self._copied |= {entry.path: entry.version for entry in some}
+
+
+def _batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """Items in their order, so many at a time."""
+    waiting = iter(items)
+    while some := list(islice(waiting, size)):
+        yield some
+
+
+async def _together(writes: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Write at once; returns when all are written or given up, so that nothing is written later than it seems.
+
+    Raises:
+        VitneError: of the first that failed; others may have been written.
+    """
+    failed = [each for each in await asyncio.gather(*writes, return_exceptions=True) if each is not None]
+    for error in failed:
+        raise error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,14 +21,22 @@ from services.ledger.log_store import LogStore
 from services.ledger.statuses import STATUS_MESSAGE, StatusRequest
 from services.ledger.transitions import Change
 from vitne.clock import Clock, to_milliseconds
-from vitne.errors import InvalidArgument, VitneError
+from vitne.errors import InvalidArgument, ResourceExhausted, VitneError
 from vitne.runtime.idempotency import RequestKey, answer_once, body_digest
 from vitne.runtime.identity import current_caller
 from vitne.runtime.interceptors.errors import as_vitne_error
-from vitne.runtime.item_streams import refused_items, until_idle
+from vitne.runtime.item_streams import refused_items, stream_room, until_idle
+from vitne.runtime.room import Room
 from vitne.runtime.status import errors_to_status
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
+
+#: Streams of changes at a time, of one service (all institutions' over one replica of the issuer) and of all.
+STREAMS_OF_ONE: Final = 128
+STREAMS_OF_ALL: Final = 256
+#: Changes of one institution's that streams have under way at a time: four full messages, half of what may wait for the
+#: database, so that none keeps the others' out.
+IN_FLIGHT_OF_ONE: Final = 2000
 
 _SERVICE: Final = "vitne.ledger.v1.LedgerService"
 _CHANGES: Final = {
@@ -72,6 +82,8 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self._clock = clock
         self._publisher = publisher
         self._history = history
+        self._streams = stream_room(STREAMS_OF_ONE, STREAMS_OF_ALL)
+        self._in_flight = Room(IN_FLIGHT_OF_ONE, None, _too_many_in_flight)
 
     async def LeaseIndexes(  # noqa: N802 - the contract's name
         self, request: ledger_pb2.LeaseIndexesRequest, context: Any
@@ -100,8 +112,9 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self, request_iterator: AsyncIterator[ledger_pb2.SetStatusesRequest], context: Any
     ) -> AsyncIterator[ledger_pb2.SetStatusesResponse]:
         """Change many statuses, message by message; see the contract."""
-        async for request in until_idle(request_iterator):
-            yield ledger_pb2.SetStatusesResponse(outcomes=await self._set_all(request))
+        with self._streams.take(_caller()):
+            async for request in until_idle(request_iterator):
+                yield ledger_pb2.SetStatusesResponse(outcomes=await self._set_all(request))
 
     async def _set_all(self, request: ledger_pb2.SetStatusesRequest) -> list[ledger_pb2.StatusOutcome]:
         answers: dict[int, ledger_pb2.SetStatusResponse | Exception] = {**refused_items(request)}
@@ -112,10 +125,18 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
                     asked[place] = _status_request(item)
                 except InvalidArgument as refusal:
                     answers[place] = refusal
-        try:
-            answers |= zip(asked, await self._set_statuses(list(asked.values())), strict=True)
-        except VitneError as error:  # none of them had room
-            answers |= dict.fromkeys(asked, error)
+        with ExitStack() as taken:
+            for institution, count in Counter(each.on_behalf_of for each in asked.values()).items():
+                try:
+                    taken.enter_context(self._in_flight.take(institution, count))
+                except ResourceExhausted as refusal:
+                    refused = [place for place, each in asked.items() if each.on_behalf_of == institution]
+                    answers |= dict.fromkeys(refused, refusal)
+                    asked = {place: each for place, each in asked.items() if place not in answers}
+            try:
+                answers |= zip(asked, await self._set_statuses(list(asked.values())), strict=True)
+            except VitneError as error:  # none of them had room
+                answers |= dict.fromkeys(asked, error)
         self._publisher.wake()
         return [_outcome(answers[place]) for place in range(len(request.items))]
 
@@ -201,6 +222,16 @@ def _status_request(request: ledger_pb2.SetStatusRequest) -> StatusRequest:
         effective=_instant(request, "effective"),
         issued_at=_instant(request, "issued_at"),
         traceparent=current_traceparent(),
+    )
+
+
+def _too_many_in_flight() -> ResourceExhausted:
+    return ResourceExhausted(
+        "TOO_MANY_IN_FLIGHT",
+        "the institution has as many changes under way as one may have; this one was not made",
+        field="on_behalf_of",
+        rule=f"at most {IN_FLIGHT_OF_ONE} changes of one institution over streams at a time",
+        remedy="repeat the item, with its request id, once another message is answered; use fewer streams",
     )
 
 

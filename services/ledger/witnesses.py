@@ -160,7 +160,13 @@ class Cosigning:
             if status != HTTPStatus.CONFLICT or kind != SIZE_MEDIA_TYPE:
                 break
             witness.sizes[newest.shard.number] = from_decimal(answer.removesuffix("\n"), _bad_answer)
-        raise Unavailable("WITNESS_REFUSED", f"the witness answered {status}", remedy="ask its operator why")
+        raise Unavailable(
+            "WITNESS_REFUSED",
+            f"the witness answered {status}",
+            rule="C2SP tlog-witness: 404 for a log that it was not given, 403 for a key that it was not given",
+            remedy="if the log or its key was succeeded, tell the witness's operator: --log with the new verifier key, "
+            "and --succession (docs/operating/log.md); else ask them why",
+        )
 
     @staticmethod
     async def _post(session: aiohttp.ClientSession, witness: Witness, request: AddCheckpoint) -> tuple[int, str, str]:

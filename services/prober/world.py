@@ -10,15 +10,12 @@ import aiohttp
 import grpc
 
 from services.prober.settings import ProberSettings
-from vitne.accreditation import Projection, public_keys
+from vitne.accreditation import Projection, public_keys, registered_log
 from vitne.canonical import from_b64url
 from vitne.clock import Clock
-from vitne.credentials.jose import ED25519
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, verify_token
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.merkle.leaves import Issued
-from vitne.merkle.notes import NoteKey
-from vitne.merkle.policy import Policy
 from vitne.merkle.proofs import verify_inclusion
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import Fetcher
@@ -111,17 +108,18 @@ class World:
         proof: ledger_pb2.GetInclusionProofResponse = await _called(
             self._ledger.GetInclusionProof(ledger_pb2.GetInclusionProofRequest(leaf_hash=leaf))
         )
-        keys = [
-            NoteKey(self._settings.log_origin, key.raw())
-            for key in self._operator_keys(facts_pb2.KEY_USE_CHECKPOINT).values()
-            if key.algorithm == ED25519
-        ]
-        policy = Policy(keys, {}, {}, "none", {})
-        if proof.checkpoint.partition("\n")[0] != self._settings.log_origin:
-            answer: ledger_pb2.GetSuccessionResponse = await _called(
-                self._ledger.GetSuccession(ledger_pb2.GetSuccessionRequest())
-            )
-            policy = policy.following(answer.statements)
+        told: ledger_pb2.GetSuccessionResponse = await _called(
+            self._ledger.GetSuccession(ledger_pb2.GetSuccessionRequest())
+        )
+        # A key that was replaced is not believed beyond its end, and leads to the one that followed it.
+        self._operator_keys(facts_pb2.KEY_USE_CHECKPOINT)
+        policy = registered_log(
+            self._projection,
+            self._settings.operator or "",
+            self._settings.log_origin,
+            self._clock.now(),
+            told.statements,
+        ).policy
         tree = policy.open(proof.checkpoint).checkpoint
         verify_inclusion(leaf=leaf, index=proof.leaf_index, size=tree.size, path=list(proof.path), root=tree.root)
 

@@ -16,8 +16,7 @@ from services.verifier import presented
 from services.verifier.bundle_file import Bundle
 from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
-from services.verifier.offline import BundledStatus, knowledge_of, registered
-from services.verifier.settings import DEFAULT_LOG_ORIGIN
+from services.verifier.offline import BundledStatus, knowledge_of, log_policy
 from services.verifier.verification import Verifier
 from vitne.accreditation import read_statement
 from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
@@ -65,7 +64,8 @@ async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> 
             trust_list=asked.trust_list,
             registry_key=asked.registry_key,
             registry_uri=asked.registry_uri,
-            log_policy=Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None,
+            log_origin=asked.log_origin,
+            own_policy=Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None,
             clock=clock,
         )
     finally:
@@ -81,7 +81,8 @@ async def collect(
     trust_list: str,
     registry_key: str,
     registry_uri: str,
-    log_policy: Policy | None,
+    log_origin: str,
+    own_policy: Policy | None,
     clock: Clock,
 ) -> Bundle:
     """Collect a bundle for the present instant.
@@ -93,7 +94,8 @@ async def collect(
         trust_list: address of the list's statement.
         registry_key: thumbprint of the key that signs it.
         registry_uri: who issues it.
-        log_policy: what checkpoints need; None: the log's own signature.
+        log_origin: name of the first log, where there is no policy.
+        own_policy: what checkpoints need; None: the signature of the log's registered keys, or those that followed.
         clock: tells the present.
 
     Raises:
@@ -107,8 +109,8 @@ async def collect(
     status = await _status(stub, presentation.credential.status)
     at = ManualClock(clock.now())
     knowledge = knowledge_of(statement, facts.body, registry_key)
-    policy = log_policy or registered(knowledge, DEFAULT_LOG_ORIGIN, at)
-    log = _Recorder(LogProofs(stub, witnessed=log_policy is not None), policy.following(status.succession))
+    policy = log_policy(knowledge, log_origin, at.now(), status.succession, own_policy)
+    log = _Recorder(LogProofs(stub, witnessed=own_policy is not None), policy)
     # Which leaves a verification asks for is its own to say: it is made once, and what it asked for is kept.
     await Verifier(knowledge, BundledStatus(status, knowledge, policy, at), log, at).verify(credential)
     return Bundle(at.now(), credential, compact, facts.body, log.proofs, status)

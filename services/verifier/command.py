@@ -50,12 +50,6 @@ def parser() -> argparse.ArgumentParser:
     )
     add_endpoints(made)
     made.add_argument(
-        "--log-origin",
-        default=DEFAULT_LOG_ORIGIN,
-        metavar="NAME",
-        help="name of the log: proofs from another count for nothing (default: %(default)s)",
-    )
-    made.add_argument(
         "--allow",
         action="append",
         default=[],
@@ -108,6 +102,12 @@ def add_endpoints(made: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="certificate and key (PEM, in one file) to show to the log, where it wants to see one; needs --ledger-ca "
         "(default: VITNE_CHANNEL_CERTIFICATE_FILE)",
+    )
+    made.add_argument(
+        "--log-origin",
+        default=DEFAULT_LOG_ORIGIN,
+        metavar="NAME",
+        help="name of the first log: proofs from one that does not follow it count for nothing (default: %(default)s)",
     )
     made.add_argument(
         "--log-policy",

@@ -13,13 +13,14 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 import grpc
 
 from services.verifier.knowledge import Knowledge
+from vitne.accreditation import registered_log
 from vitne.clock import Clock
 from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusList, verify_token
-from vitne.errors import DataLoss, InvalidArgument, VitneError
-from vitne.merkle.memory import advance
-from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_checkpoint
-from vitne.merkle.policy import Policy
+from vitne.errors import DataLoss, InvalidArgument
+from vitne.merkle.memory import advance, advance_statements
+from vitne.merkle.notes import MAX_NOTE_BYTES, NOTE_UNTRUSTED, Checkpoint, NoteKey
+from vitne.merkle.policy import LOG_KEY_ENDED, LOG_KEY_RETIRED, Policy, Witnessed
 from vitne.merkle.proofs import verify_inclusion
 from vitne.merkle.succession import Lineage, within
 from vitne.runtime.fetch import Fetches
@@ -35,6 +36,8 @@ MAX_HELD_INCLUSIONS: Final = 20_000
 MAX_HELD_CHECKPOINTS: Final = 64
 #: Seconds to wait for a proof.
 PROOF_TIMEOUT_SECONDS: Final = 5.0
+#: How long it may take until a key's stated end is applied here, in seconds; an unknown key is asked after at once.
+STATEMENTS_SECONDS: Final = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -253,7 +256,7 @@ class Inclusions:
 
     The largest checkpoint of each is remembered too, and every other has to be consistent with it: a log that shows
     this verifier two histories is refused from then on. A log that followed is taken by the statement of succession
-    that both keys signed, where both are the operator's.
+    that both keys signed, where both are the operator's; and no key counts beyond the end that such a statement says.
 
     Args:
         proofs: where they come from.
@@ -271,7 +274,10 @@ class Inclusions:
         self._origin = origin
         self._clock = clock
         self._policy = policy
+        self._statements: Sequence[str] = ()
         self._lineage = Lineage(())
+        #: When the statements are read again, by the monotonic clock.
+        self._look_again = 0.0
         self._last: dict[str, Checkpoint] = {}
         self._remembering = asyncio.Lock()
         self._held: _Recent[bytes, Inclusion] = _Recent(MAX_HELD_INCLUSIONS)
@@ -284,9 +290,10 @@ class Inclusions:
         Raises:
             NotFound: the log has no such leaf, yet.
             InvalidArgument: ``BAD_INCLUSION_PROOF``, ``LOG_ORIGIN_UNKNOWN``, ``CHECKPOINT_KEY_UNKNOWN``, or as
-                :func:`~vitne.merkle.notes.open_checkpoint`.
+                :meth:`~vitne.merkle.policy.Policy.open`.
             PermissionDenied: ``QUORUM_MISSING``: too few of the policy's witnesses cosigned.
-            DataLoss: ``LOG_FORKED``: the log contradicts what it said before.
+            DataLoss: ``LOG_FORKED``: the log contradicts what it said before. ``SUCCESSION_WITHHELD``: it told of a
+                statement of succession, and does so no more.
             VitneError: as the log answers.
         """
         held = self._held.get(leaf_hash)
@@ -330,14 +337,7 @@ class Inclusions:
         async with self._remembering:
             known, ended = self._last.get(seen.origin), self._lineage.closed.get(seen.origin)
             if not within(ended, seen):
-                refusal = DataLoss(
-                    "LOG_FORKED",
-                    f"the log of {seen.origin} ended, and shows {seen.size} leaves that are not its end",
-                    rule="a log that is closed does not grow (docs/decisions/0021)",
-                    remedy="believe nothing of this log; keep checkpoint and statement, and show them to its operator",
-                )
-                _log.error("the log is not believed any more: %s", refusal)
-                raise refusal
+                raise _reopened(f"{seen.size} leaves of {seen.origin}")
             if known is not None and known != seen:
                 sizes = sorted((known.size, seen.size))
                 path = await self._proofs.consistency(seen.origin, *sizes) if 0 < sizes[0] < sizes[1] else ()
@@ -351,80 +351,86 @@ class Inclusions:
     def _keys(self) -> Mapping[str, PublicKey]:
         return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
 
-    async def _follow(self, origin: str) -> bool:
-        """Whether a log is the one that is configured, or follows it; the ledger is asked for what it has to show."""
-        if origin == self._origin or origin in {key.name for key in self._lineage.keys}:
-            return True
-        await self._read_lineage()
-        return origin in {key.name for key in self._lineage.keys}
-
-    async def _read_lineage(self) -> None:
-        # Also by keys that count no longer: the key of a log that ended is retired one day, and the logs that followed
-        # stand by their own. What a statement leads to proves nothing but by a key that counts (:meth:`_open`).
-        ever = self._knowledge.operator_keys_ever(facts_pb2.KEY_USE_CHECKPOINT)
-        trusted = [NoteKey(self._origin, key.raw()) for key in ever if key.algorithm == ED25519]
-        statements = await self._proofs.succession()
-        self._lineage = Lineage.follow(trusted, statements)
-        if self._policy is not None:
-            self._policy = self._policy.following(statements)
-
-    async def _end_of(self, note: str, origin: str, keys: Mapping[str, PublicKey]) -> tuple[str, Checkpoint] | None:
-        """The last checkpoint of a log that ended, whose key counts no longer, by the word of the key that followed.
-
-        Both signed the statement that says with which tree it ended: no other tree of that key's is believed.
-        """
-        if origin not in self._lineage.closed:
-            await self._read_lineage()
-        ended = self._lineage.closed.get(origin)
-        for old, new in self._lineage.followed.items():
-            key_id = next((id_ for id_, key in keys.items() if key.raw() == new.public_key), None)
-            if ended is not None and key_id is not None and old.name == origin != new.name:
-                return (key_id, ended) if open_checkpoint(note, old) == ended else None
-        return None
-
     async def _open(self, note: str) -> _Opened:
-        """Open a log's checkpoint by whichever of the operator's keys signed it; answer that key's id, too."""
-        keys = self._keys()
+        """Open a log's checkpoint by the operator's key that signed it; answer the id of the key that counts for it."""
         opened = self._opened.get(note)
-        if opened is not None and opened.key_id in keys:
+        if opened is not None and opened.key_id in self._keys():
             return opened
         # Before anything of it is looked at: what is that large is none, and would be held.
         if len(note) > MAX_NOTE_BYTES:
             raise InvalidArgument("TOO_LARGE", "the checkpoint is too large")
         origin = note.partition("\n")[0]
-        if not await self._follow(origin):
+        if self._clock.monotonic() >= self._look_again or origin not in self._origins():
+            await self._read_statements()
+        if origin not in self._origins():
             raise InvalidArgument(
                 "LOG_ORIGIN_UNKNOWN",
                 "the proof is from another log",
                 field="checkpoint",
                 rule=f"the log's origin is {self._origin}, or that of one that follows it by a statement of both",
-                remedy="give the origin and the address of the same log",
+                remedy="give the origin and the address of the same log; if they are, the log withholds the statement "
+                "by which another followed (/succession/1 and on): ask its operator",
             )
-        refusal: VitneError = InvalidArgument("CHECKPOINT_KEY_UNKNOWN", "the registry knows no key for checkpoints")
-        for key_id, key in keys.items():
-            if key.algorithm == ED25519:
-                try:
-                    found = key_id, open_checkpoint(note, NoteKey(origin, key.raw()))
-                except VitneError as error:
-                    refusal = error
-                else:
-                    break
-        else:
-            ended = await self._end_of(note, origin, keys)
-            if ended is None:
-                raise refusal
-            found = ended
-        seen = None if self._policy is None else await self._seen_by(self._policy, note)
-        opened = _Opened(*found, seen)
-        self._opened.put(note, opened)
-        return opened
-
-    async def _seen_by(self, policy: Policy, note: str) -> datetime | None:
-        """When the policy's witnesses had seen a checkpoint, by a key that followed one of its own where need be."""
         try:
-            return policy.open(note).seen
+            found = await self._believed(note)
         except InvalidArgument as error:
-            if error.reason != "NOTE_UNTRUSTED":
+            if error.reason != NOTE_UNTRUSTED:
                 raise
-        self._policy = policy.following(await self._proofs.succession())
-        return self._policy.open(note).seen
+            # A key may have followed since: before that is told as a refusal, it is asked for.
+            await self._read_statements()
+            found = await self._believed(note)
+        self._opened.put(note, found)
+        return found
+
+    async def _believed(self, note: str) -> _Opened:
+        log = registered_log(
+            self._knowledge.projection, self._knowledge.owner, self._origin, self._clock.now(), self._statements
+        )
+        if not log.policy.logs:
+            raise InvalidArgument("CHECKPOINT_KEY_UNKNOWN", "the registry knows no key for checkpoints")
+        try:
+            witnessed = log.policy.open(note)
+        except InvalidArgument as error:
+            if error.reason == LOG_KEY_RETIRED:
+                witnessed = await self._beginning(*log.policy.open_retired(note))
+            elif error.reason == LOG_KEY_ENDED and note.partition("\n")[0] in self._lineage.closed:
+                raise _reopened(error.message) from error
+            else:
+                raise
+        # The policy's own keys are pinned: it follows the statements by itself.
+        seen = None if self._policy is None else self._policy.following(self._statements).open(note).seen
+        return _Opened(log.vouchers[witnessed.log], witnessed.checkpoint, seen)
+
+    async def _beginning(self, witnessed: Witnessed, ended: Checkpoint) -> Witnessed:
+        """Have the log prove that what a retired key signed is the beginning of the tree with which its word ended.
+
+        The key that followed signed that tree, too. So what witnesses saw before a key became known to others counts
+        when that key does not any more, and whoever has the key can add nothing to it.
+        """
+        seen = witnessed.checkpoint
+        path = await self._proofs.consistency(seen.origin, seen.size, ended.size) if seen.size < ended.size else ()
+        advance(seen, ended, path)
+        return witnessed
+
+    def _origins(self) -> set[str]:
+        return {self._origin, *(key.name for key in self._lineage.keys)}
+
+    async def _read_statements(self) -> None:
+        """Read how logs and keys followed each other; what was told once is never forgotten."""
+        self._statements = advance_statements(self._statements, await self._proofs.succession())
+        # Also by keys that count no longer: what they lead to proves nothing but by a key that counts.
+        ever = self._knowledge.operator_keys_ever(facts_pb2.KEY_USE_CHECKPOINT)
+        trusted = [NoteKey(self._origin, key.raw()) for key in ever if key.algorithm == ED25519]
+        self._lineage = Lineage.follow(trusted, self._statements)
+        self._look_again = self._clock.monotonic() + STATEMENTS_SECONDS
+
+
+def _reopened(why: str) -> DataLoss:
+    refusal = DataLoss(
+        "LOG_FORKED",
+        f"the log ended, and shows what is not its end: {why}",
+        rule="a log that is closed does not grow (docs/decisions/0021)",
+        remedy="believe nothing of this log; keep checkpoint and statement, and show them to its operator",
+    )
+    _log.error("the log is not believed any more: %s", refusal)
+    return refusal

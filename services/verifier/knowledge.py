@@ -71,7 +71,7 @@ class Knowledge:
     def operator_keys_ever(self, use: facts_pb2.KeyUse.ValueType) -> list[PublicKey]:
         """The operator's public keys for a use, also those that count no longer."""
         found = []
-        for key in self.projection.keys_of(self._operator(), use):
+        for key in self.projection.keys_of(self.owner, use):
             try:
                 found.append(parse_public_jwk(key.public_jwk))
             except VitneError:
@@ -80,8 +80,10 @@ class Knowledge:
 
     def operator_keys(self, use: facts_pb2.KeyUse.ValueType, at: datetime) -> dict[str, PublicKey]:
         """The operator's public keys for a use that count at an instant, by thumbprint."""
-        return public_keys(self.projection, self._operator(), use, at)
+        return public_keys(self.projection, self.owner, use, at)
 
-    def _operator(self) -> str:
+    @property
+    def owner(self) -> str:
+        """The operator, whether it was named or is the owner of the registry's key."""
         own = None if self.operator else self.projection.key(self.registry_key)
         return self.operator if own is None else own.owner

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.verifier.bundle_file import Bundle
@@ -12,17 +12,15 @@ from services.verifier.evidence import Inclusion
 from services.verifier.knowledge import Knowledge
 from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
 from services.verifier.verification import Verification, Verifier
-from vitne.accreditation import Projection, Statement, read_facts, read_statement
+from vitne.accreditation import Projection, Statement, read_facts, read_statement, registered_log
 from vitne.audit.snapshots import REVOKED, SUSPENDED, VALID
 from vitne.audit.status_evidence import StatusEvidence, verify_status
 from vitne.clock import Clock, ManualClock
 from vitne.credentials import status_list
-from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import StatusList
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Frameworks, Standing
-from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy, Witnessed
 from vitne.merkle.tlog_proof import LogProof
 from vitne_api.registry.v1 import facts_pb2
@@ -50,8 +48,8 @@ async def verify_bundle(
         registry_key: thumbprint of the key that signs the registry's list: pinned.
         registry_uri: who issues it.
         log_origin: name of the first log, where there is no policy.
-        policy: the log's key and its witnesses'; None: the log's keys are those in the registry, and nobody else
-            need have seen the log.
+        policy: the log's key and its witnesses'; None: the log's keys are those in the registry, and those that
+            followed them, and nobody else need have seen the log.
         anchors: authorities to which certificates that come along have to lead; None: they are not looked at.
 
     Raises:
@@ -61,7 +59,7 @@ async def verify_bundle(
     clock = ManualClock(bundle.at)
     statement = read_statement(bundle.statement, pinned=registry_key, issuer=registry_uri, now=bundle.at)
     knowledge = replace(knowledge_of(statement, bundle.facts, registry_key), anchors=anchors)
-    trusted = (policy or registered(knowledge, log_origin, clock)).following(bundle.status.succession)
+    trusted = log_policy(knowledge, log_origin, bundle.at, bundle.status.succession, policy)
     statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
     return await Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock).verify(
         bundle.credential
@@ -86,11 +84,26 @@ def knowledge_of(statement: Statement, facts: bytes, registry_key: str) -> Knowl
     )
 
 
-def registered(knowledge: Knowledge, origin: str, clock: Clock) -> Policy:
-    """The policy of who has none: the operator's keys for checkpoints, in the log's name."""
-    keys: Mapping[str, PublicKey] = knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, clock.now())
-    logs = [NoteKey(origin, key.raw()) for key in keys.values() if key.algorithm == ED25519]
-    return Policy(logs, {}, {}, "none", {})
+def log_policy(
+    knowledge: Knowledge, origin: str, at: datetime, statements: Sequence[str], own: Policy | None
+) -> Policy:
+    """What checkpoints need: a relying party's own policy; of who has none: the operator's registered keys.
+
+    Both lead on to the logs and keys that followed, by statements of succession.
+
+    Args:
+        knowledge: has the operator's keys.
+        origin: of the first log.
+        at: which keys count at this instant.
+        statements: of succession, in their order.
+        own: the relying party's; its logs' keys are pinned.
+
+    Raises:
+        VitneError: as :meth:`~vitne.merkle.succession.Lineage.follow`.
+    """
+    if own is not None:
+        return own.following(statements)
+    return registered_log(knowledge.projection, knowledge.owner, origin, at, statements).policy
 
 
 class _BundledLog:

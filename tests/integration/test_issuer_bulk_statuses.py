@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 
 from services.issuer import ledger_stream
@@ -16,6 +17,7 @@ from tests.unit.accreditation_samples import DAI, UCL, uuid
 from vitne.accreditation import timestamp
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.errors import ResourceExhausted
 from vitne.runtime import item_streams
 from vitne.runtime.status import error_from_status
 from vitne_api.credential.v1 import credential_pb2
@@ -103,6 +105,21 @@ async def test_a_stream_that_the_ledger_ended_between_two_messages_is_opened_aga
     world.ledger.ends_streams_after = 1
     assert await ask(world, *messages) == [["STATUS_REVOKED"]] * 3
     assert len(world.ledger.changes) == 3
+
+
+async def test_an_institution_has_so_many_streams_open_and_no_more(world: World) -> None:
+    open_ones = [world.caller(UCL).ChangeStatuses() for _ in range(item_streams.STREAMS_OF_ONE)]
+    for call in open_ones:
+        await call.write(issuer.ChangeStatusesRequest(items=[item(uuid(0xDEAD))]))
+        assert await call.read() != grpc.aio.EOF
+    error = await refusal(ask(world, [item(uuid(1))]))
+    assert (error.reason, type(error)) == ("TOO_MANY_STREAMS", ResourceExhausted)
+    assert await ask(world, [item(uuid(1))], caller=DAI) == [["CREDENTIAL_UNKNOWN"]], "others have theirs"
+    await open_ones[0].done_writing()
+    assert await open_ones[0].read() == grpc.aio.EOF
+    assert await ask(world, [item(uuid(1))]) == [["CREDENTIAL_UNKNOWN"]]
+    for call in open_ones[1:]:
+        call.cancel()
 
 
 async def test_a_stream_without_messages_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.issuer import batch
+from services.issuer import batch, store
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.origins import Origins
 from services.issuer.projection import Permission
@@ -184,6 +185,20 @@ async def test_a_leaf_says_to_the_issuer_alone_which_format_it_is_of(world: Worl
     index = IndexKey(read_secret(world.settings.state_dir, INDEX_KEY, create=False))
     origin = Origins(index).open(digest, submitted.origin)
     assert (origin.credential, origin.format) == (UUID(issued.id), ELMO)
+
+
+async def test_of_two_signatures_the_one_whose_digest_is_in_the_log_is_answered(world: World) -> None:
+    """Two replicas sign at the same time, with a key whose signatures differ each time."""
+    issued = await issue(world, EDC)
+    artefacts = world.issuer.rpc._renditions._artefacts
+    row = await store.issued_by(world.pool, UCL, UUID(issued.id))
+    stored = await artefacts.find(UUID(issued.id), EDC)
+    assert row is not None
+    assert stored is not None
+    before = await leaves(world)
+    late = await artefacts.finish(replace(stored, signature=None, digest=None), row, b"another", bytes(32), "")
+    assert (late.signature, late.digest) == (stored.signature, from_b64url(issued.artefacts[0].digest))
+    assert await leaves(world) == before
 
 
 async def test_formats_that_are_not_made_are_refused_before_anything_is_issued(world: World) -> None:

@@ -35,6 +35,7 @@ from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavaila
 from vitne.inspection.published_log import over_http, walk_on, witness_marks
 from vitne.merkle.leaves import Issued
 from vitne.merkle.policy import Policy
+from vitne.runtime.objects import Kind
 from vitne.runtime.objects.folder import FolderObjects
 from vitne.runtime.objects.s3 import S3Objects
 from vitne.runtime.objects.signature_v4 import Credentials, signed_headers
@@ -154,6 +155,38 @@ async def test_an_earlier_checkpoint_that_another_copier_put_back_is_replaced_on
     await objects.put("checkpoint", earlier, CHECKPOINT)
     await copier.publish()
     assert await objects.get("checkpoint") == newest
+
+
+class Watched(FolderObjects):
+    """Notices how many files are written at a time, and which at the end of all others."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.writing: set[str] = set()
+        self.most: dict[str, int] = {}
+        self.alone: set[str] = set()
+
+    async def put(self, path: str, data: bytes, kind: Kind) -> None:
+        self.writing.add(path)
+        group = path.partition("/")[0]
+        self.most[group] = max(self.most.get(group, 0), len(self.writing))
+        await super().put(path, data, kind)
+        self.writing.remove(path)
+        if not self.writing and self.most[group] == 1:
+            self.alone.add(path)
+
+
+async def test_files_are_written_at_once_and_the_checkpoint_when_all_that_it_rests_on_is_there(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    await grow(ledger, 0, 1100)
+    objects = Watched(tmp_path / "static")
+    await ledger.publication(objects).publish()
+    assert objects.most["tile"] >= 4
+    assert objects.most["2026"] == 4, "all forms of the list"
+    assert "checkpoint" in objects.alone
 
 
 async def test_static_files_in_object_storage(ledger: Ledger, bucket: str) -> None:

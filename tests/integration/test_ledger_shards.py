@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import count
@@ -40,6 +40,7 @@ from vitne.errors import (
     NotFound,
     Unavailable,
 )
+from vitne.inspection.published_log import witness_marks
 from vitne.merkle.leaves import Closed, ListPublished, parse_leaf
 from vitne.merkle.notes import NoteKey, open_note, split_note
 from vitne.merkle.policy import Policy, Witnessed
@@ -484,6 +485,42 @@ async def test_witnesses_cosign_the_end_of_a_log_and_the_next_once_they_were_giv
     await Retention(ledger.pool, ledger.clock).drop_due()
     kept = await ledger.pool.fetch("SELECT shard, size FROM witnessed_checkpoint ORDER BY cosigned")
     assert [tuple(row) for row in kept] == [(1, 10), (1, 11), (2, 1)]
+
+
+async def test_a_witness_that_was_not_told_of_the_new_key_is_named_with_what_it_has_to_be_told(
+    ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = ledger.note_signer.key, ledger.keys.note_signer(ORIGIN, 2).key
+
+    @asynccontextmanager
+    async def witness(*keys: NoteKey) -> AsyncIterator[tuple[Cosigning, Callable[[], Awaitable[list[str]]]]]:
+        """What has it cosign, and why an auditor says that it is silent."""
+        statements = await ledger.store.statements() if len(keys) > 1 else ()
+        with Memory(tmp_path / "w") as memory:
+            pages = build_witness_pages(Witness(cosigner(0), keys, memory, ledger.clock, statements))
+            async with served(pages) as url, aiohttp.ClientSession() as session:
+                own = Policy.parse(f"log {first.text}\nwitness w {cosigner(0).key.text} {url}\nquorum w\n")
+
+                async def silent() -> list[str]:
+                    known = own.following(await ledger.store.statements())
+                    return list((await witness_marks(session, known))[1].values())
+
+                asked = [AskedWitness(cosigner(0).key, url)]
+                yield Cosigning(ledger.store, ledger.checkpoints, asked, 1, ledger.clock), silent
+
+    await grown(ledger, 0, 10)
+    async with witness(first) as (cosigning, silent):
+        assert await cosigning.cosign_due()
+        assert await silent() == []
+        await closing(ledger).rotate(2, compromised=True)
+        assert not await cosigning.cosign_due()
+        assert "--succession" in caplog.text, "the ledger's own log says what to do"
+        (why,) = await silent()
+        assert "LOG_KEY_ENDED" in why
+        assert f"--log {second.text}" in why
+    async with witness(first, second) as (cosigning, silent):
+        assert await cosigning.cosign_due()
+        assert await silent() == []
 
 
 async def _opened(ledger: Ledger) -> list[Witnessed]:

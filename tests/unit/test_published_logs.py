@@ -127,7 +127,7 @@ async def test_each_log_is_held_to_its_own_marks() -> None:
     assert await kinds(found, Mark("w", other.new.checkpoint())) == {"log.forked"}
     assert await kinds(found, Mark("w", other.new.append(issuances(9000, 1)).checkpoint())) == {"log.rolled_back"}
     found.statements = []
-    assert await kinds(found, Mark("w", site().new.checkpoint())) == {"log.missing"}
+    assert await kinds(found, Mark("w", site().new.checkpoint())) == {"log.missing", "succession.withheld"}
 
 
 async def test_a_log_that_stands_in_the_place_of_the_one_that_it_followed_does_not_hide_it() -> None:
@@ -166,6 +166,45 @@ async def test_without_a_statement_another_logs_checkpoint_is_not_believed() -> 
     found.statements = [found.statement, stated(found.old, note_signer(3, "log.vitne.example/2028"))]
     with pytest.raises(DataLoss, match="LOG_FORKED"):
         await walked(found)
+
+
+async def test_a_statement_that_is_not_served_is_named() -> None:
+    # The log is closed, and nobody says what follows.
+    found = site()
+    found.statements = []
+    (told,) = (await walked(found)).finish()
+    assert (told.kind, told.subject) == ("succession.withheld", ORIGIN)
+    assert "/succession/1" in told.detail
+    # One is left out in the middle.
+    found = site()
+    found.statements = [found.statement, stated(found.new, note_signer(3, "log.vitne.example/2028"))]
+
+    async def without_the_first(path: str) -> bytes | None:
+        return None if path == "succession/1" else await found.fetch(path)
+
+    logs = PublishedLogs(without_the_first, Policy.of_log(FIRST.key))
+    await logs.walk_on()
+    assert ("succession.withheld", "succession 1") in {(each.kind, each.subject) for each in logs.finish()}
+    # The key was replaced within the log.
+    log = SampleLog(FIRST).append(issuances(0, 20))
+    log.signer = note_signer(4)
+    logs = PublishedLogs(log.publish().fetch, Policy.of_log(FIRST.key))
+    with pytest.raises(InvalidArgument, match=r"NOTE_UNTRUSTED.*0 statements.*/succession/1"):
+        await logs.walk_on()
+
+
+async def test_a_log_that_ends_between_its_statements_and_its_checkpoint_is_no_cause() -> None:
+    found = site()
+    asked = 0
+
+    async def ending(path: str) -> bytes | None:
+        nonlocal asked
+        asked += path == "succession/1"
+        return None if path.startswith("succession/") and asked == 1 else await found.fetch(path)
+
+    logs = PublishedLogs(ending, Policy.of_log(FIRST.key))
+    await logs.walk_on()
+    assert (logs.contents.leaves, logs.finish()) == (702, [])
 
 
 async def test_what_is_remembered_is_a_checkpoint_of_each_log_and_the_statements(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from services.verifier.bundle_file import Bundle
-from services.verifier.evidence import Inclusions
+from services.verifier.evidence import STATEMENTS_SECONDS, Inclusions
+from services.verifier.offline import verify_bundle
 from tests.unit.accreditation_samples import UCL
 from tests.unit.log_samples import SampleLog, cosigner
 from tests.unit.test_verifier_bundle import PLACE, POLICY, SIGNER, Maker, verdict
@@ -22,12 +23,16 @@ from tests.unit.verifier_world import (
     ORIGIN,
     OTHER_CHECKPOINT_KEY,
     PROVIDER_KEY,
+    REGISTRY,
+    TRUST_KEY,
     World,
 )
 from vitne.audit.status_evidence import ProvenLeaf
 from vitne.canonical import from_b64url, sha256
+from vitne.clock import ManualClock
 from vitne.credentials.jose import LocalSigner
-from vitne.errors import DataLoss
+from vitne.errors import DataLoss, InvalidArgument
+from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
 from vitne.merkle.succession import Succession, state_succession, succession_leaf
@@ -103,6 +108,86 @@ async def test_when_the_key_of_a_log_that_ended_counts_no_longer_its_end_stands_
     expect(await world.verify(early), "not_determinable", "log_inclusion", "not_determinable")
 
 
+async def test_a_replaced_key_counts_for_nothing_beyond_its_end_although_the_registry_lets_it_count(
+    world: World,
+) -> None:
+    """Without a policy, too: whoever has the old key can't go on with it."""
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    world.log.rotate(OTHER_CHECKPOINT_KEY)
+    log = Inclusions(world.log, world.knowledge(), ORIGIN, world.clock)
+    world.log.append(b"l" * 32)
+    assert (await log.inclusion(b"l" * 32)).key_id == OTHER_CHECKPOINT_KEY.key_id
+    world.log.append(b"m" * 32)
+    world.log.signer = CHECKPOINT_KEY
+    for source in (log, Inclusions(world.log, world.knowledge(), ORIGIN, world.clock)):
+        with pytest.raises(InvalidArgument, match="LOG_KEY_ENDED"):
+            await source.inclusion(b"m" * 32)
+
+
+async def test_a_statement_that_was_told_and_is_withheld_is_named_as_that(world: World) -> None:
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    world.log.rotate(OTHER_CHECKPOINT_KEY)
+    clock = ManualClock(NOW)
+    log = Inclusions(world.log, world.knowledge(), ORIGIN, clock)
+    world.log.append(b"l" * 32)
+    await log.inclusion(b"l" * 32)
+    world.log.statements = []
+    world.log.append(b"m" * 32)
+    clock.advance(timedelta(seconds=STATEMENTS_SECONDS))
+    with pytest.raises(DataLoss, match=r"SUCCESSION_WITHHELD.*statement of succession 1"):
+        await log.inclusion(b"m" * 32)
+
+
+async def test_what_witnesses_saw_under_a_key_that_others_know_now_stands_by_the_word_of_the_next(
+    world: World,
+) -> None:
+    """``rotate-key --compromised``, and a credential's key that others know: when it was logged is asked for first."""
+    early = world.issue()
+    world.witnessed(NOW - timedelta(minutes=30))
+    forged = b"f" * 32
+    world.log.append(b"n" * 32)
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    world.log.rotate(OTHER_CHECKPOINT_KEY)
+    since = NOW - timedelta(minutes=1)
+    world.key(CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT, revision=2, compromised_from=since)
+    world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=since)
+    world.log_facts()
+    world.log.cosign(NOW)
+    expect(await world.verify(early), "valid_with_notes", "log_inclusion", "passed")
+    # Another history of as many leaves, by who has the old key and a witness of that time.
+    other = World().log
+    for leaf in (forged, b"g" * 32):
+        other.append(leaf)
+    other.cosign(NOW - timedelta(minutes=30))
+    other.statements = world.log.statements
+
+    async def as_the_log_is(origin: str, from_size: int, to_size: int) -> list[bytes]:
+        return await world.log.consistency(origin, from_size, to_size)
+
+    other.consistency = as_the_log_is  # type: ignore[method-assign]
+    with pytest.raises(DataLoss, match="LOG_FORKED"):
+        await Inclusions(other, world.knowledge(), ORIGIN, world.clock, world.policy).earliest(forged)
+
+
+async def test_logs_whose_keys_were_given_up_one_after_the_other_stand_by_the_one_that_counts(world: World) -> None:
+    early = world.issue()
+    for key in (OTHER_CHECKPOINT_KEY, FOREIGN_KEY):
+        world.key(key, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    world.log = world.log.end(NEXT, OTHER_CHECKPOINT_KEY)
+    world.log.append(b"l" * 32)
+    world.log = world.log.end("log.vitne.example/2028", FOREIGN_KEY)
+    for key in (CHECKPOINT_KEY, OTHER_CHECKPOINT_KEY):
+        world.key(key, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT, revision=2, valid_until=NOW - timedelta(seconds=1))
+    expect(await world.verify(early), "valid", "log_inclusion", "passed")
+    # One that others know vouches for nothing: they could have stated another end of the one before.
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT, revision=3, compromised_from=NOW)
+    expect(await world.verify(early), "not_determinable", "log_inclusion", "not_determinable")
+
+
 async def test_what_came_in_a_later_log_came_later_than_the_news_of_a_compromise(world: World) -> None:
     world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
     world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=NOW - timedelta(minutes=1))
@@ -150,6 +235,33 @@ async def test_without_a_policy_the_registered_key_of_the_first_log_leads_to_the
     bundle = bundle_across(maker)
     assert await verdict(bundle, None) == "revoked"
     assert await verdict(bundle, POLICY.without_witnesses()) == "revoked"
+
+
+async def test_without_a_policy_a_log_is_followed_whose_first_key_was_given_up(maker: Maker) -> None:
+    """Its end stands by the word of the key that followed; an earlier tree of that key's does not."""
+    world = maker.world
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.key(
+        CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT, revision=2, valid_until=NOW - timedelta(seconds=1)
+    )
+    world.publisher.statuses[PLACE] = 1
+    bundle = bundle_across(maker)
+    assert await verdict(bundle, None) == "revoked"
+    assert await verdict(replace(bundle, status=replace(bundle.status, succession=())), None) == "not_determinable"
+    earlier = maker.log.checkpoint().size - 1
+    note = maker.log.note(earlier, cosigner(0), cosigner(1), at=maker.witnessed)
+    proofs = {
+        leaf_hash(entry).hex(): maker.log.proof(index, note, earlier).text()
+        for index, entry in enumerate(maker.log.entries[:earlier])
+    }
+    found = await verify_bundle(
+        replace(bundle, proofs={**bundle.proofs, **proofs}),
+        registry_key=TRUST_KEY.key_id,
+        registry_uri=REGISTRY,
+        log_origin=ORIGIN,
+        policy=None,
+    )
+    assert "LOG_KEY_RETIRED" in detail(found, "log_inclusion")
 
 
 @pytest.fixture

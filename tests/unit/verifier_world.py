@@ -88,6 +88,13 @@ class MemoryLog:
         following.statements = [*self.statements, state_succession(stated, self.note_signer, following.note_signer)]
         return following
 
+    def rotate(self, signer: LocalSigner) -> None:
+        """Another key signs from now on, by a statement of both."""
+        former, self.signer = self.note_signer, signer
+        ended = Checkpoint(self.origin, self._tree.size, self._tree.root())
+        stated = Succession(ended, self.note_signer.key, self.before)
+        self.statements = [*self.statements, state_succession(stated, former, self.note_signer)]
+
     @property
     def note_signer(self) -> NoteSigner:
         return NoteSigner(NoteKey(self.origin, from_b64url(self.signer.public_jwk["x"])), self.signer.sign)

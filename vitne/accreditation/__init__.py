@@ -8,6 +8,7 @@ from vitne.accreditation.decide import DecisionOutcome, decide, judge, offer_of
 from vitne.accreditation.decision import DecisionRecord, record_of
 from vitne.accreditation.facts import fact_digest, instant, key_counts_at, timestamp
 from vitne.accreditation.keys import public_keys
+from vitne.accreditation.log_keys import RegisteredLog, registered_log
 from vitne.accreditation.logged import leaf_of
 from vitne.accreditation.projection import Held, Projection
 from vitne.accreditation.trust_list import (
@@ -26,6 +27,7 @@ __all__ = [
     "FactsReference",
     "Held",
     "Projection",
+    "RegisteredLog",
     "Statement",
     "case_of",
     "decide",
@@ -39,6 +41,7 @@ __all__ = [
     "read_facts",
     "read_statement",
     "record_of",
+    "registered_log",
     "render",
     "sign_statement",
     "timestamp",

@@ -69,6 +69,11 @@ class LogWalk:
         """Entries that were taken."""
         return self._tree.size
 
+    @property
+    def closed(self) -> bool:
+        """Whether an entry closes the log."""
+        return self._closed is not None
+
     def aim(self, checkpoint: Checkpoint) -> None:
         """Walk on to a checkpoint of the log, verified; one that is smaller than what was walked is a fault."""
         self._aim = checkpoint

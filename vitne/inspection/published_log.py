@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
 
 from vitne.audit.log_walk import LogWalk, Mark
-from vitne.errors import NotFound, Unavailable, VitneError
-from vitne.merkle.policy import Policy
+from vitne.errors import InvalidArgument, NotFound, Unavailable, VitneError
+from vitne.merkle.policy import LOG_KEY_ENDED, Policy
 from vitne.merkle.resources import CHECKPOINT_PATH, Resource, resources_at
 
 #: Files that are asked for at once.
@@ -84,13 +85,27 @@ async def witness_marks(session: aiohttp.ClientSession, policy: Policy) -> tuple
             try:
                 note = await fetch_file(session, address)
                 if note is None:
-                    raise NotFound("LOG_UNKNOWN", "it never cosigned a checkpoint of that log")
+                    raise NotFound("LOG_UNKNOWN", f"it never cosigned a checkpoint of {origin}")
                 # Its own word is enough here: what it saw, whoever else did.
-                alone = Policy([log for log in policy.logs if log.name == origin], {name: key}, {}, name, {})
-                marks.append(Mark(f"witness {name}", alone.open(note).checkpoint))
+                alone = replace(policy, logs=[log for log in policy.logs if log.name == origin], quorum=name)
+                seen = alone.open(note)
+                marks.append(Mark(f"witness {name}", seen.checkpoint))
+                if seen.log in policy.lineage.followed and origin not in policy.lineage.closed:
+                    raise InvalidArgument(LOG_KEY_ENDED, f"it cosigned {origin} last under a key that was replaced")
             except VitneError as error:
-                silent[name] = f"{error.reason}: {error.message}"
+                silent[name] = f"{error.reason}: {error.message}{_untold(error, origin, policy)}"
     return marks, silent
+
+
+def _untold(error: VitneError, origin: str, policy: Policy) -> str:
+    """What helps a witness that does not know the log, or the key, that followed; nothing for any other trouble."""
+    if error.reason not in ("LOG_UNKNOWN", LOG_KEY_ENDED) or not policy.lineage.followed:
+        return ""
+    newest = [log for log in policy.logs if log.name == origin][-1]
+    return (
+        f". Its operator has to be told of the key that followed: --log {newest.text}, and where one log's key was "
+        "replaced --succession with the statement (docs/operating/log.md)"
+    )
 
 
 async def fetch_file(session: aiohttp.ClientSession, url: str) -> bytes | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
+from typing import Final
 
 from vitne.audit.agreement import Disagreement
 from vitne.audit.log_contents import LogContents
@@ -11,10 +12,13 @@ from vitne.audit.log_walk import LogWalk, Mark
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.published_log import Fetch, walk_on
-from vitne.merkle.notes import Checkpoint, split_note
-from vitne.merkle.policy import Policy
+from vitne.merkle.notes import NOTE_UNTRUSTED, Checkpoint, split_note
+from vitne.merkle.policy import LOG_KEY_ENDED, Policy
 from vitne.merkle.resources import CHECKPOINT_PATH, log_prefix
 from vitne.merkle.succession import MAX_STATEMENTS, SUCCESSION_PATH, Succession, succession_leaf
+
+#: What is told of a statement of succession that has to be there, and is not served.
+WITHHELD: Final = "succession.withheld"
 
 
 class PublishedLogs:
@@ -37,6 +41,7 @@ class PublishedLogs:
         self._walks: dict[str, LogWalk] = {}
         self._notes: dict[str, str] = {}
         self._reopened: list[Disagreement] = []
+        self._withheld: list[Disagreement] = []
 
     @property
     def shown(self) -> LogMemory:
@@ -59,6 +64,10 @@ class PublishedLogs:
             if statement is None:
                 break
             self._statements.append(statement.decode("utf-8", "replace"))
+        number = len(self._statements) + 1
+        if await self._fetch(f"{SUCCESSION_PATH}/{number + 1}") is not None:
+            detail = f"it is not served, and statement {number + 1} is: ask the log's operator for it"
+            self._withheld.append(Disagreement(WITHHELD, f"succession {number}", detail))
         self.policy = self._own.following(self._statements)
 
     async def walk_on(self, progress: Callable[[str], None] = lambda _text: None) -> None:
@@ -68,6 +77,38 @@ class PublishedLogs:
             VitneError: as :func:`~vitne.inspection.published_log.walk_on`, :meth:`read_statements`.
         """
         await self.read_statements()
+        stated = len(self._statements)
+        await self._walk_all(progress)
+        if self._unstated():
+            # It may have ended while it was walked.
+            await self.read_statements()
+            if len(self._statements) > stated:
+                await self._walk_all(progress)
+
+    def finish(self) -> list[Disagreement]:
+        """What is wrong with the logs; all entries were taken."""
+        found = [each for walk in self._walks.values() for each in walk.finish()]
+        for origin in self._marks.keys() - self._walks.keys():
+            found += [Disagreement("log.missing", origin, f"{mark.who} saw it") for mark in self._marks[origin]]
+        # Else one that follows could be shown in the place of the first, and nobody would look into that.
+        for origin in self._closed() - self._walks.keys():
+            found.append(Disagreement("log.missing", origin, "a statement says that it ended, and it is not shown"))
+        for origin in self._unstated():
+            detail = (
+                f"its last leaf closes it, and the statement by which another follows is not served at "
+                f"/{SUCCESSION_PATH}/{len(self._statements) + 1}: ask the log's operator for it"
+            )
+            found.append(Disagreement(WITHHELD, origin, detail))
+        return list(dict.fromkeys([*found, *self._reopened, *self._withheld, *self.contents.finish()]))
+
+    def _unstated(self) -> list[str]:
+        """Logs that were closed, and of which no statement that was read says so."""
+        return [origin for origin, walk in self._walks.items() if walk.closed and origin not in self._closed()]
+
+    def _closed(self) -> Set[str]:
+        return self.policy.lineage.closed.keys()
+
+    async def _walk_all(self, progress: Callable[[str], None]) -> None:
         note = await self._fetch(CHECKPOINT_PATH)
         if note is None:
             raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
@@ -79,16 +120,6 @@ class PublishedLogs:
             if stated.closes:
                 leaf = succession_leaf(statement).to_bytes()
                 await self._walk(stated.key.name, log_prefix(stated.key.name, first), leaf, progress)
-
-    def finish(self) -> list[Disagreement]:
-        """What is wrong with the logs; all entries were taken."""
-        found = [each for walk in self._walks.values() for each in walk.finish()]
-        for origin in self._marks.keys() - self._walks.keys():
-            found += [Disagreement("log.missing", origin, f"{mark.who} saw it") for mark in self._marks[origin]]
-        # Else one that follows could be shown in the place of the first, and nobody would look into that.
-        for origin in self.policy.lineage.closed.keys() - self._walks.keys():
-            found.append(Disagreement("log.missing", origin, "a statement says that it ended, and it is not shown"))
-        return list(dict.fromkeys([*found, *self._reopened, *self.contents.finish()]))
 
     async def _walk(self, origin: str, prefix: str, first: bytes, progress: Callable[[str], None]) -> None:
         async def fetch(path: str) -> bytes | None:
@@ -103,6 +134,21 @@ class PublishedLogs:
         try:
             self._notes[origin] = await walk_on(fetch, self.policy, walk, progress)
         except InvalidArgument as error:
-            if error.reason != "LOG_KEY_ENDED":
+            if error.reason == LOG_KEY_ENDED:
+                self._reopened.append(Disagreement("log.reopened", origin, error.message))
+            elif error.reason == NOTE_UNTRUSTED:
+                raise self._unknown_key(origin) from error
+            else:
                 raise
-            self._reopened.append(Disagreement("log.reopened", origin, error.message))
+
+    def _unknown_key(self, origin: str) -> InvalidArgument:
+        count = len(self._statements)
+        return InvalidArgument(
+            NOTE_UNTRUSTED,
+            f"{origin} is signed by no key of the policy's, nor by one that follows by the {count} statements that are "
+            "served",
+            field=CHECKPOINT_PATH,
+            rule="a log's key is replaced by a statement that both sign (docs/decisions/0021)",
+            remedy=f"if the log has another key now, the statement that says so is withheld: ask its operator for "
+            f"/{SUCCESSION_PATH}/{count + 1}; else this is another log than the policy's",
+        )

@@ -46,3 +46,31 @@ def advance(known: Checkpoint, seen: Checkpoint, path: Sequence[bytes]) -> Check
             metadata={"known_size": str(known.size), "seen_size": str(seen.size)},
         ) from error
     return later
+
+
+def advance_statements(known: Sequence[str], told: Sequence[str]) -> Sequence[str]:
+    """The statements of succession that a log tells now, once those that it told before are among them, unchanged.
+
+    Args:
+        known: what is remembered, in order.
+        told: what the log tells.
+
+    Raises:
+        DataLoss: ``SUCCESSION_WITHHELD``: one is gone. ``LOG_FORKED``: another stands in its place.
+    """
+    for number, (before, now) in enumerate(zip(known, told, strict=False), start=1):
+        if before != now:
+            raise DataLoss(
+                "LOG_FORKED",
+                f"statement of succession {number} is another than before",
+                rule="a log, and a key, is succeeded once (docs/decisions/0021)",
+                remedy="believe nothing of this log; keep both statements, and show them to its operator and witnesses",
+            )
+    if len(told) < len(known):
+        raise DataLoss(
+            "SUCCESSION_WITHHELD",
+            f"statement of succession {len(told) + 1} was told before, and is withheld now",
+            rule="a statement of succession is never taken back (docs/decisions/0034)",
+            remedy="ask the log's operator for it; after a restore, they run reconcile (docs/operating/restore.md)",
+        )
+    return told

@@ -29,6 +29,8 @@ MAX_NOTE_BYTES: Final = 128 * 1024
 MAX_SIGNATURES: Final = 64
 #: Bytes of a key id before each signature.
 KEY_ID_SIZE: Final = 4
+#: Reason of :func:`open_note`: nobody signed whom the caller trusts.
+NOTE_UNTRUSTED: Final = "NOTE_UNTRUSTED"
 
 _SIGNATURE_SIZE: Final = 64
 _SIGNATURE_START: Final = "— "
@@ -163,7 +165,7 @@ def open_note(note: str | bytes, keys: Iterable[NoteKey]) -> OpenedNote:
         signers[name, key.key_id] = key
     if not signers:
         raise InvalidArgument(
-            "NOTE_UNTRUSTED",
+            NOTE_UNTRUSTED,
             "no trusted key signed the note",
             rule="signed-note: at least one known key's signature verifies",
             remedy="check the configured keys and whether the note comes from the right log",

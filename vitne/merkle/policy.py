@@ -22,6 +22,10 @@ from vitne.merkle.succession import Lineage, within
 #: Most lines that define something; the specification asks for 32 logs, 32 witnesses and 32 groups at least.
 MAX_DEFINITIONS: Final = 512
 
+#: Reasons of :meth:`Policy.open`.
+LOG_KEY_ENDED: Final = "LOG_KEY_ENDED"
+LOG_KEY_RETIRED: Final = "LOG_KEY_RETIRED"
+
 _NONE: Final = "none"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _BLANKS: Final = re.compile(r"[ \t]+")
@@ -63,6 +67,8 @@ class Policy:
         quorum: name of what has to have cosigned; ``none``: nobody.
         urls: where a log or witness is reached, by its key's name, where the policy says.
         lineage: which logs and keys follow which; of a policy that was read: none.
+        retired: keys among the logs' that are believed by the word of those that followed them only: for the tree with
+            which theirs ended, and by :meth:`open_retired` for what is proved to be the beginning of that.
     """
 
     logs: Sequence[NoteKey]
@@ -71,6 +77,7 @@ class Policy:
     quorum: str
     urls: Mapping[str, str]
     lineage: Lineage = field(default=Lineage(()))
+    retired: frozenset[NoteKey] = frozenset()
 
     @classmethod
     def parse(cls, text: str) -> Policy:
@@ -119,9 +126,34 @@ class Policy:
         A key that was succeeded counts for no tree beyond its end.
 
         Raises:
-            InvalidArgument: as :func:`~vitne.merkle.notes.open_note`, ``BAD_CHECKPOINT``, ``BAD_COSIGNATURE``.
+            InvalidArgument: as :func:`~vitne.merkle.notes.open_note`, ``BAD_CHECKPOINT``, ``BAD_COSIGNATURE``;
+                ``LOG_KEY_ENDED``; ``LOG_KEY_RETIRED``: see :meth:`open_retired`.
             PermissionDenied: ``QUORUM_MISSING``.
         """
+        log, checkpoint = self._signed(note)
+        if log in self.retired and checkpoint != self.lineage.ended.get(log):
+            raise InvalidArgument(
+                LOG_KEY_RETIRED,
+                f"{checkpoint.size} leaves are signed by a key alone that counts no longer",
+                field="checkpoint",
+                rule="what such a key signed stands by the word of the key that followed it (docs/decisions/0034)",
+                remedy="ask for a newer checkpoint; of a bundle: collect it again",
+            )
+        return self._cosigned(note, log, checkpoint)
+
+    def open_retired(self, note: str | bytes) -> tuple[Witnessed, Checkpoint]:
+        """Verify a checkpoint by a key that counts no longer; answers also the tree with which that key's word ended.
+
+        Whoever calls this has the log prove that the checkpoint's tree is the beginning of that one.
+
+        Raises:
+            InvalidArgument, PermissionDenied: as :meth:`open`, but for ``LOG_KEY_RETIRED``.
+        """
+        log, checkpoint = self._signed(note)
+        return self._cosigned(note, log, checkpoint), self.lineage.ended.get(log, checkpoint)
+
+    def _signed(self, note: str | bytes) -> tuple[NoteKey, Checkpoint]:
+        """The log's key by which a checkpoint counts, one that goes on rather than one that is retired; and it."""
         opened = open_note(note, self.logs)
         checkpoint = Checkpoint.parse(opened.text)
         named = [key for key in opened.signers if key.name == checkpoint.origin]
@@ -132,15 +164,18 @@ class Policy:
                 rule="C2SP tlog-policy: a log key's name is the log's origin",
                 remedy="ask the log's operator",
             )
-        log = next((key for key in named if within(self.lineage.ended.get(key), checkpoint)), None)
-        if log is None:
+        counting = [key for key in named if within(self.lineage.ended.get(key), checkpoint)]
+        if not counting:
             raise InvalidArgument(
-                "LOG_KEY_ENDED",
+                LOG_KEY_ENDED,
                 f"{checkpoint.size} leaves are signed by a key alone whose word ended before",
                 field="checkpoint",
                 rule="a statement of succession says up to which tree a key counts (docs/decisions/0021)",
                 remedy="fetch the checkpoint again; if it stays so, keep it, and show it to the log's operator",
             )
+        return min(counting, key=lambda key: key in self.retired), checkpoint
+
+    def _cosigned(self, note: str | bytes, log: NoteKey, checkpoint: Checkpoint) -> Witnessed:
         before = self.lineage.before.get(checkpoint.origin, 0)
         times = cosignatures(note, self.witnesses.values())
         cosigned = {name: times[key] for name, key in self.witnesses.items() if key in times}

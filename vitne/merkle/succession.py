@@ -24,7 +24,7 @@ from vitne.canonical import b64url, canonical_bytes, sha256
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.merkle.leaves import KeyRecorded
 from vitne.merkle.lines import from_decimal
-from vitne.merkle.notes import Checkpoint, NoteKey, NoteSigner, open_note, sign_note, split_note
+from vitne.merkle.notes import NOTE_UNTRUSTED, Checkpoint, NoteKey, NoteSigner, open_note, sign_note, split_note
 
 #: First line of every statement.
 HEADER: Final = "vitne/log-succession/v1"
@@ -166,7 +166,7 @@ class _Following:
         signers = open_note(statement, [*old, stated.key]).signers
         if stated.key not in signers:
             raise InvalidArgument(
-                "NOTE_UNTRUSTED",
+                NOTE_UNTRUSTED,
                 "the new key did not sign the statement of succession",
                 rule="both keys sign it (docs/decisions/0021)",
                 remedy="fetch it again from the log's own address",

@@ -10,7 +10,7 @@ from vitne.errors import Aborted, InvalidArgument, NotFound, PermissionDenied
 from vitne.merkle.cosignatures import CosignerKey, cosignatures
 from vitne.merkle.hashing import EMPTY_ROOT, HASH_SIZE
 from vitne.merkle.lines import from_base64, from_decimal, to_base64
-from vitne.merkle.notes import MAX_NOTE_BYTES, Checkpoint, NoteKey, open_note, split_note
+from vitne.merkle.notes import MAX_NOTE_BYTES, NOTE_UNTRUSTED, Checkpoint, NoteKey, open_note, split_note
 from vitne.merkle.proofs import verify_consistency
 from vitne.merkle.succession import Lineage, within
 
@@ -146,7 +146,7 @@ def _opened(note: str, keys: Sequence[NoteKey], lineage: Lineage) -> tuple[set[N
     try:
         opened = open_note(note, keys)
     except InvalidArgument as error:
-        if error.reason not in ("NOTE_UNTRUSTED", "BAD_NOTE_SIGNATURE"):
+        if error.reason not in (NOTE_UNTRUSTED, "BAD_NOTE_SIGNATURE"):
             raise
         raise _untrusted("the checkpoint is not signed by the log's key") from error
     checkpoint = Checkpoint.parse(opened.text)

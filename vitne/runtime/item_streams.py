@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
+from vitne.errors import ResourceExhausted
+from vitne.runtime.room import Room
 from vitne.runtime.rules import check_rules
 from vitne.runtime.status import DeadlineExceeded, RuleViolations
 
@@ -22,7 +24,28 @@ IDLE_SECONDS: Final = 60.0
 #: Reason with which it is ended then.
 STREAM_IDLE: Final = "STREAM_IDLE"
 
+#: Streams at a time in each process, of one caller and of all. Each holds one message at most, so that bounds the items
+#: that are under way, too.
+STREAMS_OF_ONE: Final = 4
+STREAMS_OF_ALL: Final = 64
+#: Reason with which one more is refused.
+TOO_MANY_STREAMS: Final = "TOO_MANY_STREAMS"
+
 M = TypeVar("M")
+
+
+def stream_room(of_one: int = STREAMS_OF_ONE, of_all: int = STREAMS_OF_ALL) -> Room:
+    """Room for open streams, by who opened them; it refuses with ``ResourceExhausted`` ``TOO_MANY_STREAMS``."""
+    return Room(
+        of_one,
+        of_all,
+        lambda: ResourceExhausted(
+            TOO_MANY_STREAMS,
+            "as many streams are open as can be served; nothing of this one was looked at",
+            rule=f"at most {of_one} of one caller and {of_all} of all at a time",
+            remedy="wait until one of yours has ended, or send its items over that one; then open this one again",
+        ),
+    )
 
 
 async def until_idle(requests: AsyncIterable[M]) -> AsyncIterator[M]:
