@@ -164,6 +164,7 @@ def test_every_variable_is_a_setting(installation: Installation, service: str) -
 
 @pytest.mark.parametrize("workload", LEFT_BY)
 def test_every_setting_is_given_or_left_on_purpose(production: Installation, workload: str) -> None:
+    settings: type[CommonSettings]
     kind, settings = WORKLOADS.get(workload, ("Deployment", SETTINGS.get(workload, CommonSettings)))
     pod = production.one(kind, workload)["spec"]
     (container,) = (pod["jobTemplate"]["spec"] if kind == "CronJob" else pod)["template"]["spec"]["containers"]
