@@ -164,7 +164,6 @@ def test_every_variable_is_a_setting(installation: Installation, service: str) -
 
 @pytest.mark.parametrize("workload", LEFT_BY)
 def test_every_setting_is_given_or_left_on_purpose(production: Installation, workload: str) -> None:
-    settings: type[CommonSettings]
     kind, settings = WORKLOADS.get(workload, ("Deployment", SETTINGS.get(workload, CommonSettings)))
     pod = production.one(kind, workload)["spec"]
     (container,) = (pod["jobTemplate"]["spec"] if kind == "CronJob" else pod)["template"]["spec"]["containers"]
@@ -175,7 +174,8 @@ def test_every_setting_is_given_or_left_on_purpose(production: Installation, wor
 
 
 def test_nothing_is_said_to_be_left_that_no_workload_has() -> None:
-    known = {name for kind in (*SETTINGS.values(), AuditorSettings, ProberSettings) for name in kind.model_fields}
+    kinds: list[type[CommonSettings]] = [*SETTINGS.values(), AuditorSettings, ProberSettings]
+    known = {name for kind in kinds for name in kind.model_fields}
     assert {name for names in LEFT.values() for name in names} <= known
 
 
