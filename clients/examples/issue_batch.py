@@ -30,9 +30,11 @@ async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> None:
             print("the first one revoked")
 
 
+if len(sys.argv) != 2:
+    sys.exit("python issue_batch.py RESULTS.csv")
 try:
     table = Path(sys.argv[1])
     # Named by what is in the file: the same file is the same batch, whenever it is sent.
     asyncio.run(main(batch_from_csv(table), uuid5(NAMESPACE_URL, table.read_text())))
-except VitneError as error:
+except (OSError, VitneError) as error:
     sys.exit(f"{error}")

@@ -6,9 +6,10 @@ keeps beside them.
 
 import asyncio
 import os
+import sys
 
 from vitne.messaging.kafka import KafkaSettings
-from vitne_client import Connection, Held, Subscriber
+from vitne_client import Connection, Held, Subscriber, VitneError
 
 TABLE = "CREATE TABLE IF NOT EXISTS held (handle text PRIMARY KEY, provider text, status int, artefact text)"
 UPSERT = "INSERT INTO held VALUES ($1, $2, $3, $4) ON CONFLICT (handle) DO UPDATE SET status = excluded.status"
@@ -43,4 +44,7 @@ async def main() -> None:
         running.cancel()
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except VitneError as error:
+    sys.exit(f"{error}")

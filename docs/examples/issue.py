@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import registry_pb2, registry_pb2_grpc
+
+if "VITNE_PORTAL_URL" not in os.environ:
+    sys.exit("first, while `make up` runs: . .vitne/up/environment")
 
 clock = SystemClock()
 new_id = UuidFactory(clock)

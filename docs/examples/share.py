@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import re
 
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.learner import LearnerBrowser, VisitorBrowser
+
+if "VITNE_PORTAL_URL" not in os.environ:
+    sys.exit("first, while `make up` runs: . .vitne/up/environment")
 
 PORTAL = os.environ["VITNE_PORTAL_URL"]
 

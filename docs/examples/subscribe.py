@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
@@ -21,6 +22,9 @@ from vitne.runtime.settings import CommonSettings, load
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
+
+if "VITNE_PORTAL_URL" not in os.environ:
+    sys.exit("first, while `make up` runs: . .vitne/up/environment")
 
 
 async def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from vitne.clock import Clock, SystemClock
-from vitne.errors import VitneError
+from vitne.errors import InvalidArgument, VitneError
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.status import error_from_rpc
@@ -48,14 +48,17 @@ class Connection:
 
         Args:
             client: ``HUB`` or ``PROVIDER``.
+
+        Raises:
+            InvalidArgument: ``NOT_SET``: a variable is missing.
         """
         authority = os.environ.get("VITNE_CHANNEL_CA_FILE")
         return cls(
-            issuer=os.environ["VITNE_ISSUER"],
-            token_issuer=os.environ["VITNE_IDENTITY_URL"],
-            client_id=os.environ[f"VITNE_{client}_CLIENT"],
-            key_file=Path(os.environ[f"VITNE_{client}_KEY_FILE"]),
-            audience=os.environ["VITNE_AUDIENCE"],
+            issuer=_variable("VITNE_ISSUER"),
+            token_issuer=_variable("VITNE_IDENTITY_URL"),
+            client_id=_variable(f"VITNE_{client}_CLIENT"),
+            key_file=Path(_variable(f"VITNE_{client}_KEY_FILE")),
+            audience=_variable("VITNE_AUDIENCE"),
             tls=TlsFiles(authority=Path(authority)) if authority else None,
             allow_http=True,
         )
@@ -86,3 +89,12 @@ async def call(method: Any, request: Any) -> Any:
 
 
 __all__ = ["Connection", "VitneError", "call"]
+
+
+def _variable(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise InvalidArgument(
+            "NOT_SET", "a variable of the environment is missing", field=name, remedy=". .vitne/up/environment"
+        ) from None
