@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import re
+import sys
 
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.learner import LearnerBrowser, VisitorBrowser
