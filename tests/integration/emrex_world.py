@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,47 +16,30 @@ from services.portal.sharing.assembly import organisation_of
 from tests.integration.portal_pages import HUB, Browser, Learner, OpenId, Portal
 from tests.unit.asgi import Answer
 from tests.unit.emrex_samples import NUMBER, clients_file, entry, providers_file
+from vitne.clock import Clock
 from vitne.credentials.jose import ES256
+from vitne.dev.emrex import Leaving, leaving
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID
 from vitne.runtime.certificates import DevelopmentCertificates
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.identity import LearnerIdentity
+from vitne.runtime.identity import SUBSTANTIAL, LearnerIdentity
 
 HOME, ABROAD = "https://home.example", "https://abroad.example"
-_FORM = re.compile(r'<form method="post" action="([^"]+)">(.*?)</form>', re.DOTALL)
-_FIELD = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 
 
 class LogsIn(OpenId):
     """A provider that lets in whom a test names, at once."""
 
-    def __init__(self, number: str = NUMBER) -> None:
+    def __init__(self, clock: Clock, number: str = NUMBER) -> None:
         self.number = number
+        self._clock = clock
 
     async def begin(self, purpose: str, _details: str = "", *, anew: bool = False) -> tuple[str, str]:
         return "/callback?code=c&state=s", f"{purpose}.{self.name}.{int(anew)}"
 
     async def complete(self, attempt: str, _answer: Mapping[str, str]) -> LoggedIn:
-        learner = LearnerIdentity(NORWEGIAN_NATIONAL_ID, self.number, "idporten-loa-substantial", "subject")
+        learner = LearnerIdentity(NORWEGIAN_NATIONAL_ID, self.number, SUBSTANTIAL, "subject", self._clock.now())
         return LoggedIn(attempt.partition(".")[0], learner, "token")
-
-
-@dataclass
-class Leaving:
-    """A form that leads to another site."""
-
-    url: str
-    fields: dict[str, str]
-
-
-def leaving(page: str, site: str) -> Leaving:
-    """The form of a page that leads to ``site``."""
-    for action, inside in _FORM.findall(page):
-        if html.unescape(action).startswith(site):
-            return Leaving(
-                html.unescape(action), {name: html.unescape(value) for name, value in _FIELD.findall(inside)}
-            )
-    raise AssertionError(f"no form leads to {site}: {page}")
 
 
 class Traveller:
@@ -121,7 +102,7 @@ async def two_portals(pool: asyncpg.Pool, folder: Path) -> tuple[Portal, Portal]
         place = folder / (urlsplit(url).hostname or "")
         place.mkdir(exist_ok=True)
         portal = Portal(pool, place, url)
-        portal.openid = LogsIn()
+        portal.openid = LogsIn(portal.clock)
         portal.clients_file = clients_file(place, f"{HOME}/emrex/return")
         portal.restart()
         portals.append(portal)
