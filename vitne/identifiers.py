@@ -119,7 +119,7 @@ class LearnerId:
             InvalidArgument: ``BAD_LEARNER_ID``; the message never repeats the value.
         """
         if scheme == NORWEGIAN_NATIONAL_ID:
-            if not _is_norwegian_national_id(value):
+            if norwegian_birth_date(value) is None:
                 raise InvalidArgument(
                     "BAD_LEARNER_ID",
                     "not a Norwegian national identity number: length, date or check digits are wrong",
@@ -170,9 +170,10 @@ def synthetic_national_id(born: date, serial: int) -> str | None:
     return None if len(second) > 1 else nine + first + second
 
 
-def _is_norwegian_national_id(value: str) -> bool:
+def norwegian_birth_date(value: str) -> date | None:
+    """The day of birth that a Norwegian national identity number states; None where it is not one."""
     if len(value) != 11 or not (value.isascii() and value.isdigit()):
-        return False
+        return None
     day, month, year, serial = int(value[:2]), int(value[2:4]), int(value[4:6]), int(value[6:9])
     day -= 40 if day > 40 else 0  # D-numbers
     for offset in (80, 65, 40):  # synthetic populations: Skatteetaten adds 80, NAV 40, both 65
@@ -181,10 +182,11 @@ def _is_norwegian_national_id(value: str) -> bool:
             break
     century = 1900 if serial < 500 or (serial >= 900 and year >= 40) else 2000
     try:
-        date(century + year, month, day)
+        born = date(century + year, month, day)
     except ValueError:
-        return False
-    return value[9] == fodselsnummer.calc_check_digit1(value) and value[10] == fodselsnummer.calc_check_digit2(value)
+        return None
+    holds = value[9] == fodselsnummer.calc_check_digit1(value) and value[10] == fodselsnummer.calc_check_digit2(value)
+    return born if holds else None
 
 
 #: Bits of the random step between two ids of one millisecond.

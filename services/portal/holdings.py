@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from services.portal.employers.store import Employers
+from services.portal.emrex.store import Imports
 from services.portal.sealing import PortalKeys
 from services.portal.sharing.store import Shares
 from services.portal.store import Store
@@ -125,6 +126,34 @@ class SeenByEmployers:
     async def held(self, lookup: bytes) -> Any:
         """See :class:`Holding`."""
         return await self._employers.of_learner(lookup, self._clock.now())
+
+
+class Imported:
+    """What she has fetched from elsewhere, as it came.
+
+    Args:
+        imports: knows what is in them.
+    """
+
+    name = "imports"
+
+    def __init__(self, imports: Imports) -> None:
+        self._imports = imports
+
+    async def held(self, lookup: bytes) -> Any:
+        """See :class:`Holding`."""
+        return [
+            {
+                "id": one.id,
+                "provider": one.provider,
+                "begun_at": one.begun_at,
+                "code": one.code,
+                "answered_at": one.answered_at,
+                "kept": one.kept,
+                "content": one.content.decode(),
+            }
+            for one in await self._imports.of_learner(lookup)
+        ]
 
 
 class Holdings:

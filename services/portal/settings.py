@@ -47,6 +47,8 @@ class PortalSettings(CommonSettings):
             nothing can be checked, and pages say so.
         certificates: folder with the certificate of the key that signs documents, ``<thumbprint>.pem``; None: none are
             signed, or in development with a certificate of the portal's own.
+        emrex_clients_file: EMREX clients that results may be taken to (docs/emrex.md); None: to none.
+        emrex_providers_file: EMREX data providers to fetch results from, as EMREG lists them; None: there are none.
         session_seconds: how long a learner stays logged in.
     """
 
@@ -63,6 +65,8 @@ class PortalSettings(CommonSettings):
     learner_client_id: str = ""
     verifier_address: OptionalAddress = ""
     certificates: Path | None = None
+    emrex_clients_file: Path | None = None
+    emrex_providers_file: Path | None = None
     feide_issuer: str = ""
     feide_client_id: str = ""
     feide_secret_file: Path | None = None

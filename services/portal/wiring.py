@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from services.portal import employers, sharing
+from services.portal import employers, emrex, sharing
 from services.portal.employers.store import Employers
+from services.portal.emrex.assembly import Emrex
 from services.portal.fetcher import Fetcher
-from services.portal.holdings import Gathered, Holdings, LoggedInSessions, SeenByEmployers, Shared
+from services.portal.holdings import Gathered, Holdings, Imported, LoggedInSessions, SeenByEmployers, Shared
 from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
 from services.portal.providers import Feide, IdPorten
@@ -62,6 +63,7 @@ MIGRATIONS: Final = (
     Migrations("portal", Path(__file__).parent / "sql"),
     Migrations("sharing", Path(sharing.__file__).parent / "sql"),
     Migrations("employers", Path(employers.__file__).parent / "sql"),
+    Migrations("emrex", Path(emrex.__file__).parent / "sql"),
     Migrations("portal_exports", Path(__file__).parent / "sql_exports"),
 )
 
@@ -212,10 +214,23 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     registry = _registry_channel(settings, clock)
     verifier_channel = _verifier_channel(settings)
     consents = Employers(pool, store)
+    exchange = Emrex.assemble(
+        pool,
+        keys,
+        hub=settings.hub_id,
+        public_url=settings.public_url,
+        state_dir=settings.state_dir,
+        certificates=settings.certificates,
+        clients_file=settings.emrex_clients_file,
+        providers_file=settings.emrex_providers_file,
+        development=development,
+        clock=clock,
+    )
     held = (
         Gathered(pool, store),
         Shared(pool, Shares(pool, keys)),
         SeenByEmployers(consents, clock),
+        Imported(exchange.imports),
         LoggedInSessions(pool),
     )
     holdings = Holdings(pool, keys, held, clock)
@@ -233,6 +248,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             public_url=settings.public_url,
             session=timedelta(seconds=settings.session_seconds),
             employers=consents,
+            emrex=exchange,
             sharing=Sharing.assemble(
                 pool,
                 keys,
@@ -253,6 +269,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     process.add_task("notices", parts.consumer.run)
     process.add_task("fetcher", parts.fetcher.run)
     process.add_task("exports", holdings.run)
+    process.add_task("imports", exchange.imports.run)
     process.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
     process.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 

@@ -16,6 +16,7 @@ import asyncpg
 import grpc
 
 from services.portal.employers.store import Employers
+from services.portal.emrex.assembly import Emrex
 from services.portal.holdings import Holdings
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
@@ -27,7 +28,7 @@ from tests.unit.asgi import Answer, call
 from tests.unit.credential_samples import ENTROPY, PROVIDER, PROVIDER_KEY, sample_achievement, sample_credential, texts
 from vitne.clock import ManualClock
 from vitne.credentials import sd_jwt_vc
-from vitne.identifiers import OrganisationId
+from vitne.identifiers import NORWEGIAN_NATIONAL_ID, LearnerId, OrganisationId
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.verifier.v1 import verifier_pb2
@@ -109,9 +110,13 @@ class Portal:
         self.sessions = Sessions(pool)
         self.clock = ManualClock(NOW)
         self.verifier, self.issuer, self.openid = Verifier(), Issuer(), OpenId()
+        #: EMREX clients and data providers, as files; they count from the next :meth:`restart` on.
+        self.clients_file: Path | None = None
+        self.providers_file: Path | None = None
         self.restart()
 
     def restart(self) -> None:
+        """Another process over the same database, files and keys."""
         sharing = Sharing.assemble(
             self.pool,
             self.keys,
@@ -137,15 +142,32 @@ class Portal:
             session=timedelta(days=500),
             sharing=sharing,
             employers=Employers(self.pool, self.store),
+            emrex=Emrex.assemble(
+                self.pool,
+                self.keys,
+                hub=HUB,
+                public_url=self.url,
+                state_dir=self.folder,
+                certificates=None,
+                clients_file=self.clients_file,
+                providers_file=self.providers_file,
+                development=True,
+                clock=self.clock,
+            ),
         )
         self.app = application(*site(parts))
 
-    async def learner(self) -> Learner:
-        """A learner who is registered and logged in."""
+    async def learner(self, number: str = "") -> Learner:
+        """A learner who is registered and logged in; with a national identity number the one who has it."""
         name = uuid4().hex
-        await self.store.register(name.encode(), f"{name}{'p' * 11}", self.clock.now())
-        secret = await self.sessions.open(name.encode(), "id-porten", self.clock.now(), timedelta(days=500))
-        return Learner(self, name, secret)
+        lookup = self.keys.lookup(LearnerId(NORWEGIAN_NATIONAL_ID, number)) if number else name.encode()
+        await self.store.register(lookup, f"{name}{'p' * 11}", self.clock.now())
+        secret = await self.sessions.open(lookup, "id-porten", self.clock.now(), timedelta(days=500))
+        return Learner(self, lookup, f"{name}{'p' * 11}", secret)
+
+    def cookie(self, plain: str) -> str:
+        """The name of a cookie of the portal's."""
+        return f"__Host-{plain}" if self.url.startswith("https:") else plain
 
 
 class Browser:
@@ -177,10 +199,10 @@ class Browser:
 class Learner(Browser):
     """A learner's browser, and her credentials."""
 
-    def __init__(self, portal: Portal, name: str, secret: str) -> None:
-        super().__init__(portal, **{"__Host-vitne_session": secret})
-        self.lookup = name.encode()
-        self.pseudonym = f"{name}{'p' * 11}"
+    def __init__(self, portal: Portal, lookup: bytes, pseudonym: str, secret: str) -> None:
+        super().__init__(portal, **{portal.cookie("vitne_session"): secret})
+        self.lookup = lookup
+        self.pseudonym = pseudonym
 
     async def hold(self, title: str = "Klimaregnskap", **changes: Any) -> str:
         """Give her a credential; answers its handle."""

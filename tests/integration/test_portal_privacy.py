@@ -18,6 +18,7 @@ EXPORTED = {
     *("subscriber", "credential", "session", "export"),
     *("share", "share_item", "share_opening", "share_visit"),
     *("employer_consent", "employer_consent_item"),
+    "emrex_import",
 }
 ARCHIVE = {"retention": credential_pb2.RETENTION_CLASS_ARCHIVE}
 

@@ -10,6 +10,9 @@ from typing import Any
 import grpc
 from fastapi import FastAPI
 
+from services.portal.emrex.assembly import Emrex
+from services.portal.emrex.clients import Clients
+from services.portal.emrex.providers import DataProviders
 from services.portal.sharing.assembly import Sharing
 from services.portal.store import Kept
 from services.portal.web.application import application
@@ -177,5 +180,7 @@ def learner_site(credentials: Sequence[Kept], registry: Registry | None, *, regi
         # What is shared is in a database: tests/integration/portal_pages.py.
         "sharing": Sharing(None, None, None),  # type: ignore[arg-type]
         "employers": None,
+        # Nobody asks, and nobody is asked.
+        "emrex": Emrex(Clients([]), DataProviders([]), None, None),  # type: ignore[arg-type]
     }
     return application(*site(Parts(**parts)))

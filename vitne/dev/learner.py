@@ -13,6 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from vitne.clock import SystemClock
+from vitne.dev.emrex import leaving
 from vitne.dev.identity import confirm, log_in
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import UuidFactory
@@ -117,6 +118,34 @@ class LearnerBrowser:
         async with self._session.get(f"{self._portal}/me/credentials/{handle}/files/{format_}") as response:
             _check(response)
             return await response.read()
+
+    async def import_from(self, provider: str, handles: Sequence[str]) -> str:
+        """Fetch results of hers over EMREX from a data provider where she has these, and keep them.
+
+        Args:
+            provider: its acronym. It is a portal of ours, and the same browser is logged in there.
+            handles: of the credentials that she chooses there.
+
+        Returns:
+            The page on which she sees what came, before she keeps it.
+        """
+        page = (await self._send("/me/imports", [("provider", provider)])).decode()
+        self._form_token = ""  # She has logged in anew.
+        request = leaving(page, "http")
+        async with self._session.post(request.url, data=request.fields) as response:
+            choice = leaving(await _text(response), "/emrex/answer")
+        fields = [*choice.fields.items(), *(("pick", handle) for handle in handles)]
+        async with self._session.post(str(response.url.with_path(choice.url)), data=fields) as response:
+            answer = leaving(await _text(response), request.fields["returnUrl"])
+        async with self._session.post(answer.url, data=answer.fields) as response:
+            came = await _text(response)
+        await self._send(f"{response.url.path}/keep", [])
+        return came
+
+    async def imported(self) -> str:
+        """Her page of imports."""
+        async with self._session.get(f"{self._portal}/me/imports") as response:
+            return await _text(response)
 
     async def stop_sharing(self, shared: Shared) -> None:
         """Withdraw a share of hers."""

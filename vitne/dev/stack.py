@@ -32,6 +32,7 @@ import aiohttp
 from vitne.canonical import from_b64url
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.credentials.status_list import verify_token
+from vitne.dev import emrex
 from vitne.dev.apache_kafka import ADMIN_PRINCIPAL, EmbeddedKafka, rules_of
 from vitne.dev.apache_kafka.topics import require_empty
 from vitne.dev.broker import EmbeddedBroker
@@ -634,6 +635,7 @@ class Stack:
                     "VITNE_FEIDE_ISSUER": f"{self.identity_url}{FEIDE_PATH}",
                     "VITNE_FEIDE_CLIENT_ID": client.client_id,
                     "VITNE_FEIDE_SECRET_FILE": str(self._feide_secret_file),
+                    **emrex.settings(self.folder, self._state_of("portal"), self.portal_url),
                 }
             case "auditor":
                 return {

@@ -15,8 +15,8 @@ from vitne.clock import Clock
 from vitne.credentials.jose import ES256, Signer
 from vitne.credentials.model import AwardingBody
 from vitne.identifiers import OrganisationId
-from vitne.runtime.certificates import CertificateFiles, DevelopmentCertificates
-from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.certificates import CertificateFiles, Certificates, DevelopmentCertificates
+from vitne.runtime.custody import FileKeyCustody, KeyCustody
 
 
 def document_key(state_dir: Path) -> Signer:
@@ -70,8 +70,19 @@ class Sharing:
             clock: tells the time.
         """
         custody = FileKeyCustody(state_dir)
-        name = urlsplit(public_url).hostname or str(hub)
-        body = AwardingBody(id=hub, name={"en": name}, country=hub.country, issuer_uri=public_url)
-        made = DevelopmentCertificates(custody, clock) if development and certificates is None else None
-        signer = DocumentSigner(custody, made or CertificateFiles(certificates), body, clock)
+        found = certificates_of(custody, certificates, development=development, clock=clock)
+        signer = DocumentSigner(custody, found, organisation_of(hub, public_url), clock)
         return cls(Shares(pool, keys), LiveChecks(verifier, clock), signer)
+
+
+def certificates_of(custody: KeyCustody, folder: Path | None, *, development: bool, clock: Clock) -> Certificates:
+    """Certificates of the portal's own keys: from the operator's folder; in development without one they are made."""
+    if development and folder is None:
+        return DevelopmentCertificates(custody, clock)
+    return CertificateFiles(folder)
+
+
+def organisation_of(hub: OrganisationId, public_url: str) -> AwardingBody:
+    """The portal as its certificates call it in development: by its host."""
+    name = urlsplit(public_url).hostname or str(hub)
+    return AwardingBody(id=hub, name={"en": name}, country=hub.country, issuer_uri=public_url)

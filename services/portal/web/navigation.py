@@ -23,6 +23,7 @@ ENTRIES: Final = (
     Entry("/me", "nav_credentials"),
     Entry("/me/timeline", "nav_timeline"),
     Entry("/me/shares", "nav_sharing"),
+    Entry("/me/imports", "nav_imports"),
     Entry("/me/employers", "nav_employers"),
     Entry("/privacy", "nav_privacy"),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.portal.accreditors import Accreditors
 from services.portal.employers.store import Employers
+from services.portal.emrex.assembly import Emrex
 from services.portal.holdings import Holdings
 from services.portal.openid import OpenIdClient
 from services.portal.sealing import PortalKeys
@@ -20,7 +21,9 @@ from services.portal.web.consents import ConsentPages
 from services.portal.web.credentials import CredentialPages
 from services.portal.web.downloads import DownloadPages
 from services.portal.web.employer import EmployerPages
+from services.portal.web.emrex_answer import EmrexAnswerPages
 from services.portal.web.frame import Frame
+from services.portal.web.imports import ImportPages
 from services.portal.web.learner import LearnerPages
 from services.portal.web.log_in import LogIn
 from services.portal.web.privacy import PrivacyPages
@@ -48,6 +51,7 @@ class Parts:
         session: how long a learner stays logged in.
         sharing: shares, what is believed of them, and who signs documents.
         employers: invitations and consents.
+        emrex: who asks for results, and where they are fetched.
     """
 
     store: Store
@@ -63,6 +67,7 @@ class Parts:
     session: timedelta
     sharing: Sharing
     employers: Employers
+    emrex: Emrex
 
 
 def site(parts: Parts) -> tuple[Frame, list[Route]]:
@@ -98,5 +103,20 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
     privacy = PrivacyPages(
         frame, log_in, store=parts.store, holdings=parts.holdings, rights=parts.rights, clock=parts.clock
     )
-    subjects = (log_in, learner, credentials, shares, shared, downloads, employer, consents, privacy)
+    answers = EmrexAnswerPages(
+        frame, log_in, store=parts.store, clients=parts.emrex.clients, signer=parts.emrex.signer, clock=parts.clock
+    )
+    imports = ImportPages(
+        frame,
+        log_in,
+        store=parts.store,
+        keys=parts.keys,
+        providers=parts.emrex.providers,
+        imports=parts.emrex.imports,
+        clock=parts.clock,
+    )
+    subjects = (
+        *(log_in, learner, credentials, shares, shared, downloads, employer, consents, privacy),
+        *(answers, imports),
+    )
     return frame, [*assets.routes(), *(route for subject in subjects for route in subject.routes())]

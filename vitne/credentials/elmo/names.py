@@ -37,6 +37,8 @@ EQF_FRAMEWORK: Final = "eqf"
 RECOGNISED: Final = "Recognition of prior learning"
 #: ``attachment/type``.
 MICRO_CREDENTIAL: Final = "Micro Credential"
+#: Media type of an attached credential of the issuer's own (draft-ietf-oauth-sd-jwt-vc).
+ORIGINAL_TYPE: Final = "application/dc+sd-jwt"
 #: ``gradingScheme/@localId`` of an awarding body's grades.
 GRADING: Final = "provider"
 

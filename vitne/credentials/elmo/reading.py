@@ -16,6 +16,7 @@ from lxml import etree
 
 from vitne.canonical import digest_text, parse_instant
 from vitne.credentials.claims import from_plain_claims
+from vitne.credentials.date_times import parse_date_time
 from vitne.credentials.elmo import extension
 from vitne.credentials.elmo.extension import one
 from vitne.credentials.elmo.names import (
@@ -81,7 +82,7 @@ class Document:
         Raises:
             InvalidArgument: ``BAD_INSTANT``; ``ELMO_MALFORMED``.
         """
-        return parse_instant(_text(self.root, elmo("generatedDate")), field="elmo/generatedDate")
+        return parse_date_time(_text(self.root, elmo("generatedDate")), field="elmo/generatedDate")
 
     @property
     def signature(self) -> etree._Element:

@@ -116,9 +116,16 @@ def prepare(
     return Prepared(capture.signed, head + opening, closing + tail)
 
 
-def sign(forest: Sequence[Node], signer: Signer, *, certificates: Sequence[Certificate], salt: bytes) -> bytes:
-    """A signed ELMO document; raises as :func:`prepare`, and for a certificate of another key."""
-    prepared = prepare(forest, certificates=certificates, salt=salt)
+def sign(
+    forest: Sequence[Node],
+    signer: Signer,
+    *,
+    certificates: Sequence[Certificate],
+    salt: bytes,
+    at: datetime | None = None,
+) -> bytes:
+    """A signed ELMO document. Arguments and refusals are :func:`prepare`'s; refuses another key's certificate, too."""
+    prepared = prepare(forest, certificates=certificates, salt=salt, at=at)
     key = certificates[0].public_key
     if signer.algorithm != ES256 or key is None or key.key_id != signer.key_id:
         raise InvalidArgument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from vitne.credentials.elmo.names import (
     NATIONAL_IDENTIFIER,
     NOTIONAL_HOURS,
     NQF,
+    ORIGINAL_TYPE,
     RECOGNISED,
     URN,
     elmo,
@@ -53,6 +54,8 @@ class Node:
     credential: Credential
     parts: tuple[Node, ...] = ()
     setting: Setting = ALONE
+    #: The issuer's own credential (SD-JWT VC), where another than the issuer writes the document; it is attached.
+    original: str = field(default="", repr=False, compare=False)
 
     def walk(self, depth: int = 1) -> Iterator[Node]:
         """The node and all under it, whole before part.
@@ -156,7 +159,7 @@ class _Report:
             scheme = etree.SubElement(report, elmo("gradingScheme"), localId=GRADING)
             add_texts(scheme, elmo("description"), grading)
         for node in self._nodes:
-            self._attachment(report, node.credential)
+            self._attachment(report, node)
 
     def _specification(self, parent: etree._Element, node: Node) -> None:
         credential = node.credential
@@ -232,14 +235,20 @@ class _Report:
             add(given, elmo("value"), value)
 
     @staticmethod
-    def _attachment(report: etree._Element, credential: Credential) -> None:
-        """The same in words, which the schema asks for (``Attachment``)."""
-        element = etree.SubElement(report, elmo("attachment"))
-        add(element, elmo("identifier"), f"urn:uuid:{credential.id}", type="internal")
-        add_texts(element, elmo("title"), {text.language: text.text for text in credential.achievement.title})
-        add(element, elmo("type"), MICRO_CREDENTIAL)
-        words = base64.b64encode(_in_words(credential).encode()).decode("ascii")
-        add(element, elmo("content"), f"data:text/plain;charset=utf-8;base64,{words}")
+    def _attachment(report: etree._Element, node: Node) -> None:
+        """The same in words, which the schema asks for (``Attachment``); then the issuer's own credential, if any."""
+        urn = f"urn:uuid:{node.credential.id}"
+        titles = {text.language: text.text for text in node.credential.achievement.title}
+        words = _in_words(node.credential)
+        contents = {urn: ("text/plain;charset=utf-8", words), f"{urn}#original": (ORIGINAL_TYPE, node.original)}
+        for identifier, (media_type, content) in contents.items():
+            if content:
+                element = etree.SubElement(report, elmo("attachment"))
+                add(element, elmo("identifier"), identifier, type="internal")
+                add_texts(element, elmo("title"), titles)
+                add(element, elmo("type"), MICRO_CREDENTIAL)
+                encoded = base64.b64encode(content.encode()).decode("ascii")
+                add(element, elmo("content"), f"data:{media_type};base64,{encoded}")
 
 
 def _outcomes_in_words(outcomes: Sequence[dict[str, Any]]) -> dict[str, str]:

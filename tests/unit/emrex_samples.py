@@ -1,0 +1,87 @@
+"""An EMREX data provider for tests: its key, its entry in a list, and documents that it signs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from services.portal.emrex.checking import Expected
+from services.portal.emrex.person import Name
+from services.portal.emrex.providers import DataProvider, DataProviders
+from tests.unit.credential_samples import FOREIGN_KEY, sample_credential
+from tests.unit.european_samples import FOREIGN_SCALAR, SALT, certificate
+from vitne.credentials.elmo.signature import sign
+from vitne.credentials.elmo.writing import Node
+from vitne.credentials.jose import Signer
+from vitne.credentials.model import Credential, Learner
+from vitne.identifiers import synthetic_national_id
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+BORN = date(1955, 2, 1)
+#: Synthetic, of somebody who was born then.
+NUMBER = next(number for serial in range(30) if (number := synthetic_national_id(BORN, serial)))
+ACRONYM = "XX-EMP"
+KARI = Name("Kari", "Prøvesen")
+
+
+def pem(scalar: int = FOREIGN_SCALAR) -> str:
+    return certificate(scalar).parsed.public_bytes(Encoding.PEM).decode()
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    """An entry as EMREG has it."""
+    return {
+        "acronym": ACRONYM,
+        "countryCode": "SE",
+        "institutions": ["Exempeluniversitetet"],
+        "url": "https://emp.example/emrex",
+        "pubKey": pem(),
+        **changes,
+    }
+
+
+def providers_file(folder: Path, *entries: dict[str, Any]) -> Path:
+    file = folder / "providers.json"
+    file.write_text(json.dumps({"ncps": list(entries)}))
+    return file
+
+
+def clients_file(folder: Path, *return_urls: str, name: str = "Klient <1>") -> Path:
+    file = folder / "clients.json"
+    file.write_text(json.dumps({"clients": [{"name": name, "returnUrls": return_urls}]}))
+    return file
+
+
+def provider(folder: Path, **changes: Any) -> DataProvider:
+    return DataProviders.read(providers_file(folder, entry(**changes)), allow_http=False).of(ACRONYM)
+
+
+def document(
+    *credentials: Credential,
+    learner: Learner | None = None,
+    key: Signer = FOREIGN_KEY,
+    scalar: int = FOREIGN_SCALAR,
+    at: datetime = NOW,
+) -> bytes:
+    """Signed ELMO of a data provider's; all of one learner."""
+    forest = [Node(each) for each in credentials or [sample_credential(**({"learner": learner} if learner else {}))]]
+    return sign(forest, key, certificates=[certificate(scalar)], salt=SALT, at=at)
+
+
+def learner(**changes: Any) -> Learner:
+    fields = {"id": None, "given_name": "Kari", "family_name": "Prøvesen", "birth_date": BORN}
+    return Learner(**fields | changes)
+
+
+def expected(
+    provider_: DataProvider,
+    *,
+    names: Sequence[Name] = (KARI,),
+    is_hers: Callable[[str], bool] = lambda number: number == NUMBER,
+) -> Expected:
+    return Expected(provider_, BORN, names, is_hers)
