@@ -63,7 +63,7 @@ class OpenIdClient:
             purpose: what she is asked to log in for; letters and underscores.
             authorization_details: what she is to show besides who she is (RFC 9396), as JSON; empty: nothing.
             anew: whether the provider has to ask her even if it knows her still (OpenID Connect Core 1.0,
-                section 3.1.2.1, ``prompt``).
+                section 3.1.2.1, ``prompt``), and to say when it did.
 
         Raises:
             Unavailable: ``IDENTITY_ISSUER_UNREACHABLE``.
@@ -81,7 +81,8 @@ class OpenIdClient:
             "code_challenge_method": "S256",
         }
         if anew:
-            query["prompt"] = "login"
+            # `max_age`, so that the ID token has to say when it asked (section 2, `auth_time`).
+            query |= {"prompt": "login", "max_age": "0"}
         if authorization_details:
             query["authorization_details"] = authorization_details
         return f"{endpoint}?{urlencode(query)}", attempt

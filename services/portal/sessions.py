@@ -42,6 +42,17 @@ class Sessions:
         )
         return found
 
+    async def begin_confirming(self, secret: str, now: datetime) -> None:
+        """Note that an act of this session's is about to be confirmed by a log-in."""
+        await self._pool.execute("UPDATE session SET confirming_at = $2 WHERE id = $1", sha256(secret.encode()), now)
+
+    async def confirming_since(self, secret: str) -> datetime | None:
+        """When that was noted last; None: never."""
+        since: datetime | None = await self._pool.fetchval(
+            "SELECT confirming_at FROM session WHERE id = $1", sha256(secret.encode())
+        )
+        return since
+
     async def close(self, secret: str) -> str | None:
         """End a session; the provider that it was opened with, None where there was none."""
         provider: str | None = await self._pool.fetchval(

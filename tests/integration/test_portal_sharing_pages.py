@@ -343,6 +343,9 @@ async def test_a_reload_of_a_new_link_makes_no_other(portal: Portal, kari: Learn
     for browser, path in ((elsewhere, page), (kari, f"/me/shares/{uuid4()}/made")):
         answer = await browser.get(path)
         assert (answer.status, answer.header("Location")) == (303, "/me/shares")
+    # What opens nothing any more is not shown as a link.
+    await kari.press(f"/me/shares/{link.share}/withdraw")
+    assert (await kari.get(page)).header("Location") == "/me/shares"
 
 
 async def test_a_restart_in_the_middle_of_each_flow_loses_nothing(portal: Portal, kari: Learner) -> None:

@@ -294,9 +294,11 @@ class Subscriber:
             raise
         except Exception as error:  # noqa: BLE001 - the portal's own code: whatever it fails at
             if len(claimed) > 1:
-                return [failed for one in claimed for failed in await self._settle([one], told)]
+                half = len(claimed) // 2
+                return [*await self._settle(claimed[:half], told), *await self._settle(claimed[half:], told)]
             # Its message may name a learner.
-            _log.error("a credential can't be kept, and is tried again", extra={"error": type(error).__name__})
+            extra = {"handle": claimed[0].handle, "error": type(error).__name__}
+            _log.error("a credential can't be kept, and is tried again", extra=extra)
             return claimed
         return []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from vitne.canonical import b64url
 from vitne.clock import Clock
 from vitne.errors import PermissionDenied, Unauthenticated
 
+#: Keeps the link and the code of a share in the browser of who made them.
+MADE_COOKIE: Final = "vitne_share_made"
 SESSION_COOKIE: Final = "vitne_session"
 #: Name of the field with which a form shows that it is this session's.
 CSRF_FIELD: Final = "csrf_token"
@@ -109,13 +111,22 @@ class Frame:
         secret = await self._sessions.open(lookup, provider, self._clock.now(), self._lifetime)
         self.cookies.set(response, SESSION_COOKIE, secret, int(self._lifetime.total_seconds()))
 
+    async def begin_confirming(self, request: Request) -> None:
+        """Note that an act of this session's is about to be confirmed by a log-in."""
+        await self._sessions.begin_confirming(self._secret(request), self._clock.now())
+
+    async def confirming_since(self, request: Request) -> datetime | None:
+        """When that was noted last; None: never."""
+        return await self._sessions.confirming_since(self._secret(request))
+
     async def close_session(self, request: Request) -> str | None:
         """Log her out here; the provider that she logged in with. :meth:`forget_session` is for her browser."""
         return await self._sessions.close(self._secret(request))
 
     def forget_session(self, response: Response) -> None:
-        """Let her browser forget that she was logged in."""
-        self.cookies.delete(response, SESSION_COOKIE)
+        """Let her browser forget that she was logged in, and what it kept for her pages."""
+        for name in (SESSION_COOKIE, MADE_COOKIE):
+            self.cookies.delete(response, name)
 
     def _secret(self, request: Request) -> str:
         return request.cookies.get(self.cookies.name(SESSION_COOKIE), "")

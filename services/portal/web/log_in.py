@@ -14,15 +14,13 @@ from services.portal.openid import LoggedIn, OpenIdClient
 from services.portal.sealing import PortalKeys
 from services.portal.web.frame import Frame
 from services.portal.web.routes import Route
-from vitne.clock import Clock
 from vitne.errors import NotFound, PermissionDenied, Unauthenticated
 
 #: Seconds in which a log-in has to be completed.
 ATTEMPT_SECONDS: Final = 600
+#: By how much the provider's clock may be behind ours.
+CLOCKS_DIFFER: Final = timedelta(seconds=10)
 ATTEMPT_COOKIE: Final = "vitne_log_in"
-#: How long ago the provider may have asked who she is, where an act is confirmed by that. She asks the provider in her
-#: browser to ask anew, which whoever sits there could leave out.
-FRESH: Final = timedelta(seconds=ATTEMPT_SECONDS)
 #: Only to see her page.
 LOG_IN: Final = "log_in"
 
@@ -50,15 +48,13 @@ class LogIn:
         providers: clients of OpenID providers, in the order of the choice. What is confirmed by a log-in is confirmed
             with the first: ID-porten, whose level of assurance the issuer demands.
         keys: find a learner's rows.
-        clock: what the provider's times are held against.
     """
 
-    def __init__(self, frame: Frame, providers: Sequence[OpenIdClient], keys: PortalKeys, clock: Clock) -> None:
+    def __init__(self, frame: Frame, providers: Sequence[OpenIdClient], keys: PortalKeys) -> None:
         self._frame = frame
         self._providers = {provider.name: provider for provider in providers}
         self._first = providers[0]
         self._keys = keys
-        self._clock = clock
         self._arrivals: dict[str, Arrival] = {}
         self.on_arrival(LOG_IN, Arrival(_to_her_page, same_learner=False))
 
@@ -92,6 +88,8 @@ class LogIn:
             provider: to which; the first unless one is given.
         """
         anew = self._arrivals[purpose].same_learner
+        if anew:
+            await self._frame.begin_confirming(request)
         address, attempt = await (provider or self._first).begin(purpose, authorization_details, anew=anew)
         response = self._frame.redirect(address)
         self._frame.cookies.set(response, ATTEMPT_COOKIE, attempt, ATTEMPT_SECONDS)
@@ -122,7 +120,7 @@ class LogIn:
             present = await self._frame.learner(request)
             if present is None or not hmac.compare_digest(present, lookup):
                 raise PermissionDenied("OTHER_LEARNER", "another learner logged in than the one who was logged in")
-            self._require_fresh(done)
+            await self._require_anew(request, done)
         answer = await arrival.act(lookup, done)
         if isinstance(answer, str):
             response = self._frame.redirect(answer)
@@ -132,13 +130,14 @@ class LogIn:
         self._frame.cookies.delete(response, ATTEMPT_COOKIE)
         return response
 
-    def _require_fresh(self, done: LoggedIn) -> None:
-        asked = done.learner.authenticated_at
-        if asked is None or self._clock.now() - asked > FRESH:
+    async def _require_anew(self, request: Request, done: LoggedIn) -> None:
+        """The provider is asked, in her browser, to ask her anew: whoever sits there could leave that out."""
+        since, asked = await self._frame.confirming_since(request), done.learner.authenticated_at
+        if since is None or asked is None or asked < since - CLOCKS_DIFFER:
             raise Unauthenticated(
                 "LOG_IN_STALE",
                 "the provider did not ask anew who logs in",
-                rule=f"auth_time within {FRESH.total_seconds():.0f} seconds",
+                rule="auth_time is not before the act was begun",
                 remedy="log out, and begin again",
             )
 

@@ -14,7 +14,7 @@ from services.portal.openid import LoggedIn
 from services.portal.presentation import show
 from services.portal.store import Kept, Store
 from services.portal.web import headers
-from services.portal.web.frame import SESSION_COOKIE, Frame
+from services.portal.web.frame import Frame
 from services.portal.web.log_in import Arrival, LogIn
 from services.portal.web.routes import Route
 from vitne.clock import Clock
@@ -135,7 +135,7 @@ class PrivacyPages:
             raise error_from_rpc(error) from error
         await self._holdings.erase(lookup)
         response = self._frame.redirect(f"/erased?kept={len(answer.kept)}")
-        self._frame.cookies.delete(response, SESSION_COOKIE)
+        self._frame.forget_session(response)
         return response
 
 

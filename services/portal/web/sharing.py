@@ -21,20 +21,22 @@ from services.portal.sharing.terms import DEFAULT_LIFETIME, LIFETIMES, MAX_ITEMS
 from services.portal.store import Kept, Store
 from services.portal.web.files import attachment
 from services.portal.web.forms import Form
-from services.portal.web.frame import Frame
+from services.portal.web.frame import MADE_COOKIE, Frame
 from services.portal.web.routes import Route
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument
+from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from vitne.identifiers import UuidFactory, parse_uuid
+from vitne.runtime.room import Room
 
 #: Bytes of the form in which credentials and claims are picked.
 MAX_PICKED: Final = 64 * 1024
 #: Name of the field with a credential's handle, and what the name of the field with its claims begins with.
 PICK: Final = "pick"
 CLAIMS: Final = "claims."
-#: Keeps a link and its code in the browser of who made them, and for how many seconds.
-MADE_COOKIE: Final = "vitne_share_made"
+#: Seconds for which a browser keeps a link and its code.
 MADE_SECONDS: Final = 600
+#: Links and documents that a learner makes at once, at most: each takes a core for a moment.
+MAKING: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class SharingPages:
         self._signer = sharing.signer
         self._clock = clock
         self._new_id = UuidFactory(clock)
+        self._making = Room(MAKING, None, _making_already)
 
     def routes(self) -> list[Route]:
         """``/me/shares`` and below."""
@@ -161,7 +164,8 @@ class SharingPages:
         duration, now = lifetime(form.text("days")), self._clock.now()
         items = picked(await self._store.credentials(lookup), form)
         access = new_access()
-        await self._shares.create(lookup, share, items, access=access, now=now, lifetime=duration)
+        with self._making.take(lookup.hex()):
+            await self._shares.create(lookup, share, items, access=access, now=now, lifetime=duration)
         return self._told(request, share, access)
 
     async def made(self, request: Request) -> Response:
@@ -169,7 +173,7 @@ class SharingPages:
         lookup = await self._frame.require_learner(request)
         share = _share(request)
         access = _kept(request.cookies.get(self._frame.cookies.name(MADE_COOKIE), ""), share)
-        if access is None:
+        if access is None or not await self._opens(lookup, share, access):
             return self._frame.redirect("/me/shares")
         own = await self._own(lookup, share)
         return await self._frame.render(
@@ -197,15 +201,17 @@ class SharingPages:
         """A new link and code; the former ones open nothing any more."""
         lookup, _ = await self._frame.require_form(request)
         share, access = _share(request), new_access()
-        await self._shares.replace_access(lookup, share, access, self._clock.now())
+        with self._making.take(lookup.hex()):
+            await self._shares.replace_access(lookup, share, access, self._clock.now())
         return self._told(request, share, access)
 
     async def sign(self, request: Request) -> Response:
         """The share as a signed PDF: the form brings its link and code, which nobody else has."""
         lookup, form = await self._frame.require_form(request)
         access = Access(form.text("token"), form.text("code"))
-        items = await self._shares.opened_by_owner(lookup, _share(request), access, self._clock.now())
-        pdf = await self._signer.make(self._paper(request, items, access))
+        with self._making.take(lookup.hex()):
+            items = await self._shares.opened_by_owner(lookup, _share(request), access, self._clock.now())
+            pdf = await self._signer.make(self._paper(request, items, access))
         return attachment(pdf, "application/pdf", "vitne.pdf")
 
     def _told(self, request: Request, share: UUID, access: Access) -> Response:
@@ -213,6 +219,15 @@ class SharingPages:
         response = self._frame.redirect(self._frame.reader(request).link(f"/me/shares/{share}/made"))
         self._frame.cookies.set(response, MADE_COOKIE, f"{share}.{access.token}.{access.code}", MADE_SECONDS)
         return response
+
+    async def _opens(self, lookup: bytes, share: UUID, access: Access) -> bool:
+        """Whether a link and a code are those of a share of hers that is open."""
+        try:
+            with self._making.take(lookup.hex()):
+                await self._shares.opened_by_owner(lookup, share, access, self._clock.now())
+        except (FailedPrecondition, NotFound):
+            return False
+        return True
 
     async def _own(self, lookup: bytes, share: UUID) -> Share:
         for own in await self._shares.of_learner(lookup):
@@ -284,6 +299,15 @@ def _content(item: Item, languages: Sequence[str], today: date) -> Content:
     if told is None:
         return Content(None, None, ())
     return Content(told.shown.title, told.shown.title_language, claims_of(item.artefact))
+
+
+def _making_already() -> ResourceExhausted:
+    return ResourceExhausted(
+        "ALREADY_MAKING",
+        "links or documents of the learner's are being made",
+        rule=f"at most {MAKING} at a time",
+        remedy="wait for those",
+    )
 
 
 def _kept(cookie: str, share: UUID) -> Access | None:

@@ -83,7 +83,7 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
         lifetime=parts.session,
         origins=origins,
     )
-    log_in = LogIn(frame, parts.openid, parts.keys, parts.clock)
+    log_in = LogIn(frame, parts.openid, parts.keys)
     accreditors = Accreditors(parts.registry, parts.clock)
     learner = LearnerPages(
         frame,
