@@ -141,7 +141,7 @@ async def test_a_compromised_key_counts_for_what_the_log_proves_to_be_older(worl
     expect(await world.verify(unlogged), "invalid", "log_inclusion", "failed")
 
 
-@pytest.mark.parametrize("format_", [Form.DATA_INTEGRITY, Form.BADGE])
+@pytest.mark.parametrize("format_", [Form.DATA_INTEGRITY, Form.JCS, Form.BADGE])
 async def test_another_name_beside_a_proof_is_invalid(world: World, format_: str) -> None:
     spoilt = issue(world, format_).replace("Prøvesen", "Nordmann")
     expect(await world.verify(spoilt), "invalid", "signature", "failed")
