@@ -54,7 +54,7 @@ async def test_a_badge_names_lists_that_are_published_and_say_its_status(world: 
     badge = json.loads(artefact.artefact)
     entries = {entry["statusPurpose"]: entry for entry in badge["credentialStatus"]}
     assert set(entries) == {"revocation", "suspension"}
-    keys = [JWK.from_json(key.public_jwk) for key in await stack.service_keys()]
+    keys = [JWK(**key.public_jwk) for key in await stack.service_keys()]
 
     async def told() -> dict[str, bool]:
         return {purpose: await bit_of(stack, entry, keys) for purpose, entry in entries.items()}

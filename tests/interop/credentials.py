@@ -1,4 +1,4 @@
-"""What we issue is verified by ``@digitalbazaar/vc`` and ``@sd-jwt/core``, and the reverse; rdf-canonize agrees with us.
+"""``@digitalbazaar/vc`` and ``@sd-jwt/core`` verify what we issue, and the reverse; rdf-canonize agrees with us.
 
 Usage: ``python -m tests.interop.credentials`` from the project's root, after ``npm ci`` in this folder.
 """
