@@ -40,7 +40,8 @@ along.
 ## W3C VCDM 2.0
 
 Paths are members of the document, which is issued as `vc+jwt` (ES256 or Ed25519) or with a Data Integrity proof:
-`eddsa-rdfc-2022` where the provider has a key for Ed25519, else `ecdsa-rdfc-2019`; or with a base proof of
+`eddsa-rdfc-2022` where the provider has a key for Ed25519, else `ecdsa-rdfc-2019`; the same over its JSON as it is
+(`FORMAT_VC_JCS`: `eddsa-jcs-2022`, `ecdsa-jcs-2019`), for readers without RDF; or with a base proof of
 `ecdsa-sd-2023`, below. A certificate chain (`x5c`) in the header of a `vc+jwt` is read where it comes along. The data
 model has no terms for what was learned: ours are defined by the context
 `https://vitne.example/contexts/micro-credential/v1` ([the document](contexts/micro-credential-v1.jsonld)), and

@@ -186,4 +186,5 @@ FORMATS: Final[Mapping[int, Format]] = {
     credential_pb2.FORMAT_EDC: _Edc(),
     credential_pb2.FORMAT_ELMO: _Elmo(),
     credential_pb2.FORMAT_VC_SELECTIVE: _Selective(),
+    credential_pb2.FORMAT_VC_JCS: _W3c(w3c.Form.JCS, ED25519, ES256),
 }

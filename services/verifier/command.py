@@ -25,6 +25,7 @@ from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.sd_jwt import MAX_LENGTH
 from vitne.credentials.trust_anchors import TrustAnchors
+from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.policy import Policy
@@ -118,7 +119,9 @@ def add_endpoints(made: argparse.ArgumentParser) -> None:
     add_credential(made)
 
 
-def add_credential(made: argparse.ArgumentParser, what: str = "a credential, in any format that is accepted") -> None:
+def add_credential(
+    made: argparse.ArgumentParser, what: str = "a credential, in any format that is accepted, or a baked badge"
+) -> None:
     """The argument that names the credential."""
     made.add_argument(
         "credential",
@@ -150,8 +153,17 @@ def read_argument(name: str, limit: int) -> bytes:
 
 
 def read_credential(name: str) -> str:
-    """The credential that an argument names."""
-    return read_argument(name, MAX_LENGTH).decode("utf-8", "replace").strip()
+    """The credential that an argument names, also one that is baked into an image.
+
+    Raises:
+        InvalidArgument: ``BAD_IMAGE``, ``NOT_BAKED``, ``TOO_LARGE``.
+        OSError: the file can't be read.
+    """
+    data = read_argument(name, baking.MAX_IMAGE)
+    if baking.is_image(data):
+        return baking.extract(data)
+    # A byte beyond what is read is left, so that too long is told as that.
+    return data[: MAX_LENGTH + 1].decode("utf-8", "replace").strip()
 
 
 def ledger_channel(asked: argparse.Namespace) -> Any:

@@ -29,6 +29,7 @@ _PROOF: Final = "proof"
 _DESCRIBED: Final = {
     Form.JWT: "a credential of W3C's data model, as a JWT",
     Form.DATA_INTEGRITY: "a credential of W3C's data model, with a Data Integrity proof",
+    Form.JCS: "a credential of W3C's data model, with a Data Integrity proof over its JSON",
     Form.BADGE: "an Open Badge, with a Data Integrity proof",
     Form.BADGE_JWT: "an Open Badge, as a JWT",
 }

@@ -91,7 +91,7 @@ def _jwts() -> Iterator[bytes]:
 
 
 def _documents() -> Iterator[bytes]:
-    for text in _renditions(Form.DATA_INTEGRITY, Form.BADGE):
+    for text in _renditions(Form.DATA_INTEGRITY, Form.JCS, Form.BADGE):
         yield text.encode()
     base = selective.prepare(
         sample_credential(),

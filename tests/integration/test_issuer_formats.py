@@ -52,6 +52,7 @@ W3C = (
     credential_pb2.FORMAT_VC_DATA_INTEGRITY,
     credential_pb2.FORMAT_OPEN_BADGE_JWT,
     credential_pb2.FORMAT_OPEN_BADGE,
+    credential_pb2.FORMAT_VC_JCS,
 )
 
 
@@ -330,6 +331,7 @@ async def test_proofs_are_made_with_a_key_for_ed25519_once_there_is_one(world: W
         credential_pb2.FORMAT_VC_DATA_INTEGRITY: (own, "eddsa-rdfc-2022"),
         credential_pb2.FORMAT_OPEN_BADGE_JWT: (es256, "ES256"),
         credential_pb2.FORMAT_OPEN_BADGE: (own, "eddsa-rdfc-2022"),
+        credential_pb2.FORMAT_VC_JCS: (own, "eddsa-jcs-2022"),
         ELMO: (es256, "XML signature"),
     }
     key = parse_public_jwk(public_jwk(world, own))

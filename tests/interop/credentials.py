@@ -1,4 +1,4 @@
-"""What we issue is verified by ``@digitalbazaar/vc`` and the reverse; rdf-canonize canonicalises as we do.
+"""``@digitalbazaar/vc`` and ``@sd-jwt/core`` verify what we issue, and the reverse; rdf-canonize agrees with us.
 
 Usage: ``python -m tests.interop.credentials`` from the project's root, after ``npm ci`` in this folder.
 """
@@ -8,22 +8,34 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from tests.unit.credential_samples import FOREIGN_KEY, HOLDER_KEY, ISSUER_URI, PROVIDER_KEY, sample_credential
+from tests.unit.credential_samples import (
+    ENTROPY,
+    FOREIGN_KEY,
+    HOLDER_KEY,
+    ISSUER_URI,
+    PROVIDER_KEY,
+    sample_credential,
+)
 from tests.unit.test_w3c_oracles import random_graph
 from tools.contexts import DESCRIBED, DOCUMENTS, OFFICIAL, OWN, OWN_URL
-from vitne.canonical import instant_text
+from vitne.canonical import b64url, instant_text
+from vitne.credentials import sd_jwt_vc
 from vitne.credentials.data_integrity import ecdsa_sd_2023, multikey, proof
 from vitne.credentials.data_integrity.multibase import encode_base58
 from vitne.credentials.data_integrity.suites import EDDSA_RDFC_2022
 from vitne.credentials.jose import LocalSigner
+from vitne.credentials.model import Credential, Learner
 from vitne.credentials.rdf.canonical import canonicalise
 from vitne.credentials.rdf.terms import line
+from vitne.credentials.sd_jwt import Disclosable, HolderBinding
+from vitne.credentials.type_metadata import DISCLOSABLE, INTEGRITY, INTEGRITY_CLAIM
 from vitne.credentials.w3c import documents, open_badges, vcdm
 from vitne.errors import InvalidArgument
 
@@ -51,6 +63,8 @@ PARTIAL = {
     "credentialSubject": {"type": ["Learner"], "given_name": "Kari", "family_name": "Prøvesen", "grade": "12"},
 }
 GRAPHS = 2000
+#: What a verifier asks a holder to sign.
+NONCE = "n-0S6_WzA2Mj"
 
 
 def secured(document: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +131,47 @@ def ask(job: dict[str, Any]) -> dict[str, Any]:
     return answers
 
 
+def sd_jwt(credential: Credential) -> str:
+    prepared = sd_jwt_vc.prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY)
+    return prepared.complete(PROVIDER_KEY.sign(prepared.signing_input))
+
+
+def shown_sd_jwts(credential: Credential) -> list[dict[str, Any]]:
+    """Everything; one claim; one claim with a key binding; and what nobody may believe: for another verifier's nonce,
+    bound by another holder, issued by another key."""
+    whole = sd_jwt(credential)
+    issued, first, *_ = whole.split("~")
+    part = f"{issued}~{first}~"
+    bound = part + HolderBinding(HOLDER_KEY, "https://employer.example", NONCE, NOW).sign(part)
+    foreign = part + HolderBinding(FOREIGN_KEY, "https://employer.example", NONCE, NOW).sign(part)
+    asked = [(whole, ""), (part, ""), (bound, NONCE), (bound, "another"), (foreign, NONCE)]
+    questions = [{"compact": one, "nonce": nonce, "issuer": PROVIDER_KEY.public_jwk} for one, nonce in asked]
+    return [*questions, questions[0] | {"issuer": FOREIGN_KEY.public_jwk}]
+
+
+def plain_claims(credential: Credential) -> dict[str, Any]:
+    """The claims of an SD-JWT VC before any is hidden, as another issuer would be given them."""
+    claims = {
+        name: value.value if isinstance(value, Disclosable) else value
+        for name, value in sd_jwt_vc.to_claims(credential).items()
+    }
+    return claims | {"salt": b64url(bytes(16)), INTEGRITY_CLAIM: INTEGRITY}
+
+
+def check_sd_jwts(credential: Credential, answers: dict[str, Any]) -> None:
+    whole, part, bound, *refused = answers["sdJwtsVerified"]
+    theirs = {name: value for name, value in whole["claims"].items() if name not in ("salt", INTEGRITY_CLAIM)}
+    assert sd_jwt_vc.from_claims(theirs) == credential
+    assert [DISCLOSABLE[0] in each["claims"] for each in (part, bound)] == [True, True]
+    assert not set(DISCLOSABLE[1:]) & set(part["claims"])
+    assert all("refused" in each for each in refused), refused
+    for form, name in (("whole", None), ("part", credential.learner.given_name)):
+        read = sd_jwt_vc.parse(answers["sdJwtIssued"][form])
+        assert read.sd_jwt.jws.verified_by(PROVIDER_KEY.public_key)
+        shown = credential if name is None else replace(credential, learner=Learner(given_name=name), grade=None)
+        assert read.credential == shown
+
+
 def without_proof(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "proof"}
 
@@ -153,6 +208,14 @@ def main() -> None:
             "disclose": [{"secured": in_parts, "selective": SELECTIVE}],
             "issueInParts": [{"credential": PARTIAL, "mandatory": MANDATORY, "selective": SELECTIVE}],
             "canonize": [dataset for dataset, _ in datasets],
+            "verifySdJwts": shown_sd_jwts(credential),
+            "issueSdJwt": {
+                "claims": plain_claims(credential),
+                "header": {"typ": sd_jwt_vc.TYPE, "kid": PROVIDER_KEY.key_id},
+                "issuer": PROVIDER_KEY.public_jwk | {"d": b64url(ECDSA_SECRET)},
+                "disclosable": [name for name in DISCLOSABLE if name in plain_claims(credential)],
+                "shown": ["given_name"],
+            },
         }
     )
     assert answers["verified"][:3] == [""] * 3, answers["verified"]
@@ -165,11 +228,9 @@ def main() -> None:
         assert read.verified_by(SIGNER.public_key)
         assert form.from_document(document) == credential
     assert answers["canonical"] == [ours for _, ours in datasets]
-    print(
-        json.dumps(
-            {"credentials": "both ways", "suites": ["eddsa-rdfc-2022", "ecdsa-sd-2023"], "graphs": len(datasets)}
-        )
-    )
+    check_sd_jwts(credential, answers)
+    spoken = ["eddsa-rdfc-2022", "ecdsa-sd-2023", "sd-jwt"]
+    print(json.dumps({"credentials": "both ways", "suites": spoken, "graphs": len(datasets)}))
 
 
 if __name__ == "__main__":

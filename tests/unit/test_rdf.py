@@ -89,6 +89,20 @@ def test_neither_labels_nor_order_nor_repetition_matter(quads: list[Quad], chanc
     assert canonicalise(parse(ours.document.decode())).lines == ours.lines
 
 
+def test_a_neighbour_is_counted_for_each_quad_that_it_stands_in() -> None:
+    """RDFC-1.0, section 4.8.3, step 3. What is told apart here are ``_:c14n4`` and ``_:c14n5``, alike but for where
+    their links lead: the graph's name stands in two quads of each, and is hashed twice. PyLD and rdf-canonize say the
+    same; pyoxigraph hashes it once and swaps the two. W3C's vectors do not hold the case. No credential of ours has a
+    blank node for its graph."""
+    links = ["0 5", "2 4", "4 2", "5 1"]
+    lines = [
+        *(f'_:c14n{node} {P} "a" _:c14n3 .\n' for node in "012"),
+        *(f"_:c14n{one} {P} _:c14n{other} _:c14n3 .\n" for one, other in map(str.split, links)),
+    ]
+    form = "".join(sorted(lines))
+    assert canonicalise(parse(form)).document.decode() == form
+
+
 def test_the_algorithm_cannot_tell_two_graphs_apart_that_mirror_each_other() -> None:
     """RDFC-1.0, section 4.7.3: a neighbour's hash says nothing of the graph, so two nodes that no symmetry maps on each
     other can have one hash, and the order of input decides. Credentials keep to one graph, where that can't happen."""

@@ -7,11 +7,13 @@ import zipfile
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.verifier import presented, verify_command
 from services.verifier.bundle_file import Bundle
+from services.verifier.collect import collect
 from services.verifier.offline import verify_bundle
 from services.verifier.verdict import name_of
 from tests.unit.accreditation_samples import UCL
@@ -28,6 +30,9 @@ from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
 from vitne.merkle.policy import Policy
+from vitne.merkle.tlog_proof import LogProof
+from vitne.runtime.fetch import Fetched
+from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2
 
 PLACE = 7
@@ -105,6 +110,46 @@ async def test_certificates_in_a_bundle_of_any_format_lead_to_the_anchors(maker:
     assert await verdict(bundle) == "valid"
     assert await verdict(bundle, anchors=TRUSTED) == "valid"
     assert await verdict(bundle, anchors=STRANGERS) == "invalid"
+
+
+class Published:
+    """At the boundary: what the ledger answers and the registry publishes, from a bundle of the same world."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    async def GetInclusionProof(self, request: Any, timeout: float) -> Any:  # noqa: N802
+        proof = LogProof.parse(self._bundle.proofs[request.leaf_hash.hex()])
+        return ledger_pb2.GetInclusionProofResponse(
+            leaf_index=proof.index, path=proof.path, checkpoint=proof.checkpoint
+        )
+
+    async def StatusAt(self, request: Any, timeout: float) -> Any:  # noqa: N802
+        status = self._bundle.status
+        assert (request.list, request.index) == (status.list_url, status.index)
+        leaf = ledger_pb2.ProvenLeaf(record=status.list_leaf.record, proof=status.list_leaf.proof)
+        return ledger_pb2.StatusAtResponse(list_token=status.token, list_leaf=leaf)
+
+    async def fetch(self, url: str, *, accept: str = "", max_bytes: int | None = None) -> Fetched:
+        body = self._bundle.facts if "/facts/" in url else self._bundle.statement.encode()
+        return Fetched(url, body, "", "")
+
+
+@pytest.mark.parametrize("form", ["edc", "elmo", "vc+jwt"])
+async def test_a_bundle_is_collected_for_a_credential_of_any_format(maker: Maker, form: str) -> None:
+    maker.credential = issued(maker.world, form)
+    published = Published(maker.make())
+    bundle = await collect(
+        maker.credential,
+        stub=published,
+        fetcher=published,
+        trust_list="https://registry.vitne.example/v1/trust-list",
+        registry_key=TRUST_KEY.key_id,
+        registry_uri=REGISTRY,
+        log_policy=POLICY,
+        clock=maker.world.clock,
+    )
+    assert await verdict(bundle) == "valid"
 
 
 async def test_a_revocation_that_the_list_has_not_yet_counts(maker: Maker) -> None:

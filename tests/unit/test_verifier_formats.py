@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.verifier.answers import outcome_word, to_text, verdict_word
+from services.verifier.command import read_credential
 from services.verifier.presented import read
 from services.verifier.verification import Verification
 from tests.unit.accreditation_samples import UCL
 from tests.unit.european_samples import SALT, SETTING, certificate
+from tests.unit.test_w3c_baking import PNG, SVG
 from tests.unit.verifier_world import FOREIGN_KEY, ISSUED, NOW, PROVIDER_KEY, World
 from vitne.canonical import from_b64url
 from vitne.credentials.data_integrity.ecdsa_sd_2023 import HMAC_KEY_BYTES
@@ -23,6 +26,7 @@ from vitne.credentials.jose import LocalSigner
 from vitne.credentials.model import Credential
 from vitne.credentials.type_metadata import DISCLOSABLE
 from vitne.credentials.w3c import renditions, selective
+from vitne.credentials.w3c.baking import bake
 from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
 from vitne.merkle.leaves import Issued
@@ -141,7 +145,7 @@ async def test_a_compromised_key_counts_for_what_the_log_proves_to_be_older(worl
     expect(await world.verify(unlogged), "invalid", "log_inclusion", "failed")
 
 
-@pytest.mark.parametrize("format_", [Form.DATA_INTEGRITY, Form.BADGE])
+@pytest.mark.parametrize("format_", [Form.DATA_INTEGRITY, Form.JCS, Form.BADGE])
 async def test_another_name_beside_a_proof_is_invalid(world: World, format_: str) -> None:
     spoilt = issue(world, format_).replace("Prøvesen", "Nordmann")
     expect(await world.verify(spoilt), "invalid", "signature", "failed")
@@ -214,3 +218,17 @@ async def test_nonsense_is_invalid(world: World, text: str) -> None:
 async def test_what_is_issued_is_not_of_the_future(world: World) -> None:
     text = sign_as("edc", world.credential(at=NOW + timedelta(minutes=5)))
     expect(await world.verify(text), "invalid", "validity", "failed")
+
+
+def test_a_command_reads_a_badge_out_of_its_image(world: World, tmp_path: Path) -> None:
+    badge = sign_as(Form.BADGE, world.credential())
+    file = tmp_path / "presented"
+    for presented in (bake(PNG, badge), bake(SVG, badge), f" {badge}\n".encode()):
+        file.write_bytes(presented)
+        assert read_credential(str(file)) == badge
+    document = sign_as("elmo", world.credential())
+    file.write_text(document, "utf-8")
+    assert read_credential(str(file)) == document.strip()
+    file.write_bytes(PNG)
+    with pytest.raises(InvalidArgument, match="NOT_BAKED"):
+        read_credential(str(file))

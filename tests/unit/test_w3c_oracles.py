@@ -1,7 +1,9 @@
 """Other implementations as oracles: RDFC-1.0 against PyLD and pyoxigraph, JSON-LD against PyLD.
 
 Where a quad names one blank node twice, both are known to be wrong: PyLD counts it twice, and pyoxigraph differs on
-some. Those graphs are held against W3C's vectors here, and against rdf-canonize by `make interop`.
+some. pyoxigraph also counts a neighbour once that stands at one place in several quads, where the algorithm
+(RDFC-1.0, section 4.8.3, step 3) adds it for each of them. Such graphs are not asked about here: they are held against
+W3C's vectors, and against rdf-canonize by `make interop`.
 `VITNE_ORACLE_GRAPHS=20000` asks about more graphs.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,9 @@ GRAPHS = int(os.environ.get("VITNE_ORACLE_GRAPHS", "300"))
 NQUADS = "application/n-quads"
 #: What is not the same for all: PyLD does not read escapes by code point.
 TEXTS = ["a", "b", '"\n\\\t\r ø']
+LANGUAGES = ["", "en", "nb-no"]
+#: How N-Quads carry a text's direction (JSON-LD 1.1 API, section 8.2: `i18n-datatype`).
+DIRECTIONS = ["https://www.w3.org/ns/i18n#ar-eg_rtl", "https://www.w3.org/ns/i18n#_ltr"]
 
 
 def random_graph(seed: int) -> list[Quad]:
@@ -45,7 +51,10 @@ def random_graph(seed: int) -> list[Quad]:
     def an_object() -> str:
         if chance.random() < 0.7:
             return chance.choice(nodes)
-        return literal(chance.choice(TEXTS), language=chance.choice(["", "en", "nb-no"]))
+        text = chance.choice(TEXTS)
+        if chance.random() < 0.2:
+            return literal(text, datatype=chance.choice(DIRECTIONS))
+        return literal(text, language=chance.choice(LANGUAGES))
 
     return [(chance.choice(nodes), chance.choice(predicates), an_object(), graph) for _ in range(chance.randint(1, 12))]
 
@@ -53,6 +62,17 @@ def random_graph(seed: int) -> list[Quad]:
 def repeats_a_blank_node(quads: list[Quad]) -> bool:
     blanks = ([term for term in quad if term.startswith(BLANK)] for quad in quads)
     return any(len(set(found)) < len(found) for found in blanks)
+
+
+def meets_a_neighbour_again(quads: list[Quad]) -> bool:
+    """Whether a blank node has another one at the same place of several of its quads: as the name of their graph."""
+    met = Counter(
+        (node, graph)
+        for subject, _, object_, graph in dict.fromkeys(quads)
+        for node in {subject, object_}
+        if node.startswith(BLANK) and graph.startswith(BLANK)
+    )
+    return any(times > 1 for times in met.values())
 
 
 def by_pyld(document: str) -> str:
@@ -72,7 +92,7 @@ def test_canonical_form(oracle: Callable[[str], str]) -> None:
     asked = 0
     for seed in range(GRAPHS):
         quads = random_graph(seed)
-        if repeats_a_blank_node(quads):
+        if repeats_a_blank_node(quads) or (oracle is by_pyoxigraph and meets_a_neighbour_again(quads)):
             continue
         try:
             ours = canonicalise(quads).document.decode()

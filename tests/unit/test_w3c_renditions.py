@@ -55,7 +55,7 @@ def test_how_a_document_is_spelled_does_not_count() -> None:
         ({"verificationMethod": f"https://other.example/issuer#{PROVIDER_KEY.key_id}"}, "PROOF_MALFORMED"),
         ({"expires": "2030-01-01T00:00:00Z"}, "PROOF_MALFORMED"),
         ({"proofPurpose": "authentication"}, "PROOF_MALFORMED"),
-        ({"cryptosuite": "ecdsa-jcs-2019"}, "PROOF_MALFORMED"),
+        ({"cryptosuite": "ecdsa-sd-2023"}, "CRYPTOSUITE_REFUSED"),
         ({"cryptosuite": "unknown"}, "CRYPTOSUITE_REFUSED"),
     ],
 )
@@ -64,6 +64,16 @@ def test_proofs_that_no_provider_makes_are_refused(change: dict[str, Any], reaso
     with pytest.raises(InvalidArgument) as refused:
         parse(json.dumps(document | {"proof": document["proof"] | change}))
     assert refused.value.reason == reason
+
+
+def test_a_proof_of_another_suite_is_of_another_form_or_refused() -> None:
+    for form, suite in ((Form.DATA_INTEGRITY, "ecdsa-jcs-2019"), (Form.JCS, "ecdsa-rdfc-2019")):
+        document = json.loads(rendered(form)[0])
+        renamed = json.dumps(document | {"proof": document["proof"] | {"cryptosuite": suite}})
+        assert not parse(renamed).verified_by(PROVIDER_KEY.public_key)
+    badge = json.loads(rendered(Form.BADGE)[0])
+    with pytest.raises(InvalidArgument, match="PROOF_MALFORMED"):
+        parse(json.dumps(badge | {"proof": badge["proof"] | {"cryptosuite": "ecdsa-jcs-2019"}}))
 
 
 def test_several_proofs_are_refused() -> None:

@@ -7,6 +7,9 @@ from typing import Final
 
 from vitne.credentials.w3c import baking_png, baking_svg
 
+#: Largest image that is looked at, in bytes.
+MAX_IMAGE: Final = max(baking_png.MAX_IMAGE, baking_svg.MAX_IMAGE)
+
 _PNG: Final = b"\x89PNG"
 
 
@@ -32,6 +35,11 @@ def extract(image: bytes) -> str:
     """
     credential: str = _kind(image).extract(image)
     return credential
+
+
+def is_image(data: bytes) -> bool:
+    """Whether something is an image rather than a credential: a PNG, or an SVG that mentions a badge."""
+    return data.startswith(_PNG) or (data.lstrip().startswith(b"<") and baking_svg.NAMESPACE.encode() in data)
 
 
 def _kind(image: bytes) -> ModuleType:

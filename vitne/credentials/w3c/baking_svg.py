@@ -18,8 +18,9 @@ MAX_IMAGE: Final = 10_000_000
 #: Deepest element.
 MAX_DEPTH: Final = 256
 
-_NAMESPACE: Final = "https://purl.imsglobal.org/ob/v3p0"
-_CREDENTIAL: Final = f"{_NAMESPACE} credential"
+#: What the element of a badge is named in.
+NAMESPACE: Final = "https://purl.imsglobal.org/ob/v3p0"
+_CREDENTIAL: Final = f"{NAMESPACE} credential"
 _ROOT: Final = "http://www.w3.org/2000/svg svg"
 _CDATA_END: Final = "]]>"
 
@@ -37,7 +38,7 @@ def bake(image: bytes, credential: str) -> bytes:
     read = _read(image)
     if read.found:
         raise _refused("ALREADY_BAKED", "the image holds a credential already")
-    name = f'openbadges:credential xmlns:openbadges="{_NAMESPACE}"'
+    name = f'openbadges:credential xmlns:openbadges="{NAMESPACE}"'
     if credential.lstrip().startswith("{"):
         # The end of CDATA can only stand in a JSON string, where it may be escaped.
         content = credential.replace(_CDATA_END, "]]\\u003e")

@@ -18,7 +18,13 @@ from vitne.credentials.artefact import data_integrity_digest, jwt_digest
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.data_integrity import proof
 from vitne.credentials.data_integrity.multibase import encode_base58
-from vitne.credentials.data_integrity.suites import ECDSA_RDFC_2019, EDDSA_RDFC_2022, Suite
+from vitne.credentials.data_integrity.suites import (
+    ECDSA_JCS_2019,
+    ECDSA_RDFC_2019,
+    EDDSA_JCS_2022,
+    EDDSA_RDFC_2022,
+    Suite,
+)
 from vitne.credentials.jose import ED25519, ES256, PublicKey, strict_json
 from vitne.credentials.model import Credential
 from vitne.credentials.w3c import documents, open_badges, vc_jwt
@@ -28,8 +34,6 @@ from vitne.errors import InvalidArgument
 MAX_LENGTH: Final = 1_000_000
 
 _ENCODE: Final = msgspec.json.Encoder().encode
-#: The suite of each algorithm that providers' keys have.
-_SUITES: Final[Mapping[str, Suite]] = {ES256: ECDSA_RDFC_2019, ED25519: EDDSA_RDFC_2022}
 
 
 class Form(StrEnum):
@@ -39,16 +43,27 @@ class Form(StrEnum):
     JWT = "vc+jwt"
     #: A document with Data Integrity.
     DATA_INTEGRITY = "vc"
+    #: The same, over its JSON as it is instead of what it says.
+    JCS = "vc-jcs"
     #: An Open Badge with Data Integrity.
     BADGE = "badge"
     #: An Open Badge as ``vc+jwt``.
     BADGE_JWT = "badge+jwt"
 
 
+_RDFC: Final[Mapping[str, Suite]] = {ES256: ECDSA_RDFC_2019, ED25519: EDDSA_RDFC_2022}
+_JCS: Final[Mapping[str, Suite]] = {ES256: ECDSA_JCS_2019, ED25519: EDDSA_JCS_2022}
+#: The suite of each form with Data Integrity, for each algorithm that providers' keys have.
+_SUITES: Final[Mapping[Form, Mapping[str, Suite]]] = {
+    Form.DATA_INTEGRITY: _RDFC,
+    Form.JCS: _JCS,
+    Form.BADGE: _RDFC,
+}
 _JWTS: Final = frozenset({Form.JWT, Form.BADGE_JWT})
 _WRITERS: Final[Mapping[Form, Callable[..., dict[str, Any]]]] = {
     Form.JWT: documents.to_document,
     Form.DATA_INTEGRITY: documents.to_document,
+    Form.JCS: documents.to_document,
     Form.BADGE: open_badges.to_document,
     Form.BADGE_JWT: open_badges.to_document,
 }
@@ -117,7 +132,7 @@ def prepare(
         return Prepared(jwt.signing_input)
     prepared = proof.prepare(
         document,
-        suite=_SUITES[algorithm],
+        suite=_SUITES[form][algorithm],
         algorithm=algorithm,
         verification_method=_method(credential.awarding_body.issuer_uri, key_id),
         created=created,
@@ -183,7 +198,7 @@ def parse(text: str) -> Rendition:
         raise proof.refused("PROOF_MISSING", "", "not a document with a proof")
     badge, credential = _read(document)
     proofs = proof.read(document)
-    algorithm = next((name for name, suite in _SUITES.items() if suite is proofs[0].suite), "")
+    form, algorithm = _made_with(proofs[0].suite, badge)
     key_id = proofs[0].verification_method.removeprefix(_method(credential.awarding_body.issuer_uri, ""))
     if len(proofs) > 1 or not algorithm or "#" in key_id or proofs[0].expires or proofs[0].purpose != proof.ASSERTION:
         raise proof.refused("PROOF_MALFORMED", "", "not one proof as the issuers here make it")
@@ -193,7 +208,6 @@ def parse(text: str) -> Rendition:
     def verified_by(key: PublicKey) -> bool:
         return key.algorithm == algorithm and key.verify(hash_data, one.signature)
 
-    form = Form.BADGE if badge else Form.DATA_INTEGRITY
     digest = data_integrity_digest(hash_data, one.signature)
     return Rendition(form, credential, key_id, one.suite.name, digest, verified_by)
 
@@ -203,6 +217,15 @@ def _read(document: Mapping[str, Any]) -> tuple[bool, Credential]:
     types = document.get("type")
     badge = isinstance(types, list) and open_badges.TYPE in types
     return badge, (open_badges if badge else documents).from_document(document)
+
+
+def _made_with(suite: Suite, badge: bool) -> tuple[Form, str]:
+    """The form that issuers here make with a suite, and the algorithm of its key; empty: none."""
+    for form in (Form.BADGE,) if badge else (Form.DATA_INTEGRITY, Form.JCS):
+        for algorithm, other in _SUITES[form].items():
+            if other is suite:
+                return form, algorithm
+    return Form.DATA_INTEGRITY, ""
 
 
 def _method(issuer_uri: str, key_id: str) -> str:
