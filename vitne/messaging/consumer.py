@@ -57,12 +57,15 @@ class ConsumerOptions:
             they were parked, at most. 1 for a handler that takes locks in an order that is not the messages'.
         poll_seconds: how long to wait for messages before looking at what else is due.
         sweep_seconds: how often parked messages are looked at.
+        pause_seconds: between two transactions that are not full: where nobody waits for what comes of a message, more
+            of them share one.
     """
 
     batch: int = 500
     singly: int = 500
     poll_seconds: float = 0.25
     sweep_seconds: float = 1.0
+    pause_seconds: float = 0.0
 
 
 class _OffsetMoved(Exception):
@@ -200,10 +203,12 @@ class Consumer:
             self._note_progress(client, fetched)
             if self._clock.monotonic() >= self._next_sweep:
                 going += await self._sweep(client)
-            if all(going):
-                backoff.reset()
-            else:
+            if not all(going):
                 await backoff.wait()
+                continue
+            backoff.reset()
+            if options.pause_seconds and 0 < sum(map(len, fetched.values())) < options.batch:
+                await self._clock.sleep(options.pause_seconds)
 
     def _note_progress(self, client: ConsumerClient, fetched: Mapping[Partition, Sequence[Record]]) -> None:
         known = {partition: at for partition, at in self._positions.items() if partition not in self._lost}
