@@ -219,6 +219,28 @@ async def test_committers_that_take_turns_let_items_gather(pool: Any, written: A
     assert await written() == [1, 2, 3, 4]
 
 
+async def test_a_group_waits_for_callers_who_were_just_answered(pool: Any, written: Any) -> None:
+    back = [2, 3, 4]
+    tasks: list[asyncio.Task[int]] = []
+
+    def returning() -> int:
+        if not back:
+            return 0
+        tasks.append(asyncio.create_task(ledger.committer.submit(back.pop(0))))
+        return 1
+
+    ledger = Ledger(pool, returning=returning)
+    assert await ledger.committer.submit(1) == 10
+    assert await asyncio.gather(*tasks) == [20, 30, 40]
+    assert ledger.groups == [[1, 2, 3, 4]]
+
+
+async def test_a_group_begins_without_callers_who_do_not_come_back(pool: Any, written: Any) -> None:
+    ledger = Ledger(pool, returning=lambda: 7)
+    assert await ledger.committer.submit(1) == 10
+    assert ledger.groups == [[1]]
+
+
 async def test_a_refusal_in_words_is_the_items_own(pool: Any, written: Any) -> None:
     ledger = Ledger(pool)
     results = await asyncio.gather(*(ledger.committer.submit(n) for n in (1, -2, 3)), return_exceptions=True)
