@@ -48,7 +48,7 @@ from vitne.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, U
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
 from vitne.outages import DATABASE_OUTAGES
-from vitne.runtime.database import GroupCommitter
+from vitne.runtime.database import GroupCommitter, Returning
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.telemetry import current_traceparent, past_step
 from vitne_api.credential.v1 import credential_pb2
@@ -157,8 +157,7 @@ class Road:
         self._clock = clock
         self._new_id = new_id
         turn = None if overlapping else asyncio.Lock()
-        #: Callers who were answered since a group began, less those who came: they may be on their way back.
-        self._returning = 0
+        returning = Returning()
         self._first = GroupCommitter[Asked, Stored](
             pool,
             self._store,
@@ -166,10 +165,16 @@ class Road:
             max_waiting=MAX_WAITING,
             name="store credentials",
             turn=turn,
-            returning=lambda: self._returning,
+            gathers=returning,
         )
         self._second = GroupCommitter[_Signed, tuple[bytes, bytes]](
-            pool, self._finish, MAX_GROUP, max_waiting=MAX_WAITING, name="finish credentials", turn=turn
+            pool,
+            self._finish,
+            MAX_GROUP,
+            max_waiting=MAX_WAITING,
+            name="finish credentials",
+            turn=turn,
+            answers=returning,
         )
 
     async def issue(self, order: Order) -> Stored:
@@ -184,18 +189,15 @@ class Road:
         """
         item = self._index.digest("item", order.item_id.encode()) if order.item_id else b""
         call = trace.get_current_span()
-        asked = Asked(
-            order,
-            RequestKey(str(order.provider), order.request_id, item),
-            order.body(),
-            call if call.is_recording() else None,
+        stored = await self._first.submit(
+            Asked(
+                order,
+                RequestKey(str(order.provider), order.request_id, item),
+                order.body(),
+                call if call.is_recording() else None,
+            )
         )
-        self._returning = max(0, self._returning - 1)
-        try:
-            stored = await self._first.submit(asked)
-            return Stored(await self._complete(stored), stored.learner, stored.prepared)
-        finally:
-            self._returning += 1
+        return Stored(await self._complete(stored), stored.learner, stored.prepared)
 
     async def run(self) -> None:
         """Complete what was stored and not finished, at the start and then now and again, until cancelled."""
@@ -272,7 +274,6 @@ class Road:
 
     async def _store(self, connection: Any, asked: Sequence[Asked]) -> list[Stored | VitneError]:
         """Answer what was asked before; store what may be issued as pending, and why the rest may not."""
-        self._returning = 0  # who is not back by now does other things
         fresh, refused = await self._decide(connection, asked)
         requests = {item.key for item in asked}
         try:

@@ -45,7 +45,7 @@ from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import GroupCommitter, Migrations, open_pool
+from vitne.runtime.database import GroupCommitter, Migrations, Returning, open_pool
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
 from vitne.runtime.objects import Objects
@@ -203,8 +203,14 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     orders = Orders(load_secret(settings.state_dir, create=settings.environment == "development"))
     store = LogStore(pool)
     publisher = list_publisher(settings, pool, clock, keys)
+    returning = Returning()
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
-        pool, Statuses(orders, clock, new_id).apply, MAX_GROUP, name="change statuses"
+        pool,
+        Statuses(orders, clock, new_id).apply,
+        MAX_GROUP,
+        name="change statuses",
+        gathers=returning,
+        answers=returning,
     )
     checkpoints, resources = WitnessedCheckpoints(pool, store, clock), LogResources(pool, store)
     history, projections = (

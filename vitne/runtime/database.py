@@ -37,10 +37,11 @@ DEFAULT_MAX_GROUP: Final = 256
 DEFAULT_MAX_WAITING: Final = 4096
 #: Turns of the event loop without a new item after which a group begins.
 QUIET_TURNS: Final = 2
-#: Seconds between two looks whether callers who were just answered came back, and looks without any after which a group
-#: begins without them. A call's way there and back takes less, even on a busy machine.
+#: Seconds between two looks whether callers who were just answered came back; looks without any after which a group
+#: begins without them, since a call's way there and back takes less; and the most looks.
 RETURN_LOOK_SECONDS: Final = 0.001
 QUIET_LOOKS: Final = 3
+MOST_LOOKS: Final = 16
 #: How often an item that met another transaction is tried, alone.
 ATTEMPTS: Final = 3
 
@@ -310,11 +311,30 @@ def _numbered_files(part: Migrations) -> list[Path]:
     return files
 
 
+class Returning:
+    """Counts callers who were answered since a group began, less those who came since: they may be on the way back."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def answered(self, callers: int) -> None:
+        """So many got their answers."""
+        self.count += callers
+
+    def came(self, callers: int) -> None:
+        """So many wait for a group, whether they were here before or not."""
+        self.count = max(0, self.count - callers)
+
+    def begun(self) -> None:
+        """A group began: who is not back by now does other things."""
+        self.count = 0
+
+
 class GroupCommitter(Generic[T, R]):
     """Lets concurrent requests share transactions (group commit).
 
     While one transaction commits, further items gather; the next takes all that
-    wait, up to ``max_group``. A lone item commits at once; see ``returning`` for those that are not alone.
+    wait, up to ``max_group``. A lone item commits at once; see ``gathers`` for those that are not alone.
 
     When ``apply`` raises, its transaction is rolled back and the group is tried again
     in halves, until the poisoned item is alone, whose submitter gets the exception. An
@@ -337,8 +357,8 @@ class GroupCommitter(Generic[T, R]):
         max_group: most items in one transaction.
         max_waiting: most items that wait before ``submit`` refuses.
         name: of the transaction, for the submitters' traces: there it lasts from ``submit`` to the commit.
-        returning: answers how many callers were just answered and are likely to come back at once. A group waits for
-            them, some milliseconds, rather than begin a transaction for the first of them; None: never.
+        gathers: those whom a group waits for, some milliseconds, rather than begin with the first of them who is back.
+        answers: whom to tell of callers that these transactions answer; the same where there is but one of them.
         turn: held during each transaction. Committers that share a lock take turns: what arrives meanwhile gathers, so
             groups are larger and each item costs less.
     """
@@ -352,10 +372,12 @@ class GroupCommitter(Generic[T, R]):
         max_waiting: int = DEFAULT_MAX_WAITING,
         name: str = "transaction",
         turn: asyncio.Lock | None = None,
-        returning: Callable[[], int] | None = None,
+        gathers: Returning | None = None,
+        answers: Returning | None = None,
     ) -> None:
         self._name = name
-        self._returning = returning
+        self._gathers = gathers
+        self._answers = answers
         self._turn = turn or asyncio.Lock()
         self._pool = pool
         self._apply = apply
@@ -407,6 +429,8 @@ class GroupCommitter(Generic[T, R]):
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R]] = [loop.create_future() for _ in items]
         self._waiting.extend(zip(items, futures, strict=True))
+        if self._gathers is not None:
+            self._gathers.came(len(items))
         if self._flusher is None and futures:
             # A task per busy period rather than one for ever: nothing to start, nothing to leak.
             # In a context of its own, since it outlives the call that started it and serves others too.
@@ -423,11 +447,15 @@ class GroupCommitter(Generic[T, R]):
         group: list[tuple[T, asyncio.Future[R]]] = []
         try:
             while self._waiting:
-                await self._await_returning()
                 async with self._turn:
+                    await self._await_returning()
                     await self._gather()
                     if group := self._next_group():
+                        if self._gathers is not None:
+                            self._gathers.begun()
                         await self._commit(group)
+                        if self._answers is not None:
+                            self._answers.answered(len(group))
         finally:
             # Only a cancelled flusher leaves something behind.
             for _, future in [*group, *self._waiting]:
@@ -439,14 +467,17 @@ class GroupCommitter(Generic[T, R]):
     async def _await_returning(self) -> None:
         """Wait for callers who were just answered, as long as that brings any; a lone caller is all there is.
 
-        Before the turn is taken, so that nobody else waits for it meanwhile.
+        Else those who were answered while others waited would never meet them: two small groups would take turns
+        for ever, and a group costs much the same whatever its size.
         """
-        if self._returning is None:
+        if self._gathers is None:
             return
         await asyncio.sleep(0)  # who was answered this very moment is told so first
         quiet = 0
-        while self._returning() and quiet < QUIET_LOOKS and len(self._waiting) < self._max_group:
+        for _ in range(MOST_LOOKS):
             before = len(self._waiting)
+            if not self._gathers.count or quiet == QUIET_LOOKS or before >= self._max_group:
+                return
             await asyncio.sleep(RETURN_LOOK_SECONDS)
             quiet = quiet + 1 if len(self._waiting) == before else 0
 
