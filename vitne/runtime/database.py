@@ -37,9 +37,13 @@ DEFAULT_MAX_GROUP: Final = 256
 DEFAULT_MAX_WAITING: Final = 4096
 #: Turns of the event loop without a new item after which a group begins.
 QUIET_TURNS: Final = 2
-#: Seconds between two looks whether callers who were just answered came back; looks without any after which a group
-#: begins without them, since a call's way there and back takes less; and the most looks.
-RETURN_LOOK_SECONDS: Final = 0.001
+#: Seconds between two looks whether callers who were just answered came back: an eighth of what the last transaction
+#: took, within bounds, since both take longer on a busy machine.
+SHORTEST_LOOK_SECONDS: Final = 0.001
+LONGEST_LOOK_SECONDS: Final = 0.005
+LOOKS: Final = 8
+#: Looks without anybody after which a group begins without them, since a call's way there and back takes less; and the
+#: most looks.
 QUIET_LOOKS: Final = 3
 MOST_LOOKS: Final = 16
 #: How often an item that met another transaction is tried, alone.
@@ -385,6 +389,8 @@ class GroupCommitter(Generic[T, R]):
         self._max_waiting = max_waiting
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
+        #: Seconds that the last transaction took.
+        self._took = 0.0
         self._closed = False
 
     async def submit(self, item: T) -> R:
@@ -445,6 +451,7 @@ class GroupCommitter(Generic[T, R]):
 
     async def _flush(self) -> None:
         group: list[tuple[T, asyncio.Future[R]]] = []
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 async with self._turn:
@@ -453,7 +460,9 @@ class GroupCommitter(Generic[T, R]):
                     if group := self._next_group():
                         if self._gathers is not None:
                             self._gathers.begun()
+                        began = loop.time()
                         await self._commit(group)
+                        self._took = loop.time() - began
                         if self._answers is not None:
                             self._answers.answered(len(group))
         finally:
@@ -473,12 +482,13 @@ class GroupCommitter(Generic[T, R]):
         if self._gathers is None:
             return
         await asyncio.sleep(0)  # who was answered this very moment is told so first
+        pause = min(max(self._took / LOOKS, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS)
         quiet = 0
         for _ in range(MOST_LOOKS):
             before = len(self._waiting)
             if not self._gathers.count or quiet == QUIET_LOOKS or before >= self._max_group:
                 return
-            await asyncio.sleep(RETURN_LOOK_SECONDS)
+            await asyncio.sleep(pause)
             quiet = quiet + 1 if len(self._waiting) == before else 0
 
     async def _gather(self) -> None:
