@@ -83,8 +83,11 @@ class Notices:
         self._events = events
 
     async def issued(self, connection: Any, issued: Sequence[Issued]) -> list[outbox.Event]:
-        """What hubs are to be told of credentials that were just issued; their handles are served from now on."""
-        registrations = await self._registrations(connection, {item.learner.id for item in issued})
+        """What hubs are to be told of credentials that were just issued; their handles are served from now on.
+
+        The caller's transaction holds their learners' rows already.
+        """
+        registrations = await self._read(connection, [item.learner.id for item in issued])
         if not registrations:
             return []
         told = [item for item in issued if item.learner.id in registrations]
@@ -223,10 +226,14 @@ class Notices:
         """Where learners are registered, with their rows locked against registering and withdrawing meanwhile."""
         ids = list(learners)
         await connection.fetch("SELECT id FROM learner WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE", ids)
+        return await self._read(connection, ids)
+
+    async def _read(self, connection: Any, learners: Sequence[UUID]) -> dict[UUID, list[Registration]]:
+        """Where learners are registered, whose rows are locked."""
         rows = await connection.fetch(
             f"SELECT learner, hub, pseudonym, {COLUMNS} FROM registration LEFT JOIN subscription USING (hub) "  # noqa: S608
             "WHERE learner = ANY($1::uuid[]) AND withdrawn_at IS NULL",
-            ids,
+            learners,
         )
         found: dict[UUID, list[Registration]] = {}
         for row in rows:

@@ -31,7 +31,7 @@ from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
 from services.issuer.hubs import Issued, Notices
 from services.issuer.key_store import LearnerKeyStore
-from services.issuer.learners import Learner, Learners, being_erased
+from services.issuer.learners import INSERT, Learner, Learners, being_erased
 from services.issuer.metrics import ALLOWED, DECIDE_DURATION, FAILED, REFUSED
 from services.issuer.origins import Origins
 from services.issuer.parts import Parts
@@ -48,7 +48,7 @@ from vitne.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, U
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
 from vitne.outages import DATABASE_OUTAGES
-from vitne.runtime.database import GroupCommitter
+from vitne.runtime.database import GroupCommitter, Returning
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.telemetry import current_traceparent, past_step
 from vitne_api.credential.v1 import credential_pb2
@@ -124,6 +124,8 @@ class Road:
         parts: what is counted towards what.
         clock: gives the instant of a decision, which is that of the issuance.
         new_id: makes UUIDv7.
+        overlapping: whether its two transactions may run beside each other, as suits a lane where more wait than a
+            group takes. Else they take turns: what arrives during the one gathers for the other, so groups are larger.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Road:
         parts: Parts,
         clock: Clock,
         new_id: Callable[[], UUID],
+        overlapping: bool = False,
     ) -> None:
         self._pool = pool
         self._registry = registry
@@ -153,12 +156,25 @@ class Road:
         self._origins = Origins(index)
         self._clock = clock
         self._new_id = new_id
-        turn = asyncio.Lock()
+        turn = None if overlapping else asyncio.Lock()
+        returning = Returning()
         self._first = GroupCommitter[Asked, Stored](
-            pool, self._store, MAX_GROUP, max_waiting=MAX_WAITING, name="store credentials", turn=turn
+            pool,
+            self._store,
+            MAX_GROUP,
+            max_waiting=MAX_WAITING,
+            name="store credentials",
+            turn=turn,
+            gathers=returning,
         )
         self._second = GroupCommitter[_Signed, tuple[bytes, bytes]](
-            pool, self._finish, MAX_GROUP, max_waiting=MAX_WAITING, name="finish credentials", turn=turn
+            pool,
+            self._finish,
+            MAX_GROUP,
+            max_waiting=MAX_WAITING,
+            name="finish credentials",
+            turn=turn,
+            answers=returning,
         )
 
     async def issue(self, order: Order) -> Stored:
@@ -258,15 +274,18 @@ class Road:
 
     async def _store(self, connection: Any, asked: Sequence[Asked]) -> list[Stored | VitneError]:
         """Answer what was asked before; store what may be issued as pending, and why the rest may not."""
-        rows = await store.by_request(connection, {item.key for item in asked})
-        fresh, refused = await self._decide(connection, [item for item in asked if item.key not in rows])
+        fresh, refused = await self._decide(connection, asked)
+        requests = {item.key for item in asked}
         try:
             # All that concerns the key store comes before the first write: if it is away, the whole group hears
             # so at once.
-            keys = await self._keys.get({row.learner for row in rows.values()})
             who = {item.order.known_as for item, _ in fresh.values()}
-            found = await self._learners.find(connection, who, hold=True)
-            drafts = await self._learners.draft(who - found.keys())
+            found, repeated = await self._learners.find_for(connection, who, requests)
+            rows = await store.by_request(connection, requests) if repeated else {}
+            keys = await self._keys.get({row.learner for row in rows.values()})
+            fresh = {key: order for key, order in fresh.items() if key not in rows}
+            new = {item.order.known_as for item, _ in fresh.values()} - found.keys()
+            drafts = await self._learners.draft(new)
         except Unavailable as error:
             return [_copy(error) for _ in asked]
         learners = {id_: Learner(id_, key) for id_, key in keys.items()}
@@ -302,13 +321,21 @@ class Road:
         """Store what may be issued, with those learners who are new."""
         created = await self._create(connection, fresh, refused, {**found, **drafts})
         used = {stored.learner.id for stored in created}
-        if not await self._learners.insert(connection, {k: new for k, new in drafts.items() if new.id in used}):
-            raise Aborted("LEARNER_RACED", "one of the learners is being created elsewhere")
+        if not created:
+            return []
+        new = {who: draft for who, draft in drafts.items() if draft.id in used}
         try:
-            await store.insert(connection, [stored.credential for stored in created])
+            inserted = await store.insert(
+                connection,
+                [stored.credential for stored in created],
+                INSERT,
+                self._learners.columns(new),
+            )
         except asyncpg.UniqueViolationError as error:
             # The same request, in another transaction: rolled back and tried again, this one finds it.
             raise Aborted("REQUEST_RACED", "the same request is being answered elsewhere") from error
+        if inserted < len(new):
+            raise Aborted("LEARNER_RACED", "one of the learners is being created elsewhere")
         await self._parts.cite(
             connection,
             [(one.credential.id, one.learner.key, fresh[one.credential.request][0].order.parts) for one in created],

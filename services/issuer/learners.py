@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +14,7 @@ import msgspec
 
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.key_store import LearnerKeyStore
+from services.issuer.store import REPEATED, RequestKey
 from vitne.clock import Clock
 from vitne.credentials.pseudonyms import SECRET_BYTES
 from vitne.errors import Unavailable
@@ -23,6 +24,19 @@ from vitne.runtime.sealing import new_key
 _TABLE: Final = "learner"
 _FIND: Final = "SELECT lookup, id, erasing_since FROM learner WHERE lookup = ANY($1::bytea[])"
 _FIND_AND_HOLD: Final = f"{_FIND} ORDER BY id FOR KEY SHARE"
+#: Beside the learners whether any of these requests was answered before: one round trip for what each group asks.
+_FIND_FOR_REQUESTS: Final = f"""
+    SELECT repeated, lookup, id, erasing_since
+    FROM (SELECT EXISTS ({REPEATED.format(2, 3, 4)}) AS repeated) AS before
+        LEFT JOIN ({_FIND_AND_HOLD}) AS held ON true
+"""  # noqa: S608 (constants)
+#: Inserts learners, given as :meth:`Learners.columns` has them; answers who was not there yet.
+INSERT: Final = """
+    INSERT INTO learner (id, lookup, identity, secret, created_at)
+    SELECT id, lookup, identity, secret, $5
+    FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]) AS new (id, lookup, identity, secret)
+    ON CONFLICT (lookup) DO NOTHING RETURNING id
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +77,30 @@ class Learners:
             Unavailable: ``KEY_STORE_UNAVAILABLE``.
         """
         by_lookup = {self._index.learner(who): who for who in identities}
-        rows = await connection.fetch(_FIND_AND_HOLD if hold else _FIND, list(by_lookup))
+        return await self._opened(by_lookup, await connection.fetch(_FIND_AND_HOLD if hold else _FIND, list(by_lookup)))
+
+    async def find_for(
+        self, connection: Any, identities: Collection[LearnerId], requests: Collection[RequestKey]
+    ) -> tuple[dict[LearnerId, Learner | None], bool]:
+        """:meth:`find`, held, for those whom requests are about; and whether any of these was answered before.
+
+        Raises:
+            Unavailable: ``KEY_STORE_UNAVAILABLE``.
+        """
+        by_lookup = {self._index.learner(who): who for who in identities}
+        rows = await connection.fetch(
+            _FIND_FOR_REQUESTS,
+            list(by_lookup),
+            [request.provider for request in requests],
+            [request.request_id for request in requests],
+            [request.item for request in requests],
+        )
+        return await self._opened(by_lookup, [row for row in rows if row["id"] is not None]), rows[0]["repeated"]
+
+    async def _opened(
+        self, by_lookup: Mapping[bytes, LearnerId], rows: Sequence[Mapping[str, Any]]
+    ) -> dict[LearnerId, Learner | None]:
+        """Learners with their keys, from their rows."""
         # Whose key is gone and whose row is there is being erased, too: a restore may have brought the row back.
         keys = await self._keys.get([row["id"] for row in rows if row["erasing_since"] is None])
         return {
@@ -98,15 +135,14 @@ class Learners:
         """Insert drafted learners, in the caller's transaction; False when another one was faster with any of them."""
         if not drafts:
             return True
+        inserted = await connection.fetch(INSERT, *self.columns(drafts))
+        return len(inserted) == len(drafts)
+
+    def columns(self, drafts: Mapping[LearnerId, Learner]) -> tuple[object, ...]:
+        """What :data:`INSERT` takes for drafted learners."""
         # In the order of their hashes: two transactions that meet on two learners wait, they don't deadlock.
         rows = sorted((self._index.learner(who), who, learner) for who, learner in drafts.items())
-        inserted = await connection.fetch(
-            """
-            INSERT INTO learner (id, lookup, identity, secret, created_at)
-            SELECT id, lookup, identity, secret, $5
-            FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]) AS new (id, lookup, identity, secret)
-            ON CONFLICT (lookup) DO NOTHING RETURNING id
-            """,
+        return (
             [learner.id for _, _, learner in rows],
             [lookup for lookup, _, _ in rows],
             [learner.key.seal(_identity(who), _TABLE, learner.id, "identity") for _, who, learner in rows],
@@ -116,7 +152,6 @@ class Learners:
             ],
             self._clock.now(),
         )
-        return len(inserted) == len(rows)
 
     async def find_or_create(self, connection: Any, who: LearnerId) -> tuple[Learner, bool]:
         """One learner, whose row is inserted if there is none, in the caller's transaction; and whether it was.

@@ -23,6 +23,24 @@ _COLUMNS: Final = (
     "request_digest, decision, status_list, status_index, status, signing_key, prepared, signature, digest"
 )
 _TABLE: Final = "credential"
+#: Those of some requests (the numbers of the parameters: providers, ids, items) by which a credential came.
+REPEATED: Final = """
+    SELECT FROM unnest(${}::text[], ${}::uuid[], ${}::bytea[]) AS asked (provider, request_id, request_item)
+    JOIN credential USING (request_id, request_item, provider)
+"""
+
+# What the statement itself reads from is done first, so learners are inserted, and locked, before credentials.
+_INSERT: Final = """
+    WITH learners AS ({}), credentials AS (
+        INSERT INTO credential (id, provider, learner, achievement, achievement_version, kind, retention, issued_at,
+            request_id, request_item, request_digest, decision, status_list, status_index, status, signing_key,
+            prepared)
+        SELECT * FROM unnest($6::uuid[], $7::text[], $8::uuid[], $9::uuid[], $10::integer[], $11::text[],
+            $12::smallint[], $13::timestamptz[], $14::uuid[], $15::bytea[], $16::bytea[], $17::bytea[], $18::text[],
+            $19::integer[], $20::smallint[], $21::text[], $22::bytea[])
+    )
+    SELECT count(*) FROM learners
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,26 +160,26 @@ async def by_request(connection: Any, keys: Collection[RequestKey]) -> dict[Requ
     return {row.request: row for row in found}
 
 
-async def insert(connection: Any, credentials: Sequence[Credential]) -> None:
-    """Store pending credentials.
+async def insert(
+    connection: Any, credentials: Sequence[Credential], learners: str, new_learners: Sequence[object]
+) -> int:
+    """Store pending credentials, and learners first; answers how many of these were not there yet.
 
     In the order of their requests: two transactions that meet on two requests wait, they don't deadlock.
+
+    Args:
+        connection: with an open transaction.
+        credentials: at least one.
+        learners: the statement that inserts learners, and returns a row for each that was not there.
+        new_learners: what that takes: its parameters are the first five.
 
     Raises:
         asyncpg.UniqueViolationError: another transaction was faster with one of the requests.
     """
-    if not credentials:
-        return
     credentials = sorted(credentials, key=lambda row: (row.request_id, row.request_item, row.provider))
-    await connection.execute(
-        """
-        INSERT INTO credential (id, provider, learner, achievement, achievement_version, kind, retention, issued_at,
-            request_id, request_item, request_digest, decision, status_list, status_index, status, signing_key,
-            prepared)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::integer[], $6::text[], $7::smallint[],
-            $8::timestamptz[], $9::uuid[], $10::bytea[], $11::bytea[], $12::bytea[], $13::text[], $14::integer[],
-            $15::smallint[], $16::text[], $17::bytea[])
-        """,
+    inserted: int = await connection.fetchval(
+        _INSERT.format(learners),
+        *new_learners,
         [row.id for row in credentials],
         [row.provider for row in credentials],
         [row.learner for row in credentials],
@@ -180,17 +198,30 @@ async def insert(connection: Any, credentials: Sequence[Credential]) -> None:
         [row.signing_key for row in credentials],
         [row.prepared for row in credentials],
     )
+    return inserted
 
 
 async def lock(connection: Any, ids: Collection[UUID]) -> dict[UUID, tuple[bytes, bytes]]:
-    """Lock credentials, and answer signature and digest of those that are issued by now.
+    """Lock credentials, then their learners, and answer signature and digest of those that are issued by now.
 
-    In the order of their ids, as everybody does who locks several.
+    In the order of their ids, as everybody does who locks several. A learner is kept from being erased, and from
+    being registered with hubs, until the transaction ends.
     """
-    rows = await connection.fetch(
-        "SELECT id, signature, digest FROM credential WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", list(ids)
+    # As one row, which is always answered: so what is held is looked at, too, where nothing is issued by now.
+    row = await connection.fetchrow(
+        """
+        WITH locked AS MATERIALIZED (
+            SELECT id, learner, signature, digest FROM credential WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+        ), held AS MATERIALIZED (
+            SELECT FROM learner WHERE id = ANY(ARRAY(SELECT learner FROM locked)) ORDER BY id FOR KEY SHARE
+        )
+        SELECT (SELECT count(*) FROM held) AS learners,
+            array_agg((id, signature, digest) ORDER BY id) FILTER (WHERE signature IS NOT NULL) AS issued
+        FROM locked
+        """,
+        list(ids),
     )
-    return {row["id"]: (row["signature"], row["digest"]) for row in rows if row["signature"] is not None}
+    return {id_: (signature, digest) for id_, signature, digest in row["issued"] or ()}
 
 
 async def finish(connection: Any, signed: Mapping[UUID, tuple[bytes, bytes]]) -> set[UUID]:

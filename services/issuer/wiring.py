@@ -169,8 +169,9 @@ class Issuer:
                 parts=parts,
                 clock=clock,
                 new_id=new_id,
+                overlapping=many,
             )
-            for _ in range(2)
+            for many in (False, True)
         )
         statuses = Statuses(pool, ledger, notices, parts, clock)
         acts = LearnerActs(verifier, settings.hubs)

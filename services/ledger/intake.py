@@ -18,6 +18,9 @@ from vitne_api.events.v1 import events_pb2
 
 #: Name of the consumer, under which its offsets are kept.
 CONSUMER: Final = "ledger.leaves"
+#: Seconds that leaves gather between two transactions: nobody waits for one within the second that it may take, and
+#: a few at a time cost several times as much each.
+GATHER_SECONDS: Final = 0.15
 #: Who may log what: a service's leaves say what that service decides, and nothing else.
 ALLOWED: Final[dict[str, tuple[type[Leaf], ...]]] = {
     topics.ISSUER_LEAVES: (Issued,),

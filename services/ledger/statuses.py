@@ -177,11 +177,18 @@ class Statuses:
 
     async def _write(self, connection: Any, recorded: Sequence[_Recorded], changes: dict[int, int]) -> None:
         """The changes, their numbers, their leaves and their events."""
+        touched = sorted({change.list_id for change in recorded})
         await connection.execute(
-            "INSERT INTO status_change "
-            "(list_id, number, index, status, effective, recorded, reason, on_behalf_of, caller) "
-            "SELECT * FROM unnest($1::integer[], $2::bigint[], $3::integer[], $4::smallint[], $5::timestamptz[], "
-            "$6::timestamptz[], $7::text[], $8::text[], $9::text[])",
+            """
+            WITH recorded AS (
+                INSERT INTO status_change
+                    (list_id, number, index, status, effective, recorded, reason, on_behalf_of, caller)
+                SELECT * FROM unnest($1::integer[], $2::bigint[], $3::integer[], $4::smallint[], $5::timestamptz[],
+                    $6::timestamptz[], $7::text[], $8::text[], $9::text[])
+            )
+            UPDATE status_list SET changes = new.changes
+            FROM unnest($10::integer[], $11::bigint[]) AS new (id, changes) WHERE status_list.id = new.id
+            """,
             [change.list_id for change in recorded],
             [change.number for change in recorded],
             [change.request.index for change in recorded],
@@ -191,11 +198,6 @@ class Statuses:
             [change.request.reason for change in recorded],
             [change.request.on_behalf_of for change in recorded],
             [change.request.key.caller for change in recorded],
-        )
-        touched = sorted({change.list_id for change in recorded})
-        await connection.execute(
-            "UPDATE status_list SET changes = new.changes "
-            "FROM unnest($1::integer[], $2::bigint[]) AS new (id, changes) WHERE status_list.id = new.id",
             touched,
             [changes[list_id] for list_id in touched],
         )

@@ -13,7 +13,7 @@ from services.ledger.alone import PUBLICATION_LOCK, WITNESSES_LOCK, work_alone
 from services.ledger.closing import Closing, Succeeded
 from services.ledger.events import SOURCE
 from services.ledger.history import History
-from services.ledger.intake import ALLOWED, CONSUMER, take_leaves
+from services.ledger.intake import ALLOWED, CONSUMER, GATHER_SECONDS, take_leaves
 from services.ledger.journal import Told, tell_log
 from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.leases import Leases, Orders, load_secret
@@ -38,14 +38,14 @@ from vitne.errors import Unavailable, VitneError
 from vitne.identifiers import UuidFactory
 from vitne.merkle.cosignatures import CosignerKey
 from vitne.messaging import outbox, topics
-from vitne.messaging.consumer import Consumer
+from vitne.messaging.consumer import Consumer, ConsumerOptions
 from vitne.messaging.kafka import KafkaSettings
 from vitne.messaging.reading import read_messages
 from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import GroupCommitter, Migrations, open_pool
+from vitne.runtime.database import GroupCommitter, Migrations, Returning, open_pool
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
 from vitne.runtime.objects import Objects
@@ -203,8 +203,14 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     orders = Orders(load_secret(settings.state_dir, create=settings.environment == "development"))
     store = LogStore(pool)
     publisher = list_publisher(settings, pool, clock, keys)
+    returning = Returning()
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
-        pool, Statuses(orders, clock, new_id).apply, MAX_GROUP, name="change statuses"
+        pool,
+        Statuses(orders, clock, new_id).apply,
+        MAX_GROUP,
+        name="change statuses",
+        gathers=returning,
+        answers=returning,
     )
     checkpoints, resources = WitnessedCheckpoints(pool, store, clock), LogResources(pool, store)
     history, projections = (
@@ -282,7 +288,16 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     application.add_task("relay", Relay(pool, kafka, clock).run)
     application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
     application.add_task(
-        "leaves", Consumer(CONSUMER, tuple(ALLOWED), pool, take_leaves, settings=kafka, clock=clock).run
+        "leaves",
+        Consumer(
+            CONSUMER,
+            tuple(ALLOWED),
+            pool,
+            take_leaves,
+            settings=kafka,
+            clock=clock,
+            options=ConsumerOptions(pause_seconds=GATHER_SECONDS),
+        ).run,
     )
 
     async def lists_ready() -> str | None:

@@ -17,7 +17,7 @@ from vitne.messaging.consumer import Consumer
 from vitne.messaging.headers import key_text
 
 _OFFSET: Final = "UPDATE consumer_offset SET next_offset"
-_COMPARED: Final = "AND next_offset = $4"
+_COMPARED: Final = "AND consumer_offset.next_offset = reached.expected"
 _UNPUBLISHED: Final = "FROM outbox WHERE published_at IS NULL"
 
 
@@ -90,7 +90,7 @@ def no_compare_and_set() -> Iterator[None]:
     async def fetchval(self: Connection, query: str, *arguments: Any) -> Any:
         if _OFFSET in query:
             assert _COMPARED in query
-            query = query.replace(_COMPARED, "AND $4::bigint IS NOT NULL")
+            query = query.replace(_COMPARED, "")
         return await original(self, query, *arguments)
 
     with mock.patch.object(Connection, "fetchval", fetchval), _without_hold():

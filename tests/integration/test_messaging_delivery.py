@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiokafka
 import asyncpg
@@ -25,8 +26,8 @@ from vitne.errors import InvalidArgument, Unavailable
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox, parked
 from vitne.messaging.consumer import Consumer, ConsumerOptions
-from vitne.messaging.headers import KafkaHeaders, Message, build
-from vitne.messaging.kafka import AIOKAFKA, AioKafka, Kafka, KafkaSettings, Producer
+from vitne.messaging.headers import KafkaHeaders, Message, Record, build
+from vitne.messaging.kafka import AIOKAFKA, AioKafka, ConsumerClient, Kafka, KafkaSettings, Partition, Producer
 from vitne.messaging.outbox import Event, append
 from vitne.messaging.recovery import start_over
 from vitne.messaging.relay import Relay, RelayOptions
@@ -75,7 +76,7 @@ class Road:
         options = {"idle_seconds": 0.02, "follower_seconds": 0.05, **options}
         return Relay(self.pool, self.settings, CLOCK, kafka=self.kafka, options=RelayOptions(**options))
 
-    def consumer(self, handler: OneHandler | None = None, name: str = "test") -> Consumer:
+    def consumer(self, handler: OneHandler | None = None, name: str = "test", kafka: Kafka = AIOKAFKA) -> Consumer:
         handle = handler or self.handle
 
         async def one_by_one(conn: asyncpg.Connection, messages: Sequence[Message]) -> None:
@@ -89,6 +90,7 @@ class Road:
             one_by_one,
             settings=self.settings,
             clock=CLOCK,
+            kafka=kafka,
             options=QUICK,
         )
 
@@ -176,6 +178,55 @@ async def test_every_event_takes_effect_once_in_the_order_of_its_aggregate(road:
         for key in set(keys):
             await road.until_effects(key, range(1, 101))
     assert len(road.handled) == 700
+
+
+class Gathering(AioKafka):
+    """Consumers who hand over nothing before they have fetched all of a topic, and then all at once."""
+
+    def __init__(self, messages: int) -> None:
+        self._messages = messages
+
+    def consumer(self, settings: KafkaSettings, topics: Sequence[str], group: str | None) -> ConsumerClient:
+        client: Any = super().consumer(settings, topics, group)
+        handed_over = client.getmany
+        gathered: dict[Partition, dict[int, Record]] = defaultdict(dict)
+
+        async def getmany(*, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
+            for partition, records in (await handed_over(timeout_ms=timeout_ms, max_records=max_records)).items():
+                # Before the consumer knows where it is it has partitions fetched anew.
+                gathered[partition] |= {record.offset: record for record in records}
+            if sum(map(len, gathered.values())) < self._messages:
+                return {}
+            return {partition: list(records.values()) for partition, records in gathered.items()}
+
+        client.getmany = getmany
+        return cast(ConsumerClient, client)
+
+
+@pytest.mark.parametrize("poisoned", [False, True])
+async def test_what_comes_from_several_partitions_shares_a_transaction_unless_that_fails(
+    road: Road, poisoned: bool
+) -> None:
+    await road.pool.execute("CREATE TABLE share (transaction xid8, partition int)")
+
+    async def handle(conn: asyncpg.Connection, message: Message) -> None:
+        if poisoned and message.key == "key 7":
+            raise InvalidArgument("POISON", "no")
+        await road.effect(conn, message)
+        await conn.execute("INSERT INTO share VALUES (pg_current_xact_id(), $1)", message.partition)
+
+    keys = [f"key {number}" for number in range(30)]
+    await road.tell(*keys)
+    consumer = road.consumer(handle, kafka=Gathering(len(keys)))
+    async with running(road.relay().run(), consumer.run()):
+        for key in keys:
+            await road.until_effects(key, [] if poisoned and key == "key 7" else [1])
+        await eventually(lambda: parked.count_parked(road.pool, "test"), lambda count: count == poisoned)
+    shared = await road.pool.fetchval(
+        "SELECT max(partitions) FROM "
+        "(SELECT count(DISTINCT partition) AS partitions FROM share GROUP BY transaction) AS transactions"
+    )
+    assert shared == (1 if poisoned else 3)
 
 
 async def test_a_consumer_that_starts_late_or_again_goes_on_where_its_data_says(road: Road) -> None:

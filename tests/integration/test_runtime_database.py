@@ -25,7 +25,7 @@ from vitne.errors import (
     Unavailable,
     VitneError,
 )
-from vitne.runtime.database import GroupCommitter, Migrations, migrate, open_pool
+from vitne.runtime.database import GroupCommitter, Migrations, Returning, migrate, open_pool
 from vitne.runtime.idempotency import (
     MIGRATIONS,
     RequestKey,
@@ -217,6 +217,28 @@ async def test_committers_that_take_turns_let_items_gather(pool: Any, written: A
     assert await asyncio.gather(begun, *others) == [10, 20, 30, 40]
     assert second.groups == [[2, 3, 4]]
     assert await written() == [1, 2, 3, 4]
+
+
+async def test_a_group_waits_for_callers_who_were_just_answered(pool: Any, written: Any) -> None:
+    returning = Returning()
+    ledger = Ledger(pool, gathers=returning, answers=returning)
+    assert await asyncio.gather(*(ledger.committer.submit(number) for number in range(4))) == [0, 10, 20, 30]
+    assert returning.count == 4
+    first = asyncio.create_task(ledger.committer.submit(4))
+    for _ in range(2):  # It would have begun by now.
+        await asyncio.sleep(0)
+    others = [asyncio.create_task(ledger.committer.submit(number)) for number in (5, 6, 7)]
+    assert await asyncio.gather(first, *others) == [40, 50, 60, 70]
+    assert ledger.groups == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+async def test_a_group_begins_without_callers_who_do_not_come_back(pool: Any, written: Any) -> None:
+    returning = Returning()
+    returning.answered(7)
+    ledger = Ledger(pool, gathers=returning)
+    assert await ledger.committer.submit(1) == 10
+    assert ledger.groups == [[1]]
+    assert returning.count == 0
 
 
 async def test_a_refusal_in_words_is_the_items_own(pool: Any, written: Any) -> None:

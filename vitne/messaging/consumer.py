@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,7 +26,7 @@ from vitne.messaging.kafka import AIOKAFKA, ConsumerClient, Kafka, KafkaSettings
 from vitne.messaging.lag import Progress
 from vitne.messaging.metrics import CONSUMER_MESSAGES
 from vitne.messaging.outbox import Event
-from vitne.messaging.parked import Parked, Shelf
+from vitne.messaging.parked import STATES, Parked, Shelf
 from vitne.messaging.sequence import Place, place
 from vitne.messaging.topics import dead_topic, order_of
 from vitne.messaging.tracing import processing
@@ -57,12 +57,15 @@ class ConsumerOptions:
             they were parked, at most. 1 for a handler that takes locks in an order that is not the messages'.
         poll_seconds: how long to wait for messages before looking at what else is due.
         sweep_seconds: how often parked messages are looked at.
+        pause_seconds: between two transactions that are not full: where nobody waits for what comes of a message, more
+            of them share one.
     """
 
     batch: int = 500
     singly: int = 500
     poll_seconds: float = 0.25
     sweep_seconds: float = 1.0
+    pause_seconds: float = 0.0
 
 
 class _OffsetMoved(Exception):
@@ -186,10 +189,12 @@ class Consumer:
         options = self._options
         while True:
             fetched = await client.getmany(timeout_ms=int(options.poll_seconds * 1000), max_records=options.batch)
+            taken = await self._take_together(fetched)
             work = [
                 *(
                     (partition, self._take_fetched(client, partition, records))
                     for partition, records in fetched.items()
+                    if partition not in taken
                 ),
                 *((partition, self._find(client, partition)) for partition in self._lost if partition not in fetched),
                 *((partition, self._doubt(client, partition)) for partition in self._short(client, fetched)),
@@ -198,10 +203,12 @@ class Consumer:
             self._note_progress(client, fetched)
             if self._clock.monotonic() >= self._next_sweep:
                 going += await self._sweep(client)
-            if all(going):
-                backoff.reset()
-            else:
+            if not all(going):
                 await backoff.wait()
+                continue
+            backoff.reset()
+            if options.pause_seconds and 0 < sum(map(len, fetched.values())) < options.batch:
+                await self._clock.sleep(options.pause_seconds)
 
     def _note_progress(self, client: ConsumerClient, fetched: Mapping[Partition, Sequence[Record]]) -> None:
         known = {partition: at for partition, at in self._positions.items() if partition not in self._lost}
@@ -225,6 +232,29 @@ class Consumer:
         return False
 
     # Offsets
+
+    async def _take_together(self, fetched: Mapping[Partition, Sequence[Record]]) -> Collection[Partition]:
+        """Handle what was fetched from several partitions in one transaction; those that it handled, all or none.
+
+        A few messages of each are what comes between two looks, and a transaction costs the same for any number. What
+        fails is left to each partition by itself.
+        """
+        due = {
+            partition: records
+            for partition, records in sorted(fetched.items(), key=lambda item: (item[0].topic, item[0].partition))
+            if partition in self._positions
+            and partition not in self._lost
+            and records
+            and records[0].offset >= self._positions[partition]
+        }
+        if len(due) < 2:
+            return ()
+        try:
+            await self._transact(due, alone=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is, one by one shows which partition it comes from
+            _LOG.debug("%d partitions failed together, taking them one by one", len(due), exc_info=error)
+            return ()
+        return due
 
     async def _take_fetched(self, client: ConsumerClient, partition: Partition, records: Sequence[Record]) -> bool:
         """Handle what was fetched from a partition, unless this consumer is elsewhere in it."""
@@ -284,6 +314,41 @@ class Consumer:
         if not moved:
             raise _OffsetMoved
 
+    async def _advance(
+        self, conn: asyncpg.Connection, batches: Mapping[str, _Batch], reached: Mapping[Partition, int]
+    ) -> None:
+        """Write back which revisions took effect, and move the offsets behind them, in one statement."""
+        seen = [(topic, key, revision) for topic, batch in batches.items() for key, revision in batch.advanced.items()]
+        if not (seen or reached):
+            return
+        moved = await conn.fetchval(
+            """
+            WITH seen AS (
+                INSERT INTO consumer_seen (consumer, topic, key, revision)
+                SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[])
+                ON CONFLICT (consumer, topic, key) DO UPDATE SET revision = excluded.revision
+            ), moved AS (
+                UPDATE consumer_offset SET next_offset = reached.next_offset
+                FROM unnest($5::text[], $6::integer[], $7::bigint[], $8::bigint[])
+                    AS reached (topic, partition, expected, next_offset)
+                WHERE consumer = $1 AND consumer_offset.topic = reached.topic
+                    AND consumer_offset.partition = reached.partition AND consumer_offset.next_offset = reached.expected
+                RETURNING true
+            )
+            SELECT count(*) FROM moved
+            """,
+            self.name,
+            [topic for topic, _, _ in seen],
+            [key for _, key, _ in seen],
+            [revision for _, _, revision in seen],
+            [partition.topic for partition in reached],
+            [partition.partition for partition in reached],
+            [self._positions[partition] for partition in reached],
+            list(reached.values()),
+        )
+        if moved != len(reached):
+            raise _OffsetMoved
+
     def _short(self, client: ConsumerClient, fetched: Container[Partition]) -> list[Partition]:
         """Partitions that end before this consumer's offset, as their last fetch said."""
         idle = set(client.assignment()) & self._positions.keys() - self._lost
@@ -329,41 +394,50 @@ class Consumer:
     async def _take(self, partition: Partition, records: Sequence[Record]) -> bool:
         """Handle records in one transaction or, when that fails, each by itself as far as possible."""
         try:
-            await self._transact(partition, records, alone=False)
+            await self._transact({partition: records}, alone=False)
         except _OffsetMoved:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, one by one shows which message it comes from
             _LOG.debug("a batch of %d failed, taking them one by one", len(records), exc_info=error)
             singly = self._options.singly
             for start in range(0, len(records), singly):
-                if not await self._transact(partition, records[start : start + singly], alone=True):
+                if not await self._transact({partition: records[start : start + singly]}, alone=True):
                     return False
         return True
 
-    async def _transact(self, partition: Partition, records: Sequence[Record], *, alone: bool) -> bool:
-        """Handle records and move the offset behind those that were.
+    async def _transact(self, work: Mapping[Partition, Sequence[Record]], *, alone: bool) -> bool:
+        """Handle records and move the offsets behind those that were.
 
         ``alone`` handles each by itself, within a savepoint, so that one that fails takes
         no other with it; without it, whatever the handler raises undoes them all.
+
+        Args:
+            work: records by partition, in the order of topics and partitions, in which everybody locks them.
+            alone: see above; of a single partition.
         """
-        position = reached = self._positions[partition]
+        reached = {partition: self._positions[partition] for partition in work}
+        keys: dict[str, set[str]] = defaultdict(set)
+        for partition, records in work.items():
+            keys[partition.topic].update(key_text(record.key) for record in records)
         done = True
         async with self._pool.acquire() as conn, conn.transaction():
-            await self._hold(conn, partition)
-            batch = await self._know(conn, partition.topic, {key_text(record.key) for record in records})
-            for record in records:
-                done = await self._take_record(conn, batch, record, alone=alone)
-                if not done:
-                    break
-                reached = record.offset + 1
-            if batch.due:
-                await self._handle(conn, batch, batch.due)
-            await self._store_seen(conn, partition.topic, batch)
-            await self._move_offset(conn, partition, position, reached)
-        self._positions[partition] = reached
-        self._count(partition.topic, batch)
-        if batch.sweep:
-            self._next_sweep = self._clock.monotonic()
+            await self._hold(conn, tuple(work))
+            batches = {topic: await self._know(conn, topic, some) for topic, some in keys.items()}
+            for partition, records in work.items():
+                for record in records:
+                    done = await self._take_record(conn, batches[partition.topic], record, alone=alone)
+                    if not done:
+                        break
+                    reached[partition] = record.offset + 1
+            for batch in batches.values():
+                if batch.due:
+                    await self._handle(conn, batch, batch.due)
+            await self._advance(conn, batches, reached)
+        self._positions |= reached
+        for topic, batch in batches.items():
+            self._count(topic, batch)
+            if batch.sweep:
+                self._next_sweep = self._clock.monotonic()
         return done
 
     async def _take_record(self, conn: asyncpg.Connection, batch: _Batch, record: Record, *, alone: bool) -> bool:
@@ -497,7 +571,7 @@ class Consumer:
         while True:
             progress, done = False, True
             async with self._pool.acquire() as conn, conn.transaction():
-                await self._hold(conn, partition)
+                await self._hold(conn, [partition])
                 due = await self._shelf.due(conn, partition.topic, partition.partition, self._options.singly)
                 batch = await self._know(conn, partition.topic, {parked.text_key for parked in due})
                 for parked in due:
@@ -505,7 +579,7 @@ class Consumer:
                     if not done:
                         break
                     progress = True
-                await self._store_seen(conn, partition.topic, batch)
+                await self._advance(conn, {partition.topic: batch}, {})
             self._count(partition.topic, batch)
             if not (progress and done):
                 return done
@@ -527,45 +601,40 @@ class Consumer:
 
     # Helpers
 
-    async def _hold(self, conn: asyncpg.Connection, partition: Partition) -> None:
-        """Keep other instances, and operators, off the partition until the transaction ends."""
-        offset = await conn.fetchval(
-            "SELECT next_offset FROM consumer_offset WHERE consumer = $1 AND topic = $2 AND partition = $3 FOR UPDATE",
-            self.name,
-            partition.topic,
-            partition.partition,
-        )
-        if offset != self._positions[partition]:
-            raise _OffsetMoved
-
-    async def _know(self, conn: asyncpg.Connection, topic: str, keys: set[str]) -> _Batch:
-        """What the database says about keys."""
+    async def _hold(self, conn: asyncpg.Connection, partitions: Sequence[Partition]) -> None:
+        """Keep other instances, and operators, off partitions (in their order) until the transaction ends."""
         rows = await conn.fetch(
-            "SELECT key, revision FROM consumer_seen WHERE consumer = $1 AND topic = $2 AND key = ANY ($3)",
+            """
+            SELECT topic, partition, next_offset FROM consumer_offset
+            WHERE consumer = $1 AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
+            ORDER BY topic COLLATE "C", partition FOR UPDATE
+            """,
+            self.name,
+            [partition.topic for partition in partitions],
+            [partition.partition for partition in partitions],
+        )
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        for partition in partitions:
+            if stored.get((partition.topic, partition.partition)) != self._positions[partition]:
+                raise _OffsetMoved
+
+    async def _know(self, conn: asyncpg.Connection, topic: str, keys: Collection[str]) -> _Batch:
+        """What the database says about keys: how far they are, and what of them is parked, in one statement."""
+        rows = await conn.fetch(
+            f"""
+            SELECT key, revision, NULL::boolean AS failed FROM consumer_seen
+            WHERE consumer = $1 AND topic = $2 AND key = ANY ($3)
+            UNION ALL {STATES}
+            """,  # noqa: S608 (a constant)
             self.name,
             topic,
             list(keys),
         )
-        states = await self._shelf.states(conn, topic, list(keys))
         return _Batch(
-            seen={row["key"]: row["revision"] for row in rows},
-            failed={key for key, failed in states.items() if failed},
-            waiting={key for key, failed in states.items() if not failed},
+            seen={row["key"]: row["revision"] for row in rows if row["failed"] is None},
+            failed={row["key"] for row in rows if row["failed"]},
+            waiting={row["key"] for row in rows if row["failed"] is False},
         )
-
-    async def _store_seen(self, conn: asyncpg.Connection, topic: str, batch: _Batch) -> None:
-        if batch.advanced:
-            await conn.execute(
-                """
-                INSERT INTO consumer_seen (consumer, topic, key, revision)
-                SELECT $1, $2, * FROM unnest($3::text[], $4::bigint[])
-                ON CONFLICT (consumer, topic, key) DO UPDATE SET revision = excluded.revision
-                """,
-                self.name,
-                topic,
-                list(batch.advanced),
-                list(batch.advanced.values()),
-            )
 
     def _count(self, topic: str, batch: _Batch) -> None:
         """Count what a transaction did. Before its end, what is rolled back and done again would count twice."""

@@ -18,6 +18,37 @@ from vitne.messaging.tracing import current_traceparent
 #: record whole: an event that could not be published would hold up all that come after it.
 MAX_VALUE_BYTES: Final = 512 * 1024
 
+#: Takes revisions and writes events. Aggregates ($1 to $4) come in the order of their names, events with their
+#: aggregate's number in it, so that nothing is joined: the planner, which knows no array's length, would choose badly.
+#: Row numbers rise in the order of the list, so that is how the relay takes them.
+_APPEND: Final = """
+    WITH held AS (
+        INSERT INTO aggregate_revision AS a (aggregate, topic, key, revision)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+        ON CONFLICT (aggregate) DO UPDATE
+        SET revision = a.revision + excluded.revision,
+            topic = coalesce(a.topic, excluded.topic),
+            key = coalesce(a.key, excluded.key)
+        RETURNING aggregate, topic, key, revision
+    ), known AS MATERIALIZED (
+        SELECT array_agg(revision ORDER BY aggregate COLLATE "C") AS revisions,
+               array_agg(topic ORDER BY aggregate COLLATE "C") AS topics,
+               array_agg(key ORDER BY aggregate COLLATE "C") AS keys
+        FROM held
+    ), told AS (
+        INSERT INTO outbox (event_id, topic, key, aggregate, revision, type, source, time, value, traceparent)
+        SELECT event_id, e.topic, e.key, e.aggregate, coalesce(given, revisions[number] - behind),
+               type, source, time, value, traceparent
+        FROM known CROSS JOIN
+            unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::integer[], $10::bigint[], $11::integer[],
+                   $12::text[], $13::text[], $14::timestamptz[], $15::bytea[], $16::text[])
+                WITH ORDINALITY AS e (event_id, topic, key, aggregate, number, given, behind,
+                                      type, source, time, value, traceparent, place)
+        ORDER BY place
+    )
+    SELECT revisions, topics, keys, (topics, keys) <> ($2, $3) AS moved FROM known
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -69,7 +100,7 @@ async def next_revision(conn: asyncpg.Connection, aggregate: str) -> int:
 async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]:
     """Append events in the transaction that is open on ``conn``; returns their revisions, in the events' order.
 
-    Two statements whatever their number. Aggregates are locked in the order of
+    One statement whatever their number. Aggregates are locked in the order of
     their names, so that two calls never wait for each other crosswise; whoever
     calls more than once in a transaction sees to that himself.
 
@@ -78,82 +109,87 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
     Raises:
         InvalidArgument: ``AGGREGATE_MOVED``: the aggregate stands for another topic or key;
             ``REVISION_NOT_TAKEN``: a revision was given that :func:`next_revision` never gave;
-            ``EVENT_TOO_LARGE``: what it tells of is larger than an event can be.
+            ``EVENT_TOO_LARGE``: what it tells of is larger than an event can be. The transaction
+            must then be rolled back.
     """
     if not events:
         return []
+    given: dict[str, int] = {}
+    places: dict[str, tuple[str, str]] = {}
     for event in events:
         if len(event.value) > MAX_VALUE_BYTES:
-            raise InvalidArgument(
-                "EVENT_TOO_LARGE",
-                f"an event of {len(event.value)} bytes can't be published",
-                rule=f"at most {MAX_VALUE_BYTES} bytes",
-                remedy="shorten the texts of what is to be recorded",
-            )
-    places = {event.aggregate: (event.topic, event.key) for event in events}
-    missing = Counter(event.aggregate for event in events if event.revision is None)
+            raise _too_large(event)
+        if places.setdefault(event.aggregate, (event.topic, event.key)) != (event.topic, event.key):
+            raise _moved(event)
+        if event.revision is not None:
+            if event.revision <= given.get(event.aggregate, 0):
+                raise _not_taken(event)
+            given[event.aggregate] = event.revision
     names = sorted(places)
-    rows = await conn.fetch(
-        """
-        INSERT INTO aggregate_revision AS a (aggregate, topic, key, revision)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
-        ON CONFLICT (aggregate) DO UPDATE
-        SET revision = a.revision + excluded.revision,
-            topic = coalesce(a.topic, excluded.topic),
-            key = coalesce(a.key, excluded.key)
-        RETURNING aggregate, topic, key, revision
-        """,
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    missing = Counter(event.aggregate for event in events if event.revision is None)
+    # For each event without a revision: how many of its aggregate come after it.
+    behind: list[int] = []
+    left = Counter(missing)
+    for event in events:
+        left[event.aggregate] -= event.revision is None
+        behind.append(left[event.aggregate])
+    active = current_traceparent()
+    row = await conn.fetchrow(
+        _APPEND,
         names,
         [places[name][0] for name in names],
         [places[name][1] for name in names],
         [missing[name] for name in names],
-    )
-    known = {row["aggregate"]: row for row in rows}
-    upcoming = {name: known[name]["revision"] - missing[name] for name in names}
-    taken: dict[str, int] = {}
-    revisions: list[int] = []
-    for event in events:
-        row = known[event.aggregate]
-        if (row["topic"], row["key"]) != (event.topic, event.key):
-            raise InvalidArgument(
-                "AGGREGATE_MOVED",
-                f"the aggregate {event.aggregate} has its events under another topic or key than {event.topic}",
-                rule="an aggregate stands for one (topic, key): its revisions have no gaps there",
-                remedy="name the aggregate differently for each topic",
-            )
-        if event.revision is None:
-            upcoming[event.aggregate] += 1
-            revisions.append(upcoming[event.aggregate])
-        elif taken.get(event.aggregate, 0) < event.revision <= row["revision"]:
-            revisions.append(event.revision)
-        else:
-            raise InvalidArgument(
-                "REVISION_NOT_TAKEN",
-                f"revision {event.revision} of {event.aggregate} was not taken, or comes after a later one",
-                remedy="take it with next_revision in the same transaction, or leave it out",
-            )
-        taken[event.aggregate] = revisions[-1]
-    active = current_traceparent()
-    # Row numbers rise in the order of the list, so that is how the relay takes them.
-    await conn.execute(
-        """
-        INSERT INTO outbox (event_id, topic, key, aggregate, revision, type, source, time, value, traceparent)
-        SELECT event_id, topic, key, aggregate, revision, type, source, time, value, traceparent
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-                    $8::timestamptz[], $9::bytea[], $10::text[])
-            WITH ORDINALITY
-                AS e (event_id, topic, key, aggregate, revision, type, source, time, value, traceparent, place)
-        ORDER BY place
-        """,
         [event.id for event in events],
         [event.topic for event in events],
         [event.key for event in events],
         [event.aggregate for event in events],
-        revisions,
+        [numbers[event.aggregate] for event in events],
+        [event.revision for event in events],
+        behind,
         [event.type for event in events],
         [event.source for event in events],
         [event.time for event in events],
         [event.value for event in events],
         [event.traceparent or active for event in events],
     )
+    last = dict(zip(names, row["revisions"], strict=True))
+    known = dict(zip(names, zip(row["topics"], row["keys"], strict=True), strict=True)) if row["moved"] else places
+    revisions: list[int] = []
+    taken: dict[str, int] = {}
+    for event, after in zip(events, behind, strict=True):
+        if known[event.aggregate] != (event.topic, event.key):
+            raise _moved(event)
+        revision = last[event.aggregate] - after if event.revision is None else event.revision
+        if not taken.get(event.aggregate, 0) < revision <= last[event.aggregate]:
+            raise _not_taken(event)
+        taken[event.aggregate] = revision
+        revisions.append(revision)
     return revisions
+
+
+def _too_large(event: Event) -> InvalidArgument:
+    return InvalidArgument(
+        "EVENT_TOO_LARGE",
+        f"an event of {len(event.value)} bytes can't be published",
+        rule=f"at most {MAX_VALUE_BYTES} bytes",
+        remedy="shorten the texts of what is to be recorded",
+    )
+
+
+def _moved(event: Event) -> InvalidArgument:
+    return InvalidArgument(
+        "AGGREGATE_MOVED",
+        f"the aggregate {event.aggregate} has its events under another topic or key than {event.topic}",
+        rule="an aggregate stands for one (topic, key): its revisions have no gaps there",
+        remedy="name the aggregate differently for each topic",
+    )
+
+
+def _not_taken(event: Event) -> InvalidArgument:
+    return InvalidArgument(
+        "REVISION_NOT_TAKEN",
+        f"revision {event.revision} of {event.aggregate} was not taken, or comes after a later one",
+        remedy="take it with next_revision in the same transaction, or leave it out",
+    )

@@ -20,6 +20,12 @@ from vitne.messaging.topics import order_of
 #: States of a parked message.
 FAILED: Final = "failed"
 WAITING: Final = "waiting"
+#: Which keys of a consumer's topic ($1, $2) have parked messages: true when one failed, so that later ones wait. Its
+#: columns are those of ``consumer_seen``, so that a consumer asks for both at once.
+STATES: Final = """
+    SELECT key, NULL::bigint AS revision, bool_or(state = 'failed') AS failed FROM consumer_parked
+    WHERE consumer = $1 AND topic = $2 AND key = ANY ($3) GROUP BY key
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,19 +241,6 @@ class Shelf:
 
     def __init__(self, consumer: str) -> None:
         self._consumer = consumer
-
-    async def states(self, conn: asyncpg.Connection, topic: str, keys: list[str]) -> dict[str, bool]:
-        """Which of the keys have parked messages: true when one of them failed, so that later ones wait."""
-        rows = await conn.fetch(
-            """
-            SELECT key, bool_or(state = 'failed') AS failed FROM consumer_parked
-            WHERE consumer = $1 AND topic = $2 AND key = ANY ($3) GROUP BY key
-            """,
-            self._consumer,
-            topic,
-            keys,
-        )
-        return {row["key"]: row["failed"] for row in rows}
 
     async def put(
         self,

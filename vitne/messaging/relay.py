@@ -49,7 +49,7 @@ class RelayOptions:
     """
 
     batch: int = 500
-    busy_seconds: float = 0.01
+    busy_seconds: float = 0.02
     idle_seconds: float = 0.05
     follower_seconds: float = 1.0
     topic_seconds: float = 1.0

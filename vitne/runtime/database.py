@@ -37,6 +37,15 @@ DEFAULT_MAX_GROUP: Final = 256
 DEFAULT_MAX_WAITING: Final = 4096
 #: Turns of the event loop without a new item after which a group begins.
 QUIET_TURNS: Final = 2
+#: Seconds between two looks whether callers who were just answered came back: an eighth of what the last transaction
+#: took, within bounds, since both take longer on a busy machine.
+SHORTEST_LOOK_SECONDS: Final = 0.001
+LONGEST_LOOK_SECONDS: Final = 0.005
+LOOKS: Final = 8
+#: Looks without anybody after which a group begins without them, since a call's way there and back takes less; and the
+#: most looks.
+QUIET_LOOKS: Final = 3
+MOST_LOOKS: Final = 16
 #: How often an item that met another transaction is tried, alone.
 ATTEMPTS: Final = 3
 
@@ -306,11 +315,30 @@ def _numbered_files(part: Migrations) -> list[Path]:
     return files
 
 
+class Returning:
+    """Counts callers who were answered since a group began, less those who came since: they may be on the way back."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def answered(self, callers: int) -> None:
+        """So many got their answers."""
+        self.count += callers
+
+    def came(self, callers: int) -> None:
+        """So many wait for a group, whether they were here before or not."""
+        self.count = max(0, self.count - callers)
+
+    def begun(self) -> None:
+        """A group began: who is not back by now does other things."""
+        self.count = 0
+
+
 class GroupCommitter(Generic[T, R]):
     """Lets concurrent requests share transactions (group commit).
 
     While one transaction commits, further items gather; the next takes all that
-    wait, up to ``max_group``. Nothing waits for a timer: a lone item commits at once.
+    wait, up to ``max_group``. A lone item commits at once; see ``gathers`` for those that are not alone.
 
     When ``apply`` raises, its transaction is rolled back and the group is tried again
     in halves, until the poisoned item is alone, whose submitter gets the exception. An
@@ -333,6 +361,8 @@ class GroupCommitter(Generic[T, R]):
         max_group: most items in one transaction.
         max_waiting: most items that wait before ``submit`` refuses.
         name: of the transaction, for the submitters' traces: there it lasts from ``submit`` to the commit.
+        gathers: those whom a group waits for, some milliseconds, rather than begin with the first of them who is back.
+        answers: whom to tell of callers that these transactions answer; the same where there is but one of them.
         turn: held during each transaction. Committers that share a lock take turns: what arrives meanwhile gathers, so
             groups are larger and each item costs less.
     """
@@ -346,8 +376,12 @@ class GroupCommitter(Generic[T, R]):
         max_waiting: int = DEFAULT_MAX_WAITING,
         name: str = "transaction",
         turn: asyncio.Lock | None = None,
+        gathers: Returning | None = None,
+        answers: Returning | None = None,
     ) -> None:
         self._name = name
+        self._gathers = gathers
+        self._answers = answers
         self._turn = turn or asyncio.Lock()
         self._pool = pool
         self._apply = apply
@@ -355,6 +389,8 @@ class GroupCommitter(Generic[T, R]):
         self._max_waiting = max_waiting
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
+        #: Seconds that the last transaction took.
+        self._took = 0.0
         self._closed = False
 
     async def submit(self, item: T) -> R:
@@ -399,6 +435,8 @@ class GroupCommitter(Generic[T, R]):
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[R]] = [loop.create_future() for _ in items]
         self._waiting.extend(zip(items, futures, strict=True))
+        if self._gathers is not None:
+            self._gathers.came(len(items))
         if self._flusher is None and futures:
             # A task per busy period rather than one for ever: nothing to start, nothing to leak.
             # In a context of its own, since it outlives the call that started it and serves others too.
@@ -413,12 +451,20 @@ class GroupCommitter(Generic[T, R]):
 
     async def _flush(self) -> None:
         group: list[tuple[T, asyncio.Future[R]]] = []
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 async with self._turn:
+                    await self._await_returning()
                     await self._gather()
                     if group := self._next_group():
+                        if self._gathers is not None:
+                            self._gathers.begun()
+                        began = loop.time()
                         await self._commit(group)
+                        self._took = loop.time() - began
+                        if self._answers is not None:
+                            self._answers.answered(len(group))
         finally:
             # Only a cancelled flusher leaves something behind.
             for _, future in [*group, *self._waiting]:
@@ -426,6 +472,24 @@ class GroupCommitter(Generic[T, R]):
                     future.set_exception(unavailable())
             self._waiting.clear()
             self._flusher = None
+
+    async def _await_returning(self) -> None:
+        """Wait for callers who were just answered, as long as that brings any; a lone caller is all there is.
+
+        Else those who were answered while others waited would never meet them: two small groups would take turns
+        for ever, and a group costs much the same whatever its size.
+        """
+        if self._gathers is None:
+            return
+        await asyncio.sleep(0)  # who was answered this very moment is told so first
+        pause = min(max(self._took / LOOKS, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS)
+        quiet = 0
+        for _ in range(MOST_LOOKS):
+            before = len(self._waiting)
+            if not self._gathers.count or quiet == QUIET_LOOKS or before >= self._max_group:
+                return
+            await asyncio.sleep(pause)
+            quiet = quiet + 1 if len(self._waiting) == before else 0
 
     async def _gather(self) -> None:
         """Let requests that have arrived come this far: the event loop turns for as long as that brings more items.

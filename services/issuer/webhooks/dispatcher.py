@@ -119,6 +119,8 @@ class Dispatcher:
     async def turn(self) -> int:
         """Plan what is fresh and begin to send what is due; answers how much there was of both."""
         async with self._pool.acquire() as connection:
+            if not await store.anything(connection, self._clock.now()):
+                return 0
             async with connection.transaction():
                 planned, unknown = await store.plan(connection, self._clock.now())
             for event in unknown:

@@ -90,6 +90,20 @@ async def write(connection: Any, told: Sequence[Told]) -> None:
     )
 
 
+async def anything(connection: Any, now: datetime) -> bool:
+    """Whether there are fresh events, or lanes that are due: one look where, as mostly, there is nothing."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (SELECT FROM webhook_event WHERE kind IS NULL) OR EXISTS (
+            SELECT FROM webhook_endpoint AS endpoint
+            WHERE EXISTS (SELECT FROM webhook_lane WHERE webhook_lane.endpoint = endpoint.id AND due_at <= $1)
+        )
+        """,
+        now,
+    )
+    return found
+
+
 async def plan(connection: Any, now: datetime) -> tuple[int, list[UUID]]:
     """Make deliveries of fresh events, in a transaction of the caller's.
 
