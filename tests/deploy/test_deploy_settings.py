@@ -126,8 +126,12 @@ LEFT_BY: dict[str, tuple[str, ...]] = {
         "trust_list_url",
     ),
     "portal": ("grpc_allowed_peers",),
-    # The hosts that it calls by their public names want no certificate of it; the newest version of its achievement.
+    # The hosts that it calls by their public names want no certificate of it; the first version of its achievement; and
+    # no synthetic learner can log in with production's ID-porten (docs/decisions/0032).
     "prober": (
+        "hub",
+        "hub_client_id",
+        "hub_client_key_file",
         "achievement_version",
         "channel_certificate_file",
         "channel_key_file",
