@@ -35,8 +35,9 @@ SETTINGS: dict[str, type[CommonSettings]] = {
     "portal": PortalSettings,
 }
 CALLS_NOBODY = ("channel_authority_file", "channel_certificate_file", "channel_key_file")
-#: Workloads beside the services: of which kind, and their settings.
+#: Workloads that are told settings: of which kind, and which settings.
 WORKLOADS: dict[str, tuple[str, type[CommonSettings]]] = {
+    **{service: ("Deployment", kind) for service, kind in SETTINGS.items()},
     "auditor": ("CronJob", AuditorSettings),
     "prober": ("Deployment", ProberSettings),
 }
@@ -166,9 +167,9 @@ def test_every_variable_is_a_setting(installation: Installation, service: str) -
         assert set(installation.environment(container)) <= known
 
 
-@pytest.mark.parametrize("workload", LEFT_BY)
+@pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_setting_is_given_or_left_on_purpose(production: Installation, workload: str) -> None:
-    kind, settings = WORKLOADS.get(workload, ("Deployment", SETTINGS.get(workload, CommonSettings)))
+    kind, settings = WORKLOADS[workload]
     pod = production.one(kind, workload)["spec"]
     (container,) = (pod["jobTemplate"]["spec"] if kind == "CronJob" else pod)["template"]["spec"]["containers"]
     given = set(production.environment(container))
@@ -178,8 +179,7 @@ def test_every_setting_is_given_or_left_on_purpose(production: Installation, wor
 
 
 def test_nothing_is_said_to_be_left_that_no_workload_has() -> None:
-    kinds: list[type[CommonSettings]] = [*SETTINGS.values(), AuditorSettings, ProberSettings]
-    known = {name for kind in kinds for name in kind.model_fields}
+    known = {name for _, settings in WORKLOADS.values() for name in settings.model_fields}
     assert {name for names in LEFT.values() for name in names} <= known
 
 
