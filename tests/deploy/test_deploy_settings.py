@@ -109,6 +109,10 @@ LEFT: dict[str, tuple[str, ...]] = {
         "feide_scope",
         "feide_secret_file",
     ),
+    "EMREX, once the portal is registered in its register (services/portal/README.md)": (
+        "emrex_clients_file",
+        "emrex_providers_file",
+    ),
     "lists of trusted certificates, where an operator keeps some (docs/verify.md)": ("trust_anchors",),
     "components/auditor-log sets them": ("log_memory_file", "log_url"),
 }
