@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.rooms import ranks, room_of
 from vitne.clock import ManualClock
 from vitne.dev.actors import Actors
 from vitne.dev.apache_kafka import EmbeddedKafka
@@ -36,15 +37,16 @@ ROOT = Path(__file__).resolve().parents[1]
 STACK_FIXTURES = {"postgres", "broker", "new_broker", "database_dsn", "pool"}
 #: Tests that use this one, directly or not, touch messaging: `make test-kafka` runs them on Apache Kafka.
 MESSAGING_FIXTURE = "on_apache"
-#: Folders whose tests share what is dear to make: one worker runs them all. Of others, a file goes to one worker.
-TOGETHER = ("tests/e2e", "tests/faults", "tests/deploy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kafka: touches messaging; with VITNE_TEST_KAFKA=apache on a real Apache Kafka")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # Of several workers: the scheduler deals rooms out as they were collected.
+        rank = ranks([item.nodeid for item in items])
+        items.sort(key=lambda item: rank[room_of(item.nodeid)])
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         if STACK_FIXTURES & names:
@@ -54,14 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _ByRoom(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Gives workers whole files, or folders, of tests."""
+    """Gives workers whole rooms of tests."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
+        return room_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByRoom:
+    config.option.loadscopereorder = False  # Their order is that of the collection; see above.
     return _ByRoom(config, log)
 
 

@@ -258,23 +258,44 @@ class Flags:
         return [_flag(row, by_revision[row["registry_revision"]]) for row in rows]
 
 
+_FLAG_COLUMNS: Final = """
+    c.id, c.provider, c.issued_at, c.kind, c.status, c.achievement, c.achievement_version, c.status_list,
+    c.status_index, x.cause, x.registry_revision,
+    (convert_from(c.decision, 'UTF8')::jsonb ->> 'registry_revision')::bigint AS decided_revision
+"""
 #: Each credential with each change that touches it. Ids are in the order of time, so the index on (provider, id)
-#: finds what was issued while a change held and might not have been known.
-_FLAGGED_SQL: Final = """
-    SELECT c.id, c.provider, c.issued_at, c.kind, c.status, c.achievement, c.achievement_version, c.status_list,
-           c.status_index, x.cause, x.registry_revision,
-           (convert_from(c.decision, 'UTF8')::jsonb ->> 'registry_revision')::bigint AS decided_revision
-    FROM unnest($1::integer[], $2::text[], $3::text[], $4::bigint[], $5::double precision[], $6::uuid[], $7::uuid[])
-        AS x (cause, provider, subject, registry_revision, effective_from, first_id, last_id)
-    JOIN credential AS c ON c.provider = x.provider AND c.signature IS NOT NULL
+#: finds what was issued while a change held and might not have been known. A key touches what it signed by the time of
+#: that signature: a further format of an earlier credential is made when somebody asks for it. An artefact has no time
+#: beside that in its id (RFC 9562, section 5.7).
+_FLAGGED_SQL: Final = f"""
+    WITH x AS MATERIALIZED (
+        SELECT * FROM unnest(
+            $1::integer[], $2::text[], $3::text[], $4::bigint[], $5::double precision[], $6::uuid[], $7::uuid[]
+        ) AS given (cause, provider, subject, registry_revision, effective_from, first_id, last_id)
+    )
+    SELECT {_FLAG_COLUMNS}
+    FROM x JOIN credential AS c ON c.provider = x.provider AND c.signature IS NOT NULL
         AND c.id BETWEEN x.first_id AND x.last_id AND c.issued_at >= to_timestamp(x.effective_from)
         AND (convert_from(c.decision, 'UTF8')::jsonb ->> 'registry_revision')::bigint < x.registry_revision
         AND CASE x.cause
-            WHEN 1 THEN convert_from(c.decision, 'UTF8')::jsonb #>> '{accreditation,id}' = x.subject
-            WHEN 2 THEN c.signing_key = x.subject OR EXISTS (
-                SELECT FROM artefact AS a WHERE a.credential = c.id AND a.signing_key = x.subject)
+            WHEN 1 THEN convert_from(c.decision, 'UTF8')::jsonb #>> '{{accreditation,id}}' = x.subject
+            WHEN 2 THEN c.signing_key = x.subject
             ELSE true END
-"""
+    UNION ALL
+    SELECT {_FLAG_COLUMNS}
+    FROM x CROSS JOIN LATERAL (
+        SELECT DISTINCT a.credential FROM artefact AS a JOIN credential AS made ON made.id = a.credential
+        WHERE a.id BETWEEN x.first_id AND x.last_id AND a.signature IS NOT NULL AND made.provider = x.provider
+            AND coalesce(a.signing_key, made.signing_key) = x.subject
+            AND to_timestamp(('x0000' || left(translate(a.id::text, '-', ''), 12))::bit(64)::bigint / 1000.0)
+                >= to_timestamp(x.effective_from)
+    ) AS signed JOIN credential AS c ON c.id = signed.credential AND c.signature IS NOT NULL
+        AND (convert_from(c.decision, 'UTF8')::jsonb ->> 'registry_revision')::bigint < x.registry_revision
+        -- Once, where the credential itself is touched.
+        AND NOT (c.signing_key = x.subject AND c.id BETWEEN x.first_id AND x.last_id
+            AND c.issued_at >= to_timestamp(x.effective_from))
+    WHERE x.cause = 2
+"""  # noqa: S608 (constants)
 
 
 def accreditation_change(fact: facts.Fact) -> Change:

@@ -135,6 +135,19 @@ class Stack:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class AddingUp:
+    """What her credentials add up to.
+
+    Attributes:
+        stacks: her qualifications, the furthest along first.
+        unread: how many qualifications nobody could be asked about: one of them may be hers.
+    """
+
+    stacks: tuple[Stack, ...] = ()
+    unread: int = 0
+
+
 def question(shown: Sequence[Shown]) -> stacking_pb2.EvaluateStackingRequest:
     """What to ask the registry: every credential whose newest state is here, by its place in ``shown``."""
     credentials = [
@@ -152,10 +165,8 @@ def question(shown: Sequence[Shown]) -> stacking_pb2.EvaluateStackingRequest:
     return stacking_pb2.EvaluateStackingRequest(credentials=credentials[:MAX_CREDENTIALS], describe=True)
 
 
-def stacks(
-    shown: Sequence[Shown], answer: stacking_pb2.EvaluateStackingResponse, languages: Sequence[str]
-) -> list[Stack]:
-    """Her qualifications, the furthest along first, at most :data:`MAX_STACKS`.
+def stacks(shown: Sequence[Shown], answer: stacking_pb2.EvaluateStackingResponse, languages: Sequence[str]) -> AddingUp:
+    """Her qualifications, at most :data:`MAX_STACKS`.
 
     Args:
         shown: what :func:`question` was made of.
@@ -166,7 +177,7 @@ def stacks(
     # What only others' parts lead to is not hers to be shown: something of hers counts.
     found = [stack for one in answer.answers if one.counted and (stack := page.stack(one)) is not None]
     found.sort(key=lambda one: (-one.percent, one.awards.title, one.id))
-    return found[:MAX_STACKS]
+    return AddingUp(tuple(found[:MAX_STACKS]), len(answer.not_read))
 
 
 def _recognised_as(one: Shown) -> stacking_pb2.RecognisedAs | None:

@@ -25,7 +25,19 @@ from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
 #: Steps in their order, as metrics and logs name them.
-STEPS: Final = ("clean_up", "registry", "issue", "inclusion", "verify", "status", "revoke", "published")
+STEPS: Final = (
+    "clean_up",
+    "registry",
+    "hub",
+    "issue",
+    "gathered",
+    "inclusion",
+    "verify",
+    "status",
+    "revoke",
+    "published",
+    "told",
+)
 #: Seconds between two looks at what is not there yet: small beside the second that publishing may take.
 LOOK_SECONDS: Final = 0.1
 
@@ -45,6 +57,11 @@ class WorldProtocol(Protocol):
     async def prove_inclusion(self, credential: issuer_pb2.IssuedCredential) -> None: ...
     async def verdict(self, credential: issuer_pb2.IssuedCredential) -> tuple[str, str]: ...
     async def published_status(self, credential: issuer_pb2.IssuedCredential) -> int: ...
+    async def listen(self) -> None: ...
+    async def gathered_status(
+        self, credential: issuer_pb2.IssuedCredential
+    ) -> credential_pb2.Status.ValueType | None: ...
+    async def stop_listening(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -111,7 +128,12 @@ class Road:
             if self._unfinished is not None:
                 await self._step(done, "clean_up", self._clean_up)
             await self._step(done, "registry", self._world.read_registry)
-            await self._through(done)
+            try:
+                if self._settings.hub is not None:
+                    await self._step(done, "hub", self._world.listen)
+                await self._through(done)
+            finally:
+                await self._world.stop_listening()
         except VitneError as error:
             done.error = error
             if self._unfinished is not None:
@@ -123,6 +145,8 @@ class Road:
     async def _through(self, done: Round) -> None:
         world = self._world
         credential = await self._step(done, "issue", self._issue)
+        # At once: what is not there yet is waited for, and the time is that of a hub.
+        await self._at_the_hub(done, "gathered", credential, credential_pb2.STATUS_VALID)
         await self._step(done, "inclusion", lambda: self._until(lambda: self._included(credential)))
         await self._step(done, "verify", lambda: self._until(lambda: self._is_valid(credential)))
         await self._step(done, "status", lambda: self._until(lambda: self._says(credential, VALID)))
@@ -131,6 +155,17 @@ class Road:
         await self._step(done, "revoke", lambda: world.change_status(unfinished.revoke(credential)))
         self._unfinished = None
         await self._step(done, "published", lambda: self._until(lambda: self._says(credential, INVALID)))
+        await self._at_the_hub(done, "told", credential, credential_pb2.STATUS_REVOKED)
+
+    async def _at_the_hub(
+        self,
+        done: Round,
+        name: str,
+        credential: issuer_pb2.IssuedCredential,
+        wanted: credential_pb2.Status.ValueType,
+    ) -> None:
+        if self._settings.hub is not None:
+            await self._step(done, name, lambda: self._until(lambda: self._is_gathered(credential, wanted)))
 
     async def _step(self, done: Round, name: str, act: Callable[[], Awaitable[_T]]) -> _T:
         started = self._clock.monotonic()
@@ -214,3 +249,12 @@ class Road:
         if found == wanted:
             return None
         return FailedPrecondition("STATUS_NOT_PUBLISHED", f"the published list says {found}, not {wanted}")
+
+    async def _is_gathered(
+        self, credential: issuer_pb2.IssuedCredential, wanted: credential_pb2.Status.ValueType
+    ) -> VitneError | None:
+        found = await self._world.gathered_status(credential)
+        if found == wanted:
+            return None
+        said = "nothing" if found is None else credential_pb2.Status.Name(found)
+        return FailedPrecondition("HUB_NOT_TOLD", f"the hub was told {said}, not {credential_pb2.Status.Name(wanted)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from vitne.errors import InvalidArgument
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, LearnerId, parse_uuid
 from vitne.runtime.fetch import AllowRule, Fetcher
-from vitne.runtime.settings import Address, AllowRuleText, CommonSettings
+from vitne.runtime.settings import Address, AllowRuleText, CommonSettings, OrganisationText
 
 #: Once a minute: an alert that waits for five failures speaks within five minutes.
 DEFAULT_INTERVAL_SECONDS: Final = 60.0
@@ -55,6 +56,9 @@ class ProberSettings(CommonSettings):
         achievement: id of an achievement of the prober's own provider, for nothing but this.
         achievement_version: its version.
         learner: synthetic national identity number (Skatteetaten: 80 added to the month).
+        hub: a hub at which the learner is registered, by her own act; None: none is watched.
+        hub_client_id: the hub's client at the token issuer; empty: the same as ``client_id``.
+        hub_client_key_file: private JWK that proves it; None: the same as ``client_key_file``.
         interval_seconds: from the beginning of a round to that of the next.
         step_seconds: what a step may take.
     """
@@ -72,6 +76,9 @@ class ProberSettings(CommonSettings):
     achievement: Annotated[str, AfterValidator(_check_uuid)]
     achievement_version: int = Field(default=1, ge=1)
     learner: Annotated[str, AfterValidator(_check_synthetic)]
+    hub: OrganisationText | None = None
+    hub_client_id: str = ""
+    hub_client_key_file: Path | None = None
     interval_seconds: float = Field(default=DEFAULT_INTERVAL_SECONDS, ge=0.1, le=3600)
     step_seconds: float = Field(default=DEFAULT_STEP_SECONDS, ge=0.1, le=300)
 
@@ -80,6 +87,8 @@ class ProberSettings(CommonSettings):
         for name in ("identity_issuer", "audience", "client_id", "client_key_file", "operator"):
             if not getattr(self, name):
                 raise ValueError(f"VITNE_{name.upper()} must be set")
+        if self.hub and not self.kafka_bootstrap_servers:
+            raise ValueError("VITNE_KAFKA_BOOTSTRAP_SERVERS must be set, since VITNE_HUB is")
         if self.environment == "production" and not self.verifier_url.startswith("https://"):
             raise ValueError("VITNE_VERIFIER_URL must be https in production")
         try:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import grpc
 
+from services.prober.hub import HubWatch
 from services.prober.settings import ProberSettings
 from vitne.accreditation import Projection, public_keys, registered_log
 from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, verify_token
-from vitne.errors import InvalidArgument, Unavailable
+from vitne.errors import FailedPrecondition, InvalidArgument, Unavailable
+from vitne.identifiers import OrganisationId
 from vitne.merkle.leaves import Issued
 from vitne.merkle.proofs import verify_inclusion
+from vitne.messaging.kafka import PROMPT_FETCH_MAX_WAIT_MS, KafkaSettings
+from vitne.messaging.topics import hub_topic
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import Fetcher
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.status import error_from_rpc
+from vitne.runtime.tls import client_context
 from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from vitne_api.registry.v1 import facts_pb2
 
 #: What the prober's client at the token issuer may ask for: what an institution that issues may.
 SCOPES: Final = ("vitne:credentials.issue", "vitne:credentials.status")
+#: The same of the hub that it watches.
+HUB_SCOPES: Final = ("vitne:hub.fetch",)
 #: Seconds for the verifier's answer.
 VERIFY_TIMEOUT_SECONDS: Final = 10.0
 
@@ -47,14 +56,7 @@ class World:
     def __init__(self, settings: ProberSettings, clock: Clock) -> None:
         development = settings.environment == "development"
         assert settings.client_key_file is not None  # noqa: S101 - the settings' own check, told to the type checker
-        tokens = TokenSource(
-            settings.identity_issuer,
-            ClientKey.read(settings.client_id, settings.client_key_file),
-            SCOPES,
-            clock,
-            resource=settings.audience,
-            allow_http=development,
-        )
+        tokens = _tokens(settings, settings.client_id, settings.client_key_file, SCOPES, clock)
         self._settings = settings
         self._clock = clock
         self._projection = Projection()
@@ -73,6 +75,7 @@ class World:
             fetcher=lists,
         )
         self._fetcher = Fetcher(settings.allow_rules, development=development)
+        self._watch = self._hub_watch()
         for close in (issuing.close, log.close, lists.close, self._fetcher.close):
             self._exits.push_async_callback(close)
 
@@ -147,6 +150,61 @@ class World:
         found = verify_token(text, uri=reference.list, find_key=keys.get, now=self._clock.now())
         return found.status_at(reference.index)
 
+    async def listen(self) -> None:
+        """Hear what the hub is told from now on.
+
+        Raises:
+            FailedPrecondition: ``NO_HUB``: none is watched.
+            Unavailable: ``HUB_TOPIC_UNREACHABLE``.
+        """
+        await self._watched().listen()
+
+    async def gathered_status(self, credential: issuer_pb2.IssuedCredential) -> credential_pb2.Status.ValueType | None:
+        """What the hub fetches when its topic names the credential; None: it did not yet.
+
+        Raises:
+            FailedPrecondition: ``NO_HUB``.
+            Unavailable: ``HUB_TOPIC_UNREACHABLE``.
+        """
+        return await self._watched().status_of(credential.id)
+
+    async def stop_listening(self) -> None:
+        """Leave the hub's topic; nothing where none is watched."""
+        if self._watch is not None:
+            await self._watch.close()
+
+    def _watched(self) -> HubWatch:
+        if self._watch is None:
+            raise FailedPrecondition("NO_HUB", "the prober watches no hub", remedy="set VITNE_HUB")
+        return self._watch
+
+    def _hub_watch(self) -> HubWatch | None:
+        settings = self._settings
+        if settings.hub is None:
+            return None
+        key = settings.hub_client_key_file or settings.client_key_file
+        assert key is not None  # noqa: S101 - as above
+        tokens = _tokens(settings, settings.hub_client_id or settings.client_id, key, HUB_SCOPES, self._clock)
+        channel = open_channel(settings.issuer_address, tokens, tls=settings.channel_tls)
+        self._exits.push_async_callback(channel.close)
+        stub = issuer_pb2_grpc.IssuerServiceStub(channel)
+
+        async def fetch(handles: Sequence[str]) -> Sequence[issuer_pb2.FetchedCredential]:
+            request = issuer_pb2.FetchCredentialsRequest(handles=handles)
+            answer: issuer_pb2.FetchCredentialsResponse = await _called(stub.FetchCredentials(request))
+            return answer.credentials
+
+        kafka = KafkaSettings(
+            settings.kafka_bootstrap_servers,
+            "prober",
+            groups=False,
+            fetch_max_wait_ms=PROMPT_FETCH_MAX_WAIT_MS,
+            tls=client_context(settings.kafka_tls),
+        )
+        watch = HubWatch(hub_topic(OrganisationId.parse(settings.hub)), kafka, fetch)
+        self._exits.push_async_callback(watch.close)
+        return watch
+
     def _operator_keys(self, use: facts_pb2.KeyUse.ValueType) -> dict[str, Any]:
         keys = public_keys(self._projection, self._settings.operator or "", use, self._clock.now())
         if not keys:
@@ -157,6 +215,19 @@ class World:
                 remedy="register them, or mend VITNE_OPERATOR",
             )
         return keys
+
+
+def _tokens(
+    settings: ProberSettings, client_id: str, key_file: Path, scopes: Sequence[str], clock: Clock
+) -> TokenSource:
+    return TokenSource(
+        settings.identity_issuer,
+        ClientKey.read(client_id, key_file),
+        scopes,
+        clock,
+        resource=settings.audience,
+        allow_http=settings.environment == "development",
+    )
 
 
 async def _called(call: Awaitable[_T]) -> _T:

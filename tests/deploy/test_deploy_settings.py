@@ -35,8 +35,9 @@ SETTINGS: dict[str, type[CommonSettings]] = {
     "portal": PortalSettings,
 }
 CALLS_NOBODY = ("channel_authority_file", "channel_certificate_file", "channel_key_file")
-#: Workloads beside the services: of which kind, and their settings.
+#: Workloads that are told settings: of which kind, and which settings.
 WORKLOADS: dict[str, tuple[str, type[CommonSettings]]] = {
+    **{service: ("Deployment", kind) for service, kind in SETTINGS.items()},
     "auditor": ("CronJob", AuditorSettings),
     "prober": ("Deployment", ProberSettings),
 }
@@ -108,6 +109,10 @@ LEFT: dict[str, tuple[str, ...]] = {
         "feide_scope",
         "feide_secret_file",
     ),
+    "EMREX, once the portal is registered in its register (services/portal/README.md)": (
+        "emrex_clients_file",
+        "emrex_providers_file",
+    ),
     "lists of trusted certificates, where an operator keeps some (docs/verify.md)": ("trust_anchors",),
     "components/auditor-log sets them": ("log_memory_file", "log_url"),
 }
@@ -126,8 +131,12 @@ LEFT_BY: dict[str, tuple[str, ...]] = {
         "trust_list_url",
     ),
     "portal": ("grpc_allowed_peers",),
-    # The hosts that it calls by their public names want no certificate of it; the newest version of its achievement.
+    # The hosts that it calls by their public names want no certificate of it; the first version of its achievement; and
+    # no synthetic learner can log in with production's ID-porten (docs/decisions/0032).
     "prober": (
+        "hub",
+        "hub_client_id",
+        "hub_client_key_file",
         "achievement_version",
         "channel_certificate_file",
         "channel_key_file",
@@ -162,9 +171,9 @@ def test_every_variable_is_a_setting(installation: Installation, service: str) -
         assert set(installation.environment(container)) <= known
 
 
-@pytest.mark.parametrize("workload", LEFT_BY)
+@pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_setting_is_given_or_left_on_purpose(production: Installation, workload: str) -> None:
-    kind, settings = WORKLOADS.get(workload, ("Deployment", SETTINGS.get(workload, CommonSettings)))
+    kind, settings = WORKLOADS[workload]
     pod = production.one(kind, workload)["spec"]
     (container,) = (pod["jobTemplate"]["spec"] if kind == "CronJob" else pod)["template"]["spec"]["containers"]
     given = set(production.environment(container))
@@ -174,8 +183,7 @@ def test_every_setting_is_given_or_left_on_purpose(production: Installation, wor
 
 
 def test_nothing_is_said_to_be_left_that_no_workload_has() -> None:
-    kinds: list[type[CommonSettings]] = [*SETTINGS.values(), AuditorSettings, ProberSettings]
-    known = {name for kind in kinds for name in kind.model_fields}
+    known = {name for _, settings in WORKLOADS.values() for name in settings.model_fields}
     assert {name for names in LEFT.values() for name in names} <= known
 
 

@@ -1,4 +1,4 @@
-"""The prober on the whole stack: it comes through, says where the road is blocked, and comes through again."""
+"""The prober on the whole stack, a hub included: through, then told where it is blocked, then through again."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from typing import Any
 
 import pytest
 
+from services.prober.road import STEPS
 from services.prober.settings import ProberSettings
 from services.prober.wiring import rounds
 from services.prober.world import World
 from vitne.clock import SystemClock
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.demo import Demo
-from vitne.dev.stack import AUDIENCE, Stack
+from vitne.dev.stack import AUDIENCE, LEARNERS, Stack
 
-#: Another than those whom the demonstration follows.
-LEARNER = 900
+#: One who can log in, and another than those whom the demonstration follows.
+LEARNER = synthetic_learners(LEARNERS)[LEARNERS - 3]
 #: Far beyond what a step takes on a machine that is busy.
 STEP_SECONDS = 90
 
 
 @pytest.fixture
 async def probing(world: Demo, stack: Stack) -> dict[str, Any]:
-    """Settings of a prober that acts for the university, with an achievement of its own."""
+    """Settings of a prober that acts for the university, with an achievement of its own, and watches the hub."""
+    async with stack.browser() as browser:
+        await browser.log_in(LEARNER.value)
+        if not await browser.registered():
+            await browser.register()
     case = next(case for case in world.cases.achievements.values() if case.key == "kompetanseattest")
-    client = stack.clients[case.message.provider]
+    client, hub = stack.clients[case.message.provider], stack.clients[stack.cases.hub]
     return {
         "environment": "development",
         "identity_issuer": stack.identity_url,
@@ -43,7 +48,11 @@ async def probing(world: Demo, stack: Stack) -> dict[str, Any]:
         "registry_key": await stack.registry_key(),
         "allow": [stack.allow_rule()],
         "achievement": world.published[case.key],
-        "learner": synthetic_learners(LEARNER)[-1].value,
+        "learner": LEARNER.value,
+        "hub": stack.cases.hub,
+        "hub_client_id": hub.client_id,
+        "hub_client_key_file": str(hub.key_file),
+        "kafka_bootstrap_servers": stack.kafka,
         "step_seconds": STEP_SECONDS,
     }
 
@@ -64,7 +73,7 @@ async def test_once_as_a_command(probing: dict[str, Any]) -> None:
     assert process.returncode == 0, (output + errors).decode()
     told = json.loads(output)
     assert told["success"] is True
-    assert list(told["seconds"]) == ["registry", "issue", "inclusion", "verify", "status", "revoke", "published"]
+    assert list(told["seconds"]) == [step for step in STEPS if step != "clean_up"]
     assert probing["learner"].encode() not in output + errors
 
 

@@ -19,9 +19,10 @@ from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, InvalidArgument
 
 
-@pytest.fixture
-def folder(stack_folder: Path, request: pytest.FixtureRequest) -> Path:
-    return stack_folder / str(request.node.name)
+@pytest.fixture(scope="module")
+def folder(stack_folder: Path) -> Path:
+    """One cluster that all start and stop: making one takes longer than any of that."""
+    return stack_folder / "started-again-and-again"
 
 
 async def _fetch(dsn: str, query: str) -> object:
@@ -132,7 +133,8 @@ def without_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 @pytest.mark.usefixtures("without_namespaces")
-async def test_root_becomes_nobody_where_namespaces_are_forbidden(folder: Path) -> None:
+async def test_root_becomes_nobody_where_namespaces_are_forbidden(stack_folder: Path) -> None:
+    folder = stack_folder / "of-nobody"
     try:
         server = EmbeddedPostgres(folder)
         await server.start()

@@ -21,6 +21,7 @@ from tests.unit.accreditation_samples import DAI, NOKUT, SUSPENDED, UCL, UIO, WI
 from vitne.accreditation import timestamp
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 from vitne_api.registry.v1 import facts_pb2
 
@@ -45,6 +46,12 @@ def withdrawn(world: World, effective_from: datetime, **changes: Any) -> facts_p
     return recorded(
         world, world.chronicle.accredit(UCL, "dk.institution", SCOPE, effective_from=effective_from, **fields)
     )
+
+
+async def in_a_further_format(world: World, issued: issuer.IssuedCredential) -> None:
+    asked = issuer.GetCredentialRequest(credential_id=issued.id, formats=[credential_pb2.FORMAT_OPEN_BADGE_JWT])
+    answer = await world.caller(UCL).GetCredential(asked)
+    assert len(answer.credential.artefacts) == 1, answer.credential.refused_formats
 
 
 async def flags(world: World, provider: str = UCL) -> list[issuer.CredentialFlag]:
@@ -128,11 +135,15 @@ async def test_several_facts_flag_a_credential_several_times_and_pages_hold_each
 
 
 async def test_a_key_whose_secret_was_out_flags_what_it_signed_from_then_on(world: World, clock: ManualClock) -> None:
-    earlier = await world.issue()
+    _earlier, with_a_badge_before, with_a_badge_since = [await world.issue() for _ in range(3)]
+    await in_a_further_format(world, with_a_badge_before)
     clock.advance(MINUTE)
     world.learn()
     out = clock.now()
     touched = await world.issue()
+    for each in (touched, with_a_badge_since):
+        clock.advance(MINUTE / 60)
+        await in_a_further_format(world, each)
     row = await world.pool.fetchrow("SELECT signing_key FROM credential WHERE id = $1::uuid", touched.id)
     key = world.projection.key(row["signing_key"])
     assert key is not None
@@ -142,9 +153,11 @@ async def test_a_key_whose_secret_was_out_flags_what_it_signed_from_then_on(worl
     said.compromised_from.CopyFrom(timestamp(out))
     clock.advance(MINUTE)
     world.learn(recorded(world, world.chronicle.record(UCL, key=said)))
-    (flag,) = await flags(world)
-    assert (flag.credential_id, flag.cause, flag.subject_id) == (touched.id, issuer.FLAG_CAUSE_KEY, key.id)
-    assert flag.credential_id != earlier.id
+    # Each once, by the time at which the key signed, whenever the credential was issued.
+    found = await flags(world)
+    assert {(flag.cause, flag.subject_id) for flag in found} == {(issuer.FLAG_CAUSE_KEY, key.id)}
+    assert [flag.credential_id for flag in found] == [with_a_badge_since.id, touched.id]
+    assert (await world.issuer.flags.count())[issuer.FLAG_CAUSE_KEY] == len(found)
     assert await accreditation_flags(world) == [], "keys are not the authority's"
 
 

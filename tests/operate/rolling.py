@@ -133,7 +133,7 @@ class RollingStack(Stack):
 
     async def start_service(self, service: str) -> None:
         """Start as many replicas as the service has."""
-        provide_key_files(service, self._state_of(service))
+        provide_key_files(service, self.state_of(service))
         for kind in ("grpc", "http"):
             gateway = self.gateways[service, kind] = Gateway(self._ports[f"{service}.{kind}"])
             await gateway.start()

@@ -13,6 +13,7 @@ from tests.unit.asgi import call
 from tests.unit.credential_samples import sample_achievement, sample_credential, texts
 from tests.unit.portal_site import LOGGED_IN, Registry, answer, learner_site
 from tests.unit.test_portal_presentation import kept
+from vitne_api.registry.v1 import stacking_pb2
 
 
 class Tree(HTMLParser):
@@ -96,6 +97,19 @@ async def test_the_page_is_there_while_the_registry_is_not(language: str) -> Non
     assert TEXTS[language]["stacks_unavailable"] in html.replace("&#39;", "'")
     assert "Bevis 1" in html
     assert '"stacks":null' in await get(portal(Registry(None)), "/me.json")
+
+
+@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize("something", [True, False])
+async def test_what_could_not_be_asked_about_is_said(language: str, something: bool) -> None:
+    said = answer() if something else stacking_pb2.EvaluateStackingResponse()
+    assert TEXTS[language]["stacks_unread"] not in (await page(Registry(said), language)).replace("&#39;", "'")
+    said.not_read.append("01930f6e-7a00-7000-8000-00000000d001")
+    html = await page(Registry(said), language)
+    Tree(html)
+    assert TEXTS[language]["stacks_unread"] in html.replace("&#39;", "'")
+    assert (TEXTS[language]["stacks_lead"] in html) is something
+    assert '"stacks_unread":1' in await get(portal(Registry(said)), "/me.json")
 
 
 async def test_without_a_registry_nothing_is_said_of_it() -> None:

@@ -111,7 +111,7 @@ def test_what_is_not_here_yet_or_not_known_is_not_asked_about() -> None:
 
 
 def test_a_qualification_with_its_parts_how_far_along_and_what_is_missing() -> None:
-    (found,) = stacks(MINE, response(answer()), ["en"])
+    (found,) = stacks(MINE, response(answer()), ["en"]).stacks
     assert (found.awards, found.outcome, found.percent) == (Named("Elderly care", "en", True), "incomplete", 50)
     assert (found.kind_name, found.level, found.unequal_to) == ("Diploma", "", ())
     module, nutrition = Named("Demens", "nb", True), Named("Ernæring", "nb", True)
@@ -150,7 +150,7 @@ def test_of_several_what_would_help_is_named() -> None:
         uncounted=[],
         missing=[stacking_pb2.MissingRequirement(requirement="electives", have="1", need="2", any_of=["b", "c"])],
     )
-    (found,) = stacks([shown("h9", M2), shown("h1", M1)], response(said, qualifications=[qualification]), ["nb"])
+    (found,) = stacks([shown("h9", M2), shown("h1", M1)], response(said, qualifications=[qualification]), ["nb"]).stacks
     assert [part.key for part in found.parts] == ["electives", "a"]
     # Formal and not are told apart, and what nobody described has no title.
     assert found.parts[0].choices == (Named("Velferdsteknologi", "nb", False), Named("", "", None))
@@ -163,16 +163,16 @@ def test_what_is_not_known_to_be_complete_is_never_shown_so() -> None:
         stacking_pb2.STACKING_OUTCOME_UNSPECIFIED: "undetermined",
     }
     for outcome, said in outcomes.items():
-        assert stacks(MINE, response(answer(outcome=outcome)), [])[0].outcome == said
+        assert stacks(MINE, response(answer(outcome=outcome)), []).stacks[0].outcome == said
 
 
 def test_the_furthest_along_first_and_nothing_without_a_part_of_hers() -> None:
     near = answer(percent=90)
-    assert [one.percent for one in stacks(MINE, response(answer(), near), ["nb"])] == [90, 50]
-    assert len(stacks(MINE, response(*[near] * (MAX_STACKS + 1)), ["nb"])) == MAX_STACKS
-    assert stacks(MINE, response(answer(counted=[])), ["nb"]) == []
-    assert stacks(MINE, response(answer(version=3)), ["nb"]) == [], "a version that is not described"
-    assert stacks(MINE, response(answer(), achievements=[]), ["nb"]) == []
+    assert [one.percent for one in stacks(MINE, response(answer(), near), ["nb"]).stacks] == [90, 50]
+    assert len(stacks(MINE, response(*[near] * (MAX_STACKS + 1)), ["nb"]).stacks) == MAX_STACKS
+    assert stacks(MINE, response(answer(counted=[])), ["nb"]).stacks == ()
+    assert stacks(MINE, response(answer(version=3)), ["nb"]).stacks == (), "a version that is not described"
+    assert stacks(MINE, response(answer(), achievements=[]), ["nb"]).stacks == ()
 
 
 @pytest.mark.parametrize("reason", Why)

@@ -16,6 +16,7 @@ from vitne.clock import ManualClock
 from vitne.errors import NotFound, PermissionDenied, Unauthenticated, Unavailable, VitneError
 from vitne.identifiers import UuidFactory
 from vitne.runtime.status import Internal
+from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
@@ -39,6 +40,10 @@ VALUES: dict[str, Any] = {
 }
 
 
+#: Steps that a prober without a hub does not have.
+AT_THE_HUB = ("hub", "gathered", "told")
+
+
 class FakeWorld:
     """Answers as all were well, but for what ``fails`` says of a method."""
 
@@ -51,6 +56,8 @@ class FakeWorld:
         self.invalid: set[str] = set()
         self.integrated_after = 2
         self.verdicts = ["not_determinable", "valid"]
+        self.listening = False
+        self.told_after = 2
 
     def _ask(self, name: str) -> None:
         self.asked.append(name)
@@ -81,6 +88,20 @@ class FakeWorld:
         self._ask("verdict")
         return (self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]), "As it is."
 
+    async def listen(self) -> None:
+        self._ask("listen")
+        self.listening = True
+
+    async def gathered_status(self, credential: issuer_pb2.IssuedCredential) -> credential_pb2.Status.ValueType | None:
+        self._ask("gathered_status")
+        assert self.listening
+        if self.asked.count("gathered_status") < self.told_after:
+            return None
+        return credential_pb2.STATUS_REVOKED if credential.id in self.invalid else credential_pb2.STATUS_VALID
+
+    async def stop_listening(self) -> None:
+        self.listening = False
+
     async def published_status(self, credential: issuer_pb2.IssuedCredential) -> int:
         self._ask("published_status")
         return 1 if credential.id in self.invalid else 0
@@ -100,11 +121,50 @@ def road(world: FakeWorld) -> Road:
 async def test_all_is_well(road: Road, world: FakeWorld) -> None:
     done = await road.run()
     assert (done.failed, done.error) == ("", None)
-    assert list(done.seconds) == [step for step in STEPS if step != "clean_up"]
+    assert list(done.seconds) == [step for step in STEPS if step not in {"clean_up", *AT_THE_HUB}]
     (request,) = world.issued.values()
     assert request.issuance.learner.value == VALUES["learner"]
     assert request.issuance.expires_on > request.issuance.awarded_on
     assert world.revoked == [ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR]
+
+
+@pytest.fixture
+def at_a_hub(world: FakeWorld) -> Road:
+    clock = ManualClock(NOW)
+    settings = ProberSettings(**VALUES, hub="0192:313000044", kafka_bootstrap_servers="127.0.0.1:1")
+    return Road(settings, world, clock, UuidFactory(clock))
+
+
+async def test_all_is_well_at_the_hub_too(at_a_hub: Road, world: FakeWorld) -> None:
+    done = await at_a_hub.run()
+    assert (done.failed, done.error) == ("", None)
+    assert list(done.seconds) == [step for step in STEPS if step != "clean_up"]
+    assert world.asked.count("gathered_status") == 3
+    assert not world.listening
+
+
+@pytest.mark.parametrize(("method", "step"), [("listen", "hub"), ("gathered_status", "gathered")])
+async def test_a_hub_that_hears_nothing_fails_the_round(
+    at_a_hub: Road, world: FakeWorld, method: str, step: str
+) -> None:
+    world.fails[method] = Unavailable("HUB_TOPIC_UNREACHABLE", "away")
+    done = await at_a_hub.run()
+    assert (done.failed, done.error) == (step, world.fails[method])
+    assert len(world.issued) == len(world.revocations)
+    assert not world.listening
+
+
+async def test_a_credential_that_the_hub_is_not_told_of_is_named(at_a_hub: Road, world: FakeWorld) -> None:
+    world.told_after = 10_000
+    done = await at_a_hub.run()
+    assert done.failed == "gathered"
+    assert done.error is not None
+    assert done.error.reason == "HUB_NOT_TOLD"
+
+
+def test_a_hub_is_watched_where_its_topic_is() -> None:
+    with pytest.raises(ValidationError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        ProberSettings(**VALUES, hub="0192:313000044")
 
 
 @pytest.mark.parametrize(

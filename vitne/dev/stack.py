@@ -12,9 +12,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
-import os
 import secrets
-import shlex
 import shutil
 import ssl
 import sys
@@ -32,21 +30,20 @@ import aiohttp
 from vitne.canonical import from_b64url
 from vitne.credentials.jose import parse_public_jwk, thumbprint
 from vitne.credentials.status_list import verify_token
-from vitne.dev import emrex
+from vitne.dev import settings
 from vitne.dev.apache_kafka import ADMIN_PRINCIPAL, EmbeddedKafka, rules_of
 from vitne.dev.apache_kafka.topics import require_empty
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
-from vitne.dev.identity.feide import PATH as FEIDE_PATH
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.postgres_tls import DatabaseFront
 from vitne.dev.processes import ManagedProcess
 from vitne.dev.protection import DATABASE, IDENTITY, Protection, provide_key_files
+from vitne.dev.settings import AUDIENCE, AUDITOR, DATABASES, SERVICES, STATUS_BASE, SUBSCRIBER
 from vitne.errors import FailedPrecondition
-from vitne.frameworks import Standing
 from vitne.identifiers import OrganisationId
 from vitne.merkle.notes import NoteKey
 from vitne.messaging.access import access_list
@@ -58,30 +55,28 @@ from vitne.runtime.channel import DEFAULT_DEADLINE_SECONDS, TokenSourceProtocol,
 from vitne.runtime.tls import TlsFiles, TlsWatch, server_context
 from vitne_api.credential.v1 import credential_pb2
 
-#: What access tokens for the services name as ``aud``.
-AUDIENCE: Final = "https://api.vitne.example"
-#: What addresses of status lists begin with, as they are signed into credentials.
-STATUS_BASE: Final = "https://status.vitne.example/"
-#: The services, in the order in which their pages are listed.
-SERVICES: Final = ("registry", "issuer", "ledger", "verifier", "portal")
+__all__ = [
+    "APACHE",
+    "APACHE_TLS",
+    "AUDIENCE",
+    "DATABASES",
+    "KAFKA",
+    "LEARNERS",
+    "OFFICERS",
+    "POSTGRES",
+    "READY_SECONDS",
+    "SERVICES",
+    "STATUS_BASE",
+    "HubRecord",
+    "ServiceKey",
+    "Stack",
+]
+
 #: Names of what they stand on, where something is killed.
 POSTGRES: Final = "postgres"
 KAFKA: Final = "kafka"
-#: Services that hold issuances against the national rules. What is shown and tested here includes pilots and proposals.
-DECIDING: Final = ("registry", "issuer", "verifier")
 #: Name, or end of the name, of files that a shell can source while the stack runs.
 ENVIRONMENT: Final = "environment"
-#: Role of PostgreSQL's, and its password here, that reads what an audit compares and nothing else.
-AUDITOR: Final = "auditor"
-#: Databases of each service; the issuer keeps learners' keys apart.
-DATABASES: Final[Mapping[str, tuple[str, ...]]] = {
-    "registry": ("registry",),
-    "issuer": ("issuer", "issuer_keys"),
-    "ledger": ("ledger",),
-    "portal": ("portal",),
-}
-#: A database that belongs to no service: for whoever tries the client package.
-SUBSCRIBER: Final = "subscriber"
 #: Instead of a cluster's address: an Apache Kafka that the stack starts; and one with TLS, a certificate for each
 #: service, and rules that allow each no more than it needs.
 APACHE: Final = "apache"
@@ -127,8 +122,6 @@ _ISSUER: Final = ("vitne:ledger.lease", "vitne:ledger.status")
 _PORTS: Final = ("grpc", "http", "metrics")
 #: Name of the log, as the ledger names it where nothing else is said.
 LOG_ORIGIN: Final = "log.vitne.example/2026"
-#: Seconds between two rounds in which witnesses are asked: short, so that the demonstration need not wait for it.
-WITNESS_SECONDS: Final = 0.2
 #: Token of a published list for a status (Token Status List, section 7.1).
 _STATUS_OF: Final = {
     0: credential_pb2.STATUS_VALID,
@@ -231,15 +224,19 @@ class Stack:
 
     def http_url(self, service: str) -> str:
         """Address of a service's pages, without a slash at the end."""
-        return f"{'https' if self._tls else 'http'}://{self._http_address(service)}"
+        return f"{'https' if self._tls else 'http'}://{self.http_address(service)}"
 
-    def _http_address(self, service: str) -> str:
+    def http_address(self, service: str) -> str:
+        """``host:port`` of a service's pages."""
         return f"{LOOPBACK}:{self._ports[f'{service}.http']}"
 
     def metrics_url(self, service: str) -> str:
         """Where Prometheus would ask a service what it measured."""
-        scheme = "https" if self._tls else "http"
-        return f"{scheme}://{LOOPBACK}:{self._ports[f'{service}.metrics']}/metrics"
+        return f"{'https' if self._tls else 'http'}://{self.metrics_address(service)}/metrics"
+
+    def metrics_address(self, service: str) -> str:
+        """``host:port`` of that."""
+        return f"{LOOPBACK}:{self._ports[f'{service}.metrics']}"
 
     @property
     def identity_url(self) -> str:
@@ -310,11 +307,9 @@ class Stack:
         address = f"{login}@{LOOPBACK}:{self._front.port}"
         return parts._replace(netloc=address, query=self.protection.dsn_options()).geturl()
 
-    def _read_only(self, database: str) -> str:
-        """The same as the role that may read what an audit compares."""
-        parts = urlsplit(self.dsn(database))
-        _, _, place = parts.netloc.rpartition("@")
-        return parts._replace(netloc=f"{AUDITOR}:{AUDITOR}@{place}").geturl()
+    def own_dsn(self, database: str) -> str:
+        """See :class:`~vitne.dev.settings.Places`."""
+        return self.postgres.dsn(database)
 
     def kafka_options(self, principal: str = ADMIN_PRINCIPAL) -> dict[str, Any]:
         """Keyword arguments for an aiokafka client of the stack's broker; ``principal`` matters with TLS."""
@@ -368,7 +363,7 @@ class Stack:
         """Start one service (again) at its address, and wait until it is ready."""
         process = self.processes.get(service)
         if process is None or not process.running:  # Anew each time: a database may have moved.
-            provide_key_files(service, self._state_of(service))
+            provide_key_files(service, self.state_of(service))
             process = self.processes[service] = self._process(service, f"services.{service}", "serve")
         process.start()
         await process.wait_ready(lambda: self._ready(f"{self.http_url(service)}/readyz"), READY_SECONDS)
@@ -453,12 +448,13 @@ class Stack:
     def _feide_secret(self) -> str:
         """A secret of the portal's at Feide, new with each start."""
         secret = secrets.token_urlsafe(32)
-        self._feide_secret_file.touch(mode=0o600)
-        self._feide_secret_file.write_text(secret)
+        self.feide_secret_file.touch(mode=0o600)
+        self.feide_secret_file.write_text(secret)
         return secret
 
     @property
-    def _feide_secret_file(self) -> Path:
+    def feide_secret_file(self) -> Path:
+        """The portal's secret at Feide."""
         return self.folder / "identity" / "portal.secret"
 
     def _client(self, identity: DevelopmentIdentity, name: str, organisation: str, scopes: Sequence[str]) -> None:
@@ -487,7 +483,7 @@ class Stack:
         self.kafka = self._broker.bootstrap_servers
 
     async def _start_identity(self) -> None:
-        arguments = ["--config", str(self._identity_file), "--listen", self._http_address("identity")]
+        arguments = ["--config", str(self._identity_file), "--listen", self.http_address("identity")]
         if self.protection is not None:
             arguments += ["--certificate", str(self.protection.path(IDENTITY))]
         process = self.processes["identity"] = self._process("identity", "vitne.dev.identity", *arguments)
@@ -500,14 +496,14 @@ class Stack:
         """Each with a key and a memory of its own; who runs one elsewhere needs no more than these arguments."""
         log = await self.log_key()
         # The log begins anew at every start, which nobody who remembers an earlier one would let pass.
-        for folder in (self.log_policy.parent, *(self._state_of(name) for name in self.witnesses)):
+        for folder in (self.log_policy.parent, *(self.state_of(name) for name in self.witnesses)):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self.log_policy.parent.mkdir(parents=True)
 
         async def start(name: str) -> None:
-            own = ["--name", f"{name}.example", "--folder", str(self._state_of(name))]
+            own = ["--name", f"{name}.example", "--folder", str(self.state_of(name))]
             _code, self._witness_keys[name] = await self._run(name, "services.witness", "key", *own)
-            own += ["--log", log, "--listen", self._http_address(name)]
+            own += ["--log", log, "--listen", self.http_address(name)]
             if self.protection is not None:
                 own += ["--certificate", str(self.protection.path(name))]
             process = self.processes[name] = self._process(name, "services.witness", "serve", *own)
@@ -520,6 +516,11 @@ class Stack:
         lines += [f"witness {name} {self._witness_keys[name]} {self.http_url(name)}" for name in self.witnesses]
         lines += [f"group witnesses all {' '.join(self.witnesses)}", "quorum witnesses", ""]
         self.log_policy.write_text("\n".join(lines))
+
+    @property
+    def witness_urls(self) -> dict[str, str]:
+        """See :class:`~vitne.dev.settings.Places`."""
+        return {key: self.http_url(name) for name, key in self._witness_keys.items()}
 
     @property
     def witness_keys(self) -> tuple[str, ...]:
@@ -554,143 +555,41 @@ class Stack:
 
     def environment(self, service: str) -> dict[str, str]:
         """All settings of a service, as the environment of its process."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("VITNE_")}
-        environment |= {
-            # The token issuer is one for development; and nothing in production speaks plain text.
-            "VITNE_ENVIRONMENT": "production" if self._as_in_production and service in SERVICES else "development",
-            "VITNE_AUDIENCE": AUDIENCE,
-            "VITNE_IDENTITY_ISSUER": self.identity_url,
-            "VITNE_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
-            # The embedded broker can't; a real cluster can.
-            "VITNE_KAFKA_IDEMPOTENCE": str(self.apache).lower(),
-            # The embedded broker forms groups slowly, and there is one process of each service.
-            "VITNE_KAFKA_GROUPS": str(self.apache).lower(),
-            "VITNE_OPERATOR": self.cases.operator,
-            "VITNE_STATE_DIR": str(self._state_of(service)),
-            "VITNE_TRACE_FILE": str(self.trace_file),
-        }
-        if service in SERVICES and self.release is not None:
-            environment["PYTHONPATH"] = str(self.release)
-        if service in SERVICES:
-            environment["VITNE_GRPC_LISTEN"] = self.grpc_address(service)
-            environment["VITNE_HTTP_LISTEN"] = self._http_address(service)
-            environment["VITNE_METRICS_LISTEN"] = f"{LOOPBACK}:{self._ports[f'{service}.metrics']}"
-            if self.protection is not None:
-                environment |= self.protection.environment(service)
-        elif self.protection is not None:
-            environment["SSL_CERT_FILE"] = str(self.protection.authority.certificate_path)
-        if service in DECIDING:
-            environment["VITNE_STANDINGS"] = json.dumps(list(Standing))
-        if service in DATABASES:
-            environment["VITNE_DATABASE_DSN"] = self.dsn(DATABASES[service][0])
-        if self._kafka_tls and service in SERVICES and isinstance(self._broker, EmbeddedKafka):
-            identity = str(self._broker.identity_path(service))
-            environment["VITNE_KAFKA_AUTHORITY_FILE"] = str(self._broker.authority_path)
-            environment |= {"VITNE_KAFKA_CERTIFICATE_FILE": identity, "VITNE_KAFKA_KEY_FILE": identity}
-        return environment | self._own_settings(service)
+        return settings.environment_of(self, service)
 
     @property
-    def _as_in_production(self) -> bool:
+    def production(self) -> bool:
+        """See :class:`~vitne.dev.settings.Places`."""
         return self._tls and self._kafka_tls
 
-    def _state_of(self, service: str) -> Path:
+    def state_of(self, service: str) -> Path:
+        """Folder of a service's own files."""
         return self.folder / "state" / service
 
-    def _own_settings(self, service: str) -> dict[str, str]:
-        match service:
-            case "issuer":
-                client = self.clients["issuer"]
-                return {
-                    "VITNE_LEARNER_KEYS_DSN": self.dsn("issuer_keys"),
-                    "VITNE_LEDGER_ADDRESS": self.grpc_address("ledger"),
-                    "VITNE_LEDGER_AUDIENCE": AUDIENCE,
-                    "VITNE_HUBS": json.dumps({self.cases.hub: self.clients[self.cases.hub].client_id}),
-                    "VITNE_CLIENT_ID": client.client_id,
-                    "VITNE_CLIENT_KEY_FILE": str(client.key_file),
-                }
-            case "ledger":
-                witnesses = {key: self.http_url(name) for name, key in self._witness_keys.items()}
-                return {
-                    # What a relying party may keep: short, so that the demonstration need not wait for it.
-                    "VITNE_LIST_TTL_SECONDS": "2",
-                    "VITNE_WITNESSES": json.dumps(witnesses),
-                    "VITNE_WITNESS_INTERVAL_SECONDS": str(WITNESS_SECONDS),
-                }
-            case "verifier":
-                return {
-                    **({"VITNE_LOG_POLICY_FILE": str(self.log_policy)} if self.witnesses else {}),
-                    "VITNE_LEDGER_ADDRESS": self.grpc_address("ledger"),
-                    "VITNE_ALLOW": json.dumps([self.allow_rule()]),
-                }
-            case "portal":
-                client = self.clients[self.cases.hub]
-                return {
-                    "VITNE_HUB": self.cases.hub,
-                    "VITNE_ISSUER_ADDRESS": self.grpc_address("issuer"),
-                    "VITNE_REGISTRY_ADDRESS": self.grpc_address("registry"),
-                    "VITNE_VERIFIER_ADDRESS": self.grpc_address("verifier"),
-                    "VITNE_PUBLIC_URL": self.portal_url,
-                    "VITNE_CLIENT_ID": client.client_id,
-                    "VITNE_CLIENT_KEY_FILE": str(client.key_file),
-                    "VITNE_FEIDE_ISSUER": f"{self.identity_url}{FEIDE_PATH}",
-                    "VITNE_FEIDE_CLIENT_ID": client.client_id,
-                    "VITNE_FEIDE_SECRET_FILE": str(self._feide_secret_file),
-                    **emrex.settings(self.folder, self._state_of("portal"), self.portal_url),
-                }
-            case "auditor":
-                return {
-                    **{f"VITNE_{name.upper()}_DSN": self._read_only(name) for name in ("issuer", "ledger", "registry")},
-                    "VITNE_PORTALS": json.dumps({self.cases.hub: self._read_only("portal")}),
-                    "VITNE_LISTS_SERVED_AT": json.dumps({STATUS_BASE: f"{self.http_url('ledger')}/"}),
-                    **(
-                        {"VITNE_LOG_URL": self.http_url("ledger"), "VITNE_LOG_POLICY_FILE": str(self.log_policy)}
-                        if self.witnesses
-                        else {}
-                    ),
-                }
-            case _:
-                return {}
+    def kafka_files(self, service: str) -> dict[str, str]:
+        """See :class:`~vitne.dev.settings.Places`."""
+        if not self._kafka_tls or not isinstance(self._broker, EmbeddedKafka):
+            return {}
+        identity = str(self._broker.identity_path(service))
+        return {
+            "VITNE_KAFKA_AUTHORITY_FILE": str(self._broker.authority_path),
+            "VITNE_KAFKA_CERTIFICATE_FILE": identity,
+            "VITNE_KAFKA_KEY_FILE": identity,
+        }
 
     def allow_rule(self) -> str:
         """Where the status lists are really fetched in this stack."""
-        return f"{STATUS_BASE}={self.http_url('ledger')}/"
+        return settings.allow_rule(self)
 
     def write_environment(self, registry_key: str) -> Path:
         """A file for a shell to source: the addresses, and a client of each kind, for the examples in docs/.
 
         Beside it are ``NAME.environment`` with all settings of each service and of the auditor, for their commands.
         """
-        provider, authority = self.cases.providers["uio"].message.id, self.cases.authorities[0].id
-        values = {f"VITNE_{service.upper()}": self.grpc_address(service) for service in SERVICES if service != "portal"}
-        values |= {f"VITNE_{service.upper()}_URL": self.http_url(service) for service in SERVICES}
-        values |= {f"VITNE_{service.upper()}_METRICS_URL": self.metrics_url(service) for service in SERVICES}
-        values |= {
-            "VITNE_IDENTITY_URL": self.identity_url,
-            "VITNE_AUDIENCE": AUDIENCE,
-            "VITNE_KAFKA": self.kafka,
-            "VITNE_HUB_TOPIC": self.hub_topic(),
-            "VITNE_SUBSCRIBER_DSN": self.postgres.dsn(SUBSCRIBER),
-            "VITNE_ALLOW_RULE": self.allow_rule(),
-            "VITNE_REGISTRY_KEY": registry_key,
-        }
-        if self.witnesses:
-            values["VITNE_LOG_POLICY"] = str(self.log_policy)
-        for name, organisation in (("PROVIDER", provider), ("AUTHORITY", authority), ("HUB", self.cases.hub)):
-            values[f"VITNE_{name}"] = organisation
-            values[f"VITNE_{name}_CLIENT"] = self.clients[organisation].client_id
-            values[f"VITNE_{name}_KEY_FILE"] = str(self.clients[organisation].key_file)
-        if self.protection is not None:
-            values |= self.protection.client_environment()
         for service in (*SERVICES, AUDITOR):
             own = {name: value for name, value in self.environment(service).items() if name.startswith("VITNE_")}
-            self._write_exports(f"{service}.{ENVIRONMENT}", own)
-        return self._write_exports(ENVIRONMENT, values)
-
-    def _write_exports(self, name: str, values: Mapping[str, str]) -> Path:
-        path = self.folder / name
-        path.touch(mode=0o600)  # It holds passwords.
-        path.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
-        return path
+            settings.write_exports(self.folder / f"{service}.{ENVIRONMENT}", own)
+        return settings.write_exports(self.folder / ENVIRONMENT, settings.shell_environment(self, registry_key))
 
     def _remove_exports(self) -> None:
         """Nothing that a shell could source outlives what it leads to."""

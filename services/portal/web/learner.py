@@ -16,7 +16,7 @@ from services.portal.details import Said
 from services.portal.grouping import groups
 from services.portal.openid import LoggedIn
 from services.portal.presentation import Shown, show
-from services.portal.stacks import Stack, question, stacks
+from services.portal.stacks import AddingUp, question, stacks
 from services.portal.store import Store
 from services.portal.texts import best_text
 from services.portal.web import headers
@@ -102,26 +102,28 @@ class LearnerPages:
             self._accreditors.of(one.accreditation for one in shown if one.accreditation is not None),
         )
         arrived = [one for one in shown if one.fetched_at is not None]
+        found = adding_up.stacks if adding_up else ()
         return await self._frame.render(
             request,
             "me.html",
             registered=registered,
-            groups=[(one.name, one.alone, one.counted) for one in groups(arrived, adding_up or ())],
+            groups=[(one.name, one.alone, one.counted) for one in groups(arrived, found)],
             something=bool(arrived),
             awaited=[one for one in shown if one.fetched_at is None],
             adding_up=adding_up,
             accreditors={
-                one: Said(*reversed(best_text(found.name, languages) if found.name else ("", found.id)))
-                for one, found in accreditors.items()
+                one: Said(*reversed(best_text(said.name, languages) if said.name else ("", said.id)))
+                for one, said in accreditors.items()
             },
             choices_shown=CHOICES_SHOWN,
             parts_open=PARTS_OPEN,
         )
 
     async def me_json(self, request: Request) -> Response:
-        """The same as :meth:`me` for programs: ``{"registered": …, "credentials": […], "stacks": […]}``.
+        """The same as :meth:`me` for programs: ``{"registered", "credentials", "stacks", "stacks_unread"}``.
 
-        ``stacks`` is null while nobody can say what adds up.
+        ``stacks`` is null while nobody can say what adds up; ``stacks_unread`` counts qualifications that could not be
+        asked about.
         """
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
@@ -130,7 +132,8 @@ class LearnerPages:
         body = {
             "registered": await self._store.pseudonym(lookup) is not None,
             "credentials": [one.to_json() for one in shown],
-            "stacks": None if adding_up is None else [one.to_json() for one in adding_up],
+            "stacks": None if adding_up is None else [one.to_json() for one in adding_up.stacks],
+            "stacks_unread": 0 if adding_up is None else adding_up.unread,
         }
         return JSONResponse(body, headers=headers.PRIVATE)
 
@@ -163,11 +166,11 @@ class LearnerPages:
         await self._store.register(lookup, answer.pseudonym, self._clock.now())
         return "/me"
 
-    async def _stacks(self, shown: Sequence[Shown], languages: Sequence[str]) -> list[Stack] | None:
+    async def _stacks(self, shown: Sequence[Shown], languages: Sequence[str]) -> AddingUp | None:
         """What her credentials add up to; None while nobody can say: her page is there without it."""
         asked = question(shown)
         if self._registry is None or not asked.credentials:
-            return []
+            return AddingUp()
         try:
             answer = await self._registry.EvaluateStacking(asked, timeout=STACKING_SECONDS)
         except (grpc.aio.AioRpcError, VitneError) as error:
