@@ -11,7 +11,7 @@ import pytest
 from services.portal.texts import TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.browser.conftest import NewPage
-from tests.browser.support import assert_accessible, look, photograph
+from tests.browser.support import assert_accessible, in_language, look, photograph
 from tests.integration.emrex_world import served
 from tests.integration.portal_pages import Learner, Portal
 from tests.unit.emrex_samples import NUMBER, learner
@@ -56,6 +56,12 @@ async def opened(new_page: NewPage, known: Learner, **options: Any) -> Page:
     return page
 
 
+async def seen(page: Page, name: str) -> None:
+    """Look at a page in every language; afterwards it is in that of the tests again."""
+    await look(page, name)
+    await page.goto(in_language(page.url, "nb"))
+
+
 async def leave(page: Page) -> None:
     """Choose the data provider, and follow the form to it."""
     await page.get_by_label("XX-EMP").check()
@@ -93,15 +99,15 @@ async def test_each_page_in_each_language(new_page: NewPage, kari: tuple[Learner
     known, foreign = kari
     await foreign.hold("Utenlandsk fag", learner=learner(given_name="Karianne", family_name="Gift"))
     page = await opened(new_page, known)
-    await look(page, "imports")
+    await seen(page, "imports")
     await page.get_by_label("XX-EMP").check()
     await page.get_by_role("button", name=E["fetch_button"]).click()
-    await look(page, "import-go")
+    await seen(page, "import-go")
     await page.get_by_role("button", name=E["go"].format(provider="XX-EMP")).click()
-    await look(page, "emrex-log-in")
+    await seen(page, "emrex-log-in")
     await page.get_by_role("link", name=T["log_in"]).click()
     await page.get_by_label("Utenlandsk fag").wait_for()
-    await look(page, "emrex-choose")
+    await seen(page, "emrex-choose")
     await page.get_by_label("Utenlandsk fag").check()
     await page.get_by_role("button", name=E["prepare"]).click()
     await photograph(page, "emrex-answer")
@@ -109,11 +115,11 @@ async def test_each_page_in_each_language(new_page: NewPage, kari: tuple[Learner
     await page.get_by_role("button", name=E["ready"].format(client="Klient <1>")).click()
     await page.wait_for_url("**/me/imports/*")
     assert E["unsure"] in await page.locator("main").inner_text()
-    await look(page, "import-unsure")
+    await seen(page, "import-unsure")
     await page.get_by_label(E["mine"]).check()
     await page.get_by_role("button", name=E["keep"]).click()
     await page.get_by_text(E["file"]).wait_for()
-    await look(page, "imports-kept")
+    await seen(page, "imports-kept")
 
 
 async def test_she_sends_nothing(new_page: NewPage, kari: tuple[Learner, Learner]) -> None:
@@ -121,11 +127,11 @@ async def test_she_sends_nothing(new_page: NewPage, kari: tuple[Learner, Learner
     await leave(page)
     await page.get_by_role("link", name=T["log_in"]).click()
     await page.get_by_text(E["no_results"]).wait_for()
-    await look(page, "emrex-nothing")
+    await seen(page, "emrex-nothing")
     await page.get_by_role("button", name=E["leave"]).click()
     await page.wait_for_url("**/me/imports/*")
     assert E["codes"]["NCP_NO_RESULTS"] in await page.locator("main").inner_text()
-    await look(page, "import-nothing")
+    await seen(page, "import-nothing")
 
 
 @pytest.mark.refuses

@@ -82,7 +82,12 @@ class Traveller:
         """The same where it is taken: the address of the import."""
         back = await self.come_back(answer)
         assert back.status == 303, back.text
-        return back.header("Location")
+        address = back.header("Location")
+        if "?arrival=" in address:
+            opened = await self.home.get(address)
+            assert opened.status == 303, opened.text
+            return opened.header("Location")
+        return address
 
 
 async def sent(browser: Browser, fields: Mapping[str, str]) -> Answer:

@@ -345,6 +345,33 @@ async def test_somebody_whose_name_is_another_has_to_say_that_it_is_her(
     assert T["emrex"]["unsure"] not in (await kari.home.get(address)).text
 
 
+async def test_an_answer_is_opened_by_the_browser_that_brought_it_alone(
+    kari: Traveller, portals: tuple[Portal, Portal]
+) -> None:
+    """Who lets another person answer under a session id of her own reads nothing of it."""
+    home = portals[0]
+    request = await kari.begin()
+    answer = forged(kari, await signed(portals[1]), request)
+    first, brought = [(await kari.come_back(answer)).header("Location") for _ in range(2)]
+    address, _, arrival = brought.partition("?arrival=")
+    assert len(arrival) == 43
+    for path in (address, f"{address}?arrival=", f"{address}?arrival={'a' * 43}", first):
+        refused = await kari.home.get(path)
+        assert (refused.status, ">ANSWER_ELSEWHERE<" in refused.text) == (409, True), path
+    assert (await kari.home.get(f"{address}/elmo.xml")).status == 404
+    assert (await kari.home.press(f"{address}/keep", {"mine": "yes"})).status == 404
+    assert T["emrex"]["waiting"] not in (await kari.home.get("/me/imports")).text
+    imports = Imports(home.pool, home.keys, home.clock)
+    (held_of_her,) = await Imported(imports).held(kari.home.lookup)
+    assert held_of_her["content"] == ""
+    ola = await home.learner()
+    assert (await ola.get(brought)).status == 404
+    for _ in range(2):  # her browser may send it again
+        opened = await kari.home.get(brought)
+        assert (opened.status, opened.header("Location")) == (303, address)
+    assert T["emrex"]["imported"] in (await kari.home.get(address)).text
+
+
 async def test_nobody_else_sees_or_ends_it(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
     request = await kari.begin()
     address = await kari.arrived(forged(kari, await signed(portals[1]), request))
