@@ -398,6 +398,8 @@ def test_an_answer_is_one_document_of_one_person_under_the_portal_s_seal(vectors
     assert (read.name, read.birth_date, read.count) == (KARI, BORN, 3)
     assert [institution.names for institution in read.institutions] == [{"da": "Nyt navn"}, {"nb": "Et annet lærested"}]
     assert [institution.originals for institution in read.institutions] == [2, 1]
+    result = read.institutions[0].results[0]
+    assert (result.credits, result.levels, result.grade) == ((("1.25", "ects"),), (("dk.nqf", "5"),), "12")
 
 
 def originals(text: bytes) -> list[str]:
