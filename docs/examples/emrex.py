@@ -16,11 +16,15 @@ from vitne.dev.learner import LearnerBrowser
 PORTAL = os.environ["VITNE_PORTAL_URL"]
 
 
-async def main() -> None:
-    """There and back."""
-    own, *above = x509.load_pem_x509_certificates(Path(sys.argv[1]).read_bytes())
+def look(certificates: Path) -> None:
+    """Who signs answers, by the chain that the portal hands out."""
+    own, *above = x509.load_pem_x509_certificates(certificates.read_bytes())
     own.verify_directly_issued_by(above[0])
     print(f"answers are signed for {own.subject.rfc4514_string()}")
+
+
+async def main() -> None:
+    """There and back."""
     (learner,) = synthetic_learners(1)
     async with LearnerBrowser(PORTAL) as browser:
         await browser.log_in(learner.value)
@@ -30,4 +34,5 @@ async def main() -> None:
         print("it is kept" if one["title"] in await browser.imported() else "it is not there")
 
 
+look(Path(sys.argv[1]))
 asyncio.run(main())
