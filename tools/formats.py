@@ -98,7 +98,8 @@ Paths are XPath; `e` is ELMO's namespace, `v` is `https://vitne.example/elmo/v1`
 with a report for each awarding body; a whole holds its parts in `hasPart`. ECTS never stand on a whole and on its
 part: the whole's stand in `v:credit` then. The result of recognition without a grade is `Recognition of prior
 learning`, marked with `v:recognised`. Each credential has an attachment of type `Micro Credential` with the same in
-words. Learning outcomes stand as plain text in `description`, and by category, with the concepts that they cite, in
+words; where another than its issuer writes the document ([EMREX](emrex.md)), one more has the issuer's SD-JWT VC.
+Learning outcomes stand as plain text in `description`, and by category, with the concepts that they cite, in
 `v:learningOutcome`. All else that ELMO lacks is in `v:claims`, as JSON named as in the SD-JWT VC; `v:salt` at the end
 has 128 random bits.
 

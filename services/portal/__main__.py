@@ -7,8 +7,7 @@ import json
 import sys
 
 from services.portal.settings import PortalSettings
-from services.portal.sharing.assembly import document_key
-from services.portal.sharing.signature import KEY_LABEL
+from services.portal.signing import signing_keys
 from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, reconcile, serve
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, Command, cli, report
@@ -28,8 +27,8 @@ def main(arguments: list[str]) -> int:
         settings=PortalSettings,
         further={
             "keys": Command(
-                "print the public key that signs documents, as JSON [{label, key_id, public_jwk}]; makes it where "
-                "there is none",
+                "print the public keys that sign documents and EMREX answers, as JSON [{label, key_id, public_jwk}]; "
+                "makes them where there are none",
                 _keys,
             ),
             "rebuild": Command("gather everything again from nothing", lambda _: report(PortalSettings, _rebuilt)),
@@ -48,11 +47,13 @@ def main(arguments: list[str]) -> int:
 def _keys(_: list[str]) -> int:
     try:
         # Where keys are made nothing else of the portal's settings need be there.
-        signer = document_key(load(CommonSettings).state_dir)
+        keys = signing_keys(load(CommonSettings).state_dir)
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILED
-    told = [{"label": KEY_LABEL, "key_id": signer.key_id, "public_jwk": signer.public_jwk}]
+    told = [
+        {"label": label, "key_id": signer.key_id, "public_jwk": signer.public_jwk} for label, signer in keys.items()
+    ]
     sys.stdout.write(json.dumps(told, indent=2) + "\n")
     return 0
 

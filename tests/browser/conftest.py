@@ -78,7 +78,8 @@ async def new_page(chromium: Browser, request: pytest.FixtureRequest) -> AsyncIt
 
 def _foreign(address: str) -> bool:
     parts = urlsplit(address)
-    return parts.scheme in ("http", "https") and parts.hostname not in ("127.0.0.1", urlsplit(SERVED).hostname)
+    ours = ("127.0.0.1", "localhost", urlsplit(SERVED).hostname)
+    return parts.scheme in ("http", "https") and parts.hostname not in ours
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ LEFT: dict[str, tuple[str, ...]] = {
         "storage_region",
         "storage_secret_file",
     ),
+    "EMREX, once somebody is to be answered or asked (docs/emrex.md)": ("emrex_clients_file", "emrex_providers_file"),
     "Feide, once the portal is registered there (services/portal/README.md)": (
         "feide_acr",
         "feide_client_id",

@@ -18,6 +18,7 @@ PAGES: Final = (
     "docs/trust.md",
     "docs/subscribe.md",
     "docs/portal-sharing.md",
+    "docs/emrex.md",
     "docs/webhooks.md",
     "docs/operate.md",
     *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "operating").glob("*.md")),

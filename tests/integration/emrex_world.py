@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.portal.emrex.answering import KEY_LABEL
 from services.portal.openid import LoggedIn
-from services.portal.sharing.assembly import organisation_of
+from services.portal.signing import organisation_of
 from tests.integration.portal_pages import HUB, Browser, Learner, OpenId, Portal
 from tests.unit.asgi import Answer
 from tests.unit.emrex_samples import NUMBER, clients_file, entry, providers_file
 from vitne.clock import Clock
 from vitne.credentials.jose import ES256
 from vitne.dev.emrex import Leaving, leaving
+from vitne.dev.ports import free_ports
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID
 from vitne.runtime.certificates import DevelopmentCertificates
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.identity import SUBSTANTIAL, LearnerIdentity
 
 HOME, ABROAD = "https://home.example", "https://abroad.example"
+#: Two names of this machine.
+HOSTS = ("127.0.0.1", "localhost")
 
 
 class LogsIn(OpenId):
@@ -75,7 +82,12 @@ class Traveller:
         """The same where it is taken: the address of the import."""
         back = await self.come_back(answer)
         assert back.status == 303, back.text
-        return back.header("Location")
+        address = back.header("Location")
+        if "?arrival=" in address:
+            opened = await self.home.get(address)
+            assert opened.status == 303, opened.text
+            return opened.header("Location")
+        return address
 
 
 async def sent(browser: Browser, fields: Mapping[str, str]) -> Answer:
@@ -95,19 +107,21 @@ async def certificate(portal: Portal) -> str:
     return answer.text
 
 
-async def two_portals(pool: asyncpg.Pool, folder: Path) -> tuple[Portal, Portal]:
+async def two_portals(
+    pool: asyncpg.Pool, folder: Path, home_url: str = HOME, abroad_url: str = ABROAD
+) -> tuple[Portal, Portal]:
     """Home and abroad, each of which knows the other; one database, keys of their own."""
     portals = []
-    for url in (HOME, ABROAD):
+    for url in (home_url, abroad_url):
         place = folder / (urlsplit(url).hostname or "")
         place.mkdir(exist_ok=True)
         portal = Portal(pool, place, url)
         portal.openid = LogsIn(portal.clock)
-        portal.clients_file = clients_file(place, f"{HOME}/emrex/return")
+        portal.clients_file = clients_file(place, f"{home_url}/emrex/return")
         portal.restart()
         portals.append(portal)
     home, abroad = portals
-    listed = entry(url=f"{ABROAD}/emrex", pubKey=await certificate(abroad))
+    listed = entry(url=f"{abroad_url}/emrex", pubKey=await certificate(abroad))
     home.providers_file = providers_file(home.folder, listed, entry(acronym="ZZ", url="https://zz.example/e"))
     home.restart()
     return home, abroad
@@ -122,3 +136,43 @@ async def chain_of(portal: Portal) -> list[Any]:
     """Certificates of :func:`key_of`."""
     made = DevelopmentCertificates(FileKeyCustody(portal.folder), portal.clock)
     return list(await made.chain(key_of(portal), organisation_of(HUB, portal.url)))
+
+
+class _Server(uvicorn.Server):
+    """A server as a task among others: signals are the test run's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def served(pool: asyncpg.Pool, folder: Path) -> AsyncIterator[tuple[Portal, Portal]]:
+    """Home and abroad over HTTP, at two hosts of this machine: to a browser they are two sites."""
+    ports = free_ports(2)
+    home, abroad = await two_portals(
+        pool, folder, *(f"http://{host}:{port}" for host, port in zip(HOSTS, ports, strict=True))
+    )
+    servers = []
+    async with asyncio.TaskGroup() as running:
+        for portal, port in zip((home, abroad), ports, strict=True):
+            servers.append(
+                _Server(uvicorn.Config(_current(portal), "127.0.0.1", port, log_config=None, lifespan="off"))
+            )
+            running.create_task(servers[-1].serve())
+        while not all(server.started for server in servers):
+            await asyncio.sleep(0.01)
+        try:
+            yield home, abroad
+        finally:
+            for server in servers:
+                server.should_exit = True
+
+
+def _current(portal: Portal) -> ASGIApp:
+    """The portal's application, also after a restart."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await portal.app(scope, receive, send)
+
+    return app

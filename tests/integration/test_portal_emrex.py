@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import asyncpg
 import pytest
+from yarl import URL
 
 from services.portal.emrex.envelope import seal, unseal
 from services.portal.emrex.store import AWAITED_FOR, MAX_IMPORTS, UNDECIDED_FOR, Imports
@@ -27,6 +29,7 @@ from tests.integration.emrex_world import (
     chain_of,
     key_of,
     sent,
+    served,
     two_portals,
 )
 from tests.integration.portal_pages import NOW, Browser, Portal
@@ -342,6 +345,33 @@ async def test_somebody_whose_name_is_another_has_to_say_that_it_is_her(
     assert T["emrex"]["unsure"] not in (await kari.home.get(address)).text
 
 
+async def test_an_answer_is_opened_by_the_browser_that_brought_it_alone(
+    kari: Traveller, portals: tuple[Portal, Portal]
+) -> None:
+    """Who lets another person answer under a session id of her own reads nothing of it."""
+    home = portals[0]
+    request = await kari.begin()
+    answer = forged(kari, await signed(portals[1]), request)
+    first, brought = [(await kari.come_back(answer)).header("Location") for _ in range(2)]
+    address, _, arrival = brought.partition("?arrival=")
+    assert len(arrival) == 43
+    for path in (address, f"{address}?arrival=", f"{address}?arrival={'a' * 43}", first):
+        refused = await kari.home.get(path)
+        assert (refused.status, ">ANSWER_ELSEWHERE<" in refused.text) == (409, True), path
+    assert (await kari.home.get(f"{address}/elmo.xml")).status == 404
+    assert (await kari.home.press(f"{address}/keep", {"mine": "yes"})).status == 404
+    assert T["emrex"]["waiting"] not in (await kari.home.get("/me/imports")).text
+    imports = Imports(home.pool, home.keys, home.clock)
+    (held_of_her,) = await Imported(imports).held(kari.home.lookup)
+    assert held_of_her["content"] == ""
+    ola = await home.learner()
+    assert (await ola.get(brought)).status == 404
+    for _ in range(2):  # her browser may send it again
+        opened = await kari.home.get(brought)
+        assert (opened.status, opened.header("Location")) == (303, address)
+    assert T["emrex"]["imported"] in (await kari.home.get(address)).text
+
+
 async def test_nobody_else_sees_or_ends_it(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
     request = await kari.begin()
     address = await kari.arrived(forged(kari, await signed(portals[1]), request))
@@ -411,3 +441,35 @@ async def test_who_is_not_registered_keeps_nothing(portals: tuple[Portal, Portal
     await home.store.erase(ola.lookup)
     assert T["emrex"]["register_first"] in (await ola.get("/me/imports")).text
     assert ">IMPORT_NEEDS_REGISTRATION<" in (await ola.press("/me/imports", {"provider": "XX-EMP"})).text
+
+
+async def test_over_http_between_two_sites(place: tuple[asyncpg.Pool, Path]) -> None:
+    pool, folder = place
+    await pool.execute("TRUNCATE subscriber CASCADE")
+    async with served(pool, folder) as (home, abroad):
+        traveller = Traveller(await home.learner(NUMBER), await abroad.learner(NUMBER))
+        await traveller.home.hold("Hjemmefag", learner=learner())
+        handle = await hold(traveller, "Fag")
+        secrets = {one.portal.url: one.cookies["vitne_session"] for one in (traveller.home, traveller.abroad)}
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+            for url, secret in secrets.items():
+                browser.cookie_jar.update_cookies({"vitne_session": secret}, URL(url))
+
+            async def send(url: str, fields: Any) -> tuple[str, str]:
+                async with browser.post(url, data=fields) as response:
+                    assert response.status == 200, await response.text()
+                    return str(response.url), await response.text()
+
+            async with browser.get(f"{home.url}/me/imports") as response:
+                begun = leaving(await response.text(), "/me/imports")
+            _, page = await send(f"{home.url}{begun.url}", [*begun.fields.items(), ("provider", "XX-EMP")])
+            request = leaving(page, abroad.url)
+            address, page = await send(request.url, request.fields)
+            assert address == f"{abroad.url}/emrex/results"
+            choice = leaving(page, "/emrex/answer")
+            _, page = await send(f"{abroad.url}{choice.url}", [*choice.fields.items(), ("pick", handle)])
+            answer = leaving(page, home.url)
+            address, page = await send(answer.url, answer.fields)
+            assert address.startswith(f"{home.url}/me/imports/")
+            assert T["emrex"]["imported"] in page
+            assert "Fag" in page

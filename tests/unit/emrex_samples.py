@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from services.portal.emrex.checking import Expected
 from services.portal.emrex.person import Name
 from services.portal.emrex.providers import DataProvider, DataProviders
-from tests.unit.credential_samples import FOREIGN_KEY, sample_credential
+from services.portal.store import Kept
+from tests.unit.credential_samples import FOREIGN_KEY, ISSUED_AT, sample_credential
 from tests.unit.european_samples import FOREIGN_SCALAR, SALT, certificate
+from tests.unit.test_portal_presentation import kept
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import Signer
-from vitne.credentials.model import Credential, Learner
-from vitne.identifiers import synthetic_national_id
+from vitne.credentials.model import AwardingBody, Credential, Learner
+from vitne.identifiers import LearnerId, synthetic_national_id
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 BORN = date(1955, 2, 1)
@@ -85,3 +89,28 @@ def expected(
     is_hers: Callable[[str], bool] = lambda number: number == NUMBER,
 ) -> Expected:
     return Expected(provider_, BORN, names, is_hers)
+
+
+def held(**changes: Any) -> Kept:
+    """A credential at the portal."""
+    status = changes.pop("status", "valid")
+    pending = changes.pop("pending", False)
+    id_ = changes.pop("number", 1)
+    credential = sample_credential(id=UUID(int=id_), **changes)
+    return kept(credential, handle=f"{id_:043d}", status=status, pending=pending)
+
+
+def differing() -> list[Kept]:
+    """Credentials of one learner, whose name and whose institution's were others before."""
+    old = sample_credential().awarding_body
+    later = ISSUED_AT + timedelta(days=1)
+    other = AwardingBody(old.id.parse("0192:971035854"), {"nb": "Et annet lærested"}, "NO", "https://vitne.example/o")
+    newest = sample_credential()
+    decision = replace(newest.decision, at=later)
+    return [
+        held(
+            number=1, learner=learner(id=LearnerId("no.national_id", NUMBER), family_name="Gammelnavn", birth_date=None)
+        ),
+        held(number=2, awarding_body=replace(old, name={"da": "Nyt navn"}), decision=decision),
+        held(number=3, awarding_body=other, learner=learner()),
+    ]

@@ -8,11 +8,9 @@ import gzip
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -33,7 +31,7 @@ from services.portal.emrex.person import Match, Name, Stated, match
 from services.portal.emrex.protocol import Answer, ReturnCode, return_code, session_id
 from services.portal.emrex.providers import DataProviders
 from services.portal.store import Kept
-from tests.unit.credential_samples import FOREIGN_KEY, ISSUED_AT, PROVIDER_KEY, sample_credential
+from tests.unit.credential_samples import FOREIGN_KEY, PROVIDER_KEY, sample_credential
 from tests.unit.emrex_samples import (
     ACRONYM,
     BORN,
@@ -41,9 +39,11 @@ from tests.unit.emrex_samples import (
     NOW,
     NUMBER,
     clients_file,
+    differing,
     document,
     entry,
     expected,
+    held,
     learner,
     pem,
     provider,
@@ -56,7 +56,7 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.elmo.names import ORIGINAL_TYPE, elmo
 from vitne.credentials.elmo.reading import MAX_BYTES, parse
 from vitne.credentials.elmo.signature import parse_signed, sign
-from vitne.credentials.model import AwardingBody, Credential
+from vitne.credentials.model import Credential
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, VitneError
 from vitne.identifiers import LearnerId, norwegian_birth_date
 
@@ -369,14 +369,6 @@ def test_a_document_about_nobody_or_nothing_is_refused(inside: str) -> None:
 # --- What is answered -----------------------------------------------------------------------------
 
 
-def held(**changes: Any) -> Kept:
-    status = changes.pop("status", "valid")
-    pending = changes.pop("pending", False)
-    id_ = changes.pop("number", 1)
-    credential = sample_credential(id=UUID(int=id_), **changes)
-    return kept(credential, handle=f"{id_:043d}", status=status, pending=pending)
-
-
 def test_only_what_is_valid_and_here_is_answered_with() -> None:
     good = held()
     bad = [held(number=2, status="revoked"), held(number=3, status="suspended"), held(number=4, pending=True)]
@@ -395,22 +387,6 @@ def answered(*credentials: Kept) -> bytes:
     return sign(forest(credentials), FOREIGN_KEY, certificates=[certificate(1003)], salt=SALT, at=NOW)
 
 
-def differing() -> list[Kept]:
-    """Credentials of one learner, whose name and whose institution's were others before."""
-    old = sample_credential().awarding_body
-    later = ISSUED_AT + timedelta(days=1)
-    other = AwardingBody(old.id.parse("0192:971035854"), {"nb": "Et annet lærested"}, "NO", "https://vitne.example/o")
-    newest = sample_credential()
-    decision = replace(newest.decision, at=later)
-    return [
-        held(
-            number=1, learner=learner(id=LearnerId("no.national_id", NUMBER), family_name="Gammelnavn", birth_date=None)
-        ),
-        held(number=2, awarding_body=replace(old, name={"da": "Nyt navn"}), decision=decision),
-        held(number=3, awarding_body=other, learner=learner()),
-    ]
-
-
 def test_an_answer_is_one_document_of_one_person_under_the_portal_s_seal(vectors: Path) -> None:
     text = answered(*differing())
     elmo_schema(vectors / "elmo" / "v1.7.0").assertValid(etree.fromstring(text))
@@ -422,6 +398,8 @@ def test_an_answer_is_one_document_of_one_person_under_the_portal_s_seal(vectors
     assert (read.name, read.birth_date, read.count) == (KARI, BORN, 3)
     assert [institution.names for institution in read.institutions] == [{"da": "Nyt navn"}, {"nb": "Et annet lærested"}]
     assert [institution.originals for institution in read.institutions] == [2, 1]
+    result = read.institutions[0].results[0]
+    assert (result.credits, result.levels, result.grade) == ((("1.25", "ects"),), (("dk.nqf", "5"),), "12")
 
 
 def originals(text: bytes) -> list[str]:

@@ -11,7 +11,7 @@ from services.portal.emrex.clients import Clients
 from services.portal.emrex.providers import DataProviders
 from services.portal.emrex.store import Imports
 from services.portal.sealing import PortalKeys
-from services.portal.sharing.assembly import certificates_of, organisation_of
+from services.portal.signing import certificates_of, organisation_of
 from vitne.clock import Clock
 from vitne.identifiers import OrganisationId
 from vitne.runtime.custody import FileKeyCustody

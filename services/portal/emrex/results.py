@@ -11,7 +11,7 @@ from typing import Final
 from lxml import etree
 
 from services.portal.emrex.person import Name, Stated
-from vitne.credentials.elmo.names import LANG, NATIONAL_IDENTIFIER, ORIGINAL_TYPE, elmo
+from vitne.credentials.elmo.names import LANG, NATIONAL_IDENTIFIER, NQF, ORIGINAL_TYPE, elmo
 from vitne.credentials.elmo.reading import MAX_CREDENTIALS, Document
 from vitne.errors import InvalidArgument
 
@@ -34,7 +34,7 @@ class Result:
         awarded_on: day, ISO 8601; empty where none is told.
         grade: as the institution writes it; empty where there is none.
         credits: value and scheme of each.
-        levels: framework and value of each.
+        levels: framework and value of each; a national framework as the document describes it.
         passed: False where it says that it was failed, or is not finished.
     """
 
@@ -161,14 +161,15 @@ def _result(specification: etree._Element, instance: etree._Element | None, dept
         depth,
         day.isoformat() if day else "",
         _text(instance, "resultLabel"),
-        _pairs(instance, "credit", "value", "scheme"),
-        _pairs(instance, "level", "type", "value"),
+        tuple((_text(each, "value"), _text(each, "scheme")) for each in instance.iterfind(elmo("credit"))),
+        tuple((_framework(each), _text(each, "value")) for each in instance.iterfind(elmo("level"))),
         _text(instance, "status") not in _NOT_PASSED,
     )
 
 
-def _pairs(instance: etree._Element, tag: str, first: str, second: str) -> tuple[tuple[str, str], ...]:
-    return tuple((_text(each, first), _text(each, second)) for each in instance.iterfind(elmo(tag)))
+def _framework(level: etree._Element) -> str:
+    kind = _text(level, "type")
+    return _text(level, "description") or kind if kind == NQF else kind
 
 
 def _titles(element: etree._Element) -> dict[str, str]:

@@ -21,6 +21,8 @@ from vitne.outages import DATABASE_OUTAGES
 
 #: Random bytes of a session id, which come to the 32 characters of the standard.
 SESSION_ID_BYTES: Final = 16
+#: Random bytes by which the browser that brought an answer is known again.
+ARRIVAL_BYTES: Final = 32
 #: For how long an answer is awaited, and she may think about it.
 AWAITED_FOR: Final = timedelta(hours=1)
 UNDECIDED_FOR: Final = timedelta(days=1)
@@ -46,8 +48,10 @@ class Import:
         code: what came of it; None: it is not answered yet.
         answered_at: when it was.
         match: how sure it is that the results are hers; None where there are none.
+        opened: whether she has opened the answer in the browser that brought it.
         kept: whether she has said that she keeps them.
-        content: the ELMO document; of an error, what the provider says of it; empty where there is neither.
+        content: the ELMO document; of an error, what the provider says of it; empty where there is neither, and until
+            it is opened.
     """
 
     id: UUID
@@ -58,6 +62,7 @@ class Import:
     code: ReturnCode | None
     answered_at: datetime | None
     match: Match | None
+    opened: bool
     kept: bool
     content: bytes = field(repr=False)
 
@@ -184,6 +189,30 @@ class Imports:
             raise unknown()
         return found[0]
 
+    async def open(self, lookup: bytes, id_: UUID, arrival: str) -> None:
+        """Open an answer to its learner, in the browser that brought it; repeating it is harmless.
+
+        Args:
+            lookup: hers.
+            id_: of the import.
+            arrival: what :meth:`answered` told that browser.
+
+        Raises:
+            NotFound: ``IMPORT_UNKNOWN``.
+            FailedPrecondition: ``ANSWER_ELSEWHERE``: another browser brought it.
+        """
+        opened = await self._pool.fetchval(
+            """
+            UPDATE emrex_import i SET arrival_hash = NULL FROM subscriber u
+            WHERE i.id = $1 AND u.lookup = $2 AND u.pseudonym = i.pseudonym AND i.arrival_hash = $3 RETURNING true
+            """,
+            id_,
+            lookup,
+            sha256(arrival.encode()),
+        )
+        if not opened and not (await self.one(lookup, id_)).opened:
+            raise elsewhere()
+
     async def keep(self, lookup: bytes, id_: UUID) -> None:
         """Keep results until she deletes them; repeating it is harmless.
 
@@ -194,7 +223,7 @@ class Imports:
             """
             UPDATE emrex_import i SET expires_at = NULL FROM subscriber u
             WHERE i.id = $1 AND u.lookup = $2 AND u.pseudonym = i.pseudonym AND i.code = 'NCP_OK'
-                AND (i.expires_at IS NULL OR i.expires_at > $3) RETURNING true
+                AND i.arrival_hash IS NULL AND (i.expires_at IS NULL OR i.expires_at > $3) RETURNING true
             """,
             id_,
             lookup,
@@ -239,8 +268,8 @@ class Imports:
 
     async def answered(
         self, awaited: Awaited, code: ReturnCode, digest: bytes, *, received: Received | None = None, message: str = ""
-    ) -> None:
-        """Note an answer; of two that come at once the first counts.
+    ) -> str:
+        """Note an answer; of two that come at once the first counts, and of one that comes twice both.
 
         Args:
             awaited: what it is for.
@@ -249,16 +278,20 @@ class Imports:
             received: the results, where there are some.
             message: what the provider says of an error.
 
+        Returns:
+            What :meth:`open` asks for, for the browser that brought it; empty where it is opened already.
+
         Raises:
             NotFound: ``EMREX_SESSION_UNKNOWN``: the import was deleted meanwhile.
             FailedPrecondition: ``SESSION_ANSWERED``: another answer came first.
         """
-        now = self._clock.now()
+        now, arrival = self._clock.now(), secrets.token_urlsafe(ARRIVAL_BYTES)
         content = received.document if received else message.encode()
         async with self._pool.acquire() as conn, conn.transaction():
             row = await conn.fetchrow(
                 """
-                SELECT i.digest, u.pseudonym, u.wrapped_key FROM emrex_import i JOIN subscriber u USING (pseudonym)
+                SELECT i.digest, i.arrival_hash, u.pseudonym, u.wrapped_key
+                FROM emrex_import i JOIN subscriber u USING (pseudonym)
                 WHERE i.id = $1 FOR NO KEY UPDATE OF i
                 """,
                 awaited.id,
@@ -268,12 +301,17 @@ class Imports:
             if row["digest"] is not None:
                 if row["digest"] != digest:
                     raise already_answered()
-                return
+                if row["arrival_hash"] is None:
+                    return ""
+                await conn.execute(
+                    "UPDATE emrex_import SET arrival_hash = $2 WHERE id = $1", awaited.id, sha256(arrival.encode())
+                )
+                return arrival
             key = self._keys.data_key(row["wrapped_key"], row["pseudonym"])
             await conn.execute(
                 """
                 UPDATE emrex_import SET code = $2, answered_at = $3, digest = $4, match = $5, content = $6,
-                    birth_date = NULL, expires_at = $7 WHERE id = $1
+                    birth_date = NULL, expires_at = $7, arrival_hash = $8 WHERE id = $1
                 """,
                 awaited.id,
                 code.value,
@@ -282,7 +320,9 @@ class Imports:
                 received.match.value if received else None,
                 key.seal(content, *_place(awaited.id, "content")) if content else None,
                 now + UNDECIDED_FOR,
+                sha256(arrival.encode()),
             )
+        return arrival
 
     # -- Parts -----------------------------------------------------------------------------------
 
@@ -317,6 +357,16 @@ def unknown() -> NotFound:
     return NotFound("IMPORT_UNKNOWN", "there is no such import, or not any more", remedy="begin anew")
 
 
+def elsewhere() -> FailedPrecondition:
+    """An answer that another browser brought than the one that looks."""
+    return FailedPrecondition(
+        "ANSWER_ELSEWHERE",
+        "the answer was brought by another browser",
+        rule="results are shown in the browser that comes back with them",
+        remedy="fetch the results again, in one browser",
+    )
+
+
 def already_answered() -> FailedPrecondition:
     """An answer for an import that has one."""
     return FailedPrecondition(
@@ -337,6 +387,7 @@ def _no_session() -> NotFound:
 
 
 def _import(row: Any, key: DataKey) -> Import:
+    opened = row["arrival_hash"] is None
     return Import(
         id=row["id"],
         provider=row["provider"],
@@ -346,8 +397,11 @@ def _import(row: Any, key: DataKey) -> Import:
         code=None if row["code"] is None else ReturnCode(row["code"]),
         answered_at=row["answered_at"],
         match=None if row["match"] is None else Match(row["match"]),
+        opened=opened,
         kept=row["expires_at"] is None,
-        content=b"" if row["content"] is None else key.open(row["content"], *_place(row["id"], "content")),
+        content=b""
+        if row["content"] is None or not opened
+        else key.open(row["content"], *_place(row["id"], "content")),
     )
 
 

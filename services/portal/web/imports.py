@@ -27,7 +27,7 @@ from services.portal.emrex.protocol import (
 from services.portal.emrex.providers import DataProvider, DataProviders
 from services.portal.emrex.results import Institution, Results
 from services.portal.emrex.results import read as read_results
-from services.portal.emrex.store import Awaited, Import, Imports, already_answered
+from services.portal.emrex.store import Awaited, Import, Imports, already_answered, elsewhere
 from services.portal.openid import LoggedIn
 from services.portal.presentation import read as read_credential
 from services.portal.sealing import PortalKeys
@@ -50,6 +50,8 @@ ADDRESS: Final = "/me/imports"
 RETURN: Final = "/emrex/return"
 #: What she logs in for.
 IMPORT: Final = "emrex_import"
+#: The query's parameter by which the browser that brings an answer is known again.
+ARRIVAL: Final = "arrival"
 #: Most characters of what a data provider says of an error.
 MAX_MESSAGE: Final = 300
 #: Name of the file that she gets.
@@ -125,7 +127,7 @@ class ImportPages:
         """What she has imported, and where more can be fetched."""
         lookup = await self._frame.require_learner(request)
         found = await self._imports.of_learner(lookup)
-        shown = [await self._shown(one) for one in found if one.code is not None]
+        shown = [await self._shown(one) for one in found if one.code is not None and one.opened]
         return await self._frame.render(
             request,
             "imports.html",
@@ -146,7 +148,12 @@ class ImportPages:
     async def one(self, request: Request) -> Response:
         """An import: the way to its data provider, or what came of it."""
         lookup = await self._frame.require_learner(request)
+        if ARRIVAL in request.query_params:
+            await self._imports.open(lookup, _import(request), request.query_params[ARRIVAL])
+            return self._frame.redirect(f"{ADDRESS}/{_import(request)}")
         one = await self._imports.one(lookup, _import(request))
+        if not one.opened:
+            raise elsewhere()
         if one.code is not None:
             return await self._frame.render(
                 request, "import.html", shown=await self._shown(one), **self._words(request)
@@ -169,7 +176,7 @@ class ImportPages:
         """The signed document as it came, for whom she wants to show it to."""
         lookup = await self._frame.require_learner(request)
         one = await self._imports.one(lookup, _import(request))
-        if one.code is not ReturnCode.OK:
+        if one.code is not ReturnCode.OK or not one.opened:
             raise NotFound("IMPORT_UNKNOWN", "there is no document of it")
         return attachment(one.content, MEDIA_TYPE, FILE)
 
@@ -195,7 +202,8 @@ class ImportPages:
 
     async def answered(self, request: Request) -> Response:
         """A data provider's answer. It comes from another site, hence without her session's cookie: what it is for is
-        known by the session id alone, and shown to nobody but whose import it is. What is refused changes nothing.
+        known by the session id alone. It is shown to nobody but whose import it is, in the browser that brings it. What
+        is refused changes nothing.
         """
         form = await read_form(request)
         awaited = await self._imports.awaited(session_id(form.text(SESSION_ID)))
@@ -203,12 +211,13 @@ class ImportPages:
         envelope = form.text(ELMO) if code is ReturnCode.OK else ""
         message = _printable(form.text(RETURN_MESSAGE)) if code is ReturnCode.ERROR else ""
         digest = sha256("\0".join((code, envelope, message)).encode())
-        if awaited.digest is None:
-            received = await self._received(awaited, envelope) if code is ReturnCode.OK else None
-            await self._imports.answered(awaited, code, digest, received=received, message=message)
-        elif awaited.digest != digest:
+        received = None
+        if awaited.digest is None and code is ReturnCode.OK:
+            received = await self._received(awaited, envelope)
+        elif awaited.digest not in (None, digest):
             raise already_answered()
-        return self._frame.redirect(f"{ADDRESS}/{awaited.id}")
+        arrival = await self._imports.answered(awaited, code, digest, received=received, message=message)
+        return self._frame.redirect(f"{ADDRESS}/{awaited.id}" + (f"?{ARRIVAL}={arrival}" if arrival else ""))
 
     async def _received(self, awaited: Awaited, envelope: str) -> Received:
         if awaited.birth_date is None:

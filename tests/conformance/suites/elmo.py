@@ -8,8 +8,10 @@ from pathlib import Path
 
 from lxml import etree
 
+from services.portal.emrex.answering import forest as forest_of
 from tests.conformance.frame import Case, Suite, expect_equal, expect_refusal
 from tests.unit.credential_samples import PROVIDER_KEY, sample_credential
+from tests.unit.emrex_samples import differing
 from tests.unit.european_samples import SALT, SETTING, certificate, full_credential
 from tests.unit.european_schemas import elmo_schema
 from vitne.credentials.elmo.reading import parse
@@ -39,6 +41,8 @@ def cases(folder: Path) -> Iterator[Case]:
     )
     for name, forest in FORESTS.items():
         yield Case(f"{name}: valid, verified, and back", partial(check, schema, forest))
+    # As the portal's EMP answers: several institutions, each result with its issuer's own credential.
+    yield Case("an EMREX answer: valid, verified, and back", partial(check, schema, tuple(forest_of(differing()))))
 
 
 def check(schema: etree.XMLSchema, forest: tuple[Node, ...]) -> None:
