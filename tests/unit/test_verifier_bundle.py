@@ -146,7 +146,8 @@ async def test_a_bundle_is_collected_for_a_credential_of_any_format(maker: Maker
         trust_list="https://registry.vitne.example/v1/trust-list",
         registry_key=TRUST_KEY.key_id,
         registry_uri=REGISTRY,
-        log_policy=POLICY,
+        log_origin=ORIGIN,
+        own_policy=POLICY,
         clock=maker.world.clock,
     )
     assert await verdict(bundle) == "valid"
