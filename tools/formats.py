@@ -61,9 +61,9 @@ accepts derived proofs, and refuses base proofs. What it can't carry:
 - certificates: a proof names its key by its address;
 - that she presents it herself, now, to this verifier: there is no key binding, and whoever got a derived proof can
   pass it on;
-- that the claims about herself are those of the day of issuing: they are signed by a key made for this one document, the suite's
-  way, and the log binds that key and all the rest, not them. Whoever kept that key instead of forgetting it could put
-  another name or grade in. An SD-JWT VC binds them by digest: who has to be sure of that asks for one;
+- that the claims about herself are those of the day of issuing: they are signed by a key made for this one document,
+  the suite's way, and the log binds that key and all the rest, not them. Whoever kept that key instead of forgetting
+  it could put another name or grade in. An SD-JWT VC binds them by digest: who has to be sure of that asks for one;
 - how many claims are withheld: a reader sees which are shown, and not whether there are others (a grade, a date of
   birth);
 - a credential that ends before it is issued (`EXPIRED_WHEN_ISSUED`), as all of W3C's data model.
