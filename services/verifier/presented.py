@@ -131,7 +131,7 @@ def _read_json(text: str) -> Presented:
         return _Sealed(sealed, sealed.credential())
     if selective.is_selective(document):
         return _Derived(selective.read(document))
-    return _W3c(renditions.parse(text))
+    return _W3c(renditions.read(document))
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,8 @@ def strict_json(data: bytes | str, *, field: str = "") -> Any:
             surrogates, numbers out of range, or nesting beyond :data:`MAX_JSON_DEPTH`.
     """
     try:
-        value = _read_plain(data) if isinstance(data, bytes) else _UNSURE
+        # Half a surrogate pair is encoded to what no reader of UTF-8 accepts, so that the strict way tells it.
+        value = _read_plain(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"))
         if value is _UNSURE:
             value = _read_strictly(data if isinstance(data, str) else data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

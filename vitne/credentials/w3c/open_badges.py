@@ -54,8 +54,8 @@ def from_document(document: Any) -> Credential:
     Raises:
         InvalidArgument: as :func:`vitne.credentials.w3c.documents.from_document`; ``NOT_A_BADGE``.
     """
-    credential, salt = documents.read(document)
-    require_badge(document)
+    credential, salt = documents.read(document)  # which asks for what every credential has
+    _require_badge(document)
     documents.require_same(document, _as_badge(documents.write(credential, salt=salt)))
     return credential
 
@@ -68,6 +68,10 @@ def require_badge(document: Any) -> None:
             :func:`~vitne.credentials.w3c.vcdm.require_credential` refuses.
     """
     vcdm.require_credential(document)
+    _require_badge(document)
+
+
+def _require_badge(document: Mapping[str, Any]) -> None:
     if not TYPES.intersection(_listed(document["type"])):
         raise _refused("type", f"the types lack {TYPE}")
     issuer = document["issuer"]

@@ -174,10 +174,8 @@ def parse(text: str) -> Rendition:
     """Read what :meth:`Prepared.complete` gives; no signature is checked.
 
     Raises:
-        InvalidArgument: what :func:`vitne.credentials.w3c.vc_jwt.parse`,
-            :func:`vitne.credentials.data_integrity.proof.read` and
-            :func:`vitne.credentials.w3c.documents.from_document` refuse; ``PROOF_MALFORMED`` for a proof that no
-            provider here makes; ``TOO_LARGE``.
+        InvalidArgument: what :func:`vitne.credentials.w3c.vc_jwt.parse` and :func:`read` refuse; ``BAD_JSON``;
+            ``TOO_LARGE``.
     """
     if not text.startswith("{"):
         jwt = vc_jwt.parse(text)
@@ -196,6 +194,17 @@ def parse(text: str) -> Rendition:
     document = strict_json(text, field="credential")
     if not isinstance(document, dict):
         raise proof.refused("PROOF_MISSING", "", "not a document with a proof")
+    return read(document)
+
+
+def read(document: Mapping[str, Any]) -> Rendition:
+    """Read a document with a proof, as JSON was read; no signature is checked.
+
+    Raises:
+        InvalidArgument: what :func:`vitne.credentials.data_integrity.proof.read` and
+            :func:`vitne.credentials.w3c.documents.from_document` refuse; ``PROOF_MALFORMED`` for a proof that no
+            provider here makes.
+    """
     badge, credential = _read(document)
     proofs = proof.read(document)
     form, algorithm = _made_with(proofs[0].suite, badge)
