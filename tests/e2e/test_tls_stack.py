@@ -70,7 +70,7 @@ async def test_nothing_answers_in_plain_text(protected: Stack, travelled: Demo) 
         await asyncpg.connect(dsn.replace("sslmode=verify-full", "sslmode=disable"))
 
 
-async def test_a_witness_is_asked_and_answers_over_tls(protected: Stack, travelled: Demo) -> None:
+async def test_a_witness_is_asked_and_answers_over_tls(protected: Stack) -> None:
     assert protected.protection is not None
     (name,) = protected.witnesses
     policy = Policy.parse(protected.log_policy.read_text("utf-8"))
