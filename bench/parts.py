@@ -86,14 +86,15 @@ class Parts:
         process.start()
         try:
             await process.wait_ready(ready, ready_seconds)
-            yield Started(process, time.perf_counter() - before)
+            yield Started(process, time.perf_counter() - before, f"{LOOPBACK}:{grpc}")
         finally:
             await process.stop()
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A service that is ready, and how many seconds after its process was started."""
+    """A service that is ready, how many seconds after its process was started, and where its gRPC is."""
 
     process: ManagedProcess
     seconds: float
+    grpc_address: str

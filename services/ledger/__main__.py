@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from vitne.runtime import uncollected  # noqa: F401 - for what it does
+
+# isort: split
 from services.ledger.closing_command import close_command, next_key_command, rotate_command
 from services.ledger.intake import CONSUMER
 from services.ledger.settings import LedgerSettings

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from http import HTTPStatus
@@ -10,10 +12,11 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.ledger.history import History
 from services.ledger.lists import ListPublisher, PublishedList
-from services.ledger.projections import Form, Projections
+from services.ledger.projections import Form, Projected, Projections
 from services.ledger.resources import LogResources
 from services.ledger.shards import StoredCheckpoint
 from services.ledger.witnessed import WitnessedCheckpoints
@@ -40,6 +43,18 @@ _WEIGHT: Final = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)\Z", re.ASCII)
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,3}\Z", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,11}\Z", re.ASCII)
 
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What metrics and spans call a request by."""
+
+    path: str
+
+
+_LISTS: Final = _Route("/{path:path}")
+#: Of the media type that asks for a CWT; whoever says it is looked at closely.
+_CWT_WORD: Final = b"cwt"
+
 _PAGE: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Vitne: status lists and log</title>
 <h1>Status lists and log</h1>
@@ -55,6 +70,68 @@ whose state is its <a href="/checkpoint">checkpoint</a> (C2SP tlog-tiles); logs 
 <pre>{checkpoint}</pre>
 </html>
 """
+
+
+class PlainLists:
+    """Answers what nearly everybody asks for, a list as it is, before anything is taken apart.
+
+    A request without a query or a condition, for the form that its path names, gets the bytes that the others get, from
+    headers that are made once for each version. Every other goes on to the application.
+
+    Args:
+        app: the application.
+        publisher: has the lists.
+        projections: has their forms.
+    """
+
+    def __init__(self, app: ASGIApp, publisher: ListPublisher, projections: Projections) -> None:
+        self._app = app
+        self._publisher = publisher
+        self._projections = projections
+        self._max_age = int(publisher.ttl.total_seconds())
+        #: Versions as they are sent, by path.
+        self._made: dict[str, tuple[Projected, Message, Message]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's event stream (ASGI)."""
+        if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
+            newest = self._publisher.find(scope["path"])
+            if newest is not None and _is_plain(scope["headers"]):
+                start, body = self._messages(newest)
+                scope["route"] = _LISTS
+                await send(start)
+                await send(body)
+                return
+        await self._app(scope, receive, send)
+
+    def _messages(self, newest: PublishedList) -> tuple[Message, Message]:
+        projected = self._projections.of(newest, Form.JWT)
+        made = self._made.get(newest.path)
+        if made is None or made[0] is not projected:
+            headers = list_headers(self._max_age) | {
+                "ETag": projected.etag,
+                "Content-Length": str(len(projected.body)),
+                "Content-Type": Form.JWT.media_type,
+            }
+            raw = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+            made = self._made[newest.path] = (
+                projected,
+                {"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": raw},
+                {"type": "http.response.body", "body": projected.body},
+            )
+        return made[1], made[2]
+
+
+def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request leaves the form, and whether to be answered at all, to its path."""
+    return not any(
+        name == b"if-none-match" or (name == b"accept" and _CWT_WORD in value.lower()) for name, value in headers
+    )
+
+
+def list_headers(max_age: int) -> dict[str, str]:
+    """What is said of every list, in whichever form."""
+    return _CORS | {"Vary": "Accept", "Cache-Control": f"max-age={max_age}"}
 
 
 def build_pages(
@@ -113,12 +190,12 @@ def build_pages(
             )
         return PlainTextResponse(statement, headers=_CORS | {"Cache-Control": IMMUTABLE})
 
-    @app.api_route("/{path:path}", methods=["GET", "HEAD"])
+    @app.api_route(_LISTS.path, methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
         newest, form = _find(publisher, request.url.path)
         if form is Form.JWT and prefers_cwt(request.headers.get("accept", "")):
             form = Form.CWT
-        headers = _CORS | {"Vary": "Accept", "Cache-Control": f"max-age={max_age}"}
+        headers = list_headers(max_age)
         if (moment := request.query_params.get("time")) is not None:
             if form is not Form.JWT:
                 raise _not_kept()
@@ -130,10 +207,11 @@ def build_pages(
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(projected.body, media_type=form.media_type, headers=headers)
 
-    @app.options("/{path:path}")
+    @app.options(_LISTS.path)
     async def preflight() -> Response:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
 
+    app.add_middleware(PlainLists, publisher=publisher, projections=projections)
     return app
 
 

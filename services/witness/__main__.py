@@ -23,6 +23,7 @@ from vitne.merkle.notes import NoteKey
 from vitne.merkle.witnessing import MAX_REQUEST_BYTES
 from vitne.runtime import http
 from vitne.runtime.custody import FileKeyCustody
+from vitne.runtime.http_protocol import BoundedHttp
 from vitne.runtime.telemetry import start_logging
 
 DESCRIPTION: Final = (
@@ -109,6 +110,7 @@ async def _serve(witness: Witness, listen: str, certificate: Path | None) -> Non
             http.install(build_pages(witness), max_body=MAX_REQUEST_BYTES),
             host=host.strip("[]"),
             port=int(port),
+            http=BoundedHttp,
             ssl_certfile=certificate,
             log_config=None,
             access_log=False,

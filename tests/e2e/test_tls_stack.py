@@ -22,6 +22,9 @@ from vitne.dev.demo import Demo, new_id
 from vitne.dev.narrator import Narrator
 from vitne.dev.ports import LOOPBACK
 from vitne.dev.stack import APACHE, DATABASES, SERVICES, Stack
+from vitne.errors import PermissionDenied
+from vitne.inspection.published_log import witness_marks
+from vitne.merkle.policy import Policy
 from vitne.runtime.tls import TlsFiles, TlsMaterial, channel_credentials
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
@@ -33,7 +36,8 @@ ITEMS, REPLACED = 300, 3
 
 @pytest.fixture(scope="module")
 async def protected(stack_folder: Path, on_apache: bool) -> AsyncIterator[Stack]:
-    async with Stack(stack_folder / "protected", kafka=APACHE if on_apache else "", tls=True) as running:
+    kafka = APACHE if on_apache else ""
+    async with Stack(stack_folder / "protected", kafka=kafka, tls=True, witnesses=1) as running:
         yield running
 
 
@@ -57,13 +61,42 @@ async def test_nothing_answers_in_plain_text(protected: Stack, travelled: Demo) 
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await stub.GetCheckpoint(ledger_pb2.GetCheckpointRequest(), timeout=60)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    for part in (*SERVICES, "identity"):
+    for part in (*SERVICES, *protected.witnesses, "identity"):
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientError):
                 await session.get(protected.http_url(part).replace("https:", "http:", 1))
     dsn = protected.dsn(DATABASES["ledger"][0])
     with pytest.raises((OSError, asyncpg.PostgresError)):
         await asyncpg.connect(dsn.replace("sslmode=verify-full", "sslmode=disable"))
+
+
+async def test_a_witness_is_asked_and_answers_over_tls(protected: Stack) -> None:
+    assert protected.protection is not None
+    (name,) = protected.witnesses
+    policy = Policy.parse(protected.log_policy.read_text("utf-8"))
+    context = ssl.create_default_context(cafile=protected.protection.authority.certificate_path)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        async with session.get(f"{protected.http_url(name)}/") as answer:
+            assert f"witness {policy.witnesses[name].text}\n" in await answer.text()
+
+        async def cosigned() -> bool:
+            async with session.get(f"{protected.http_url('ledger')}/checkpoint") as answer:
+                note = await answer.text()
+            try:
+                return set(policy.open(note).cosigned) == {name}
+            except PermissionDenied:  # it grew, and the witness has not seen that yet
+                return False
+
+        async with asyncio.timeout(120):
+            while not await cosigned():
+                await asyncio.sleep(0.1)
+        # Who fetches by the addresses that the policy names finds the same, and nothing in plain text.
+        assert policy.urls[policy.witnesses[name].name].startswith("https://")
+        marks, silent = await witness_marks(session, policy)
+        assert (len(marks), silent) == (1, {})
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await session.get(f"{protected.http_url(name)}/")
 
 
 async def test_who_is_not_of_the_authority_is_neither_let_in_nor_believed(

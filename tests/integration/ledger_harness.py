@@ -39,6 +39,7 @@ from vitne.merkle.notes import Checkpoint, NoteSigner, open_checkpoint
 from vitne.runtime import http
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.database import GroupCommitter, migrate
+from vitne.runtime.http_protocol import BoundedHttp
 from vitne.runtime.idempotency import RequestKey
 from vitne.runtime.objects import Objects
 from vitne_api.ledger.v1 import ledger_pb2
@@ -183,7 +184,7 @@ async def eventually(check: Any, seconds: float = 60.0) -> Any:
 @asynccontextmanager
 async def served(app: FastAPI) -> AsyncIterator[str]:
     """An application over HTTP, with the edge that the services have."""
-    config = uvicorn.Config(http.install(app), host=LOOPBACK, port=0, log_config=None, lifespan="off")
+    config = uvicorn.Config(http.install(app), host=LOOPBACK, port=0, log_config=None, lifespan="off", http=BoundedHttp)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     try:

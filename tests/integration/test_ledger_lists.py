@@ -11,17 +11,15 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-import uvicorn
 
 from services.ledger.lists import LOG_EVERY
 from services.ledger.transitions import Change
-from tests.integration.ledger_harness import BASE_URL, LIFETIME, TTL, Ledger, eventually, make_ledger, request
+from tests.integration.ledger_harness import BASE_URL, LIFETIME, TTL, Ledger, eventually, make_ledger, request, served
 from vitne.canonical import b64url, sha256
 from vitne.clock import ManualClock, SystemClock
 from vitne.credentials.status_list import INVALID, SUSPENDED, VALID
 from vitne.errors import Unavailable
 from vitne.merkle.leaves import ListPublished, StatusChanged, parse_leaf
-from vitne.runtime import http
 from vitne_api.events.v1 import events_pb2
 
 
@@ -195,15 +193,8 @@ async def _found(ledger: Ledger) -> Any:
 
 @pytest.fixture
 async def site(ledger: Ledger) -> AsyncIterator[str]:
-    app = ledger.pages()
-    http.install(app)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off"))
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
-    server.should_exit = True
-    await task
+    async with served(ledger.pages()) as url:
+        yield url
 
 
 async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
@@ -225,6 +216,8 @@ async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
                 assert answer.status == 304
                 assert answer.headers["ETag"] == etag
                 assert await answer.read() == b""
+        async with client.get(f"{site}/2026/no-1", headers={"Accept": "application/statuslist+cwt"}) as answer:
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "application/statuslist+cwt")
         async with client.head(f"{site}/2026/no-1") as answer:
             assert answer.status == 200
             assert int(answer.headers["Content-Length"]) == len(newest.token)
@@ -234,9 +227,11 @@ async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
 
         await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
         await ledger.publisher.publish_due()
-        async with client.get(f"{site}/2026/no-1", headers={"If-None-Match": etag}) as answer:
-            assert answer.status == 200
-            assert answer.headers["ETag"] != etag
+        for headers in ({"If-None-Match": etag}, {}):
+            async with client.get(f"{site}/2026/no-1", headers=headers) as answer:
+                assert answer.status == 200
+                assert answer.headers["ETag"] != etag
+                assert await answer.read() == ledger.publisher.published()[0].token
 
 
 async def test_a_list_as_of_another_time_is_not_passed_off_as_one(ledger: Ledger, site: str) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from vitne.identifiers import OrganisationId
 from vitne.runtime import application as application_module
 from vitne.runtime.application import Application, TaskFailed
 from vitne.runtime.channel import open_channel
+from vitne.runtime.http_protocol import MAX_HEAD
 from vitne.runtime.identity import Caller, current_caller
 from vitne.runtime.interceptors.deadline import DeadlineInterceptor, remaining_seconds
 from vitne.runtime.interceptors.telemetry import TelemetryInterceptor
@@ -581,6 +583,39 @@ async def test_a_body_beyond_the_bound_is_refused_however_it_is_sent(chunked: bo
     assert (status, body["reason"]) == (413, "BODY_TOO_LARGE")
 
 
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\n", b"a-header: " + b"x" * 1000 + b"\r\n", id="many headers"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: ", b"x" * 1000, id="a header that does not end"),
+        pytest.param(b"GET /", b"x" * 1000, id="an address that does not end"),
+        pytest.param(
+            b"POST /refuse/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
+            b"a-trailer: " + b"x" * 1000 + b"\r\n",
+            id="trailers",
+        ),
+    ],
+)
+async def test_a_head_that_does_not_end_ends_the_connection(begin: bytes, more: bytes) -> None:
+    async with running(build(web())) as application:
+        host, _, port = application.http_address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        answered = asyncio.create_task(reader.read())
+        writer.write(begin)
+        sent = 0
+        with suppress(ConnectionError):
+            while not answered.done() and sent < 4 * MAX_HEAD:
+                writer.write(more)
+                sent += len(more)
+                await writer.drain()
+                await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            with suppress(ConnectionError):
+                assert b" 400 " in (await answered).partition(b"\r\n")[0]
+        assert sent >= MAX_HEAD
+        writer.close()
+
+
 # --- the end ---------------------------------------------------------------------------------------
 
 
@@ -812,12 +847,12 @@ async def test_requests_are_measured_by_route_never_by_path() -> None:
         return name
 
     async with running(build(app)) as application, aiohttp.ClientSession() as session:
-        for method, path in (("GET", "/things/secret"), ("GET", "/nowhere/secret"), ("BREW", "/things/secret")):
+        for method, path in (("GET", "/things/secret"), ("GET", "/nowhere/secret"), ("PROPFIND", "/things/secret")):
             async with session.request(method, f"http://{application.http_address}{path}"):
                 pass
     found = set(samples("http_server_request_duration_seconds_count"))
     assert {("GET", "/things/{name}", "200"), ("GET", "", "404"), ("_OTHER", "/things/{name}", "405")} <= found
-    assert not any("secret" in value or value == "BREW" for attributes in found for value in attributes)
+    assert not any("secret" in value or value == "PROPFIND" for attributes in found for value in attributes)
 
 
 async def test_the_page_is_served_on_a_listener_of_its_own_and_nothing_else_there() -> None:

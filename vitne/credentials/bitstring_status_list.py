@@ -9,14 +9,13 @@ a credential, secured as a JWT (Securing Verifiable Credentials using JOSE and C
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from vitne.canonical import b64url, from_b64url, instant_text
 from vitne.credentials.jose import Signer, sign_jws
-from vitne.credentials.status_list import COMPRESSION_LEVEL, INVALID, MAX_PACKED_BYTES, SUSPENDED
+from vitne.credentials.status_list import INVALID, MAX_PACKED_BYTES, SUSPENDED, deflate
 from vitne.errors import InvalidArgument
 
 #: ``statusPurpose`` (section 2.2): revoked for good, or for a time.
@@ -32,6 +31,8 @@ MIN_ENTRIES: Final = 131_072
 _CONTEXT: Final = "https://www.w3.org/ns/credentials/v2"
 #: Multibase header of base64url without padding.
 _MULTIBASE: Final = "u"
+#: For zlib: gzip, not its own form.
+_GZIP: Final = 31
 _STATUS_OF: Final[dict[Purpose, int]] = {"revocation": INVALID, "suspension": SUSPENDED}
 
 
@@ -70,7 +71,7 @@ def encode(bits: bytes) -> str:
     """A bitstring as ``encodedList`` (section 3.3): padded to the least length, gzip (RFC 1952), multibase."""
     padded = bits.ljust(MIN_ENTRIES // 8, b"\x00")
     # Without a time, so that a list that says the same has the same bytes.
-    return _MULTIBASE + b64url(gzip.compress(padded, COMPRESSION_LEVEL, mtime=0))
+    return _MULTIBASE + b64url(deflate(padded, _GZIP))
 
 
 def decode(encoded: str, *, max_bytes: int = MAX_PACKED_BYTES) -> bytes:
@@ -81,7 +82,7 @@ def decode(encoded: str, *, max_bytes: int = MAX_PACKED_BYTES) -> bytes:
     """
     if not encoded.startswith(_MULTIBASE):
         raise _malformed("encodedList is not multibase base64url")
-    inflater = zlib.decompressobj(wbits=31)  # gzip, and nothing else
+    inflater = zlib.decompressobj(wbits=_GZIP)  # and nothing else
     try:
         bits = inflater.decompress(from_b64url(encoded[1:], field="encodedList"), max_bytes + 1)
     except zlib.error as error:

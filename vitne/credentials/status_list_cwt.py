@@ -6,14 +6,13 @@ base64url, and the token a tagged COSE_Sign1 (RFC 9052) with ES256.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from vitne.credentials import cbor
 from vitne.credentials.jose import FindKey, Signer
-from vitne.credentials.status_list import CLOCK_SKEW, COMPRESSION_LEVEL, MAX_TOKEN_LENGTH, StatusList, inflate
+from vitne.credentials.status_list import CLOCK_SKEW, MAX_TOKEN_LENGTH, StatusList, deflate, inflate
 from vitne.errors import InvalidArgument, Unavailable
 
 #: Media type of the token in HTTP (section 8.1), and its type in the protected header.
@@ -37,7 +36,7 @@ def sign_cwt(
         _ISSUED: int(issued_at.timestamp()),
         _EXPIRES: int(expires_at.timestamp()),
         _TTL: int(ttl.total_seconds()),
-        _LIST: {"bits": bits, "lst": zlib.compress(packed, COMPRESSION_LEVEL)},
+        _LIST: {"bits": bits, "lst": deflate(packed)},
     }
     protected, payload = cbor.encode({_ALGORITHM: _ES256, _TYPE: MEDIA_TYPE}), cbor.encode(claims)
     signature = signer.sign(_to_be_signed(protected, payload))

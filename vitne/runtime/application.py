@@ -30,6 +30,7 @@ from starlette.types import ASGIApp
 from vitne.clock import Clock
 from vitne.metrics import REGISTRY
 from vitne.runtime import http
+from vitne.runtime.http_protocol import BoundedHttp
 from vitne.runtime.interceptors.access import AccessInterceptor, TokenVerifierProtocol
 from vitne.runtime.interceptors.chain import MAX_MESSAGE_BYTES, Chain
 from vitne.runtime.interceptors.deadline import DeadlineInterceptor
@@ -292,6 +293,7 @@ class Application:
         tls = self._http_tls
         return uvicorn.Config(
             served,
+            http=BoundedHttp,
             ssl_context_factory=None if tls is None else lambda _config, _default: server_context(tls),
             log_config=None,
             access_log=False,  # paths may name learners

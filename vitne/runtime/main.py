@@ -80,6 +80,7 @@ def cli(
     Returns:
         0 after an orderly end, 1 after a failure, 2 for wrong arguments or settings.
     """
+    gc.enable()  # see vitne.runtime.uncollected
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{name}",
         description=textwrap.fill(description, 100),

@@ -12,6 +12,7 @@ from vitne.clock import SystemClock
 from vitne.dev.identity.application import create_app
 from vitne.dev.identity.configuration import Configuration, require_development
 from vitne.errors import VitneError
+from vitne.runtime.http_protocol import BoundedHttp
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         app,
         host=host,
         port=int(port),
+        http=BoundedHttp,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=2,
