@@ -23,6 +23,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements" / "dev.txt"
 OLDEST = (3, 11)
+#: Between two lines of a step that takes long.
+SIGN_OF_LIFE_SECONDS = 15
 
 
 def digest(paths: Iterable[Path], *extra: str) -> str:
@@ -43,9 +45,16 @@ def say(text: str) -> None:
     print(f"setup: {text}", flush=True)
 
 
-def run(*command: str | Path) -> None:
-    """Run a step; stop with its exit code where it fails."""
-    code = subprocess.call([str(part) for part in command], cwd=ROOT)
+def run(*command: str | Path, sign_of_life: str = "") -> None:
+    """Run a step, saying ``sign_of_life`` now and then; stop with its exit code where it fails."""
+    started = time.monotonic()
+    with subprocess.Popen([str(part) for part in command], cwd=ROOT) as process:
+        while True:
+            try:
+                code = process.wait(SIGN_OF_LIFE_SECONDS if sign_of_life else None)
+                break
+            except subprocess.TimeoutExpired:
+                say(f"{sign_of_life}, {time.monotonic() - started:.0f} s")
     if code:
         raise SystemExit(f"setup: {' '.join(str(part) for part in command[:4])} … failed with exit code {code}")
 
@@ -79,7 +88,7 @@ def install(lock: Path) -> None:
     say(f"installing what {lock.relative_to(ROOT)} pins into .venv (Python {sys.version.split()[0]}) …")
     pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     try:
-        run(*pip, "--no-deps", "--require-hashes", "-r", lock)
+        run(*pip, "--no-deps", "--require-hashes", "-r", lock, sign_of_life="still installing")
     except SystemExit as error:
         raise SystemExit(f"{error}\nsetup: can this machine reach PyPI, or the index that pip is set up for?") from None
     say(f"installed in {time.monotonic() - started:.0f} s")

@@ -347,7 +347,10 @@ async def test_pages_defend_themselves(world: World, browser: Browser) -> None:
             async with browser.session.post(f"{world.url}{path}", data=form) as response:
                 assert response.status == 403, path
                 assert "FORGED_FORM" in await response.text()
-    async with browser.session.get(f"{world.url}/callback?code=x&state=y") as response:
+    # Her browser's way back leads over the address at which her log-in ended.
+    async with browser.session.get(f"{world.url}/callback?code=x&state=y", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/me")
+    async with aiohttp.ClientSession() as nobody, nobody.get(f"{world.url}/callback?code=x&state=y") as response:
         assert response.status == 401
         assert "LOG_IN_FOREIGN" in await response.text()
     # Another browser's answer: the code is good, the cookie is not there.
@@ -385,7 +388,7 @@ async def test_logging_out_ends_the_session_here_and_at_the_provider(world: Worl
     secret = next(cookie.value for cookie in browser.session.cookie_jar if cookie.key == "vitne_session")
     status, page = await browser.press("/logout")
     assert status == 200
-    assert "Vitnemålene dine" in page
+    assert "Bevisene dine" in page
     async with (
         aiohttp.ClientSession(cookies={"vitne_session": secret}) as thief,
         thief.get(f"{world.url}/me.json") as response,

@@ -109,6 +109,9 @@ class LogIn:
         if provider is None:
             raise NotFound("NO_SUCH_PAGE", "there is no such provider")
         attempt = request.cookies.get(self._frame.cookies.name(ATTEMPT_COOKIE), "")
+        if not attempt and await self._frame.learner(request) is not None:
+            # Her browser's way back leads over the address at which a log-in ended.
+            return self._frame.redirect("/me")
         done = await provider.complete(attempt, dict(request.query_params.items()))
         # Acts are confirmed with the first provider, whatever a browser makes of its cookie.
         arrival = self._arrivals.get(done.purpose) if provider is self._first or done.purpose == LOG_IN else None

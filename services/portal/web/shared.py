@@ -47,6 +47,7 @@ class Looked:
         lines: labels and values.
         outcomes: what its learner knows and can do.
         checked: what may be believed of it.
+        standing: of the rule that it was issued under, where that is not the law's.
     """
 
     title: str | None
@@ -54,6 +55,7 @@ class Looked:
     lines: list[Line]
     outcomes: tuple[Outcome, ...]
     checked: Checked
+    standing: str
 
 
 class SharedPages:
@@ -97,6 +99,7 @@ class SharedPages:
                     lines(told, reader.texts) if told else [],
                     told.outcomes if told else (),
                     answer,
+                    told.standing if told else "",
                 )
             )
         return await self._frame.render(

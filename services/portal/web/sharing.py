@@ -318,4 +318,7 @@ def _kept(cookie: str, share: UUID) -> Access | None:
 
 
 def _share(request: Request) -> UUID:
-    return parse_uuid(request.path_params["share"], field="share")
+    try:
+        return parse_uuid(request.path_params["share"], field="share")
+    except InvalidArgument:  # an address that never was a share's
+        raise unknown() from None
