@@ -31,6 +31,8 @@ from vitne.errors import InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher, Fetches
 
+#: What a zip file begins with.
+ZIP: Final = b"PK"
 #: Seconds for each of the two answers that a bundle is made of.
 GATHER_TIMEOUT_SECONDS: Final = 10.0
 
@@ -123,7 +125,14 @@ def bundle_command(arguments: Sequence[str]) -> int:
     made.add_argument("bundle", metavar="BUNDLE_FILE", help="what gather printed; - for stdin")
     asked = made.parse_args(arguments)
     try:
-        bundle = parse_bundle(read_argument(asked.bundle, MAX_SIZE))
+        given = read_argument(asked.bundle, MAX_SIZE)
+        if given.startswith(ZIP):
+            raise InvalidArgument(
+                "OTHER_BUNDLE",
+                "this is the zip file that the command collect makes",
+                remedy="python -m services.verifier verify-bundle",
+            )
+        bundle = parse_bundle(given)
     except (InvalidArgument, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE

@@ -237,3 +237,6 @@ async def test_what_is_gathered_is_checked_by_the_command(
     assert capsys.readouterr().out.startswith("The chain does not hold: not a list to be trusted")
     file.write_bytes(b"{}")
     assert bundles.bundle_command(["--registry-key", TRUST_KEY.key_id, str(file)]) == 2
+    file.write_bytes(b"PK\x03\x04")
+    assert bundles.bundle_command(["--registry-key", TRUST_KEY.key_id, str(file)]) == 2
+    assert "verify-bundle" in capsys.readouterr().err

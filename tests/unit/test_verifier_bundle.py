@@ -228,3 +228,6 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_bytes(b"PK")
     assert verify_command.main(arguments) == 2
     assert "BAD_BUNDLE" in capsys.readouterr().err
+    file.write_bytes(b"{}")
+    assert verify_command.main(arguments) == 2
+    assert "services.verifier bundle" in capsys.readouterr().err
