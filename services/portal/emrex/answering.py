@@ -2,7 +2,7 @@
 
 The portal restates what issuers have said, and can't sign for them. So each result carries its issuer's own credential
 (SD-JWT VC) as an attachment, whose signature, status and accreditation a receiver can check without the portal's word
-(docs/decisions/0035).
+(docs/decisions/0034).
 """
 
 from __future__ import annotations
