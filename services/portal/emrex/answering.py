@@ -30,8 +30,8 @@ from vitne.runtime.custody import KeyCustody
 
 #: Label of the key in custody: it signs what the EMP answers, and nothing else.
 KEY_LABEL: Final = "portal.emrex"
-#: Results in one answer, at most.
-MAX_RESULTS: Final = 200
+#: Results in one answer, at most: with ten kilobytes each, twenty at worst, clients of ours can read it.
+MAX_RESULTS: Final = 100
 #: What an attached credential discloses: who she is as the answer says it, and how well she did; never her number.
 DISCLOSED: Final = frozenset({"given_name", "family_name", "birthdate", "grade"})
 _VALID: Final = "valid"
