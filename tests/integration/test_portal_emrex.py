@@ -57,16 +57,27 @@ async def place(
     pool.terminate()
 
 
-@pytest.fixture
-async def portals(place: tuple[asyncpg.Pool, Path]) -> tuple[Portal, Portal]:
-    await place[0].execute("TRUNCATE subscriber CASCADE")
+@pytest.fixture(scope="module")
+async def pair(place: tuple[asyncpg.Pool, Path]) -> tuple[Portal, Portal]:
     return await two_portals(*place)
 
 
 @pytest.fixture
+async def portals(pair: tuple[Portal, Portal]) -> tuple[Portal, Portal]:
+    """Home and abroad, where nobody is known yet."""
+    await pair[0].pool.execute("TRUNCATE subscriber CASCADE")
+    for portal in pair:
+        portal.openid.number = NUMBER  # type: ignore[attr-defined]
+    return pair
+
+
+@pytest.fixture
 async def kari(portals: tuple[Portal, Portal]) -> Traveller:
-    """Known at both portals; a credential of hers at each says what she is called."""
-    home, abroad = portals
+    """Known at both portals; at home by a credential, which says what she is called."""
+    return await known(*portals)
+
+
+async def known(home: Portal, abroad: Portal) -> Traveller:
     traveller = Traveller(await home.learner(NUMBER), await abroad.learner(NUMBER))
     await traveller.home.hold("Hjemmefag", learner=learner())
     return traveller
@@ -395,8 +406,10 @@ async def test_an_import_is_nobody_s_who_did_not_log_in_for_it(kari: Traveller, 
     assert await home.pool.fetchval("SELECT birth_date FROM emrex_import") is None
 
 
-async def test_what_is_not_answered_or_not_kept_goes(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
-    home, abroad = portals
+async def test_what_is_not_answered_or_not_kept_goes(place: tuple[asyncpg.Pool, Path]) -> None:
+    home, abroad = await two_portals(*place)  # time goes by here, and nowhere else
+    await home.pool.execute("TRUNCATE subscriber CASCADE")
+    kari = await known(home, abroad)
     request = await kari.begin()
     home.clock.advance(AWAITED_FOR)
     answer = forged(kari, await signed(abroad, at=home.clock.now()), request)

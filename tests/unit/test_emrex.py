@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from signxml.algorithms import DigestAlgorithm, SignatureMethod
@@ -29,7 +29,7 @@ from services.portal.emrex.clients import Clients
 from services.portal.emrex.envelope import MAX_ENCODED, seal, unseal
 from services.portal.emrex.person import Match, Name, Stated, match
 from services.portal.emrex.protocol import Answer, ReturnCode, return_code, session_id
-from services.portal.emrex.providers import DataProviders
+from services.portal.emrex.providers import DataProvider, DataProviders
 from services.portal.store import Kept
 from tests.unit.credential_samples import FOREIGN_KEY, PROVIDER_KEY, sample_credential
 from tests.unit.emrex_samples import (
@@ -49,7 +49,7 @@ from tests.unit.emrex_samples import (
     provider,
     providers_file,
 )
-from tests.unit.european_samples import PROVIDER_SCALAR, SALT, certificate, issue
+from tests.unit.european_samples import FOREIGN_SCALAR, PROVIDER_SCALAR, SALT, certificate, issue
 from tests.unit.european_schemas import elmo_schema
 from tests.unit.test_portal_presentation import kept
 from vitne.credentials import sd_jwt_vc
@@ -364,6 +364,27 @@ def test_what_is_not_told_is_not_shown_and_what_was_failed_is() -> None:
 def test_a_document_about_nobody_or_nothing_is_refused(inside: str) -> None:
     text = f'<elmo xmlns="{elmo("")[1:-1]}">{inside}</elmo>'
     assert reason(lambda: results.read(parse(text.encode()))) == "ELMO_INCOMPLETE"
+
+
+WHOLE = document(sample_credential(), sample_credential(grade=None))
+KEY = certificate(FOREIGN_SCALAR).parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+LISTED = DataProvider(ACRONYM, "SE", "https://emp.example/emrex", KEY)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, WHOLE.index(b"<ds:Signature") - 1),
+    st.integers(0, 400),
+    st.sampled_from([b"", b"<", b"<a/>", b"\xff", b"&x;"]),
+)
+def test_a_document_that_was_changed_anywhere_is_refused(at: int, length: int, by: bytes) -> None:
+    changed = WHOLE[:at] + by + WHOLE[at + length :]
+    if changed == WHOLE:
+        return
+    with pytest.raises(VitneError):
+        check(seal(changed), expected(LISTED), NOW)
+    with contextlib.suppress(VitneError):
+        assert results.read(parse(changed)).count >= 1
 
 
 # --- What is answered -----------------------------------------------------------------------------

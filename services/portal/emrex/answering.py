@@ -2,7 +2,7 @@
 
 The portal restates what issuers have said, and can't sign for them. So each result carries its issuer's own credential
 (SD-JWT VC) as an attachment, whose signature, status and accreditation a receiver can check without the portal's word
-(docs/decisions/0035).
+(docs/decisions/0034).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from vitne.runtime.custody import KeyCustody
 
 #: Label of the key in custody: it signs what the EMP answers, and nothing else.
 KEY_LABEL: Final = "portal.emrex"
-#: Results in one answer, at most.
-MAX_RESULTS: Final = 200
+#: Results in one answer, at most: with ten kilobytes each, twenty at worst, clients of ours can read it.
+MAX_RESULTS: Final = 100
 #: What an attached credential discloses: who she is as the answer says it, and how well she did; never her number.
 DISCLOSED: Final = frozenset({"given_name", "family_name", "birthdate", "grade"})
 _VALID: Final = "valid"
