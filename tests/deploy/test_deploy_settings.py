@@ -133,7 +133,7 @@ LEFT_BY: dict[str, tuple[str, ...]] = {
     ),
     "portal": ("grpc_allowed_peers",),
     # The hosts that it calls by their public names want no certificate of it; the first version of its achievement; and
-    # no synthetic learner can log in with production's ID-porten (docs/decisions/0032).
+    # no synthetic learner can log in with production's ID-porten (docs/decisions/0033).
     "prober": (
         "hub",
         "hub_client_id",
