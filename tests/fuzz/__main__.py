@@ -89,7 +89,10 @@ def _keep(target: str, folder: Path) -> None:
     known = kept.load(target)
     kept.unpack(known, folder / "known")
     (folder / "merged").mkdir()
-    _child(target, folder, "-merge=1", *(str(folder / name) for name in ("merged", "known", "found")))
+    merging = _child(target, folder, "-merge=1", *(str(folder / name) for name in ("merged", "known", "found")))
+    if merging.returncode or not any((folder / "merged").iterdir()):
+        print(f"{target}: the corpus is left as it was, since the inputs could not be merged", file=sys.stderr)
+        return
     # Seeds are made anew in each run, and need no keeping.
     seeds = set(SEEDS[target]())
     merged = [each for each in kept.packed(folder / "merged", MAX_KEPT_BYTES) if each not in seeds]
