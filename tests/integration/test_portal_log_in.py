@@ -122,5 +122,10 @@ async def test_an_answer_counts_once(world: World, browser: Browser) -> None:
         assert response.status == 401
     async with browser.session.get(answer) as response:
         assert str(response.url) == f"{world.url}/me"
+    # Her own way back leads to her page, and begins nothing.
+    async with browser.session.get(answer, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/me")
+        assert not response.cookies
+    await browser.press("/logout")
     async with browser.session.get(answer) as response:
         assert response.status == 401
