@@ -42,10 +42,11 @@ QUIET_TURNS: Final = 2
 SHORTEST_LOOK_SECONDS: Final = 0.001
 LONGEST_LOOK_SECONDS: Final = 0.005
 LOOKS: Final = 8
-#: Looks without anybody after which a group begins without them, since a call's way there and back takes less; and the
-#: most looks.
+#: Looks without anybody after which a group begins without them, since a call's way there and back takes less.
 QUIET_LOOKS: Final = 3
-MOST_LOOKS: Final = 16
+#: Seconds for which a group waits for them at most, and after which one who was answered is waited for no more.
+LONGEST_WAIT_SECONDS: Final = 0.02
+AWAITED_SECONDS: Final = 0.05
 #: How often an item that met another transaction is tried, alone.
 ATTEMPTS: Final = 3
 
@@ -316,22 +317,31 @@ def _numbered_files(part: Migrations) -> list[Path]:
 
 
 class Returning:
-    """Counts callers who were answered since a group began, less those who came since: they may be on the way back."""
+    """Counts callers who were answered since a group began, less those who came since: they may be on the way back.
+
+    Who is not back after :data:`AWAITED_SECONDS` does other things.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self._count = 0
+        self._until = 0.0
 
-    def answered(self, callers: int) -> None:
-        """So many got their answers."""
-        self.count += callers
+    def answered(self, callers: int, now: float) -> None:
+        """So many got their answers, at this time of the event loop's."""
+        self._count = self.expected(now) + callers
+        self._until = now + AWAITED_SECONDS
 
     def came(self, callers: int) -> None:
         """So many wait for a group, whether they were here before or not."""
-        self.count = max(0, self.count - callers)
+        self._count = max(0, self._count - callers)
 
     def begun(self) -> None:
         """A group began: who is not back by now does other things."""
-        self.count = 0
+        self._count = 0
+
+    def expected(self, now: float) -> int:
+        """How many may be on the way back."""
+        return self._count if now < self._until else 0
 
 
 class GroupCommitter(Generic[T, R]):
@@ -454,8 +464,8 @@ class GroupCommitter(Generic[T, R]):
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                await self._await_returning()
                 async with self._turn:
-                    await self._await_returning()
                     await self._gather()
                     if group := self._next_group():
                         if self._gathers is not None:
@@ -464,7 +474,7 @@ class GroupCommitter(Generic[T, R]):
                         await self._commit(group)
                         self._took = loop.time() - began
                         if self._answers is not None:
-                            self._answers.answered(len(group))
+                            self._answers.answered(len(group), loop.time())
         finally:
             # Only a cancelled flusher leaves something behind.
             for _, future in [*group, *self._waiting]:
@@ -483,10 +493,11 @@ class GroupCommitter(Generic[T, R]):
             return
         await asyncio.sleep(0)  # who was answered this very moment is told so first
         pause = min(max(self._took / LOOKS, SHORTEST_LOOK_SECONDS), LONGEST_LOOK_SECONDS)
-        quiet = 0
-        for _ in range(MOST_LOOKS):
+        loop = asyncio.get_running_loop()
+        end, quiet = loop.time() + LONGEST_WAIT_SECONDS, 0
+        while loop.time() < end:
             before = len(self._waiting)
-            if not self._gathers.count or quiet == QUIET_LOOKS or before >= self._max_group:
+            if not self._gathers.expected(loop.time()) or quiet == QUIET_LOOKS or before >= self._max_group:
                 return
             await asyncio.sleep(pause)
             quiet = quiet + 1 if len(self._waiting) == before else 0
