@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final, TypeAlias
 
 from aiokafka.errors import KafkaError
@@ -94,7 +94,8 @@ class HubWatch:
         self._client = None
         self._due.clear()
         self._statuses.clear()
-        await self._exits.aclose()
+        with suppress(KafkaError, OSError):  # what was found out before counts, not how the farewell went
+            await self._exits.aclose()
 
     def _unreachable(self, error: Exception) -> Unavailable:
         return Unavailable("HUB_TOPIC_UNREACHABLE", f"{self._topic} can't be read: {type(error).__name__}")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 import asyncpg
 
 from vitne.errors import FailedPrecondition
 from vitne.messaging.headers import Message
 from vitne.messaging.relay import LOCK_KEY
+
+#: As a running consumer locks the partitions of what it fetched: two that wait crosswise would be a deadlock.
+_IN_ORDER: Final = 'ORDER BY consumer, topic COLLATE "C", partition FOR UPDATE'
 
 
 async def start_over(conn: asyncpg.Connection) -> None:
@@ -20,6 +24,7 @@ async def start_over(conn: asyncpg.Connection) -> None:
     """
     async with conn.transaction():
         await conn.execute("UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL")
+        await conn.execute(f"SELECT FROM consumer_offset {_IN_ORDER}")
         await conn.execute("UPDATE consumer_offset SET next_offset = 0 WHERE next_offset <> 0")
 
 
@@ -28,7 +33,7 @@ async def forget_progress(conn: asyncpg.Connection, consumer: str) -> None:
 
     What operators decided stays: :func:`vitne.messaging.desk.repeat_acts`.
     """
-    await conn.execute("SELECT FROM consumer_offset WHERE consumer = $1 ORDER BY topic, partition FOR UPDATE", consumer)
+    await conn.execute(f"SELECT FROM consumer_offset WHERE consumer = $1 {_IN_ORDER}", consumer)
     await conn.execute("UPDATE consumer_offset SET next_offset = 0 WHERE consumer = $1", consumer)
     await conn.execute("DELETE FROM consumer_seen WHERE consumer = $1", consumer)
     await conn.execute("DELETE FROM consumer_parked WHERE consumer = $1", consumer)
