@@ -136,7 +136,7 @@ class Policy:
                 LOG_KEY_RETIRED,
                 f"{checkpoint.size} leaves are signed by a key alone that counts no longer",
                 field="checkpoint",
-                rule="what such a key signed stands by the word of the key that followed it (docs/decisions/0034)",
+                rule="what such a key signed stands by the word of the key that followed it (docs/decisions/0032)",
                 remedy="ask for a newer checkpoint; of a bundle: collect it again",
             )
         return self._cosigned(note, log, checkpoint)
