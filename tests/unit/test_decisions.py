@@ -8,10 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
 #: What cites them: code and pages, and nothing that was built or installed.
-CITING = (
-    "*",
-    *(f"{folder}/**/*" for folder in ("bench", "deploy", "clients", "docs", "proto", "services", "tests", "vitne")),
-)
+FOLDERS = ("bench", "clients", "deploy", "docs", "proto", "services", "tests", "vitne")
+CITING = ("*", *(f"{folder}/**/*" for folder in FOLDERS))
 SUFFIXES = frozenset({".md", ".proto", ".py", ".sql", ".toml", ".yaml"})
 
 

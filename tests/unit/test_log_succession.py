@@ -142,9 +142,7 @@ def test_a_key_that_was_replaced_counts_no_further_than_its_end() -> None:
     assert Policy.of_log(FIRST.key).open(both).log == FIRST.key  # whoever has the old key alone goes on meanwhile
 
 
-@pytest.mark.parametrize(
-    "name", ["log.vitne.example/", "log.vitne.example/..", "log.vitne.example/.", "a/2%2e", "a/2?7"]
-)
+@pytest.mark.parametrize("name", ["log.example/", "log.example/..", "log.example/.", "log.example/%2e", "a/2?7"])
 def test_a_log_that_can_not_be_served_under_its_name_does_not_follow(name: str) -> None:
     with pytest.raises(InvalidArgument, match="last part") as refused:
         Succession.parse(Succession(ENDED, note_signer(2, name).key, 300).text())

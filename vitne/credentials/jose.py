@@ -37,7 +37,7 @@ MAX_JWS_LENGTH: Final = 1_000_000
 #: (``x5c``) has some ten thousand.
 MAX_HEADER_LENGTH: Final = 16_384
 #: Longest one that is remembered: with a chain of two certificates of ours. Headers are read before any signature is
-#: checked, so whoever sends tokens chooses what is remembered: 256 of these take 17 MiB at the very worst (empty lists).
+#: checked, so whoever sends tokens chooses what is remembered: 256 of these take 17 MiB at worst (of empty lists).
 MAX_REMEMBERED_HEADER_LENGTH: Final = 4096
 #: Deepest JSON that is read. Credentials have about six levels.
 MAX_JSON_DEPTH: Final = 32

@@ -98,7 +98,7 @@ def log_name(origin: str) -> str:
 
 
 def is_log_name(name: str) -> bool:
-    """Whether a log can be served under a name: one part of a path, which no client and no storage takes for another."""
+    """Whether a log can be served under a name: one part of a path, that nobody takes for another."""
     return _LOG_NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
