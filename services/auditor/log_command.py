@@ -22,7 +22,7 @@ from vitne.errors import VitneError
 from vitne.inspection.lists import fetch_seen
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.mirror import Mirror
-from vitne.inspection.published_log import FILE_SECONDS, over_http, witness_marks
+from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witness_marks
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
@@ -158,7 +158,7 @@ async def look(
         served_at: where addresses of lists that begin so are really fetched.
         issued: what an issuer knows to have issued, by digest, with what to call it.
         memory: file of what is remembered.
-        copy: where a copy of the logs is kept; its checkpoints are set where all agrees. None: nowhere.
+        copy: where a copy of the logs is kept; its checkpoints are set where the logs agree. None: nowhere.
         seconds: how long lists and log may be on their way to each other.
         clock: of the pauses.
         progress: is told how far the walk is.
@@ -166,13 +166,61 @@ async def look(
     Raises:
         VitneError: there is nothing to look at.
     """
-    mirror = Mirror(over_http(session, url), copy) if copy is not None else None
-    logs = PublishedLogs(mirror.fetch if mirror else over_http(session, url), policy)
+    fetch = over_http(session, url)
+    mirror = None if copy is None else await Mirror.of(fetch, copy, policy)
+
+    async def walked() -> tuple[Looked, list[Disagreement]]:
+        return await _walked(
+            session,
+            mirror.fetch if mirror else fetch,
+            policy,
+            keys=keys,
+            served_at=served_at,
+            issued=issued,
+            memory=memory,
+            mirror=mirror,
+            seconds=seconds,
+            clock=clock,
+            progress=progress,
+        )
+
+    looked, own = await walked()
+    if mirror and mirror.relied and own:
+        # By what is kept, or by the log itself? It is walked once more, and nothing is taken from the copy.
+        progress("something does not agree: once more, without what is kept")
+        mirror.distrust()
+        again, own_again = await walked()
+        if own_again or mirror.faults:
+            looked, own = again, own_again
+    if mirror and not own:
+        looked.disagreements.extend(mirror.faults)
+        await mirror.conclude(looked.shown)
+        progress(f"the copy has {looked.leaves} leaves; {mirror.fetched} files were fetched")
+    return looked
+
+
+async def _walked(
+    session: aiohttp.ClientSession,
+    fetch: Fetch,
+    policy: Policy,
+    *,
+    keys: dict[str, PublicKey],
+    served_at: dict[str, str],
+    issued: Mapping[bytes, str],
+    memory: Path | None,
+    mirror: Mirror | None,
+    seconds: float,
+    clock: Clock,
+    progress: Callable[[str], None],
+) -> tuple[Looked, list[Disagreement]]:
+    """Walk the logs once; answers also what of the disagreements is the logs' own."""
+    logs = PublishedLogs(fetch, policy)
     await logs.read_statements()
     known = LogMemory.read(memory)
+    copied = mirror.known if mirror else LogMemory()
     marks, silent = await witness_marks(session, logs.policy)
     asked = {name: silent.get(name, "") for name, key in policy.witnesses.items() if key.name in policy.urls}
-    logs.hold_to([*marks, *known.marks(logs.policy)])
+    logs.hold_to([*marks, *known.marks(logs.policy), *(mirror.marks if mirror else ())])
     # After the witnesses were asked: what they saw is no larger than what is walked to.
     await logs.walk_on(progress)
     contents = logs.contents
@@ -184,17 +232,16 @@ async def look(
             lists = await fetch_seen(session, urls, keys.get, served_at)
         # After the lists: what they show has to be in it.
         await logs.walk_on(progress)
-        found = [*logs.finish(), *known.compare(logs.shown, logs.policy)]
+        own = [*logs.finish()]
+        for before in (known, copied):
+            own += [each for each in before.compare(logs.shown, logs.policy) if each not in own]
         among = [*(contents.check_lists(lists) if keys else ()), *contents.check_issued(issued)]
-        if not among or found or clock.monotonic() - started >= seconds:
+        if not among or own or clock.monotonic() - started >= seconds:
             break
         await clock.sleep(LOOK_SECONDS)
-    found += among
-    found += [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
-    if mirror and not found:
-        await mirror.conclude(logs.shown)
-        progress(f"the copy has {contents.leaves} leaves; {mirror.fetched} files were fetched")
-    return Looked(logs.shown, contents.leaves, contents.issued, len(lists), asked, found)
+    unheard = [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
+    found = [*own, *among, *unheard]
+    return Looked(logs.shown, contents.leaves, contents.issued, len(lists), asked, found), own
 
 
 def as_json(looked: Looked) -> dict[str, Any]:

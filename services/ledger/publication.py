@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from services.ledger.lists import ListPublisher
+from services.ledger.lists import ListPublisher, PublishedList
 from services.ledger.log_store import LogStore
 from services.ledger.projections import Form, Projections
 from services.ledger.resources import LogResources
@@ -70,6 +70,7 @@ class Publication:
         self._objects = objects
         self._copied: dict[str, int] = {}
         self._stated = 0
+        self._making = asyncio.Lock()
         #: What logs that ended were copied with, by their prefix.
         self._ended: dict[str, str] = {}
 
@@ -141,16 +142,14 @@ class Publication:
         due = [entry for entry in self._lists.published() if self._copied.get(entry.path, 0) < entry.version]
         # A list's forms are signed here, and a list at a time is held in all of them: the files are what is waited for.
         for some in _batched(due, CONCURRENCY // len(Form)):
-            await _together(
-                self._objects.put(
-                    f"{entry.path.lstrip('/')}{form.value}",
-                    self._projections.of(entry, form).body,
-                    Kind(form.media_type, caching),
-                )
-                for entry in some
-                for form in Form
-            )
+            await _together(self._put_list(entry, form, caching) for entry in some for form in Form)
             self._copied |= {entry.path: entry.version for entry in some}
+
+    async def _put_list(self, entry: PublishedList, form: Form, caching: str) -> None:
+        async with self._making:
+            await asyncio.sleep(0)  # making one takes milliseconds: the calls that wait get a turn between two
+            body = self._projections.of(entry, form).body
+        await self._objects.put(f"{entry.path.lstrip('/')}{form.value}", body, Kind(form.media_type, caching))
 
 
 def _batched(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

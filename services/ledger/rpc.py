@@ -31,12 +31,14 @@ from vitne.runtime.status import errors_to_status
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
-#: Streams of changes at a time, of one service (all institutions' over one replica of the issuer) and of all.
+#: Streams of changes at a time, in each replica of the ledger: of one service (all institutions' over all replicas of
+#: the issuer), of one institution whichever replicas of the issuer it uses, and of all.
 STREAMS_OF_ONE: Final = 128
+STREAMS_OF_INSTITUTION: Final = 8
 STREAMS_OF_ALL: Final = 256
-#: Changes of one institution's that streams have under way at a time: four full messages, half of what may wait for the
-#: database, so that none keeps the others' out.
-IN_FLIGHT_OF_ONE: Final = 2000
+#: Changes of one institution's that streams have under way at a time, in each replica: two full messages, a quarter of
+#: what may wait for the database, so that none keeps the others' out.
+IN_FLIGHT_OF_ONE: Final = 1000
 
 _SERVICE: Final = "vitne.ledger.v1.LedgerService"
 _CHANGES: Final = {
@@ -83,6 +85,7 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self._publisher = publisher
         self._history = history
         self._streams = stream_room(STREAMS_OF_ONE, STREAMS_OF_ALL)
+        self._streams_of_institutions = stream_room(STREAMS_OF_INSTITUTION, STREAMS_OF_ALL)
         self._in_flight = Room(IN_FLIGHT_OF_ONE, None, _too_many_in_flight)
 
     async def LeaseIndexes(  # noqa: N802 - the contract's name
@@ -112,8 +115,13 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         self, request_iterator: AsyncIterator[ledger_pb2.SetStatusesRequest], context: Any
     ) -> AsyncIterator[ledger_pb2.SetStatusesResponse]:
         """Change many statuses, message by message; see the contract."""
-        with self._streams.take(_caller()):
+        with self._streams.take(_caller()), ExitStack() as taken:
+            first = True
             async for request in until_idle(request_iterator):
+                if first and request.items:
+                    # The issuer's streams are one institution's each; items of others count for theirs when they come.
+                    taken.enter_context(self._streams_of_institutions.take(request.items[0].on_behalf_of))
+                    first = False
                 yield ledger_pb2.SetStatusesResponse(outcomes=await self._set_all(request))
 
     async def _set_all(self, request: ledger_pb2.SetStatusesRequest) -> list[ledger_pb2.StatusOutcome]:
@@ -230,7 +238,7 @@ def _too_many_in_flight() -> ResourceExhausted:
         "TOO_MANY_IN_FLIGHT",
         "the institution has as many changes under way as one may have; this one was not made",
         field="on_behalf_of",
-        rule=f"at most {IN_FLIGHT_OF_ONE} changes of one institution over streams at a time",
+        rule=f"at most {IN_FLIGHT_OF_ONE} changes of one institution over streams at a time, in each replica",
         remedy="repeat the item, with its request id, once another message is answered; use fewer streams",
     )
 

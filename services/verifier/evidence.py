@@ -20,7 +20,7 @@ from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusLi
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.merkle.memory import advance, advance_statements
 from vitne.merkle.notes import MAX_NOTE_BYTES, NOTE_UNTRUSTED, Checkpoint, NoteKey
-from vitne.merkle.policy import LOG_KEY_ENDED, LOG_KEY_RETIRED, Policy, Witnessed
+from vitne.merkle.policy import LOG_KEY_ENDED, LOG_KEY_RETIRED, Policy, Witnessed, key_ended
 from vitne.merkle.proofs import verify_inclusion
 from vitne.merkle.succession import Lineage, within
 from vitne.runtime.fetch import Fetches
@@ -129,6 +129,9 @@ class _Recent(Generic[_K, _V]):
     def drop(self, key: _K) -> None:
         self._held.pop(key, None)
 
+    def clear(self) -> None:
+        self._held.clear()
+
 
 class _Shared(Generic[_K, _V]):
     """Lets those who ask for the same at the same time wait for one answer."""
@@ -138,11 +141,15 @@ class _Shared(Generic[_K, _V]):
         self._asking: dict[_K, asyncio.Task[_V]] = {}
 
     async def __call__(self, key: _K) -> _V:
+        return await asyncio.shield(self.begin(key))
+
+    def begin(self, key: _K) -> asyncio.Task[_V]:
+        """Ask, and wait for nothing."""
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._ask(key))
             task.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(task)
+        return task
 
     def _forget(self, key: _K, done: asyncio.Task[_V]) -> None:
         self._asking.pop(key, None)
@@ -244,11 +251,13 @@ class LogProofs:
 
 
 class _Opened(NamedTuple):
-    """A checkpoint, by which of the operator's keys it is signed, and when the policy's witnesses had seen it."""
+    """A checkpoint, by which of the operator's keys it counts, and when the policy's witnesses had seen it."""
 
     key_id: str
     checkpoint: Checkpoint
     seen: datetime | None
+    #: The key that signed it, by whose end it is held to.
+    signer: NoteKey
 
 
 class Inclusions:
@@ -278,8 +287,13 @@ class Inclusions:
         self._lineage = Lineage(())
         #: When the statements are read again, by the monotonic clock.
         self._look_again = 0.0
-        self._last: dict[str, Checkpoint] = {}
+        self._last: dict[str, _Opened] = {}
+        #: Held while what is remembered is compared, so that no statement changes it meanwhile.
         self._remembering = asyncio.Lock()
+        #: Reads of the statements that were begun; one at a time, so that none is overtaken by an earlier one.
+        self._reads = 0
+        self._reading = asyncio.Lock()
+        self._read = _Shared(self._read_once)
         self._held: _Recent[bytes, Inclusion] = _Recent(MAX_HELD_INCLUSIONS)
         self._opened: _Recent[str, _Opened] = _Recent(MAX_HELD_CHECKPOINTS)
         self._proving = _Shared(self._prove)
@@ -299,6 +313,7 @@ class Inclusions:
         held = self._held.get(leaf_hash)
         # It is in the log for ever; but a key that counts no longer has proved nothing.
         if held is not None and held.key_id in self._keys():
+            self._look()
             return held
         return await self._proving(leaf_hash)
 
@@ -318,7 +333,8 @@ class Inclusions:
         return found
 
     async def _verified(self, leaf_hash: bytes, proof: ledger_pb2.GetInclusionProofResponse) -> Inclusion:
-        key_id, checkpoint, seen = await self._open(proof.checkpoint)
+        opened = await self._open(proof.checkpoint)
+        checkpoint = opened.checkpoint
         if checkpoint.size != proof.tree_size:
             raise InvalidArgument("BAD_INCLUSION_PROOF", "the proof is for another tree than the checkpoint's")
         verify_inclusion(
@@ -328,25 +344,30 @@ class Inclusions:
             path=list(proof.path),
             root=checkpoint.root,
         )
-        await self._remember(checkpoint)
+        await self._remember(opened)
         before = self._lineage.before.get(checkpoint.origin, 0)
-        return Inclusion(proof.leaf_index, checkpoint, key_id, seen, before)
+        return Inclusion(proof.leaf_index, checkpoint, opened.key_id, opened.seen, before)
 
-    async def _remember(self, seen: Checkpoint) -> None:
+    async def _remember(self, opened: _Opened) -> None:
         """Hold a log to the largest checkpoint that it has shown, and to the end that was stated of it."""
+        seen = opened.checkpoint
         async with self._remembering:
-            known, ended = self._last.get(seen.origin), self._lineage.closed.get(seen.origin)
-            if not within(ended, seen):
+            if not within(self._lineage.closed.get(seen.origin), seen):
                 raise _reopened(f"{seen.size} leaves of {seen.origin}")
-            if known is not None and known != seen:
+            if not within(self._lineage.ended.get(opened.signer), seen):
+                raise key_ended(seen)  # that was stated after it was opened
+            last = self._last.get(seen.origin)
+            if last is not None and last.checkpoint != seen:
+                known = last.checkpoint
                 sizes = sorted((known.size, seen.size))
                 path = await self._proofs.consistency(seen.origin, *sizes) if 0 < sizes[0] < sizes[1] else ()
                 try:
-                    seen = advance(known, seen, path)
+                    larger = advance(known, seen, path)
                 except DataLoss as error:
                     _log.error("the log is not believed any more: %s", error)
                     raise
-            self._last[seen.origin] = seen
+                opened = opened if larger == seen else last
+            self._last[seen.origin] = opened
 
     def _keys(self) -> Mapping[str, PublicKey]:
         return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
@@ -355,6 +376,7 @@ class Inclusions:
         """Open a log's checkpoint by the operator's key that signed it; answer the id of the key that counts for it."""
         opened = self._opened.get(note)
         if opened is not None and opened.key_id in self._keys():
+            self._look()
             return opened
         # Before anything of it is looked at: what is that large is none, and would be held.
         if len(note) > MAX_NOTE_BYTES:
@@ -399,7 +421,7 @@ class Inclusions:
                 raise
         # The policy's own keys are pinned: it follows the statements by itself.
         seen = None if self._policy is None else self._policy.following(self._statements).open(note).seen
-        return _Opened(log.vouchers[witnessed.log], witnessed.checkpoint, seen)
+        return _Opened(log.vouchers[witnessed.log], witnessed.checkpoint, seen, witnessed.log)
 
     async def _beginning(self, witnessed: Witnessed, ended: Checkpoint) -> Witnessed:
         """Have the log prove that what a retired key signed is the beginning of the tree with which its word ended.
@@ -416,13 +438,41 @@ class Inclusions:
         return {self._origin, *(key.name for key in self._lineage.keys)}
 
     async def _read_statements(self) -> None:
-        """Read how logs and keys followed each other; what was told once is never forgotten."""
-        self._statements = advance_statements(self._statements, await self._proofs.succession())
+        """Read how logs and keys followed each other, by an answer to what is asked from now on.
+
+        One that is under way may not have what is looked for: all who ask meanwhile share the next.
+        """
+        await self._read(self._reads + 1)
+
+    def _look(self) -> None:
+        """See to it that statements are read where it is time, and wait for nothing: what is asked for is held."""
+        if self._clock.monotonic() >= self._look_again and not self._reading.locked():
+            self._read.begin(self._reads + 1)
+
+    async def _read_once(self, number: int) -> None:
+        async with self._reading:
+            self._reads = number
+            told = await self._proofs.succession()
+            async with self._remembering:
+                self._take(told)
+            self._look_again = self._clock.monotonic() + STATEMENTS_SECONDS
+
+    def _take(self, told: Sequence[str]) -> None:
+        """Take what the log tells of its statements; what was told once is never forgotten."""
+        statements = advance_statements(self._statements, told)
         # Also by keys that count no longer: what they lead to proves nothing but by a key that counts.
         ever = self._knowledge.operator_keys_ever(facts_pb2.KEY_USE_CHECKPOINT)
         trusted = [NoteKey(self._origin, key.raw()) for key in ever if key.algorithm == ED25519]
-        self._lineage = Lineage.follow(trusted, self._statements)
-        self._look_again = self._clock.monotonic() + STATEMENTS_SECONDS
+        self._lineage = Lineage.follow(trusted, statements)
+        if len(statements) > len(self._statements):
+            # A key's word may have ended before what it was believed for.
+            self._held.clear()
+            self._opened.clear()
+            for origin, last in self._last.items():
+                ended = self._lineage.ended.get(last.signer)
+                if ended is not None and not within(ended, last.checkpoint):
+                    self._last[origin] = last._replace(checkpoint=ended)
+        self._statements = statements
 
 
 def _reopened(why: str) -> DataLoss:

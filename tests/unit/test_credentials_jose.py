@@ -14,6 +14,7 @@ from vitne.credentials.jose import (
     ED25519,
     EDDSA,
     ES256,
+    MAX_REMEMBERED_HEADER_LENGTH,
     LocalSigner,
     complete,
     parse_jws,
@@ -91,6 +92,16 @@ def test_extensions_are_refused(extension: dict[str, Any]) -> None:
 def test_a_header_that_names_a_member_twice_is_refused() -> None:
     head = b64url(b'{"alg":"ES256","alg":"ES256","typ":"test+jwt"}')
     assert reason_of(f"{head}.e30.{b64url(bytes(64))}") == "BAD_JSON"
+
+
+def test_only_small_headers_are_remembered_since_they_are_read_before_who_signed_is_known() -> None:
+    small, large = (
+        token({"alg": ES256, "typ": "test+jwt", "x5c": ["A" * length]})
+        for length in (MAX_REMEMBERED_HEADER_LENGTH // 2, MAX_REMEMBERED_HEADER_LENGTH)
+    )
+    assert parse(small).header is parse(small).header
+    assert parse(large).header is not parse(large).header
+    assert parse(large).header == parse(large).header
 
 
 @pytest.mark.parametrize("header", [[], "x", {"alg": 1}, {"alg": ES256, "typ": "test+jwt", "kid": 4}])

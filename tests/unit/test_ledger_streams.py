@@ -120,6 +120,21 @@ async def test_of_one_caller_so_many_streams_are_open_and_not_one_more(monkeypat
     assert await first == await ask(ledger, message(OTHER)) == ["made"]
 
 
+async def test_an_institution_has_its_share_of_streams_whoever_opens_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rpc, "STREAMS_OF_INSTITUTION", 1)
+    database = Database()
+    ledger = ledger_of(database)
+    first = asyncio.create_task(ask(ledger, message(ONE)))
+    await until_asked(database, 1)
+    token = caller_context.set(Caller(OrganisationId.parse(OTHER), frozenset(), "another-replica"))
+    with pytest.raises(ResourceExhausted, match=r"TOO_MANY_STREAMS.*in each replica"):
+        await ask(ledger, message(ONE))
+    database.committed.set()
+    assert await ask(ledger, message(OTHER)) == ["made"]
+    caller_context.reset(token)
+    assert await first == await ask(ledger, message(ONE)) == ["made"]
+
+
 def test_room_is_given_back_whatever_becomes_of_who_took_it() -> None:
     room = Room(2, 3, lambda: ResourceExhausted("FULL", "there is no room"))
     with room.take("a", 2), room.take("b"):

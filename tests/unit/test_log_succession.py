@@ -140,3 +140,17 @@ def test_a_key_that_was_replaced_counts_no_further_than_its_end() -> None:
     both = sign_checkpoint(OLD.checkpoint(250), FIRST, ROTATED)
     assert policy.open(both).log == ROTATED.key
     assert Policy.of_log(FIRST.key).open(both).log == FIRST.key  # whoever has the old key alone goes on meanwhile
+
+
+@pytest.mark.parametrize("name", ["log.example/", "log.example/..", "log.example/.", "log.example/%2e", "a/2?7"])
+def test_a_log_that_can_not_be_served_under_its_name_does_not_follow(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="last part") as refused:
+        Succession.parse(Succession(ENDED, note_signer(2, name).key, 300).text())
+    assert refused.value.field == "succession"
+    assert refused.value.remedy
+
+
+def test_two_logs_that_followed_have_not_got_one_name() -> None:
+    again = note_signer(3, "log.other.example/2027")
+    with pytest.raises(InvalidArgument, match="another log is called 2027"):
+        Lineage.follow([FIRST.key], [CLOSES, stated(SECOND_END, 340, SECOND, again)])

@@ -185,6 +185,20 @@ async def test_a_statement_that_is_not_served_is_named() -> None:
     logs = PublishedLogs(without_the_first, Policy.of_log(FIRST.key))
     await logs.walk_on()
     assert ("succession.withheld", "succession 1") in {(each.kind, each.subject) for each in logs.finish()}
+    # By the next look it is served.
+    withheld = ["succession/1"]
+
+    async def late(path: str) -> bytes | None:
+        return None if path in withheld else await found.fetch(path)
+
+    rotated = note_signer(5, NEXT)
+    rotates = Succession(found.new.checkpoint(), rotated.key, found.old.size)
+    found.statements = [found.statement, state_succession(rotates, SECOND, rotated)]
+    logs = PublishedLogs(late, Policy.of_log(FIRST.key))
+    await logs.walk_on()
+    withheld.clear()
+    await logs.walk_on()
+    assert logs.finish() == []
     # The key was replaced within the log.
     log = SampleLog(FIRST).append(issuances(0, 20))
     log.signer = note_signer(4)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,17 +28,19 @@ from tests.unit.verifier_world import (
     PROVIDER_KEY,
     REGISTRY,
     TRUST_KEY,
+    MemoryLog,
     World,
 )
 from vitne.audit.status_evidence import ProvenLeaf
 from vitne.canonical import from_b64url, sha256
 from vitne.clock import ManualClock
 from vitne.credentials.jose import LocalSigner
-from vitne.errors import DataLoss, InvalidArgument
+from vitne.errors import DataLoss, InvalidArgument, VitneError
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
 from vitne.merkle.succession import Succession, state_succession, succession_leaf
+from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2
 
 NEXT = "log.vitne.example/2027"
@@ -138,6 +143,87 @@ async def test_a_statement_that_was_told_and_is_withheld_is_named_as_that(world:
     clock.advance(timedelta(seconds=STATEMENTS_SECONDS))
     with pytest.raises(DataLoss, match=r"SUCCESSION_WITHHELD.*statement of succession 1"):
         await log.inclusion(b"m" * 32)
+
+
+class Changing:
+    """Shows one log or another, and answers what statements there are when it is let."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.log = log
+        self.asked, self.let = asyncio.Event(), asyncio.Event()
+        self.let.set()
+        #: Statements in each answer.
+        self.told: list[int] = []
+
+    async def prove(self, leaf_hash: bytes, *, first: bool = False) -> ledger_pb2.GetInclusionProofResponse:
+        return await self.log.prove(leaf_hash, first=first)
+
+    async def consistency(self, origin: str, from_size: int, to_size: int) -> Sequence[bytes]:
+        return await self.log.consistency(origin, from_size, to_size)
+
+    async def succession(self) -> Sequence[str]:
+        told = await self.log.succession()
+        self.asked.set()
+        await self.let.wait()
+        self.told.append(len(told))
+        return told
+
+
+async def refusal(log: Inclusions, leaf: bytes) -> str | None:
+    """Why a leaf's inclusion is not believed; None: it is."""
+    try:
+        await log.inclusion(leaf)
+    except VitneError as error:
+        return error.reason
+    return None
+
+
+async def test_what_was_believed_of_a_key_before_its_end_was_stated_is_not_any_more(world: World) -> None:
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    honest = world.log
+    honest.append(b"l" * 32)
+    other = deepcopy(honest)  # by whoever else has the key
+    other.append(b"m" * 32)
+    shown = Changing(other)
+    clock = ManualClock(NOW)
+    log = Inclusions(shown, world.knowledge(), ORIGIN, clock)
+    assert await refusal(log, b"m" * 32) is None
+    honest.rotate(OTHER_CHECKPOINT_KEY)
+    other.statements = honest.statements
+    # It is time to look, though all that is asked for is held.
+    clock.advance(timedelta(seconds=STATEMENTS_SECONDS))
+    async with asyncio.timeout(60):
+        while await refusal(log, b"m" * 32) is None:
+            await asyncio.sleep(0)
+    assert await refusal(log, b"m" * 32) == "LOG_KEY_ENDED"
+    # What somebody added beyond the end is not held against the log, which goes on.
+    shown.log = honest
+    honest.append(b"n" * 32)
+    assert [await refusal(log, leaf * 32) for leaf in (b"l", b"n")] == [None, None]
+
+
+async def test_statements_that_many_ask_for_at_once_are_neither_forgotten_nor_missed(world: World) -> None:
+    world.key(OTHER_CHECKPOINT_KEY, OPERATOR, facts_pb2.KEY_USE_CHECKPOINT)
+    world.log_facts()
+    early, late = ([bytes([first + number]) * 32 for number in range(3)] for first in (1, 11))
+    for leaf in early:
+        world.log.append(leaf)
+    shown = Changing(world.log)
+    log = Inclusions(shown, world.knowledge(), ORIGIN, world.clock)
+    shown.let.clear()
+    asked = [asyncio.create_task(refusal(log, leaf)) for leaf in early]
+    await shown.asked.wait()
+    # That answer is of before the key was replaced; whoever comes now is shown what the new one signed.
+    world.log.rotate(OTHER_CHECKPOINT_KEY)
+    for leaf in late:
+        world.log.append(leaf)
+    asked += [asyncio.create_task(refusal(log, leaf)) for leaf in late]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    shown.let.set()
+    assert await asyncio.gather(*asked) == [None] * 6
+    assert shown.told == [0, 1], "one at a time, for all who asked meanwhile"
 
 
 async def test_what_witnesses_saw_under_a_key_that_others_know_now_stands_by_the_word_of_the_next(

@@ -2,7 +2,7 @@
 
 The registry says which keys count now. A key that counts no longer (its log ended, it was replaced, or others may
 know it) still leads to those that followed it, and what it signed up to its end stands by *their* word: both signed
-the statement of succession that names that end (docs/decisions/0021, 0034).
+the statement of succession that names that end (docs/decisions/0021, 0032).
 """
 
 from __future__ import annotations

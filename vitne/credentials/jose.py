@@ -34,11 +34,15 @@ EDDSA: Final = "EdDSA"
 #: Longest compact JWS that is parsed unless the caller says otherwise, in characters.
 MAX_JWS_LENGTH: Final = 1_000_000
 #: Longest protected header, in base64url characters: ours have about 150, and a chain of four large certificates
-#: (``x5c``) has some ten thousand. Headers are remembered, so this times a thousand is what they take at most.
+#: (``x5c``) has some ten thousand.
 MAX_HEADER_LENGTH: Final = 16_384
+#: Longest one that is remembered: with a chain of two certificates of ours. Headers are read before any signature is
+#: checked, so whoever sends tokens chooses what is remembered: 256 of these take 17 MiB at worst (of empty lists).
+MAX_REMEMBERED_HEADER_LENGTH: Final = 4096
 #: Deepest JSON that is read. Credentials have about six levels.
 MAX_JSON_DEPTH: Final = 32
 
+_REMEMBERED_HEADERS: Final = 256
 _P256_BYTES: Final = 32
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _ECDSA_VERIFY: Final = ec.ECDSA(SHA256())
@@ -412,11 +416,14 @@ def parse_jws(
     )
 
 
-# An issuer signs everything under one header, so the cache turns parsing it into a look-up.
-@lru_cache(maxsize=1024)
 def _parse_header(segment: str, field_name: str) -> Header:
     if len(segment) > MAX_HEADER_LENGTH:
         raise too_large(MAX_HEADER_LENGTH, field_name)
+    read = _remembered_header if len(segment) <= MAX_REMEMBERED_HEADER_LENGTH else _read_header
+    return read(segment, field_name)
+
+
+def _read_header(segment: str, field_name: str) -> Header:
     members = strict_json(from_b64url(segment, field=field_name), field=field_name)
     if not isinstance(members, dict) or not all(
         isinstance(members.get(name, ""), str) for name in ("alg", "typ", "kid")
@@ -443,6 +450,10 @@ def _parse_header(segment: str, field_name: str) -> Header:
         key_id=members.get("kid", ""),
         members=members,
     )
+
+
+# An issuer signs everything under one header, so the cache turns reading it into a look-up.
+_remembered_header = lru_cache(maxsize=_REMEMBERED_HEADERS)(_read_header)
 
 
 def too_large(limit: int, field: str = "") -> InvalidArgument:

@@ -48,15 +48,19 @@ class LogMemory:
         """As a file."""
         return _SEPARATOR.join([*self.notes, *self.statements]).encode()
 
-    def marks(self, policy: Policy) -> list[Mark]:
-        """The remembered checkpoints, as what the logs are held to.
+    def marks(self, policy: Policy, who: str = "remembered") -> list[Mark]:
+        """The remembered checkpoints, in their order, as what the logs are held to.
+
+        Args:
+            policy: by whose logs they are signed.
+            who: remembers them.
 
         Raises:
             InvalidArgument: as :func:`~vitne.merkle.notes.open_note`: no log of the policy's signed what is remembered.
         """
         # The log's signature is enough: what was believed then is believed still, also under a stricter policy.
         alone = Policy(policy.logs, {}, {}, "none", {})
-        return [Mark("remembered", alone.open(note).checkpoint) for note in self.notes]
+        return [Mark(who, alone.open(note).checkpoint) for note in self.notes]
 
     def compare(self, now: LogMemory, policy: Policy) -> Iterator[Disagreement]:
         """What is said now, held to what is remembered: statements stay, and keys change by them alone.

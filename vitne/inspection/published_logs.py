@@ -59,6 +59,8 @@ class PublishedLogs:
         Raises:
             VitneError: as :meth:`Policy.following`; ``LOG_UNREACHABLE``.
         """
+        # What was withheld the last time may be served by now.
+        self._withheld = []
         while len(self._statements) < MAX_STATEMENTS:
             statement = await self._fetch(f"{SUCCESSION_PATH}/{len(self._statements) + 1}")
             if statement is None:

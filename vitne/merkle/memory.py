@@ -70,7 +70,7 @@ def advance_statements(known: Sequence[str], told: Sequence[str]) -> Sequence[st
         raise DataLoss(
             "SUCCESSION_WITHHELD",
             f"statement of succession {len(told) + 1} was told before, and is withheld now",
-            rule="a statement of succession is never taken back (docs/decisions/0034)",
+            rule="a statement of succession is never taken back (docs/decisions/0032)",
             remedy="ask the log's operator for it; after a restore, they run reconcile (docs/operating/restore.md)",
         )
     return told

@@ -136,7 +136,7 @@ class Policy:
                 LOG_KEY_RETIRED,
                 f"{checkpoint.size} leaves are signed by a key alone that counts no longer",
                 field="checkpoint",
-                rule="what such a key signed stands by the word of the key that followed it (docs/decisions/0034)",
+                rule="what such a key signed stands by the word of the key that followed it (docs/decisions/0032)",
                 remedy="ask for a newer checkpoint; of a bundle: collect it again",
             )
         return self._cosigned(note, log, checkpoint)
@@ -166,13 +166,7 @@ class Policy:
             )
         counting = [key for key in named if within(self.lineage.ended.get(key), checkpoint)]
         if not counting:
-            raise InvalidArgument(
-                LOG_KEY_ENDED,
-                f"{checkpoint.size} leaves are signed by a key alone whose word ended before",
-                field="checkpoint",
-                rule="a statement of succession says up to which tree a key counts (docs/decisions/0021)",
-                remedy="fetch the checkpoint again; if it stays so, keep it, and show it to the log's operator",
-            )
+            raise key_ended(checkpoint)
         return min(counting, key=lambda key: key in self.retired), checkpoint
 
     def _cosigned(self, note: str | bytes, log: NoteKey, checkpoint: Checkpoint) -> Witnessed:
@@ -279,4 +273,15 @@ def _bad_policy(why: str) -> InvalidArgument:
         f"not a policy of a transparency log: {why}",
         rule="C2SP tlog-policy",
         remedy="compare it with the example of the specification",
+    )
+
+
+def key_ended(checkpoint: Checkpoint) -> InvalidArgument:
+    """The refusal of a checkpoint beyond the end of the key that signed it."""
+    return InvalidArgument(
+        LOG_KEY_ENDED,
+        f"{checkpoint.size} leaves are signed by a key alone whose word ended before",
+        field="checkpoint",
+        rule="a statement of succession says up to which tree a key counts (docs/decisions/0021)",
+        remedy="fetch the checkpoint again; if it stays so, keep it, and show it to the log's operator",
     )

@@ -22,6 +22,8 @@ MAX_ENTRY_BYTES: Final = (1 << 16) - 1
 LOGS_PATH: Final = "log"
 
 _LENGTH_SIZE: Final = 2
+#: Unreserved characters (RFC 3986, section 2.3).
+_LOG_NAME: Final = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
 _PATH: Final = re.compile(
     r"tile/(?P<level>0|[1-9][0-9]?|entries)/(?P<number>(?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?\Z",
     re.ASCII,
@@ -93,6 +95,11 @@ class Resource:
 def log_name(origin: str) -> str:
     """What a log is called in addresses: the last part of its origin."""
     return origin.rpartition("/")[2]
+
+
+def is_log_name(name: str) -> bool:
+    """Whether a log can be served under a name: one part of a path, that nobody takes for another."""
+    return _LOG_NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
 def log_prefix(origin: str, first: str) -> str:

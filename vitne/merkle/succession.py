@@ -25,6 +25,7 @@ from vitne.errors import DataLoss, InvalidArgument
 from vitne.merkle.leaves import KeyRecorded
 from vitne.merkle.lines import from_decimal
 from vitne.merkle.notes import NOTE_UNTRUSTED, Checkpoint, NoteKey, NoteSigner, open_note, sign_note, split_note
+from vitne.merkle.resources import is_log_name, log_name
 
 #: First line of every statement.
 HEADER: Final = "vitne/log-succession/v1"
@@ -72,7 +73,17 @@ class Succession:
         key = NoteKey.parse(lines[5])
         if key.name != lines[4]:
             raise _bad("the new key's name is not the new origin")
-        return cls(Checkpoint.parse("\n".join(lines[1:4]) + "\n"), key, from_decimal(lines[6], _bad))
+        stated = cls(Checkpoint.parse("\n".join(lines[1:4]) + "\n"), key, from_decimal(lines[6], _bad))
+        if stated.closes and not is_log_name(log_name(key.name)):
+            raise InvalidArgument(
+                "BAD_SUCCESSION",
+                f"not a statement of succession: the last part of {key.name} is not what a log can be served under",
+                field="succession",
+                rule="a log that followed is served under the last part of its origin: letters, digits and -._~ "
+                "(RFC 3986, section 2.3), and not . or ..",
+                remedy="believe no log by this statement; its operator names the next log otherwise, origin/2027",
+            )
+        return stated
 
 
 def state_succession(succession: Succession, old: NoteSigner, new: NoteSigner) -> str:
@@ -158,6 +169,8 @@ class _Following:
         self.before: dict[str, int] = {}
         self.followed: dict[NoteKey, NoteKey] = {}
         self._stated: dict[NoteKey, Succession] = {}
+        #: Origins of the logs that followed, by what they are called in addresses.
+        self._named: dict[str, str] = {}
 
     def take(self, statement: str) -> None:
         stated = Succession.parse(split_note(statement)[0])
@@ -178,6 +191,9 @@ class _Following:
             self._end(key, stated)
         if ending:
             self._check_place(stated)
+            # Two logs of one name would be served under one prefix.
+            if stated.closes and self._named.setdefault(log_name(stated.key.name), stated.key.name) != stated.key.name:
+                raise _bad(f"another log is called {log_name(stated.key.name)}, too")
         if self.before.setdefault(stated.key.name, stated.before) != stated.before:
             raise _forked(stated.key.name, "as many leaves before it as another statement says")
         self.keys[stated.key] = None

@@ -42,7 +42,7 @@ def stream_room(of_one: int = STREAMS_OF_ONE, of_all: int = STREAMS_OF_ALL) -> R
         lambda: ResourceExhausted(
             TOO_MANY_STREAMS,
             "as many streams are open as can be served; nothing of this one was looked at",
-            rule=f"at most {of_one} of one caller and {of_all} of all at a time",
+            rule=f"at most {of_one} of one caller and {of_all} of all at a time, in each replica",
             remedy="wait until one of yours has ended, or send its items over that one; then open this one again",
         ),
     )

@@ -1,0 +1,55 @@
+"""Lists on their way into static files: what one of them makes of the others, and of whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+
+from services.ledger.projections import Form
+from services.ledger.publication import Publication
+from tests.unit.log_samples import SampleLog, note_signer
+
+LISTS = ("/2026/no-1", "/2026/no-2")
+
+
+async def test_a_form_that_can_not_be_made_holds_up_no_other_and_calls_get_their_turn() -> None:
+    note = SampleLog().append([b"one"]).note()
+    log = Mock(size=1)
+    log.shard.origin = note.partition("\n")[0]
+    turns: list[int] = []
+    turn = 0
+
+    def make(entry: Mock, form: Form) -> Mock:
+        turns.append(turn)
+        if (entry.path, form) == (LISTS[0], Form.REVOCATION):
+            raise ZeroDivisionError
+        return Mock(body=b"list")
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    objects = Mock(get=AsyncMock(return_value=note.encode()), put=AsyncMock(return_value=None))
+    publication = Publication(
+        store=Mock(logs=AsyncMock(return_value=[log]), statements=AsyncMock(return_value=[])),
+        resources=Mock(),
+        witnessed=Mock(shown=AsyncMock(return_value=Mock(note=note))),
+        lists=Mock(ttl=timedelta(seconds=10), published=lambda: [Mock(path=path, version=1) for path in LISTS]),
+        projections=Mock(of=make),
+        signers=lambda _origin, _number: note_signer(),
+        objects=objects,
+    )
+    waiting = asyncio.create_task(others())
+    with pytest.raises(ZeroDivisionError):
+        await publication.publish()
+    waiting.cancel()
+    put = {call.args[0] for call in objects.put.await_args_list}
+    assert put == {f"{path.lstrip('/')}{form.value}" for path in LISTS for form in Form} - {
+        f"{LISTS[0].lstrip('/')}{Form.REVOCATION.value}"
+    }
+    assert len(set(turns)) == len(turns) == len(LISTS) * len(Form)
