@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from services.portal.emrex.envelope import seal, unseal
 from services.portal.emrex.store import AWAITED_FOR, MAX_IMPORTS, UNDECIDED_FOR, Imports
 from services.portal.holdings import Holdings, Imported
 from services.portal.texts import LANGUAGES, TEXTS
+from services.portal.web.imports import MAX_MESSAGE
 from services.portal.wiring import MIGRATIONS
 from tests.integration.emrex_world import (
     ABROAD,
@@ -124,6 +126,13 @@ async def test_there_and_back(kari: Traveller, portals: tuple[Portal, Portal]) -
     # The page leads to the return URL, and nowhere else that is not ours.
     policy = page.header("Content-Security-Policy")
     assert f"form-action 'self' {HOME}/emrex/return" in policy
+    assert "vitne_emrex" in str(kari.abroad.cookies)
+    fields = [*request.fields.items(), ("pick", wanted)]
+    forgot = [
+        cookie for cookie in (await kari.abroad.press("/emrex/answer", fields)).cookies() if "vitne_emrex" in cookie
+    ]
+    assert len(forgot) == 1
+    assert "Max-Age=0" in forgot[0]
     back = await chosen(kari, request, wanted)
     assert list(back.fields) == ["sessionId", "returnCode", "returnMessage", "elmo"]
     assert back.fields["returnCode"] == "NCP_OK"
@@ -210,6 +219,9 @@ async def test_a_foreign_message_is_shown_as_text_and_in_short(kari: Traveller) 
     shown = (await kari.home.get(await kari.arrived(Leaving(f"{HOME}/emrex/return", fields)))).text
     assert "&lt;b&gt; xxx" in shown
     assert "x" * 301 not in shown
+    fields = {**(await kari.begin()).fields, "returnCode": "NCP_ERROR", "returnMessage": " " * MAX_MESSAGE + "beyond"}
+    shown = (await kari.home.get(await kari.arrived(Leaving(f"{HOME}/emrex/return", fields)))).text
+    assert "beyond" not in shown, "no more is looked at than is kept"
 
 
 async def test_only_what_holds_is_offered(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
@@ -222,6 +234,30 @@ async def test_only_what_holds_is_offered(kari: Traveller, portals: tuple[Portal
     assert T["emrex"]["others"].format(count=1) in page
     fields = [*request.fields.items(), ("pick", revoked)]
     assert "CREDENTIAL_NOT_HERS" in (await kari.abroad.press("/emrex/answer", fields)).text
+
+
+async def test_who_logs_out_leaves_no_request_behind(kari: Traveller) -> None:
+    await kari.ask(await kari.begin())
+    kari.abroad.portal.openid.log_out_url = _to  # type: ignore[attr-defined]
+    left = await kari.abroad.press("/logout")
+    assert any("vitne_emrex=" in cookie and "Max-Age=0" in cookie for cookie in left.cookies()), left.text
+
+
+async def _to(address: str) -> str:
+    return address
+
+
+async def test_a_page_leads_to_hosts_of_its_provider_alone(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
+    home = portals[0]
+    listed = json.loads(home.providers_file.read_text())  # type: ignore[union-attr]
+    for logs_in, policy in (([], ""), (["https://log-in.example"], " https://log-in.example")):
+        listed["ncps"][1]["logInOrigins"] = logs_in
+        home.providers_file.write_text(json.dumps(listed))  # type: ignore[union-attr]
+        home.restart()
+        answer = await kari.home.press("/me/imports", {"provider": "ZZ"})
+        answer = await kari.home.get((await kari.home.get(answer.header("Location"))).header("Location"))
+        told = answer.header("Content-Security-Policy").partition("form-action ")[2]
+        assert sorted(told.split()) == sorted(f"'self' https://zz.example/e{policy}".split())
 
 
 # --- Trouble --------------------------------------------------------------------------------------

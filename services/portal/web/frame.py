@@ -27,6 +27,8 @@ from vitne.errors import PermissionDenied, Unauthenticated
 
 #: Keeps the link and the code of a share in the browser of who made them.
 MADE_COOKIE: Final = "vitne_share_made"
+#: Keeps an EMREX request in the browser while she logs in; nothing in it is believed.
+REQUEST_COOKIE: Final = "vitne_emrex"
 SESSION_COOKIE: Final = "vitne_session"
 #: Name of the field with which a form shows that it is this session's.
 CSRF_FIELD: Final = "csrf_token"
@@ -125,7 +127,7 @@ class Frame:
 
     def forget_session(self, response: Response) -> None:
         """Let her browser forget that she was logged in, and what it kept for her pages."""
-        for name in (SESSION_COOKIE, MADE_COOKIE):
+        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE):
             self.cookies.delete(response, name)
 
     def _secret(self, request: Request) -> str:

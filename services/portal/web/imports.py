@@ -34,7 +34,7 @@ from services.portal.sealing import PortalKeys
 from services.portal.store import Store
 from services.portal.texts import best_text
 from services.portal.web.files import attachment
-from services.portal.web.forms import read_form
+from services.portal.web.forms import Form, parse_large_form
 from services.portal.web.frame import Frame
 from services.portal.web.log_in import Arrival, LogIn
 from services.portal.web.routes import Route
@@ -42,8 +42,9 @@ from vitne.canonical import sha256
 from vitne.clock import Clock
 from vitne.credentials.elmo.names import MEDIA_TYPE
 from vitne.credentials.elmo.reading import parse
-from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
+from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unauthenticated, Unavailable
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, LearnerId, UuidFactory, norwegian_birth_date, parse_uuid
+from vitne.runtime.room import Room
 
 #: Her pages about imports, and where data providers answer.
 ADDRESS: Final = "/me/imports"
@@ -54,6 +55,13 @@ IMPORT: Final = "emrex_import"
 ARRIVAL: Final = "arrival"
 #: Most characters of what a data provider says of an error.
 MAX_MESSAGE: Final = 300
+#: Bytes of answers that are taken at a time. Anybody may send one: nobody is logged in where they arrive.
+ARRIVING: Final = 4 * MAX_FORM
+#: For how long one may take to come, so that nobody keeps the others out by sending slowly.
+ARRIVAL_SECONDS: Final = 60.0
+#: Answers that are checked at a time: of one learner, and all together.
+CHECKS_OF_ONE: Final = 1
+CHECKS: Final = 4
 #: Name of the file that she gets.
 FILE: Final = "elmo.xml"
 
@@ -109,10 +117,13 @@ class ImportPages:
         self._imports = imports
         self._clock = clock
         self._new_id = UuidFactory(clock)
+        self._arriving = Room(ARRIVING, None, _too_many)
+        self._checking = Room(CHECKS_OF_ONE, CHECKS, _too_many)
         log_in.on_arrival(IMPORT, Arrival(self._confirmed))
 
     def routes(self) -> list[Route]:
-        """``/me/imports`` and below, and ``/emrex/return``."""
+        """``/me/imports`` and below, and ``/emrex/return``. Where nobody is asked, no answer is taken."""
+        answers = [Route("POST", RETURN, self.answered, max_body=MAX_FORM)]
         return [
             Route("GET", ADDRESS, self.overview),
             Route("POST", ADDRESS, self.begin),
@@ -120,7 +131,7 @@ class ImportPages:
             Route("GET", f"{ADDRESS}/{{import}}/{FILE}", self.document),
             Route("POST", f"{ADDRESS}/{{import}}/keep", self.keep),
             Route("POST", f"{ADDRESS}/{{import}}/delete", self.delete),
-            Route("POST", RETURN, self.answered, max_body=MAX_FORM),
+            *(answers if self._providers else []),
         ]
 
     async def overview(self, request: Request) -> Response:
@@ -164,8 +175,8 @@ class ImportPages:
         return await self._frame.render(
             request,
             "import_go.html",
-            # Browsers hold the policy against redirects, and data providers log people in at hosts of their own.
-            form_action=[policy_source(provider.url), "https:"],
+            # Browsers hold the policy against redirects, and some data providers log people in at other hosts.
+            form_action=[policy_source(provider.url), *provider.origins],
             provider=provider,
             host=host(provider.url),
             fields={SESSION_ID: one.session_id, RETURN_URL: f"{self._frame.public_url}{RETURN}"},
@@ -205,7 +216,10 @@ class ImportPages:
         known by the session id alone. It is shown to nobody but whose import it is, in the browser that brings it. What
         is refused changes nothing.
         """
-        form = await read_form(request)
+        with self._arriving.take("", _announced(request)):
+            return await self._taken(parse_large_form(await _body(request)))
+
+    async def _taken(self, form: Form) -> Response:
         awaited = await self._imports.awaited(session_id(form.text(SESSION_ID)))
         code = return_code(form.text(RETURN_CODE))
         envelope = form.text(ELMO) if code is ReturnCode.OK else ""
@@ -213,7 +227,8 @@ class ImportPages:
         digest = sha256("\0".join((code, envelope, message)).encode())
         received = None
         if awaited.digest is None and code is ReturnCode.OK:
-            received = await self._received(awaited, envelope)
+            with self._checking.take(awaited.lookup.hex()):
+                received = await self._received(awaited, envelope)
         elif awaited.digest not in (None, digest):
             raise already_answered()
         arrival = await self._imports.answered(awaited, code, digest, received=received, message=message)
@@ -267,8 +282,36 @@ def _originals(institutions: Sequence[Institution]) -> int:
 
 
 def _printable(text: str) -> str:
-    """A foreign text as one line."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:MAX_MESSAGE]
+    """A foreign text as one line; no more is looked at than is kept."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:MAX_MESSAGE]).split())
+
+
+def _announced(request: Request) -> int:
+    """Bytes that a body may have: as many as its header says, which the server holds it to."""
+    told = request.headers.get("content-length", "")
+    return min(int(told), MAX_FORM) if told.isdecimal() else MAX_FORM
+
+
+async def _body(request: Request) -> bytes:
+    try:
+        async with asyncio.timeout(ARRIVAL_SECONDS):
+            return await request.body()
+    except TimeoutError as error:
+        raise Unavailable(
+            "ANSWER_SLOW",
+            "the answer took too long to come",
+            rule=f"within {ARRIVAL_SECONDS:g} seconds",
+            remedy="send it again",
+        ) from error
+
+
+def _too_many() -> ResourceExhausted:
+    return ResourceExhausted(
+        "TOO_MANY_ANSWERS",
+        "more answers come at this moment than are taken at a time",
+        rule=f"{ARRIVING} bytes in all; {CHECKS_OF_ONE} of a learner's, {CHECKS} in all",
+        remedy="send it again in a moment",
+    )
 
 
 def _import(request: Request) -> UUID:
