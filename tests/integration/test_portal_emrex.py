@@ -442,6 +442,19 @@ async def test_an_import_is_nobody_s_who_did_not_log_in_for_it(kari: Traveller, 
     assert await home.pool.fetchval("SELECT birth_date FROM emrex_import") is None
 
 
+async def test_a_log_in_confirms_the_import_that_it_was_begun_for_alone(
+    kari: Traveller, portals: tuple[Portal, Portal]
+) -> None:
+    home = portals[0]
+    for acronym in ("ZZ", "XX-EMP"):
+        await kari.home.press("/me/imports", {"provider": acronym})
+    arrived = await kari.home.get("/callback?code=c&state=s")
+    confirmed = await home.pool.fetch("SELECT id, provider FROM emrex_import WHERE birth_date IS NOT NULL")
+    assert [(f"/me/imports/{row['id']}", row["provider"]) for row in confirmed] == [
+        (arrived.header("Location"), "XX-EMP")
+    ]
+
+
 async def test_what_is_not_answered_or_not_kept_goes(place: tuple[asyncpg.Pool, Path]) -> None:
     home, abroad = await two_portals(*place)  # time goes by here, and nowhere else
     await home.pool.execute("TRUNCATE subscriber CASCADE")

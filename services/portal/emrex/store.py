@@ -143,31 +143,27 @@ class Imports:
                 now + AWAITED_FOR,
             )
 
-    async def confirm(self, lookup: bytes, birth_date: date) -> UUID:
-        """Note that it is her who asked, by a fresh log-in; answers the import that she began last.
+    async def confirm(self, lookup: bytes, id_: UUID, birth_date: date) -> None:
+        """Note that it is her who asked for this import, by the log-in that was begun for it.
 
         Raises:
-            NotFound: ``IMPORT_UNKNOWN``: there is none that waits for it.
+            NotFound: ``IMPORT_UNKNOWN``: it does not wait for one, or not any more.
         """
         async with self._pool.acquire() as conn, conn.transaction():
-            rows = await conn.fetch(
+            row = await conn.fetchrow(
                 """
-                SELECT i.id, u.pseudonym, u.wrapped_key FROM emrex_import i JOIN subscriber u USING (pseudonym)
-                WHERE u.lookup = $1 AND i.code IS NULL AND i.expires_at > $2 ORDER BY i.id FOR NO KEY UPDATE OF i
+                SELECT u.pseudonym, u.wrapped_key FROM emrex_import i JOIN subscriber u USING (pseudonym)
+                WHERE i.id = $1 AND u.lookup = $2 AND i.code IS NULL AND i.expires_at > $3 FOR NO KEY UPDATE OF i
                 """,
+                id_,
                 lookup,
                 self._clock.now(),
             )
-            if not rows:
+            if row is None:
                 raise unknown()
-            key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
-            born = birth_date.isoformat().encode()
-            await conn.executemany(
-                "UPDATE emrex_import SET birth_date = $2 WHERE id = $1",
-                [(row["id"], key.seal(born, *_place(row["id"], "birth_date"))) for row in rows],
-            )
-        newest: UUID = rows[-1]["id"]
-        return newest
+            key = self._keys.data_key(row["wrapped_key"], row["pseudonym"])
+            born = key.seal(birth_date.isoformat().encode(), *_place(id_, "birth_date"))
+            await conn.execute("UPDATE emrex_import SET birth_date = $2 WHERE id = $1", id_, born)
 
     async def of_learner(self, lookup: bytes) -> list[Import]:
         """A learner's imports, the newest first.

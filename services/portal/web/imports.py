@@ -27,7 +27,7 @@ from services.portal.emrex.protocol import (
 from services.portal.emrex.providers import DataProvider, DataProviders
 from services.portal.emrex.results import Institution, Results
 from services.portal.emrex.results import read as read_results
-from services.portal.emrex.store import Awaited, Import, Imports, already_answered, elsewhere
+from services.portal.emrex.store import Awaited, Import, Imports, already_answered, elsewhere, unknown
 from services.portal.openid import LoggedIn
 from services.portal.presentation import read as read_credential
 from services.portal.sealing import PortalKeys
@@ -153,8 +153,9 @@ class ImportPages:
         """Her wish to fetch results from a data provider: she logs in once more, so that they can be compared."""
         lookup, form = await self._frame.require_form(request)
         provider = self._providers.of(form.text("provider"))
-        await self._imports.begin(lookup, self._new_id(), provider.acronym)
-        return await self._log_in.begin(request, IMPORT)
+        id_ = self._new_id()
+        await self._imports.begin(lookup, id_, provider.acronym)
+        return await self._log_in.begin(request, IMPORT, subject=id_)
 
     async def one(self, request: Request) -> Response:
         """An import: the way to its data provider, or what came of it."""
@@ -255,7 +256,10 @@ class ImportPages:
         born = norwegian_birth_date(learner.value) if learner.scheme == NORWEGIAN_NATIONAL_ID else None
         if born is None:
             raise Unauthenticated("TOKEN_NO_LEARNER", "the log-in does not say when she was born")
-        return f"{ADDRESS}/{await self._imports.confirm(lookup, born)}"
+        if done.subject is None:
+            raise unknown()
+        await self._imports.confirm(lookup, done.subject, born)
+        return f"{ADDRESS}/{done.subject}"
 
     async def _shown(self, one: Import) -> Shown:
         ok = one.code is ReturnCode.OK
