@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
+import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aiohttp
 import asyncpg
@@ -18,7 +19,7 @@ import pytest
 from yarl import URL
 
 from services.portal.emrex.envelope import seal, unseal
-from services.portal.emrex.store import AWAITED_FOR, MAX_IMPORTS, UNDECIDED_FOR, Imports
+from services.portal.emrex.store import AWAITED_FOR, MAX_HELD, MAX_IMPORTS, UNDECIDED_FOR, Imports
 from services.portal.holdings import Holdings, Imported
 from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.web.imports import MAX_MESSAGE
@@ -477,6 +478,76 @@ async def test_too_many_are_refused(kari: Traveller, portals: tuple[Portal, Port
         assert (await kari.home.press("/me/imports", {"provider": "ZZ"})).status == 303
     assert ">TOO_MANY_IMPORTS<" in (await kari.home.press("/me/imports", {"provider": "ZZ"})).text
     assert ">DATA_PROVIDER_UNKNOWN<" in (await kari.home.press("/me/imports", {"provider": "YY"})).text
+
+
+async def kept(traveller: Traveller, abroad: Portal) -> str:
+    """Keep what came; the address of the import."""
+    request = await traveller.begin()
+    address = await traveller.arrived(forged(traveller, await signed(abroad), request))
+    assert (await traveller.home.press(f"{address}/keep")).status == 303
+    return address
+
+
+async def test_what_she_has_is_bounded_in_bytes(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
+    home, abroad = portals
+    address = await kept(kari, abroad)
+    await home.pool.execute("UPDATE emrex_import SET content = decode(repeat('00', $1), 'hex')", MAX_HELD - 100)
+    request = await kari.begin()
+    answer = forged(kari, await signed(abroad), request)
+    refused = await kari.come_back(answer)
+    assert (refused.status, ">IMPORTS_TOO_LARGE<" in refused.text) == (429, True)
+    assert T["refused"]["IMPORTS_TOO_LARGE"] in refused.text
+    assert await home.pool.fetchval("SELECT count(*) FROM emrex_import WHERE code IS NULL") == 1, "it waits still"
+    await kari.home.press(f"{address}/delete")
+    assert T["emrex"]["imported"] in (await kari.home.get(await kari.arrived(answer))).text
+
+
+async def test_one_that_does_not_open_keeps_nobody_from_the_others(
+    kari: Traveller, portals: tuple[Portal, Portal]
+) -> None:
+    home, abroad = portals
+    broken, whole = await kept(kari, abroad), await kept(kari, abroad)
+    await home.pool.execute(
+        "UPDATE emrex_import SET content = content || '\\x00', session_id = '\\x00' WHERE id = $1",
+        UUID(broken.rpartition("/")[2]),
+    )
+    page = (await kari.home.get("/me/imports")).text
+    assert page.count(T["emrex"]["unreadable"]) == 1
+    assert f"{whole}/elmo.xml" in page
+    assert f"{broken}/delete" in page
+    assert T["emrex"]["unreadable"] in (await kari.home.get(broken)).text
+    held = await Imported(Imports(home.pool, home.keys, home.clock)).held(kari.home.lookup)
+    assert [(one["unreadable"], one["content"] is None) for one in held] == [(False, False), (True, True)]
+    await kari.home.press(f"{broken}/delete")
+    assert T["emrex"]["unreadable"] not in (await kari.home.get("/me/imports")).text
+
+
+async def test_the_list_opens_one_at_a_time(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
+    home, abroad = portals
+    address = await kept(kari, abroad)
+    document = (await kari.home.get(f"{address}/elmo.xml")).body
+    large = document.replace(b"</elmo>", b"<!--" + b"x" * 1_000_000 + b"--></elmo>")
+    row = await home.pool.fetchrow("SELECT * FROM emrex_import JOIN subscriber USING (pseudonym)")
+    key = home.keys.data_key(row["wrapped_key"], row["pseudonym"])
+    for number in range(8):
+        id_ = UUID(int=number)
+        await home.pool.execute(
+            "INSERT INTO emrex_import (id, pseudonym, provider, session_hash, session_id, begun_at, code, answered_at, "
+            "digest, match, content) VALUES ($1, $2, 'XX-EMP', $3, '', $4, 'NCP_OK', $4, '', 'same', $5)",
+            id_,
+            row["pseudonym"],
+            number.to_bytes(32),
+            NOW,
+            key.seal(large, "emrex_import", str(id_), "content"),
+        )
+    await kari.home.get("/me/imports")
+    tracemalloc.start()
+    try:
+        page = await kari.home.get("/me/imports")
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(large)
+    finally:
+        tracemalloc.stop()
+    assert page.text.count("elmo.xml") == 9
 
 
 async def test_it_is_sealed_in_her_copy_and_gone_with_her(kari: Traveller, portals: tuple[Portal, Portal]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -42,7 +43,15 @@ from vitne.canonical import sha256
 from vitne.clock import Clock
 from vitne.credentials.elmo.names import MEDIA_TYPE
 from vitne.credentials.elmo.reading import parse
-from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted, Unauthenticated, Unavailable
+from vitne.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, LearnerId, UuidFactory, norwegian_birth_date, parse_uuid
 from vitne.runtime.room import Room
 
@@ -65,6 +74,8 @@ CHECKS: Final = 4
 #: Name of the file that she gets.
 FILE: Final = "elmo.xml"
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -76,6 +87,7 @@ class Shown:
         results: what its document says; None where it has none.
         message: what the provider says of an error.
         same: whether nothing is left to confirm.
+        readable: False where what came does not open any more: it can only be deleted.
     """
 
     one: Import
@@ -83,6 +95,22 @@ class Shown:
     results: Results | None
     message: str
     same: bool
+    readable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An import in the list: titles, and nothing else of a document that may have two megabytes.
+
+    Attributes:
+        one: it.
+        institutions: language and text of each one's name, and of each of its titles.
+        readable: as :attr:`Shown.readable`.
+    """
+
+    one: Import
+    institutions: Sequence[tuple[tuple[str, str], Sequence[tuple[str, str]]]]
+    readable: bool
 
 
 class ImportPages:
@@ -138,12 +166,12 @@ class ImportPages:
         """What she has imported, and where more can be fetched."""
         lookup = await self._frame.require_learner(request)
         found = await self._imports.of_learner(lookup)
-        shown = [await self._shown(one) for one in found if one.code is not None and one.opened]
+        opened = [one for one in found if one.code is not None and one.opened]
         return await self._frame.render(
             request,
             "imports.html",
-            kept=[one for one in shown if one.one.kept],
-            waiting=[one for one in shown if not one.one.kept],
+            kept=[await self._listed(request, lookup, one) for one in opened if one.kept],
+            waiting=[one for one in opened if not one.kept],
             providers=list(self._providers),
             registered=await self._store.pseudonym(lookup) is not None,
             **self._words(request),
@@ -168,7 +196,7 @@ class ImportPages:
             raise elsewhere()
         if one.code is not None:
             return await self._frame.render(
-                request, "import.html", shown=await self._shown(one), **self._words(request)
+                request, "import.html", shown=await self._shown(lookup, one), **self._words(request)
             )
         if not one.confirmed:
             raise FailedPrecondition("IMPORT_NOT_CONFIRMED", "she did not log in for this import", remedy="begin anew")
@@ -180,7 +208,10 @@ class ImportPages:
             form_action=[policy_source(provider.url), *provider.origins],
             provider=provider,
             host=host(provider.url),
-            fields={SESSION_ID: one.session_id, RETURN_URL: f"{self._frame.public_url}{RETURN}"},
+            fields={
+                SESSION_ID: await self._imports.session_id(lookup, one.id),
+                RETURN_URL: f"{self._frame.public_url}{RETURN}",
+            },
             **self._words(request),
         )
 
@@ -190,7 +221,7 @@ class ImportPages:
         one = await self._imports.one(lookup, _import(request))
         if one.code is not ReturnCode.OK or not one.opened:
             raise NotFound("IMPORT_UNKNOWN", "there is no document of it")
-        return attachment(one.content, MEDIA_TYPE, FILE)
+        return attachment(await self._imports.content(lookup, one.id), MEDIA_TYPE, FILE)
 
     async def keep(self, request: Request) -> Response:
         """Her yes to what came."""
@@ -261,15 +292,32 @@ class ImportPages:
         await self._imports.confirm(lookup, done.subject, born)
         return f"{ADDRESS}/{done.subject}"
 
-    async def _shown(self, one: Import) -> Shown:
+    async def _shown(self, lookup: bytes, one: Import) -> Shown:
         ok = one.code is ReturnCode.OK
+        content = await self._content(lookup, one)
         return Shown(
             one,
             next((provider for provider in self._providers if provider.acronym == one.provider), None),
-            await asyncio.to_thread(lambda: read_results(parse(one.content))) if ok else None,
-            "" if ok else one.content.decode(),
+            await asyncio.to_thread(lambda: read_results(parse(content))) if ok and content is not None else None,
+            "" if ok or content is None else content.decode(),
             one.match is not Match.UNSURE or one.kept,
+            content is not None,
         )
+
+    async def _listed(self, request: Request, lookup: bytes, one: Import) -> Listed:
+        languages = self._frame.reader(request).languages
+        content = await self._content(lookup, one)
+        if content is None:
+            return Listed(one, (), readable=False)
+        return Listed(one, await asyncio.to_thread(_titles, content, languages), readable=True)
+
+    async def _content(self, lookup: bytes, one: Import) -> bytes | None:
+        """What came; None where it does not open, which keeps nobody from the others nor from deleting it."""
+        try:
+            return await self._imports.content(lookup, one.id)
+        except DataLoss as error:
+            _log.error("an import does not open", extra={"reason": error.reason})
+            return None
 
     def _words(self, request: Request) -> dict[str, Any]:
         """What templates put into words."""
@@ -283,6 +331,13 @@ class ImportPages:
 
 def _originals(institutions: Sequence[Institution]) -> int:
     return sum(institution.originals for institution in institutions)
+
+
+def _titles(document: bytes, languages: Sequence[str]) -> list[tuple[tuple[str, str], Sequence[tuple[str, str]]]]:
+    return [
+        (best_text(institution.names, languages), [best_text(one.titles, languages) for one in institution.results])
+        for institution in read_results(parse(document)).institutions
+    ]
 
 
 def _printable(text: str) -> str:
