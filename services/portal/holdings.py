@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 import msgspec
 
@@ -16,6 +17,7 @@ from services.portal.sealing import PortalKeys
 from services.portal.sharing.store import Shares
 from services.portal.store import Store
 from vitne.clock import Clock
+from vitne.errors import DataLoss, NotFound
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.database import repeated
 
@@ -141,7 +143,7 @@ class Imported:
         self._imports = imports
 
     async def held(self, lookup: bytes) -> Any:
-        """See :class:`Holding`."""
+        """See :class:`Holding`. What does not open is told as ``unreadable``, and keeps nothing else from her."""
         return [
             {
                 "id": one.id,
@@ -150,10 +152,20 @@ class Imported:
                 "code": one.code,
                 "answered_at": one.answered_at,
                 "kept": one.kept,
-                "content": one.content.decode(),
+                **await self._content(lookup, one.id),
             }
             for one in await self._imports.of_learner(lookup)
         ]
+
+    async def _content(self, lookup: bytes, id_: UUID) -> dict[str, Any]:
+        try:
+            content = await self._imports.content(lookup, id_)
+        except DataLoss as error:
+            _log.error("an import does not open", extra={"reason": error.reason})
+            return {"content": None, "unreadable": True}
+        except NotFound:  # deleted, or over, meanwhile
+            return {"content": None, "unreadable": False}
+        return {"content": content.decode(), "unreadable": False}
 
 
 class Holdings:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urlencode, urlsplit
+from uuid import UUID
 
 from services.portal.providers import Provider
 from vitne.canonical import b64url
@@ -27,11 +28,13 @@ class LoggedIn:
         purpose: what it was begun for, as :meth:`OpenIdClient.begin` was told.
         learner: who.
         id_token: as the provider gave it; lives for two minutes, is never stored.
+        subject: what the act is about that is confirmed by it, as the session noted when it was begun.
     """
 
     purpose: str
     learner: LearnerIdentity
     id_token: str
+    subject: UUID | None = None
 
 
 class OpenIdClient:

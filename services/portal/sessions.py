@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from vitne.canonical import sha256
 
 #: Random bytes of a session's secret.
 SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """An act that is about to be confirmed by a log-in.
+
+    Attributes:
+        since: when the learner was sent to log in.
+        subject: what it is about, where there may be several.
+    """
+
+    since: datetime
+    subject: UUID | None
 
 
 class Sessions:
@@ -42,16 +57,22 @@ class Sessions:
         )
         return found
 
-    async def begin_confirming(self, secret: str, now: datetime) -> None:
-        """Note that an act of this session's is about to be confirmed by a log-in."""
-        await self._pool.execute("UPDATE session SET confirming_at = $2 WHERE id = $1", sha256(secret.encode()), now)
-
-    async def confirming_since(self, secret: str) -> datetime | None:
-        """When that was noted last; None: never."""
-        since: datetime | None = await self._pool.fetchval(
-            "SELECT confirming_at FROM session WHERE id = $1", sha256(secret.encode())
+    async def begin_confirming(self, secret: str, now: datetime, subject: UUID | None = None) -> None:
+        """Note that an act of this session's, about ``subject``, is about to be confirmed by a log-in."""
+        await self._pool.execute(
+            "UPDATE session SET confirming_at = $2, confirming_subject = $3 WHERE id = $1",
+            sha256(secret.encode()),
+            now,
+            subject,
         )
-        return since
+
+    async def confirming(self, secret: str) -> Confirming | None:
+        """What was noted last; None: nothing."""
+        row = await self._pool.fetchrow(
+            "SELECT confirming_at, confirming_subject FROM session WHERE id = $1 AND confirming_at IS NOT NULL",
+            sha256(secret.encode()),
+        )
+        return None if row is None else Confirming(row["confirming_at"], row["confirming_subject"])
 
     async def close(self, secret: str) -> str | None:
         """End a session; the provider that it was opened with, None where there was none."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aiohttp
 import asyncpg
@@ -17,9 +19,10 @@ import pytest
 from yarl import URL
 
 from services.portal.emrex.envelope import seal, unseal
-from services.portal.emrex.store import AWAITED_FOR, MAX_IMPORTS, UNDECIDED_FOR, Imports
+from services.portal.emrex.store import AWAITED_FOR, MAX_HELD, MAX_IMPORTS, UNDECIDED_FOR, Imports
 from services.portal.holdings import Holdings, Imported
 from services.portal.texts import LANGUAGES, TEXTS
+from services.portal.web.imports import MAX_MESSAGE
 from services.portal.wiring import MIGRATIONS
 from tests.integration.emrex_world import (
     ABROAD,
@@ -124,6 +127,13 @@ async def test_there_and_back(kari: Traveller, portals: tuple[Portal, Portal]) -
     # The page leads to the return URL, and nowhere else that is not ours.
     policy = page.header("Content-Security-Policy")
     assert f"form-action 'self' {HOME}/emrex/return" in policy
+    assert "vitne_emrex" in str(kari.abroad.cookies)
+    fields = [*request.fields.items(), ("pick", wanted)]
+    forgot = [
+        cookie for cookie in (await kari.abroad.press("/emrex/answer", fields)).cookies() if "vitne_emrex" in cookie
+    ]
+    assert len(forgot) == 1
+    assert "Max-Age=0" in forgot[0]
     back = await chosen(kari, request, wanted)
     assert list(back.fields) == ["sessionId", "returnCode", "returnMessage", "elmo"]
     assert back.fields["returnCode"] == "NCP_OK"
@@ -210,6 +220,9 @@ async def test_a_foreign_message_is_shown_as_text_and_in_short(kari: Traveller) 
     shown = (await kari.home.get(await kari.arrived(Leaving(f"{HOME}/emrex/return", fields)))).text
     assert "&lt;b&gt; xxx" in shown
     assert "x" * 301 not in shown
+    fields = {**(await kari.begin()).fields, "returnCode": "NCP_ERROR", "returnMessage": " " * MAX_MESSAGE + "beyond"}
+    shown = (await kari.home.get(await kari.arrived(Leaving(f"{HOME}/emrex/return", fields)))).text
+    assert "beyond" not in shown, "no more is looked at than is kept"
 
 
 async def test_only_what_holds_is_offered(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
@@ -222,6 +235,30 @@ async def test_only_what_holds_is_offered(kari: Traveller, portals: tuple[Portal
     assert T["emrex"]["others"].format(count=1) in page
     fields = [*request.fields.items(), ("pick", revoked)]
     assert "CREDENTIAL_NOT_HERS" in (await kari.abroad.press("/emrex/answer", fields)).text
+
+
+async def test_who_logs_out_leaves_no_request_behind(kari: Traveller) -> None:
+    await kari.ask(await kari.begin())
+    kari.abroad.portal.openid.log_out_url = _to  # type: ignore[attr-defined]
+    left = await kari.abroad.press("/logout")
+    assert any("vitne_emrex=" in cookie and "Max-Age=0" in cookie for cookie in left.cookies()), left.text
+
+
+async def _to(address: str) -> str:
+    return address
+
+
+async def test_a_page_leads_to_hosts_of_its_provider_alone(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
+    home = portals[0]
+    listed = json.loads(home.providers_file.read_text())  # type: ignore[union-attr]
+    for logs_in, policy in (([], ""), (["https://log-in.example"], " https://log-in.example")):
+        listed["ncps"][1]["logInOrigins"] = logs_in
+        home.providers_file.write_text(json.dumps(listed))  # type: ignore[union-attr]
+        home.restart()
+        answer = await kari.home.press("/me/imports", {"provider": "ZZ"})
+        answer = await kari.home.get((await kari.home.get(answer.header("Location"))).header("Location"))
+        told = answer.header("Content-Security-Policy").partition("form-action ")[2]
+        assert sorted(told.split()) == sorted(f"'self' https://zz.example/e{policy}".split())
 
 
 # --- Trouble --------------------------------------------------------------------------------------
@@ -406,6 +443,19 @@ async def test_an_import_is_nobody_s_who_did_not_log_in_for_it(kari: Traveller, 
     assert await home.pool.fetchval("SELECT birth_date FROM emrex_import") is None
 
 
+async def test_a_log_in_confirms_the_import_that_it_was_begun_for_alone(
+    kari: Traveller, portals: tuple[Portal, Portal]
+) -> None:
+    home = portals[0]
+    for acronym in ("ZZ", "XX-EMP"):
+        await kari.home.press("/me/imports", {"provider": acronym})
+    arrived = await kari.home.get("/callback?code=c&state=s")
+    confirmed = await home.pool.fetch("SELECT id, provider FROM emrex_import WHERE birth_date IS NOT NULL")
+    assert [(f"/me/imports/{row['id']}", row["provider"]) for row in confirmed] == [
+        (arrived.header("Location"), "XX-EMP")
+    ]
+
+
 async def test_what_is_not_answered_or_not_kept_goes(place: tuple[asyncpg.Pool, Path]) -> None:
     home, abroad = await two_portals(*place)  # time goes by here, and nowhere else
     await home.pool.execute("TRUNCATE subscriber CASCADE")
@@ -428,6 +478,76 @@ async def test_too_many_are_refused(kari: Traveller, portals: tuple[Portal, Port
         assert (await kari.home.press("/me/imports", {"provider": "ZZ"})).status == 303
     assert ">TOO_MANY_IMPORTS<" in (await kari.home.press("/me/imports", {"provider": "ZZ"})).text
     assert ">DATA_PROVIDER_UNKNOWN<" in (await kari.home.press("/me/imports", {"provider": "YY"})).text
+
+
+async def kept(traveller: Traveller, abroad: Portal) -> str:
+    """Keep what came; the address of the import."""
+    request = await traveller.begin()
+    address = await traveller.arrived(forged(traveller, await signed(abroad), request))
+    assert (await traveller.home.press(f"{address}/keep")).status == 303
+    return address
+
+
+async def test_what_she_has_is_bounded_in_bytes(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
+    home, abroad = portals
+    address = await kept(kari, abroad)
+    await home.pool.execute("UPDATE emrex_import SET content = decode(repeat('00', $1), 'hex')", MAX_HELD - 100)
+    request = await kari.begin()
+    answer = forged(kari, await signed(abroad), request)
+    refused = await kari.come_back(answer)
+    assert (refused.status, ">IMPORTS_TOO_LARGE<" in refused.text) == (429, True)
+    assert T["refused"]["IMPORTS_TOO_LARGE"] in refused.text
+    assert await home.pool.fetchval("SELECT count(*) FROM emrex_import WHERE code IS NULL") == 1, "it waits still"
+    await kari.home.press(f"{address}/delete")
+    assert T["emrex"]["imported"] in (await kari.home.get(await kari.arrived(answer))).text
+
+
+async def test_one_that_does_not_open_keeps_nobody_from_the_others(
+    kari: Traveller, portals: tuple[Portal, Portal]
+) -> None:
+    home, abroad = portals
+    broken, whole = await kept(kari, abroad), await kept(kari, abroad)
+    await home.pool.execute(
+        "UPDATE emrex_import SET content = content || '\\x00', session_id = '\\x00' WHERE id = $1",
+        UUID(broken.rpartition("/")[2]),
+    )
+    page = (await kari.home.get("/me/imports")).text
+    assert page.count(T["emrex"]["unreadable"]) == 1
+    assert f"{whole}/elmo.xml" in page
+    assert f"{broken}/delete" in page
+    assert T["emrex"]["unreadable"] in (await kari.home.get(broken)).text
+    held = await Imported(Imports(home.pool, home.keys, home.clock)).held(kari.home.lookup)
+    assert [(one["unreadable"], one["content"] is None) for one in held] == [(False, False), (True, True)]
+    await kari.home.press(f"{broken}/delete")
+    assert T["emrex"]["unreadable"] not in (await kari.home.get("/me/imports")).text
+
+
+async def test_the_list_opens_one_at_a_time(kari: Traveller, portals: tuple[Portal, Portal]) -> None:
+    home, abroad = portals
+    address = await kept(kari, abroad)
+    document = (await kari.home.get(f"{address}/elmo.xml")).body
+    large = document.replace(b"</elmo>", b"<!--" + b"x" * 1_000_000 + b"--></elmo>")
+    row = await home.pool.fetchrow("SELECT * FROM emrex_import JOIN subscriber USING (pseudonym)")
+    key = home.keys.data_key(row["wrapped_key"], row["pseudonym"])
+    for number in range(8):
+        id_ = UUID(int=number)
+        await home.pool.execute(
+            "INSERT INTO emrex_import (id, pseudonym, provider, session_hash, session_id, begun_at, code, answered_at, "
+            "digest, match, content) VALUES ($1, $2, 'XX-EMP', $3, '', $4, 'NCP_OK', $4, '', 'same', $5)",
+            id_,
+            row["pseudonym"],
+            number.to_bytes(32),
+            NOW,
+            key.seal(large, "emrex_import", str(id_), "content"),
+        )
+    await kari.home.get("/me/imports")
+    tracemalloc.start()
+    try:
+        page = await kari.home.get("/me/imports")
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(large)
+    finally:
+        tracemalloc.stop()
+    assert page.text.count("elmo.xml") == 9
 
 
 async def test_it_is_sealed_in_her_copy_and_gone_with_her(kari: Traveller, portals: tuple[Portal, Portal]) -> None:

@@ -163,7 +163,9 @@ def answer() -> stacking_pb2.EvaluateStackingResponse:
     )  # fmt: skip
 
 
-def learner_site(credentials: Sequence[Kept], registry: Registry | None, *, registered: bool = True) -> FastAPI:
+def learner_site(
+    credentials: Sequence[Kept], registry: Registry | None, *, registered: bool = True, emrex: Emrex | None = None
+) -> FastAPI:
     """The portal as an ASGI application; whoever has a session's cookie is the learner."""
     parts: dict[str, Any] = {
         "store": Store(list(credentials), registered=registered),
@@ -181,6 +183,6 @@ def learner_site(credentials: Sequence[Kept], registry: Registry | None, *, regi
         "sharing": Sharing(None, None, None),  # type: ignore[arg-type]
         "employers": None,
         # Nobody asks, and nobody is asked.
-        "emrex": Emrex(Clients([]), DataProviders([]), None, None),  # type: ignore[arg-type]
+        "emrex": emrex or Emrex(Clients([]), DataProviders([]), None, None),  # type: ignore[arg-type]
     }
     return application(*site(Parts(**parts)))

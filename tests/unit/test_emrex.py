@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,11 +217,51 @@ def test_a_key_is_known_however_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"pubKey": "nothing"}, {"url": "http://emp.example/"}, {"acronym": 1}, {"url": ""}]
+    "changes",
+    [
+        {"pubKey": "nothing"},
+        {"url": "http://emp.example/"},
+        {"acronym": 1},
+        {"url": ""},
+        {"countryCode": "no"},
+        {"countryCode": "NOR"},
+        {"countryCode": "N\n"},
+        {"logInOrigins": ["https:"]},
+        {"logInOrigins": ["https://log-in.example/"]},
+        {"logInOrigins": ["http://log-in.example"]},
+        {"logInOrigins": ["https://*.example"]},
+    ],
 )
 def test_an_entry_that_cant_be_used_stops_the_start(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(FailedPrecondition, match="EMREX_FILE_REFUSED"):
         provider(tmp_path, **changes)
+
+
+def uncounted() -> list[str]:
+    """Keys whose signatures don't count, in each form that an entry may have."""
+    short = rsa.generate_private_key(65537, 1024)
+    made = issue(short)
+    public = [one.public_key() for one in (short, ed25519.Ed25519PrivateKey.generate())]
+    return [
+        made.public_bytes(Encoding.PEM).decode(),
+        base64.b64encode(made.public_bytes(Encoding.DER)).decode(),
+        *(one.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() for one in public),
+    ]
+
+
+def test_a_key_whose_signatures_dont_count_stops_the_start(tmp_path: Path) -> None:
+    for written in uncounted():
+        with pytest.raises(FailedPrecondition, match="EMREX_FILE_REFUSED"):
+            provider(tmp_path, pubKey=written)
+
+
+def test_what_is_there_twice_stops_the_start(tmp_path: Path) -> None:
+    for read, file in (
+        (DataProviders.read, providers_file(tmp_path, entry(), entry(countryCode="NO"))),
+        (Clients.read, clients_file(tmp_path, RETURN_URL, RETURN_URL)),
+    ):
+        with pytest.raises(FailedPrecondition, match="EMREX_FILE_REFUSED"):
+            read(file, allow_http=False)
 
 
 def test_an_unknown_provider_is_refused(tmp_path: Path) -> None:

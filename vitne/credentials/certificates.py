@@ -14,6 +14,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from vitne.canonical import b64url, sha256
@@ -102,6 +103,19 @@ def certificates_of(header: Header) -> tuple[Certificate, ...]:
     return chain
 
 
+def require_counting_key(key: PublicKeyTypes, *, field: str) -> None:
+    """Refuse a key whose signatures don't count.
+
+    Raises:
+        InvalidArgument: ``BAD_CERTIFICATE``: it is neither EC nor RSA of :data:`MIN_RSA_BITS`.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < MIN_RSA_BITS:
+            raise _bad(f"its RSA key has {key.key_size} bits, fewer than {MIN_RSA_BITS}", field)
+    elif not isinstance(key, ec.EllipticCurvePublicKey):
+        raise _bad("its key is neither EC nor RSA", field)
+
+
 @lru_cache(maxsize=1024)
 def _read(der: bytes, field: str) -> Certificate:
     if len(der) > MAX_CERTIFICATE:
@@ -111,11 +125,7 @@ def _read(der: bytes, field: str) -> Certificate:
         key = parsed.public_key()
     except Exception as error:  # the parser's errors have no common base
         raise _bad("it can't be read", field) from error
-    if isinstance(key, rsa.RSAPublicKey):
-        if key.key_size < MIN_RSA_BITS:
-            raise _bad(f"its RSA key has {key.key_size} bits, fewer than {MIN_RSA_BITS}", field)
-    elif not isinstance(key, ec.EllipticCurvePublicKey):
-        raise _bad("its key is neither EC nor RSA", field)
+    require_counting_key(key, field=field)
     return Certificate(der, parsed)
 
 

@@ -40,10 +40,15 @@ class Clients:
 
     Args:
         clients: one for each return URL.
+
+    Raises:
+        ValueError: two have the same return URL.
     """
 
     def __init__(self, clients: list[Client]) -> None:
         self._by_url = {client.return_url: client for client in clients}
+        if len(self._by_url) < len(clients):
+            raise ValueError("a return URL is there twice")
 
     @classmethod
     def read(cls, file: Path | None, *, allow_http: bool) -> Self:
@@ -75,6 +80,9 @@ class Clients:
                 rule="docs/emrex.md",
                 remedy="mend the file",
             ) from error
+
+    def __bool__(self) -> bool:
+        return bool(self._by_url)
 
     def of(self, return_url: str) -> Client:
         """The client with this return URL: the very same characters, so that nothing has to be understood of it.

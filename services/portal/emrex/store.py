@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from services.portal.emrex.checking import Received
 from services.portal.emrex.person import Match
 from services.portal.emrex.protocol import ReturnCode
-from services.portal.sealing import DataKey, PortalKeys
+from services.portal.sealing import PortalKeys
 from vitne.canonical import sha256
 from vitne.clock import Clock
 from vitne.errors import FailedPrecondition, NotFound, ResourceExhausted
@@ -28,6 +28,8 @@ AWAITED_FOR: Final = timedelta(hours=1)
 UNDECIDED_FOR: Final = timedelta(days=1)
 #: Imports that a learner can have, begun ones too.
 MAX_IMPORTS: Final = 50
+#: Bytes of what came that a learner can have, in all.
+MAX_HELD: Final = 10_000_000
 #: How often what nobody came back to is swept out.
 SWEEP_SECONDS: Final = 60.0
 _TABLE: Final = "emrex_import"
@@ -42,7 +44,6 @@ class Import:
     Attributes:
         id: of the import, UUIDv7.
         provider: acronym of the data provider.
-        session_id: that its answer brings.
         confirmed: whether she has logged in anew for it, or it is answered.
         begun_at: when she asked.
         code: what came of it; None: it is not answered yet.
@@ -50,13 +51,10 @@ class Import:
         match: how sure it is that the results are hers; None where there are none.
         opened: whether she has opened the answer in the browser that brought it.
         kept: whether she has said that she keeps them.
-        content: the ELMO document; of an error, what the provider says of it; empty where there is neither, and until
-            it is opened.
     """
 
     id: UUID
     provider: str
-    session_id: str = field(repr=False)
     confirmed: bool
     begun_at: datetime
     code: ReturnCode | None
@@ -64,7 +62,6 @@ class Import:
     match: Match | None
     opened: bool
     kept: bool
-    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,51 +140,61 @@ class Imports:
                 now + AWAITED_FOR,
             )
 
-    async def confirm(self, lookup: bytes, birth_date: date) -> UUID:
-        """Note that it is her who asked, by a fresh log-in; answers the import that she began last.
+    async def confirm(self, lookup: bytes, id_: UUID, birth_date: date) -> None:
+        """Note that it is her who asked for this import, by the log-in that was begun for it.
 
         Raises:
-            NotFound: ``IMPORT_UNKNOWN``: there is none that waits for it.
+            NotFound: ``IMPORT_UNKNOWN``: it does not wait for one, or not any more.
         """
         async with self._pool.acquire() as conn, conn.transaction():
-            rows = await conn.fetch(
+            row = await conn.fetchrow(
                 """
-                SELECT i.id, u.pseudonym, u.wrapped_key FROM emrex_import i JOIN subscriber u USING (pseudonym)
-                WHERE u.lookup = $1 AND i.code IS NULL AND i.expires_at > $2 ORDER BY i.id FOR NO KEY UPDATE OF i
+                SELECT u.pseudonym, u.wrapped_key FROM emrex_import i JOIN subscriber u USING (pseudonym)
+                WHERE i.id = $1 AND u.lookup = $2 AND i.code IS NULL AND i.expires_at > $3 FOR NO KEY UPDATE OF i
                 """,
+                id_,
                 lookup,
                 self._clock.now(),
             )
-            if not rows:
+            if row is None:
                 raise unknown()
-            key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
-            born = birth_date.isoformat().encode()
-            await conn.executemany(
-                "UPDATE emrex_import SET birth_date = $2 WHERE id = $1",
-                [(row["id"], key.seal(born, *_place(row["id"], "birth_date"))) for row in rows],
-            )
-        newest: UUID = rows[-1]["id"]
-        return newest
+            key = self._keys.data_key(row["wrapped_key"], row["pseudonym"])
+            born = key.seal(birth_date.isoformat().encode(), *_place(id_, "birth_date"))
+            await conn.execute("UPDATE emrex_import SET birth_date = $2 WHERE id = $1", id_, born)
 
     async def of_learner(self, lookup: bytes) -> list[Import]:
-        """A learner's imports, the newest first.
-
-        Raises:
-            DataLoss: ``SEAL_BROKEN``.
-        """
+        """A learner's imports, the newest first. Nothing of them is opened: :meth:`content` does that, one by one."""
         return await self._read(lookup, None)
 
     async def one(self, lookup: bytes, id_: UUID) -> Import:
-        """One of a learner's imports.
+        """One of a learner's imports; nothing of it is opened.
 
         Raises:
             NotFound: ``IMPORT_UNKNOWN``.
-            DataLoss: ``SEAL_BROKEN``.
         """
         found = await self._read(lookup, id_)
         if not found:
             raise unknown()
         return found[0]
+
+    async def content(self, lookup: bytes, id_: UUID) -> bytes:
+        """The ELMO document of an import; of an error, what the provider says of it. Empty where there is neither, and
+        until she has opened it.
+
+        Raises:
+            NotFound: ``IMPORT_UNKNOWN``.
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        return await self._unsealed(lookup, id_, "content")
+
+    async def session_id(self, lookup: bytes, id_: UUID) -> str:
+        """What the answer to an import brings.
+
+        Raises:
+            NotFound: ``IMPORT_UNKNOWN``.
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        return (await self._unsealed(lookup, id_, "session_id")).decode()
 
     async def open(self, lookup: bytes, id_: UUID, arrival: str) -> None:
         """Open an answer to its learner, in the browser that brought it; repeating it is harmless.
@@ -284,10 +291,17 @@ class Imports:
         Raises:
             NotFound: ``EMREX_SESSION_UNKNOWN``: the import was deleted meanwhile.
             FailedPrecondition: ``SESSION_ANSWERED``: another answer came first.
+            ResourceExhausted: ``IMPORTS_TOO_LARGE``: it is more than she can have; nothing is noted.
         """
         now, arrival = self._clock.now(), secrets.token_urlsafe(ARRIVAL_BYTES)
         content = received.document if received else message.encode()
         async with self._pool.acquire() as conn, conn.transaction():
+            # Hers before its own, as whoever erases her takes them; two of her answers count each other.
+            await conn.execute(
+                "SELECT FROM subscriber WHERE pseudonym = (SELECT pseudonym FROM emrex_import WHERE id = $1) "
+                "FOR NO KEY UPDATE",
+                awaited.id,
+            )
             row = await conn.fetchrow(
                 """
                 SELECT i.digest, i.arrival_hash, u.pseudonym, u.wrapped_key
@@ -307,6 +321,14 @@ class Imports:
                     "UPDATE emrex_import SET arrival_hash = $2 WHERE id = $1", awaited.id, sha256(arrival.encode())
                 )
                 return arrival
+            held = await conn.fetchval(
+                "SELECT coalesce(sum(octet_length(content)), 0) FROM emrex_import WHERE pseudonym = $1 "
+                "AND (expires_at IS NULL OR expires_at > $2)",
+                row["pseudonym"],
+                now,
+            )
+            if content and held + len(content) > MAX_HELD:
+                raise _too_large()
             key = self._keys.data_key(row["wrapped_key"], row["pseudonym"])
             await conn.execute(
                 """
@@ -329,7 +351,9 @@ class Imports:
     async def _read(self, lookup: bytes, id_: UUID | None) -> list[Import]:
         rows: Sequence[Any] = await self._pool.fetch(
             """
-            SELECT u.pseudonym, u.wrapped_key, i.* FROM subscriber u JOIN emrex_import i USING (pseudonym)
+            SELECT i.id, i.provider, i.birth_date IS NOT NULL OR i.code IS NOT NULL AS confirmed, i.begun_at, i.code,
+                i.answered_at, i.match, i.arrival_hash IS NULL AS opened, i.expires_at IS NULL AS kept
+            FROM subscriber u JOIN emrex_import i USING (pseudonym)
             WHERE u.lookup = $1 AND ($2::uuid IS NULL OR i.id = $2) AND (i.expires_at IS NULL OR i.expires_at > $3)
             ORDER BY i.id DESC
             """,
@@ -337,10 +361,25 @@ class Imports:
             id_,
             self._clock.now(),
         )
-        if not rows:
-            return []
-        key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
-        return [_import(row, key) for row in rows]
+        return [_import(row) for row in rows]
+
+    async def _unsealed(self, lookup: bytes, id_: UUID, column: Literal["content", "session_id"]) -> bytes:
+        row = await self._pool.fetchrow(
+            f"""
+            SELECT u.pseudonym, u.wrapped_key, CASE WHEN i.arrival_hash IS NULL THEN i.{column} END AS sealed
+            FROM subscriber u JOIN emrex_import i USING (pseudonym)
+            WHERE u.lookup = $1 AND i.id = $2 AND (i.expires_at IS NULL OR i.expires_at > $3)
+            """,  # noqa: S608 (constants)
+            lookup,
+            id_,
+            self._clock.now(),
+        )
+        if row is None:
+            raise unknown()
+        if row["sealed"] is None:
+            return b""
+        key = self._keys.data_key(row["wrapped_key"], row["pseudonym"])
+        return key.open(row["sealed"], *_place(id_, column))
 
     async def run(self) -> None:
         """Sweep out what nobody came back to, until cancelled."""
@@ -377,6 +416,15 @@ def already_answered() -> FailedPrecondition:
     )
 
 
+def _too_large() -> ResourceExhausted:
+    return ResourceExhausted(
+        "IMPORTS_TOO_LARGE",
+        "with these results there would be more than a learner can have here",
+        rule=f"at most {MAX_HELD} bytes in all",
+        remedy="delete some at /me/imports, then fetch the results again",
+    )
+
+
 def _no_session() -> NotFound:
     return NotFound(
         "EMREX_SESSION_UNKNOWN",
@@ -386,22 +434,17 @@ def _no_session() -> NotFound:
     )
 
 
-def _import(row: Any, key: DataKey) -> Import:
-    opened = row["arrival_hash"] is None
+def _import(row: Any) -> Import:
     return Import(
         id=row["id"],
         provider=row["provider"],
-        session_id=key.open(row["session_id"], *_place(row["id"], "session_id")).decode(),
-        confirmed=row["birth_date"] is not None or row["code"] is not None,
+        confirmed=row["confirmed"],
         begun_at=row["begun_at"],
         code=None if row["code"] is None else ReturnCode(row["code"]),
         answered_at=row["answered_at"],
         match=None if row["match"] is None else Match(row["match"]),
-        opened=opened,
-        kept=row["expires_at"] is None,
-        content=b""
-        if row["content"] is None or not opened
-        else key.open(row["content"], *_place(row["id"], "content")),
+        opened=row["opened"],
+        kept=row["kept"],
     )
 
 

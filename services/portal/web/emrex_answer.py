@@ -17,14 +17,15 @@ from services.portal.presentation import show
 from services.portal.store import Store
 from services.portal.web import headers
 from services.portal.web.forms import Form, read_form
-from services.portal.web.frame import Frame
+from services.portal.web.frame import REQUEST_COOKIE, Frame
 from services.portal.web.log_in import Arrival, LogIn
 from services.portal.web.routes import Route
 from services.portal.web.sharing import MAX_PICKED, PICK
 from vitne.canonical import b64url, from_b64url
 from vitne.clock import Clock
-from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
+from vitne.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, VitneError
 from vitne.runtime.certificates import pem
+from vitne.runtime.room import Room
 
 #: Where clients send requests to.
 ADDRESS: Final = "/emrex"
@@ -32,11 +33,14 @@ ADDRESS: Final = "/emrex"
 CHOICE: Final = f"{ADDRESS}/results"
 #: What she logs in for.
 ANSWER: Final = "emrex_answer"
-#: Remembers a request while she logs in; nothing in it is believed.
-REQUEST_COOKIE: Final = "vitne_emrex"
+#: For how long a request is remembered while she logs in.
 REQUEST_SECONDS: Final = 3600
 #: RFC 8555, section 9.1.
 CERTIFICATE_TYPE: Final = "application/pem-certificate-chain"
+
+#: Answers that are made at a time: of one learner, and all together. They are made one after another.
+MAKING_OF_ONE: Final = 1
+MAKING: Final = 8
 
 _log = logging.getLogger(__name__)
 
@@ -65,10 +69,13 @@ class EmrexAnswerPages:
         self._clients = clients
         self._signer = signer
         self._clock = clock
+        self._making = Room(MAKING_OF_ONE, MAKING, _making_already)
         log_in.on_arrival(ANSWER, Arrival(_to_choice, same_learner=False))
 
     def routes(self) -> list[Route]:
-        """``POST /emrex``, the pages after it, and the certificate for clients."""
+        """``POST /emrex``, the pages after it, and the certificate for clients. Where no client is registered, none."""
+        if not self._clients:
+            return []
         return [
             Route("POST", ADDRESS, self.ask),
             Route("GET", CHOICE, self.choose),
@@ -120,12 +127,13 @@ class EmrexAnswerPages:
         lookup, form = await self._frame.require_form(request)
         session, client = self._request(form.text(SESSION_ID), form.text(RETURN_URL))
         picked = chosen(await self._store.credentials(lookup), form.all(PICK))
-        try:
-            answer = Answer(session, ReturnCode.OK, elmo=await self._signer.answer(picked))
-        except VitneError as error:
-            _log.warning("results can't be answered with", extra={"reason": error.reason})
-            answer = Answer(session, ReturnCode.ERROR, f"The results could not be put together ({error.reason}).")
-        return await self._frame.render(
+        with self._making.take(lookup.hex()):
+            try:
+                answer = Answer(session, ReturnCode.OK, elmo=await self._signer.answer(picked))
+            except VitneError as error:
+                _log.warning("results can't be answered with", extra={"reason": error.reason})
+                answer = Answer(session, ReturnCode.ERROR, f"The results could not be put together ({error.reason}).")
+        response = await self._frame.render(
             request,
             "emrex_answer.html",
             form_action=[policy_source(client.return_url)],
@@ -135,6 +143,9 @@ class EmrexAnswerPages:
             failed=answer.code is not ReturnCode.OK,
             fields=answer.fields(),
         )
+        # Whoever sits here next is not asked to answer the same.
+        self._frame.cookies.delete(response, REQUEST_COOKIE)
+        return response
 
     async def certificate(self, _request: Request) -> Response:
         """The certificate chain of the key that signs answers, for clients to register."""
@@ -167,6 +178,15 @@ class EmrexAnswerPages:
                 remedy="begin where you want to take results to",
             ) from None
         return self._request(form.text(SESSION_ID), form.text(RETURN_URL))
+
+
+def _making_already() -> ResourceExhausted:
+    return ResourceExhausted(
+        "ALREADY_MAKING",
+        "an answer of the learner's is being made, or many of others'",
+        rule=f"{MAKING_OF_ONE} of a learner's, {MAKING} in all",
+        remedy="wait for those",
+    )
 
 
 async def _to_choice(_lookup: bytes, _done: LoggedIn) -> str:

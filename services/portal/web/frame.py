@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.portal.presentation import day_text, decimal_text
-from services.portal.sessions import Sessions
+from services.portal.sessions import Confirming, Sessions
 from services.portal.web import headers
 from services.portal.web.assets import STYLE_ADDRESS
 from services.portal.web.cookies import Cookies
@@ -27,6 +28,8 @@ from vitne.errors import PermissionDenied, Unauthenticated
 
 #: Keeps the link and the code of a share in the browser of who made them.
 MADE_COOKIE: Final = "vitne_share_made"
+#: Keeps an EMREX request in the browser while she logs in; nothing in it is believed.
+REQUEST_COOKIE: Final = "vitne_emrex"
 SESSION_COOKIE: Final = "vitne_session"
 #: Name of the field with which a form shows that it is this session's.
 CSRF_FIELD: Final = "csrf_token"
@@ -111,13 +114,13 @@ class Frame:
         secret = await self._sessions.open(lookup, provider, self._clock.now(), self._lifetime)
         self.cookies.set(response, SESSION_COOKIE, secret, int(self._lifetime.total_seconds()))
 
-    async def begin_confirming(self, request: Request) -> None:
-        """Note that an act of this session's is about to be confirmed by a log-in."""
-        await self._sessions.begin_confirming(self._secret(request), self._clock.now())
+    async def begin_confirming(self, request: Request, subject: UUID | None) -> None:
+        """Note that an act of this session's, about ``subject``, is about to be confirmed by a log-in."""
+        await self._sessions.begin_confirming(self._secret(request), self._clock.now(), subject)
 
-    async def confirming_since(self, request: Request) -> datetime | None:
-        """When that was noted last; None: never."""
-        return await self._sessions.confirming_since(self._secret(request))
+    async def confirming(self, request: Request) -> Confirming | None:
+        """What was noted last; None: nothing."""
+        return await self._sessions.confirming(self._secret(request))
 
     async def close_session(self, request: Request) -> str | None:
         """Log her out here; the provider that she logged in with. :meth:`forget_session` is for her browser."""
@@ -125,7 +128,7 @@ class Frame:
 
     def forget_session(self, response: Response) -> None:
         """Let her browser forget that she was logged in, and what it kept for her pages."""
-        for name in (SESSION_COOKIE, MADE_COOKIE):
+        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE):
             self.cookies.delete(response, name)
 
     def _secret(self, request: Request) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from fastapi import Request, Response
 
@@ -78,6 +79,7 @@ class LogIn:
         authorization_details: str = "",
         *,
         provider: OpenIdClient | None = None,
+        subject: UUID | None = None,
     ) -> Response:
         """Off to a provider, for a purpose that :meth:`on_arrival` knows; see :meth:`.OpenIdClient.begin`.
 
@@ -86,10 +88,11 @@ class LogIn:
             purpose: what she logs in for.
             authorization_details: as the provider takes them.
             provider: to which; the first unless one is given.
+            subject: what an act is about that is confirmed by it; :attr:`.LoggedIn.subject` when she is back.
         """
         anew = self._arrivals[purpose].same_learner
         if anew:
-            await self._frame.begin_confirming(request)
+            await self._frame.begin_confirming(request, subject)
         address, attempt = await (provider or self._first).begin(purpose, authorization_details, anew=anew)
         response = self._frame.redirect(address)
         self._frame.cookies.set(response, ATTEMPT_COOKIE, attempt, ATTEMPT_SECONDS)
@@ -123,7 +126,7 @@ class LogIn:
             present = await self._frame.learner(request)
             if present is None or not hmac.compare_digest(present, lookup):
                 raise PermissionDenied("OTHER_LEARNER", "another learner logged in than the one who was logged in")
-            await self._require_anew(request, done)
+            done = replace(done, subject=await self._require_anew(request, done))
         answer = await arrival.act(lookup, done)
         if isinstance(answer, str):
             response = self._frame.redirect(answer)
@@ -133,16 +136,19 @@ class LogIn:
         self._frame.cookies.delete(response, ATTEMPT_COOKIE)
         return response
 
-    async def _require_anew(self, request: Request, done: LoggedIn) -> None:
-        """The provider is asked, in her browser, to ask her anew: whoever sits there could leave that out."""
-        since, asked = await self._frame.confirming_since(request), done.learner.authenticated_at
-        if since is None or asked is None or asked < since - CLOCKS_DIFFER:
+    async def _require_anew(self, request: Request, done: LoggedIn) -> UUID | None:
+        """The provider is asked, in her browser, to ask her anew: whoever sits there could leave that out. Answers what
+        the act is about.
+        """
+        confirming, asked = await self._frame.confirming(request), done.learner.authenticated_at
+        if confirming is None or asked is None or asked < confirming.since - CLOCKS_DIFFER:
             raise Unauthenticated(
                 "LOG_IN_STALE",
                 "the provider did not ask anew who logs in",
                 rule="auth_time is not before the act was begun",
                 remedy="log out, and begin again",
             )
+        return confirming.subject
 
     async def log_out(self, request: Request) -> Response:
         """End the session here and at the provider that she logged in with."""
