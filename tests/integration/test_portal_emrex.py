@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,6 +20,8 @@ import asyncpg
 import pytest
 from yarl import URL
 
+from services.portal.emrex.answering import AnswerSigner
+from services.portal.emrex.checking import Received, check
 from services.portal.emrex.envelope import seal, unseal
 from services.portal.emrex.store import AWAITED_FOR, MAX_HELD, MAX_IMPORTS, UNDECIDED_FOR, Imports
 from services.portal.holdings import Holdings, Imported
@@ -259,6 +263,47 @@ async def test_a_page_leads_to_hosts_of_its_provider_alone(kari: Traveller, port
         answer = await kari.home.get((await kari.home.get(answer.header("Location"))).header("Location"))
         told = answer.header("Content-Security-Policy").partition("form-action ")[2]
         assert sorted(told.split()) == sorted(f"'self' https://zz.example/e{policy}".split())
+
+
+async def test_one_answer_of_a_learner_s_is_made_at_a_time(kari: Traveller, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle, request = await hold(kari, "Fag"), await kari.begin()
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    make = AnswerSigner.answer
+
+    async def slow(signer: AnswerSigner, picked: Any) -> str:
+        entered.set()
+        await go_on.wait()
+        return await make(signer, picked)
+
+    monkeypatch.setattr(AnswerSigner, "answer", slow)
+    first = asyncio.create_task(chosen(kari, request, handle))
+    await entered.wait()
+    fields = [*request.fields.items(), ("pick", handle)]
+    refused = await kari.abroad.press("/emrex/answer", fields)
+    assert (refused.status, ">ALREADY_MAKING<" in refused.text) == (429, True)
+    go_on.set()
+    assert (await first).fields["returnCode"] == "NCP_OK"
+
+
+async def test_one_answer_to_a_learner_is_checked_at_a_time(
+    kari: Traveller, portals: tuple[Portal, Portal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = forged(kari, await signed(portals[1]), await kari.begin())
+    entered, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(*given: Any) -> Received:
+        loop.call_soon_threadsafe(entered.set)
+        assert go_on.wait(60)
+        return check(*given)
+
+    monkeypatch.setattr("services.portal.web.imports.check", slow)
+    first = asyncio.create_task(kari.come_back(answer))
+    await entered.wait()
+    refused = await kari.come_back(answer)
+    assert (refused.status, ">TOO_MANY_ANSWERS<" in refused.text) == (429, True)
+    go_on.set()
+    assert (await first).status == 303
 
 
 # --- Trouble --------------------------------------------------------------------------------------

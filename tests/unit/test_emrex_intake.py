@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from services.portal.emrex.assembly import Emrex
 from services.portal.emrex.clients import Clients
-from services.portal.emrex.envelope import MAX_FORM
+from services.portal.emrex.envelope import MAX_FORM, unseal
 from services.portal.emrex.providers import DataProviders
 from services.portal.web.forms import MAX_ESCAPES, MAX_LARGE_FIELDS, parse_large_form
 from services.portal.web.imports import ARRIVING, RETURN
 from tests.unit.asgi import call
 from tests.unit.emrex_samples import entry, providers_file
 from tests.unit.portal_site import learner_site
-from vitne.errors import NotFound
+from vitne.errors import InvalidArgument, NotFound
 
 
 @settings(max_examples=50)
@@ -68,6 +68,17 @@ def test_a_large_form_takes_a_few_times_its_size(escape: str) -> None:
     try:
         parse_large_form(body)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_envelope_takes_a_few_times_its_size() -> None:
+    text = "AB " * 300_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgument, match="ENVELOPE_BROKEN"):
+            unseal(text)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
     finally:
         tracemalloc.stop()
 
