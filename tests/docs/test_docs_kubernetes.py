@@ -106,7 +106,11 @@ async def test_a_command(shell: Shell, cluster: Cluster, command: Command) -> No
 
 def _prepared(script: str) -> str:
     """With the files that the page says were made before."""
-    return f"mkdir -p out/keys; head -c 32 /dev/urandom > out/keys/key; {script}" if "out/keys" in script else script
+    if "THUMBPRINT" in script:
+        made = "openssl ecparam -name prime256v1 -genkey -noout -out out/keys/THUMBPRINT.pem"
+    else:
+        made = "head -c 32 /dev/urandom > out/keys/key"
+    return f"mkdir -p out/keys; {made}; {script}" if "out/keys" in script else script
 
 
 def _path() -> str:
