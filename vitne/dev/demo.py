@@ -447,18 +447,21 @@ class Demo:
         proposal = await self._propose_withdrawal("Demonstration: withdrawn for the time to come.")
         self.accreditations["ucl"] = (await self.actors.confirmed(proposal, new_id())).accreditation
         case = self.cases.achievements["klimaregnskaber-1"]
-        reason = ""
+        reason, meanwhile = "", 0
 
         async def refused() -> bool:
-            nonlocal reason
+            nonlocal reason, meanwhile
             try:
                 await self.issue_when_known(self.learner, case)
             except VitneError as error:
                 reason = error.reason
                 return True
+            meanwhile += 1
             return False
 
         seconds = await until(refused, "the refusal of UCL's next issuance", self.narrator)
+        if meanwhile:
+            self.narrator.say(f"      until the issuer had heard, {meanwhile} more went out, which is seen below")
         self.narrator.expect(
             reason == "ACCREDITATION_WITHDRAWN", f"its next issuance is refused after {seconds * 1000:.0f} ms: {reason}"
         )
