@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -158,10 +158,16 @@ async def test_an_earlier_checkpoint_that_another_copier_put_back_is_replaced_on
 
 
 class Watched(FolderObjects):
-    """Notices how many files are written at a time, and which at the end of all others."""
+    """Notices how many files are written at a time, and which at the end of all others.
 
-    def __init__(self, folder: Path) -> None:
+    The first of a group (what a path begins with) are held up until as many are there as are to be ``together``: that
+    a file is written in no time would hide it.
+    """
+
+    def __init__(self, folder: Path, together: Mapping[str, int]) -> None:
         super().__init__(folder)
+        self._together = together
+        self._full = {group: asyncio.Event() for group in together}
         self.writing: set[str] = set()
         self.most: dict[str, int] = {}
         self.alone: set[str] = set()
@@ -170,6 +176,10 @@ class Watched(FolderObjects):
         self.writing.add(path)
         group = path.partition("/")[0]
         self.most[group] = max(self.most.get(group, 0), len(self.writing))
+        if group in self._together:
+            if len(self.writing) >= self._together[group]:
+                self._full[group].set()
+            await asyncio.wait_for(self._full[group].wait(), 60)
         await super().put(path, data, kind)
         self.writing.remove(path)
         if not self.writing and self.most[group] == 1:
@@ -182,7 +192,7 @@ async def test_files_are_written_at_once_and_the_checkpoint_when_all_that_it_res
     await ledger.lease()
     await ledger.publisher.publish_due()
     await grow(ledger, 0, 1100)
-    objects = Watched(tmp_path / "static")
+    objects = Watched(tmp_path / "static", {"tile": 4, "2026": 4})
     await ledger.publication(objects).publish()
     assert objects.most["tile"] >= 4
     assert objects.most["2026"] == 4, "all forms of the list"
