@@ -7,26 +7,25 @@ The portal restates what issuers have said, and can't sign for them. So each res
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import Final
 
 from services.portal.emrex.envelope import seal
+from services.portal.own_key import OwnKey
 from services.portal.presentation import read
 from services.portal.sharing.presenting import claims_of, present
 from services.portal.store import Kept
-from vitne.clock import Clock
 from vitne.credentials.certificates import Certificate
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import SALT_BYTES, Node
-from vitne.credentials.jose import ES256, Signer
+from vitne.credentials.jose import Signer
 from vitne.credentials.model import AwardingBody, Credential, Learner
 from vitne.errors import InvalidArgument
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, norwegian_birth_date
-from vitne.runtime.certificates import Certificates
-from vitne.runtime.custody import KeyCustody
 
 #: Label of the key in custody: it signs what the EMP answers, and nothing else.
 KEY_LABEL: Final = "portal.emrex"
@@ -106,34 +105,10 @@ def _original(artefact: str) -> str:
     return present(artefact, [claim for claim in claims_of(artefact) if claim in DISCLOSED])
 
 
-class AnswerSigner:
-    """Makes answers, and signs them.
+class AnswerSigner(OwnKey):
+    """Makes answers, and signs them; clients register its :meth:`certificates`."""
 
-    Args:
-        custody: has the key, or makes it.
-        certificates: of the key.
-        organisation: whose key it is: the hub.
-        clock: tells when a document is made.
-    """
-
-    def __init__(
-        self, custody: KeyCustody, certificates: Certificates, organisation: AwardingBody, clock: Clock
-    ) -> None:
-        self._custody = custody
-        self._certificates = certificates
-        self._organisation = organisation
-        self._clock = clock
-        # Making a document takes a core: at most one at a time keeps the pages going.
-        self._turn = asyncio.Lock()
-
-    async def certificates(self) -> tuple[Certificate, ...]:
-        """The chain that clients register: the key's own certificate first.
-
-        Raises:
-            FailedPrecondition: ``NO_CERTIFICATE``.
-            Unavailable: ``CUSTODY_UNAVAILABLE``.
-        """
-        return await self._certificates.chain(await self._signer(), self._organisation)
+    label = KEY_LABEL
 
     async def answer(self, kept: Sequence[Kept]) -> str:
         """An envelope with these credentials, which are one learner's.
@@ -143,12 +118,8 @@ class AnswerSigner:
             FailedPrecondition: ``NO_CERTIFICATE``.
             Unavailable: ``CUSTODY_UNAVAILABLE``.
         """
-        signer, chain = await self._signer(), await self.certificates()
-        now, salt = self._clock.now(), secrets.token_bytes(SALT_BYTES)
-        async with self._turn:
-            return await asyncio.to_thread(
-                lambda: seal(sign(forest(kept), signer, certificates=chain, salt=salt, at=now))
-            )
+        return await self._made(partial(_sealed, kept))
 
-    async def _signer(self) -> Signer:
-        return await asyncio.to_thread(self._custody.ensure, KEY_LABEL, ES256)
+
+def _sealed(kept: Sequence[Kept], signer: Signer, chain: tuple[Certificate, ...], now: datetime) -> str:
+    return seal(sign(forest(kept), signer, certificates=chain, salt=secrets.token_bytes(SALT_BYTES), at=now))

@@ -9,8 +9,9 @@ from typing import Self
 import msgspec
 
 from services.portal.emrex.addresses import check_address
+from services.portal.emrex.files import refused
 from services.portal.emrex.protocol import RETURN_URL
-from vitne.errors import FailedPrecondition, InvalidArgument
+from vitne.errors import InvalidArgument
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,7 @@ class Clients:
                 ]
             )
         except (OSError, ValueError) as error:
-            raise FailedPrecondition(
-                "EMREX_FILE_REFUSED",
-                f"the file of EMREX clients can't be used: {error}",
-                field="VITNE_EMREX_CLIENTS_FILE",
-                rule="docs/emrex.md",
-                remedy="mend the file",
-            ) from error
+            raise refused("clients", "VITNE_EMREX_CLIENTS_FILE", error) from error
 
     def __bool__(self) -> bool:
         return bool(self._by_url)

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from services.portal.emrex.addresses import check_address, check_origin
+from services.portal.emrex.files import refused
 from vitne.credentials.certificates import Certificate, require_counting_key
-from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, VitneError
+from vitne.errors import InvalidArgument, NotFound, VitneError
 
 _PEM_CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 _PEM_KEY = "-----BEGIN PUBLIC KEY-----"
@@ -103,13 +104,7 @@ class DataProviders:
             )
         except (OSError, ValueError, UnsupportedAlgorithm, InvalidArgument) as error:
             told = error.message if isinstance(error, VitneError) else error
-            raise FailedPrecondition(
-                "EMREX_FILE_REFUSED",
-                f"the file of EMREX data providers can't be used: {told}",
-                field="VITNE_EMREX_PROVIDERS_FILE",
-                rule="docs/emrex.md",
-                remedy="mend the file",
-            ) from error
+            raise refused("data providers", "VITNE_EMREX_PROVIDERS_FILE", told) from error
 
     def __bool__(self) -> bool:
         return bool(self._by_acronym)
