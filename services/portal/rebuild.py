@@ -102,11 +102,12 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
         for task in tasks:
             if task.done():
                 task.result()  # It never returns: this raises what ended it.
+        read = consumer.caught_up.is_set()  # Before the look for what failed: the last message may fail after it.
         async with pool.acquire() as conn:
             repeated = await desk.repeat_acts(conn, consumer.name, clock.now(), new_id)
             state = await _state(conn, consumer.name)
         again += repeated
-        if consumer.caught_up.is_set() and not repeated and not state["due"] and not state["unfetched"]:
+        if read and not repeated and not state["due"] and not state["unfetched"]:
             return again
         if state != before:
             before, since = state, clock.monotonic()

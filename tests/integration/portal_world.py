@@ -244,7 +244,7 @@ class World:
         self.producer = AIOKafkaProducer(bootstrap_servers=self.broker)
         await self.producer.start()
         self._exits.push_async_callback(self.producer.stop)
-        self._environment = {
+        self.environment = {
             **os.environ,
             "VITNE_ENVIRONMENT": "development",
             "VITNE_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
@@ -283,7 +283,7 @@ class World:
     async def _spawn(self, name: str, module: str, *arguments: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, *arguments, env=self._environment, stdout=log, stderr=log
+                sys.executable, "-m", module, *arguments, env=self.environment, stdout=log, stderr=log
             )
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
@@ -293,7 +293,7 @@ class World:
             "-m",
             "services.portal",
             *arguments,
-            env=self._environment,
+            env=self.environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -339,8 +339,8 @@ class World:
     @contextlib.asynccontextmanager
     async def browser(self) -> AsyncIterator[Browser]:
         browser = Browser(self.url)
-        yield browser
-        await browser.session.close()
+        async with browser.session:
+            yield browser
 
     # -- The issuer's side -----------------------------------------------------------------------
 

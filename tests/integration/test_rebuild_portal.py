@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
+import asyncpg
 import pytest
 
+from services.portal import wiring
+from services.portal.rebuild import Rebuilt
+from services.portal.settings import PortalSettings
 from tests.integration.portal_world import Browser, World, new_world, until
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.identifiers import UuidFactory
+from vitne.messaging import desk
+from vitne.messaging.consumer import Consumer
+from vitne.runtime.settings import load
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 
@@ -59,6 +69,10 @@ async def seen(browser: Browser) -> list[dict[str, Any]]:
 
 async def parked(world: World, count: int) -> bool:
     return len(await world.rows("SELECT FROM consumer_parked")) == count
+
+
+async def fetched(world: World) -> bool:
+    return await world.rows("SELECT FROM credential WHERE fetch_at IS NOT NULL") == []
 
 
 async def settled(world: World) -> None:
@@ -129,3 +143,36 @@ async def test_a_portal_that_is_down_is_rebuilt_from_empty_tables(world: World) 
         acts = [json.loads(line) for line in (await world.command("parked", "acts"))[1].splitlines()]
         assert (acts[0]["kind"], acts[0]["actor"]) == ("ACT_KIND_DROPPED", "rebuild")
         assert acts[0]["ground"] == f"repeats {acts[-1]['id']}"
+
+
+async def test_a_message_that_fails_last_of_all_is_given_up_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.browser() as browser:
+        await lived_in(world, browser)
+        before = await gathered(world)
+    assert await world.stop_portal() == 0
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+    repeat, consume = desk.repeat_acts, Consumer.run
+    looking: asyncio.Future[Consumer] = asyncio.get_running_loop().create_future()
+    looked = asyncio.Event()
+
+    async def after_the_look(consumer: Consumer) -> None:
+        looking.set_result(consumer)
+        await looked.wait()
+        await consume(consumer)
+
+    async def look(conn: asyncpg.Connection, name: str, at: datetime, new_id: UuidFactory) -> int:
+        """All is read and fetched between the first look at what failed and the look whether it is."""
+        repeated = await repeat(conn, name, at, new_id)
+        if not looked.is_set():
+            looked.set()
+            await (await looking).caught_up.wait()
+            await until(lambda: fetched(world))
+        return repeated
+
+    monkeypatch.setattr(Consumer, "run", after_the_look)
+    monkeypatch.setattr(desk, "repeat_acts", look)
+    assert await wiring.rebuild(load(PortalSettings)) == Rebuilt(credentials=5, dropped_again=1, parked=0)
+    assert await gathered(world) == before
