@@ -342,6 +342,7 @@ def remote(error: VitneError) -> grpc.aio.AioRpcError:
         (asyncpg.UniqueViolationError("x"), "INTERNAL", "INTERNAL"),
         (asyncpg.SerializationError("x"), "ABORTED", "TRANSACTION_CONFLICT"),
         (asyncpg.DeadlockDetectedError("x"), "ABORTED", "TRANSACTION_CONFLICT"),
+        (asyncpg.InvalidCachedStatementError("x"), "ABORTED", "TRANSACTION_CONFLICT"),
         (remote(Unavailable("STALE", "x")), "UNAVAILABLE", "STALE"),
         # Our own token or request was refused further on: not the fault of who called us.
         (remote(Unauthenticated("TOKEN_EXPIRED", "x")), "INTERNAL", "INTERNAL"),

@@ -25,7 +25,7 @@ from vitne.errors import (
     Unavailable,
     VitneError,
 )
-from vitne.runtime.database import AWAITED_SECONDS, GroupCommitter, Migrations, Returning, migrate, open_pool
+from vitne.runtime.database import AWAITED_SECONDS, GroupCommitter, Migrations, Returning, migrate, open_pool, repeated
 from vitne.runtime.idempotency import (
     MIGRATIONS,
     RequestKey,
@@ -548,3 +548,14 @@ def test_a_digest_depends_on_the_body_and_on_the_key() -> None:
     }
     assert {len(digest) for digest in digests} == {32}
     assert len(digests) == 4
+
+
+async def test_what_a_migration_changed_meanwhile_is_read_anew(pool: asyncpg.Pool) -> None:
+    async def read(connection: asyncpg.Connection) -> list[dict[str, Any]]:
+        return [dict(row) for row in await connection.fetch("SELECT * FROM part")]
+
+    await pool.execute("CREATE TABLE part (number integer)")
+    await pool.execute("INSERT INTO part VALUES (1)")
+    assert await repeated(pool, read) == [{"number": 1}]
+    await pool.execute("ALTER TABLE part ADD COLUMN name text")
+    assert await repeated(pool, read) == [{"number": 1, "name": None}]

@@ -187,6 +187,15 @@ class RollingStack(Stack):
         self.gateways[service, "http"].add(replica.http)
         return replica
 
+    def incidents(self) -> list[str]:
+        """What replicas say of faults that nobody foresaw: behind an answer INTERNAL, this is what it was."""
+        return [
+            f"{log.stem}: {line}"
+            for log in sorted(self.log_folder.glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if '"incident"' in line
+        ]
+
     def _replica(self, service: str) -> Replica:
         grpc, http, metrics = free_ports(3)
         environment = self.environment(service)

@@ -73,7 +73,7 @@ async def test_no_call_fails_on_the_way_up_and_back(stack_folder: Path) -> None:
         await stack.command("ledger", "tell-log")
         await asyncio.sleep(LOAD)
         await first.finish()
-        all_answered(first.journal, old)
+        all_answered(stack, first.journal, old)
         await agrees(stack, first.journal)
         await told_whole(stack)
         await first.check_pages()
@@ -87,18 +87,18 @@ async def test_no_call_fails_on_the_way_up_and_back(stack_folder: Path) -> None:
         await stack.roll()
         await asyncio.sleep(LOAD)
         await second.finish()
-        all_answered(second.journal, Counter({key: second.journal.tries[key] for key in MENDED}))
+        all_answered(stack, second.journal, Counter({key: second.journal.tries[key] for key in MENDED}))
         await agrees(stack, first.journal, second.journal)
 
 
-def all_answered(journal: Journal, of_the_release_before: Counter[tuple[str, str]]) -> None:
+def all_answered(stack: RollingStack, journal: Journal, of_the_release_before: Counter[tuple[str, str]]) -> None:
     """Every call had its answer at once; only who streams a batch repeats it himself, as the contract says."""
-    assert not journal.findings
+    assert not journal.findings, stack.incidents()
     assert {outcome for _kind, outcome in journal.outcomes} == {"answered"}
     kinds = {kind for kind, _outcome in journal.outcomes}
     assert {"issue", "batch item", "suspend", "publish", "register with the hub"} <= kinds
     ours = journal.tries - of_the_release_before
-    assert not {key for key in ours if key[0] not in {"batch", "batch again"}}, journal.tries
+    assert not {key for key in ours if key[0] not in {"batch", "batch again"}}, (journal.tries, stack.incidents())
 
 
 async def told_whole(stack: RollingStack) -> None:

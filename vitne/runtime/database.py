@@ -50,8 +50,14 @@ AWAITED_SECONDS: Final = 0.05
 #: How often an item that met another transaction is tried, alone.
 ATTEMPTS: Final = 3
 
-#: The transaction met another one and may be repeated as a whole.
-CONFLICT: Final[tuple[type[Exception], ...]] = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, Aborted)
+#: The transaction met another one and may be repeated as a whole; what a migration does to a table that a prepared
+#: statement reads is such another one, too, and asyncpg has prepared it anew by then.
+CONFLICT: Final[tuple[type[Exception], ...]] = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,
+    Aborted,
+)
 #: What asyncpg raises when a connection breaks, or the server starts, stops or has no room.
 _CONNECTION_LOST: Final[tuple[type[Exception], ...]] = (
     asyncpg.PostgresConnectionError,
