@@ -54,7 +54,12 @@ _WAITING: Final = {
 
 
 class BenchStack(Stack):
-    """The embedded stack as benchmarks want it: spans are made and handed on, not written to a file."""
+    """The embedded stack as benchmarks want it: spans are made and handed on, not written to a file.
+
+    Its processes share no memory with each other, as they don't in operation.
+    """
+
+    forks = False
 
     def environment(self, service: str) -> dict[str, str]:
         """As the demonstration's, without the file of traces; verifiers share their port."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import hashlib
 import hmac
 import html
@@ -30,8 +32,10 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Learner
 from vitne.dev.broker import TopicSpec, create_topics
 from vitne.dev.identity import DevelopmentIdentity, log_in
+from vitne.dev.nursery import SUPPORTED, Nursery
 from vitne.dev.ports import free_ports
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.dev.processes import ManagedProcess, run_module
 from vitne.errors import Unauthenticated
 from vitne.identifiers import LearnerId, OrganisationId, UuidFactory, synthetic_national_id
 from vitne.messaging.headers import build
@@ -51,6 +55,20 @@ MARKER: Final = "Markørsen-Ærlig"
 CLOCK: Final = SystemClock()
 #: The portal's at Feide.
 FEIDE_SECRET: Final = "hemmelig+=&%"
+
+
+#: Longer than a portal's own grace.
+STOP_SECONDS: Final = 90.0
+
+
+@functools.cache
+def nursery() -> Nursery | None:
+    """Where these tests' portals and issuers of identities are forked off, where the system can."""
+    if not SUPPORTED:
+        return None
+    made = Nursery()
+    atexit.register(made.close)
+    return made
 
 
 def pid_of(number: int) -> str:
@@ -215,7 +233,7 @@ class World:
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.issuer = FakeIssuer(self.identity_url)  # type: ignore[abstract]  # a hub reaches no other method
         self.learners = [pid_of(number) for number in range(12)]
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._processes: dict[str, ManagedProcess] = {}
         self._revisions: dict[str, int] = {}
         #: How many records were published.
         self.sent = 0
@@ -273,43 +291,33 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-        for process in self._processes.values():
-            await process.wait()
+        await asyncio.gather(*(process.stop() for process in self._processes.values()))
         await self._exits.aclose()
 
-    async def _spawn(self, name: str, module: str, *arguments: str) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, *arguments, env=self.environment, stdout=log, stderr=log
-            )
+    def _spawn(self, name: str, module: str, *arguments: str) -> None:
+        process = self._processes[name] = ManagedProcess(
+            name,
+            [sys.executable, "-m", module, *arguments],
+            self.environment,
+            self.folder / f"{name}.log",
+            nursery=nursery(),
+        )
+        process.start()
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
         """Run a command of the portal's; exit code, standard output and standard error."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.portal",
-            *arguments,
-            env=self.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, output.decode(), errors.decode()
+        code, output, errors = await run_module("services.portal", arguments, self.environment, nursery=nursery())
+        return code, output.decode(), errors.decode()
 
     async def start_identity(self) -> None:
         listen = self.identity_url.removeprefix("http://")
-        await self._spawn("identity", "vitne.dev.identity", "--config", str(self._identity_config), "--listen", listen)
+        self._spawn("identity", "vitne.dev.identity", "--config", str(self._identity_config), "--listen", listen)
 
     async def start_portal(self) -> None:
-        await self._spawn("portal", "services.portal", "serve")
+        self._spawn("portal", "services.portal", "serve")
 
         async def ready() -> bool:
-            assert self._processes["portal"].returncode is None, self.portal_log()
+            assert self._processes["portal"].running, self.portal_log()
             with contextlib.suppress(aiohttp.ClientError):
                 async with aiohttp.ClientSession() as session, session.get(f"{self.url}/readyz") as response:
                     return response.status == 200
@@ -319,9 +327,7 @@ class World:
 
     async def kill_portal(self) -> None:
         """SIGKILL, with nothing said before."""
-        process = self._processes.pop("portal")
-        process.kill()
-        await process.wait()
+        self._processes.pop("portal").kill()
 
     async def stop_portal(self) -> int:
         """SIGTERM; answers the exit code."""
@@ -329,9 +335,9 @@ class World:
 
     async def stop(self, name: str) -> int:
         """The same for any process."""
-        process = self._processes.pop(name)
-        process.terminate()
-        return await process.wait()
+        code = await self._processes.pop(name).stop(STOP_SECONDS)
+        assert code is not None
+        return code
 
     def portal_log(self) -> str:
         return (self.folder / "portal.log").read_text()

@@ -8,13 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from vitne.dev import attached
+from vitne.dev.nursery import Fork, Nursery
 from vitne.errors import FailedPrecondition, Unavailable
 
 #: How often a child is asked whether it is ready, or gone.
@@ -23,6 +25,44 @@ POLL_SECONDS: Final = 0.02
 TAIL_LINES: Final = 25
 #: What a child gets to end by itself before it is killed.
 STOP_SECONDS: Final = 10.0
+
+
+async def run_module(
+    module: str,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    stdin: bytes = b"",
+    *,
+    folder: Path | None = None,
+    nursery: Nursery | None = None,
+) -> tuple[int, bytes, bytes]:
+    """Run ``python -m module`` to its end; answers its exit code, standard output and standard error.
+
+    Args:
+        module: what to run.
+        arguments: of it.
+        env: the whole environment.
+        stdin: what it reads.
+        folder: working folder; None keeps the present one.
+        nursery: where it is forked off; not with a folder, which may hold other sources.
+    """
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        streams = (given, output, errors)
+        if nursery is not None and folder is None:
+            fork = nursery.start(module, arguments, env, (given.fileno(), output.fileno(), errors.fileno()))
+            while (code := fork.poll()) is None:  # noqa: ASYNC110 - a process ends, and sets no event
+                await asyncio.sleep(POLL_SECONDS)
+        else:
+            program = [sys.executable, "-m", module, *arguments]
+            started = await asyncio.create_subprocess_exec(
+                *program, env=env, cwd=folder, stdin=given, stdout=output, stderr=errors
+            )
+            code = await started.wait()
+        for stream in streams[1:]:
+            stream.seek(0)
+        return code, output.read(), errors.read()
 
 
 class ManagedProcess:
@@ -41,6 +81,7 @@ class ManagedProcess:
         stop_signal: asks the process to end.
         parent_death_signal: what it gets when this process dies.
         user_and_group: run as these ids instead (only root may).
+        nursery: of ``python -m MODULE``: it is forked off there instead; not with other ids.
     """
 
     def __init__(
@@ -54,6 +95,7 @@ class ManagedProcess:
         stop_signal: signal.Signals = signal.SIGTERM,
         parent_death_signal: signal.Signals = signal.SIGKILL,
         user_and_group: tuple[int, int] | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         self.name = name
         self.argv = list(argv)
@@ -63,7 +105,8 @@ class ManagedProcess:
         self._stop_signal = stop_signal
         self._parent_death_signal = parent_death_signal
         self._user_and_group = user_and_group
-        self._process: subprocess.Popen[bytes] | None = None
+        self._nursery = nursery
+        self._process: subprocess.Popen[bytes] | Fork | None = None
         self._log_start = 0
 
     @property
@@ -93,19 +136,9 @@ class ManagedProcess:
         """
         if self.running:
             raise FailedPrecondition("ALREADY_RUNNING", f"{self.name} runs already as process {self.pid}")
-        ids = (os.getpid(), int(self._parent_death_signal), *(self._user_and_group or (-1, -1)))
-        launcher = [sys.executable, "-I", "-S", attached.__file__, *map(str, ids)]
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [*launcher, *self.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=None if self._env is None else dict(self._env),
-                cwd=self._cwd,
-                process_group=0,
-            )
+            self._process = self._forked(log) if self._nursery is not None else self._executed(log)
 
     async def wait_ready(self, check: Callable[[], Awaitable[bool]], timeout: float) -> None:  # noqa: ASYNC109 - part of the contract: the error names it
         """Return when ``check`` says true.
@@ -165,6 +198,32 @@ class ManagedProcess:
             return "  (no log)"
         return "\n".join(f"  | {line}" for line in text.splitlines()[-lines:]) or "  (it wrote nothing)"
 
+    def _executed(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        ids = (os.getpid(), int(self._parent_death_signal), *(self._user_and_group or (-1, -1)))
+        launcher = [sys.executable, "-I", "-S", attached.__file__, *map(str, ids)]
+        return subprocess.Popen(
+            [*launcher, *self.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=None if self._env is None else dict(self._env),
+            cwd=self._cwd,
+            process_group=0,
+        )
+
+    def _forked(self, log: BinaryIO) -> Fork:
+        assert self._nursery is not None  # noqa: S101 - told to the type checker
+        _python, _m, module, *arguments = self.argv
+        with Path(os.devnull).open("rb") as nothing:
+            return self._nursery.start(
+                module,
+                arguments,
+                self._env,
+                (nothing.fileno(), log.fileno(), log.fileno()),
+                folder=self._cwd,
+                parent_death_signal=self._parent_death_signal,
+            )
+
     async def _ended_within(self, seconds: float) -> int | None:
         process = self._started()
         deadline = time.monotonic() + seconds
@@ -174,7 +233,7 @@ class ManagedProcess:
                 return code
             await asyncio.sleep(POLL_SECONDS)
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> subprocess.Popen[bytes] | Fork:
         if self._process is None:
             raise FailedPrecondition("NOT_STARTED", f"{self.name} was not started")
         return self._process

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final
+from typing import IO, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -37,10 +37,11 @@ from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
 from vitne.dev.learner import LearnerBrowser
+from vitne.dev.nursery import SUPPORTED, Nursery
 from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.postgres_tls import DatabaseFront
-from vitne.dev.processes import ManagedProcess
+from vitne.dev.processes import ManagedProcess, run_module
 from vitne.dev.protection import DATABASE, IDENTITY, Protection, provide_key_files
 from vitne.dev.settings import AUDIENCE, AUDITOR, DATABASES, SERVICES, STATUS_BASE, SUBSCRIBER
 from vitne.errors import FailedPrecondition
@@ -150,6 +151,10 @@ class HubRecord:
 class Stack:
     """Everything that a run needs, running while the context lasts.
 
+    Attributes:
+        forks: whether Python programs are forked off where they were imported already, where the system can; else each
+            start is that of a new interpreter, as in operation.
+
     Args:
         folder: where all state lives; made when it isn't there. One stack at a time.
         kafka: what to use instead of the embedded broker: ``apache`` or ``apache-tls`` for an Apache Kafka
@@ -161,6 +166,8 @@ class Stack:
         witnesses: how many witnesses watch the log; with any, the verifier wants all of them to have seen it.
         progress: is told what is being started.
     """
+
+    forks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -194,6 +201,7 @@ class Stack:
         self._kafka_tls = kafka == APACHE_TLS
         self._renew_topics = renew_topics
         self._broker: EmbeddedBroker | EmbeddedKafka | None = None
+        self._nursery: Nursery | None = None
         self._say = progress
         self._exits = AsyncExitStack()
         self._ports: dict[str, int] = {}
@@ -343,7 +351,8 @@ class Stack:
             self.protection = Protection(self.folder / "tls", (*SERVICES, *self.witnesses))
         self._write_clients()
         self._say("PostgreSQL, the broker and the token issuer")
-        await asyncio.gather(self._start_postgres(), self._start_broker(), self._start_identity())
+        await asyncio.gather(self._start_postgres(), self._start_broker(), self._open_nursery())
+        await self._start_identity()
         self._say("databases and topics")
         await asyncio.gather(self._migrate(), self._create_topics())
         if self.witnesses:
@@ -355,6 +364,8 @@ class Stack:
         """Stop everything in order: the services, then what they stand on."""
         await asyncio.gather(*(self.processes[name].stop() for name in SERVICES if name in self.processes))
         await self._exits.aclose()
+        if self._nursery is not None:
+            self._nursery.close()
         if self._lock is not None:  # else the folder is another stack's
             self._remove_exports()
             self._lock.close()
@@ -482,6 +493,19 @@ class Stack:
             self._broker = await self._exits.enter_async_context(EmbeddedBroker(self.folder / "broker"))
         self.kafka = self._broker.bootstrap_servers
 
+    async def _open_nursery(self) -> None:
+        """Import what will be started, while others of whom nobody can say the same begin."""
+        if not (self.forks and SUPPORTED):
+            return
+        self._nursery = Nursery()
+        modules = [
+            "vitne.dev.identity",
+            *(f"services.{service}" for service in SERVICES),
+            *(["services.witness"] if self.witnesses else []),
+        ]
+        for module in modules:
+            await asyncio.to_thread(self._nursery.open, module)
+
     async def _start_identity(self) -> None:
         arguments = ["--config", str(self._identity_file), "--listen", self.http_address("identity")]
         if self.protection is not None:
@@ -599,29 +623,21 @@ class Stack:
     def _process(self, name: str, module: str, *arguments: str) -> ManagedProcess:
         argv = [sys.executable, "-m", module, *arguments]
         log = self.log_folder / f"{name}.log"
-        return ManagedProcess(name, argv, self.environment(name), log, cwd=self.sources(module))
+        folder = self.sources(module)
+        nursery = self._nursery if folder is None else None
+        return ManagedProcess(name, argv, self.environment(name), log, cwd=folder, nursery=nursery)
 
     def sources(self, module: str) -> Path | None:
         """The folder that a module is run from; None: the present one."""
         return self.release if module.startswith("services.") else None
 
     async def _run(self, service: str, module: str, *arguments: str, stdin: bytes = b"") -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module,
-            *arguments,
-            env=self.environment(service),
-            cwd=self.sources(module),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        code, output, errors = await run_module(
+            module, arguments, self.environment(service), stdin, folder=self.sources(module), nursery=self._nursery
         )
-        output, errors = await process.communicate(stdin)
-        assert process.returncode is not None  # noqa: S101 - communicate waits for the end
-        if process.returncode and arguments[0] not in ("check", "bundle"):
+        if code and arguments[0] not in ("check", "bundle"):
             raise FailedPrecondition("COMMAND_FAILED", f"{module} {arguments[0]} failed\n{errors.decode()}")
-        return process.returncode, (output + (errors if process.returncode else b"")).decode().strip()
+        return code, (output + (errors if code else b"")).decode().strip()
 
     async def command(self, service: str, *arguments: str) -> str:
         """Run one of a service's commands where it runs; what it printed.

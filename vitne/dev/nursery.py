@@ -1,0 +1,163 @@
+"""Starts Python programs by forking a process that has imported them (:mod:`vitne.dev.forking`). Linux only."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from vitne.dev import attached
+from vitne.dev.forking import MESSAGE_BYTES
+from vitne.errors import Unavailable
+
+#: Whether this system has what it takes: descriptors of processes, and a signal at the parent's death.
+SUPPORTED: Final = sys.platform == "linux"
+
+
+class Fork:
+    """A process that a nursery forked off; to its user what :class:`subprocess.Popen` is.
+
+    Attributes:
+        pid: process id; its process group is its own.
+        returncode: how it ended (negative: by that signal); None before that was asked.
+    """
+
+    def __init__(self, channel: socket.socket, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._channel = channel
+        self._descriptor = os.pidfd_open(pid)
+        self._ended = select.poll()
+        self._ended.register(self._descriptor, select.POLLIN)
+
+    def poll(self) -> int | None:
+        """How it ended, or None while it runs."""
+        return self._look(0)
+
+    def wait(self) -> int:
+        """Return how it ended, once it has."""
+        code = self._look(None)
+        assert code is not None  # noqa: S101 - nothing else ends the look
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
+
+    def _look(self, milliseconds: int | None) -> int | None:
+        if self.returncode is None and self._ended.poll(milliseconds):
+            try:
+                self.returncode = _ask(self._channel, {"ended": self.pid})["code"]
+            except (OSError, Unavailable):  # The nursery is gone, and took it along.
+                self.returncode = -signal.SIGKILL
+            os.close(self._descriptor)
+        return self.returncode
+
+
+class Nursery:
+    """Programs that are imported once, and forked off for each start.
+
+    A program is a module whose ``__main__`` has ``main(arguments)``. What is forked off is a process like any other,
+    with arguments, environment, folder and output of its own, and dies with the nursery; its command line in the
+    system's list of processes is the nursery's. From one thread only.
+    """
+
+    def __init__(self) -> None:
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        launcher = [
+            sys.executable,
+            "-I",
+            "-S",
+            attached.__file__,
+            str(os.getpid()),
+            str(int(signal.SIGKILL)),
+            "-1",
+            "-1",
+        ]
+        with there:
+            self._process = subprocess.Popen(
+                [*launcher, sys.executable, "-m", "vitne.dev.forking", str(there.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[there.fileno()],
+                process_group=0,
+            )
+        self._channel = here
+        self._programs: dict[str, socket.socket] = {}
+
+    def open(self, module: str) -> None:
+        """Begin to import a program, once what all share is imported; for the second time, nothing.
+
+        Raises:
+            Unavailable: ``NURSERY_ENDED``.
+        """
+        if module not in self._programs:
+            channel, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with there:
+                _ask(self._channel, {"open": module}, [there.fileno()])
+            self._programs[module] = channel
+
+    def start(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None,
+        streams: tuple[int, int, int],
+        *,
+        folder: Path | None = None,
+        parent_death_signal: signal.Signals = signal.SIGKILL,
+    ) -> Fork:
+        """Run ``python -m module``; the first start of a module waits until it is imported.
+
+        Args:
+            module: what to run.
+            arguments: of the program.
+            environment: the whole of it; None: this process's.
+            streams: descriptors of standard input, output and error.
+            folder: working folder; None keeps the present one.
+            parent_death_signal: what it gets when this process dies.
+
+        Raises:
+            Unavailable: ``NURSERY_ENDED``: the module can't be imported, or somebody ended the nursery.
+        """
+        self.open(module)
+        channel = self._programs[module]
+        order = {
+            "run": list(arguments),
+            "environment": dict(os.environ if environment is None else environment),
+            "folder": "" if folder is None else str(folder),
+            "signal": int(parent_death_signal),
+        }
+        return Fork(channel, _ask(channel, order, streams)["pid"])
+
+    def close(self) -> None:
+        """End it, and what it forked off."""
+        for channel in (self._channel, *self._programs.values()):
+            channel.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _ask(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
+    try:
+        socket.send_fds(channel, [json.dumps(message).encode()], descriptors)
+        answer = channel.recv(MESSAGE_BYTES)
+    except (BrokenPipeError, ConnectionResetError):
+        answer = b""
+    if not answer:
+        raise Unavailable(
+            "NURSERY_ENDED",
+            "the process that programs are forked from has ended",
+            remedy="what it said stands above",
+        )
+    told: dict[str, Any] = json.loads(answer)
+    return told
