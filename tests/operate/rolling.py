@@ -205,4 +205,6 @@ class RollingStack(Stack):
         name, module = f"{service}-{next(self._names)}", f"services.{service}"
         argv = [sys.executable, "-m", module, "serve"]
         log = self.log_folder / f"{name}.log"
-        return Replica(ManagedProcess(name, argv, environment, log, cwd=self.sources(module)), grpc, http)
+        folder = self.sources(module)
+        nursery = self._nursery if folder is None else None
+        return Replica(ManagedProcess(name, argv, environment, log, cwd=folder, nursery=nursery), grpc, http)
