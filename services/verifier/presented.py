@@ -83,6 +83,11 @@ class Presented(Protocol):
         ...
 
     @property
+    def certified_uri(self) -> str:
+        """What a certificate that is for addresses has to name: ``iss`` of a token; empty for other formats."""
+        ...
+
+    @property
     def signed_at(self) -> datetime:
         """When it says that it was signed."""
         ...
@@ -170,6 +175,10 @@ class _SdJwt:
         return self.presentation.certificates
 
     @property
+    def certified_uri(self) -> str:
+        return self.credential.awarding_body.issuer_uri
+
+    @property
     def signed_at(self) -> datetime:
         return self.credential.issued_at
 
@@ -219,6 +228,10 @@ class _W3c:
         return self.rendition.certificates
 
     @property
+    def certified_uri(self) -> str:
+        return self.credential.awarding_body.issuer_uri
+
+    @property
     def signed_at(self) -> datetime:
         return self.credential.issued_at
 
@@ -237,6 +250,7 @@ class _Derived:
     algorithm: ClassVar[str] = ecdsa_sd_2023.NAME
     #: A proof names its key by its address.
     certificates: ClassVar[tuple[Certificate, ...]] = ()
+    certified_uri: ClassVar[str] = ""
 
     @property
     def credential(self) -> Credential:
@@ -282,6 +296,7 @@ class _Sealed:
     type: ClassVar[str] = ELM_RULE
     #: A seal is over all of it.
     withheld: ClassVar[int] = 0
+    certified_uri: ClassVar[str] = ""
 
     @property
     def key_id(self) -> str:
@@ -320,6 +335,7 @@ class _Elmo:
     algorithm: ClassVar[str] = "XML signature"
     #: The signature is over all of it.
     withheld: ClassVar[int] = 0
+    certified_uri: ClassVar[str] = ""
 
     @property
     def key_id(self) -> str:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 
 from vitne.canonical import b64url, digest_text, from_b64url, instant_text, parse_instant
-from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate
+from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate, require_counting_key
 from vitne.credentials.elm import document
 from vitne.credentials.elm.reading import read
 from vitne.credentials.jose import ES256, PublicKey, Signer, strict_json
@@ -94,7 +94,8 @@ def prepare(
         InvalidArgument: as :func:`vitne.credentials.elm.document.write`; ``BAD_CERTIFICATE`` for a key that is not
             P-256.
     """
-    if not certificates or certificates[0].public_key is None:
+    key = certificates[0].public_key if certificates else None
+    if key is None or key.algorithm != ES256:
         raise _bad_certificate("it is missing, or not one of a P-256 key")
     payload = _ENCODE(document.write(credential, setting, salt=salt))
     header = {
@@ -285,6 +286,7 @@ def _header(segment: str) -> _Header:
     if not isinstance(chain, list) or not 0 < len(chain) <= MAX_CERTIFICATES:
         raise _malformed("SEAL_MALFORMED", "protected.x5c", "it comes without certificates, or with too many")
     certificates = tuple(Certificate.from_base64(str(item), field="protected.x5c") for item in chain)
+    require_counting_key(certificates[0].parsed.public_key(), field="protected.x5c")
     if "x5t#S256" in members and members["x5t#S256"] != certificates[0].thumbprint:
         raise _malformed("SEAL_MALFORMED", "protected.x5t#S256", "the thumbprint is another certificate's")
     return _Header(algorithm, parse_instant(members["sigT"], field="protected.sigT"), certificates)
