@@ -12,15 +12,21 @@ from vitne.credentials.certificates import Certificate
 from vitne.credentials.data_integrity import ecdsa_sd_2023
 from vitne.credentials.elm import seal
 from vitne.credentials.elm.reading import RULE as ELM_RULE
+from vitne.credentials.elmo import reading as elmo_reading
 from vitne.credentials.elmo import signature
 from vitne.credentials.elmo.names import ELMO
 from vitne.credentials.jose import PublicKey, strict_json, too_large
 from vitne.credentials.model import Credential
-from vitne.credentials.sd_jwt import MAX_LENGTH, open_key_binding
+from vitne.credentials.sd_jwt import MAX_LENGTH as MAX_SD_JWT
+from vitne.credentials.sd_jwt import open_key_binding
 from vitne.credentials.type_metadata import DISCLOSABLE
 from vitne.credentials.w3c import documents, renditions, selective
 from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
+
+#: Longest credential of any format, in characters, and largest, in bytes: the readers' own limits are the smaller ones.
+MAX_LENGTH: Final = max(MAX_SD_JWT, renditions.MAX_LENGTH, seal.MAX_BYTES, elmo_reading.MAX_BYTES)
+MAX_BYTES: Final = max(MAX_LENGTH, 4 * renditions.MAX_LENGTH)
 
 _JSON: Final = "{"
 _XML: Final = "<"
@@ -128,12 +134,13 @@ def read(text: str) -> Presented:
 
 
 def _read_json(text: str) -> Presented:
-    if len(text) > MAX_LENGTH:
-        raise too_large(MAX_LENGTH, "credential")
+    seal.require_size(text)
     document = strict_json(text, field="credential")
     if not isinstance(document, dict) or _PROOF not in document:
-        sealed = seal.parse(text)
+        sealed = seal.parse_read(text, document)
         return _Sealed(sealed, sealed.credential())
+    if len(text) > renditions.MAX_LENGTH:
+        raise too_large(renditions.MAX_LENGTH, "credential")
     if selective.is_selective(document):
         return _Derived(selective.read(document))
     return _W3c(renditions.read(document))

@@ -31,8 +31,8 @@ from vitne.errors import InvalidArgument
 
 #: Media type of a sealed credential.
 MEDIA_TYPE: Final = "application/jose+json"
-#: Longest sealed credential that is read, in characters: images are inside, as base64.
-MAX_LENGTH: Final = 2_000_000
+#: Largest sealed credential that is read: images are inside, as base64.
+MAX_BYTES: Final = 2_000_000
 #: Longest protected header, in base64url characters: a chain of certificates and a time-stamp are inside.
 MAX_HEADER_LENGTH: Final = 100_000
 #: Header parameters that may be critical. A time-stamp of the content (``adoTst``) is understood, and not believed.
@@ -214,13 +214,30 @@ def parse(text: str) -> Sealed:
             ``BAD_CERTIFICATE``, ``BAD_JSON``, ``BAD_BASE64URL``, ``BAD_INSTANT``.
     """
     text = text.strip()
-    if len(text) > MAX_LENGTH:
-        raise _too_large(MAX_LENGTH)
+    require_size(text)
+    return parse_read(text, strict_json(text, field="credential"))
+
+
+def require_size(text: str) -> None:
+    """Refuse what is too large to be read.
+
+    Raises:
+        InvalidArgument: ``TOO_LARGE``; ``BAD_JSON`` for half a character.
+    """
     try:
-        text.encode()
+        size = len(text.encode()) if len(text) <= MAX_BYTES else len(text)
     except UnicodeEncodeError as error:
         raise _malformed("BAD_JSON", "credential", "it holds half a character") from error
-    outer = strict_json(text, field="credential")
+    if size > MAX_BYTES:
+        raise _too_large(MAX_BYTES, "bytes")
+
+
+def parse_read(text: str, outer: Any) -> Sealed:
+    """The same of a text that was read as JSON already.
+
+    Raises:
+        InvalidArgument: as :func:`parse`, but for ``TOO_LARGE`` of the whole.
+    """
     payload = outer.get("payload") if isinstance(outer, dict) else None
     signatures = outer.get("signatures") if isinstance(outer, dict) else None
     if not isinstance(payload, str) or not isinstance(signatures, list) or len(signatures) != 1:
@@ -256,7 +273,7 @@ class _Header:
 @lru_cache(maxsize=256)
 def _header(segment: str) -> _Header:
     if len(segment) > MAX_HEADER_LENGTH:
-        raise _too_large(MAX_HEADER_LENGTH)
+        raise _too_large(MAX_HEADER_LENGTH, "characters")
     members = strict_json(from_b64url(segment, field="protected"), field="protected")
     if not isinstance(members, dict):
         raise _malformed("SEAL_MALFORMED", "protected", "the protected header is not an object")
@@ -292,12 +309,12 @@ def _header(segment: str) -> _Header:
     return _Header(algorithm, parse_instant(members["sigT"], field="protected.sigT"), certificates)
 
 
-def _too_large(limit: int) -> InvalidArgument:
+def _too_large(limit: int, unit: str) -> InvalidArgument:
     return InvalidArgument(
         "TOO_LARGE",
-        f"longer than {limit} characters",
+        f"longer than {limit} {unit}",
         field="credential",
-        rule=f"at most {limit} characters",
+        rule=f"at most {limit} {unit}",
         remedy="send only the credential itself",
     )
 
