@@ -110,20 +110,22 @@ Documents are read with RSA or ECDSA and SHA-256 or stronger; SHA-1, document ty
 signature leaves out are refused. The digest in the log is over the document's canonical form (Canonical XML 1.0,
 without comments), which is how it is issued.
 
-| limit | SD-JWT VC | W3C, Open Badges | ELM | ELMO | refused as |
-|---|---|---|---|---|---|
-| size | 262,144 characters | 1,000,000 characters | 2,000,000 bytes | 2,000,000 bytes | `TOO_LARGE` |
-| nesting | 32 levels | 32 levels of JSON | 32 levels of JSON | 48 elements; 8 of parts | `SD_JWT_MALFORMED`, `BAD_JSON`, `BAD_JSONLD`, `TOO_DEEP` |
-| elements | 512 disclosures | 20,000 quads | | 20,000 | `SD_JWT_MALFORMED`, `TOO_LARGE`, `TOO_MANY_ELEMENTS` |
-| blank nodes alike | | 50,000 steps of work, paths of 100 | | | `GRAPH_TOO_COMPLEX` |
-| contexts | | 16, with 256 terms each | | | `BAD_CONTEXT` |
-| proofs | | 4 | | | `PROOF_MALFORMED` |
-| images | | 3,000,000 bytes; no document type | | | `TOO_LARGE`, `BAD_IMAGE` |
-| credentials in one | 1 | 1 | 1 | 500 | `TOO_MANY_CREDENTIALS` |
-| headers | 16,384 characters | 16,384 characters | 100,000 characters | | `TOO_LARGE` |
-| certificates | 8 of 16,384 bytes; 10,000 characters of base64 are issued at most | as SD-JWT VC, in a JWT | 8 of 16,384 bytes | 8 of 16,384 bytes | `SEAL_MALFORMED`, `SIGNATURE_MALFORMED`, `BAD_CERTIFICATE` |
-| RSA keys | 2,048 bits and more, above the first | as SD-JWT VC | 2,048 bits and more | 2,048 bits and more | `BAD_CERTIFICATE` |
-| entities | | | | none | `DTD_REFUSED`, `BAD_XML` |
+| limit | W3C, Open Badges | ELM | ELMO | refused as |
+|---|---|---|---|---|
+| size | 1,000,000 characters | 2,000,000 bytes | 2,000,000 bytes | `TOO_LARGE` |
+| nesting | 32 levels of JSON | 32 levels of JSON | 48 elements; 8 of parts | `BAD_JSON`, `BAD_JSONLD`, `TOO_DEEP` |
+| elements | 20,000 quads | | 20,000 | `TOO_LARGE`, `TOO_MANY_ELEMENTS` |
+| blank nodes alike | 50,000 steps of work, paths of 100 | | | `GRAPH_TOO_COMPLEX` |
+| contexts | 16, with 256 terms each | | | `BAD_CONTEXT` |
+| proofs | 4 | | | `PROOF_MALFORMED` |
+| images | 3,000,000 bytes; no document type | | | `TOO_LARGE`, `BAD_IMAGE` |
+| credentials in one | 1 | 1 | 500 | `TOO_MANY_CREDENTIALS` |
+| certificates | | 8 of 16,384 bytes | 8 of 16,384 bytes | `SEAL_MALFORMED`, `SIGNATURE_MALFORMED`, `BAD_CERTIFICATE` |
+| RSA keys | none | 2,048 bits and more | 2,048 bits and more | `BAD_CERTIFICATE` |
+| entities | | | none | `DTD_REFUSED`, `BAD_XML` |
+
+An SD-JWT VC has at most 262,144 characters (`TOO_LARGE`), 512 disclosures and 32 levels (`SD_JWT_MALFORMED`). The
+header of a JWT has at most 16,384 characters (`TOO_LARGE`), with 8 certificates (`BAD_CERTIFICATE`).
 
 The verifier takes each format up to its limit, over gRPC and HTTP, images as well; what is longer than any format is
 refused before it is read.

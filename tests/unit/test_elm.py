@@ -397,7 +397,7 @@ def test_contradictions_and_nonsense_are_refused(path: str, value: Any, reason: 
         (outer(TEXT, lambda m: m.update(payload="[" * 40 + "]" * 40)), "BAD_JSON"),
         (outer(TEXT, lambda m: m.update(payload="[]")), "SEAL_MALFORMED"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_each_limit_has_its_error(text: str, reason: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
