@@ -34,16 +34,18 @@ Media type `application/dc+sd-jwt`. Given and family name, date of birth, identi
 disclosable; everything else is always shown. The type's metadata says which, is served by the registry under the path
 of `vct`, and is pinned by each credential (`vct#integrity`); every document that was ever published stays, and is
 served by its digest behind that path. One that pins another digest is refused (`UNKNOWN_TYPE`). The issuer's keys are
-at `/.well-known/jwt-vc-issuer/issuers/<organisation>` there; a certificate chain (`x5c`) is read where it comes
-along.
+at `/.well-known/jwt-vc-issuer/issuers/<organisation>` there. Where the signing key has a certificate
+([how](operate.md#keys-of-the-services)), the header carries it with those above it, but not the anchor (`x5c`;
+OpenID4VC High Assurance Interoperability Profile 1.0, section 6.1.1).
 
 ## W3C VCDM 2.0
 
 Paths are members of the document, which is issued as `vc+jwt` (ES256 or Ed25519) or with a Data Integrity proof:
 `eddsa-rdfc-2022` where the provider has a key for Ed25519, else `ecdsa-rdfc-2019`; the same over its JSON as it is
 (`FORMAT_VC_JCS`: `eddsa-jcs-2022`, `ecdsa-jcs-2019`), for readers without RDF; or with a base proof of
-`ecdsa-sd-2023`, below. A certificate chain (`x5c`) in the header of a `vc+jwt` is read where it comes along. The data
-model has no terms for what was learned: ours are defined by the context
+`ecdsa-sd-2023`, below. A `vc+jwt` carries `x5c` as an SD-JWT VC does. Under ES256 it is `FORMAT_VC_JWT`; under Ed25519,
+with the provider's key for that, `FORMAT_VC_JWT_ED25519`. Its `alg` is `Ed25519` then (RFC 9864, which gives up
+`EdDSA`); read are both. The data model has no terms for what was learned: ours are defined by the context
 `https://vitne.example/contexts/micro-credential/v1` ([the document](contexts/micro-credential-v1.jsonld)), and
 JSON-LD readers understand them by it. Members are named as in the SD-JWT VC; `salt` has 128 random bits. The status
 stands in two entries, for revocation and suspension (Bitstring Status List). Documents are read by writing them
@@ -110,17 +112,23 @@ without comments), which is how it is issued.
 
 | limit | W3C, Open Badges | ELM | ELMO | refused as |
 |---|---|---|---|---|
-| size | 1,000,000 characters | 2,000,000 characters | 2,000,000 bytes | `TOO_LARGE` |
+| size | 1,000,000 characters | 2,000,000 bytes | 2,000,000 bytes | `TOO_LARGE` |
 | nesting | 32 levels of JSON | 32 levels of JSON | 48 elements; 8 of parts | `BAD_JSON`, `BAD_JSONLD`, `TOO_DEEP` |
 | elements | 20,000 quads | | 20,000 | `TOO_LARGE`, `TOO_MANY_ELEMENTS` |
 | blank nodes alike | 50,000 steps of work, paths of 100 | | | `GRAPH_TOO_COMPLEX` |
 | contexts | 16, with 256 terms each | | | `BAD_CONTEXT` |
 | proofs | 4 | | | `PROOF_MALFORMED` |
-| images | 10,000,000 bytes; no document type | | | `TOO_LARGE`, `BAD_IMAGE` |
+| images | 3,000,000 bytes; no document type | | | `TOO_LARGE`, `BAD_IMAGE` |
 | credentials in one | 1 | 1 | 500 | `TOO_MANY_CREDENTIALS` |
 | certificates | | 8 of 16,384 bytes | 8 of 16,384 bytes | `SEAL_MALFORMED`, `SIGNATURE_MALFORMED`, `BAD_CERTIFICATE` |
 | RSA keys | none | 2,048 bits and more | 2,048 bits and more | `BAD_CERTIFICATE` |
 | entities | | | none | `DTD_REFUSED`, `BAD_XML` |
+
+An SD-JWT VC has at most 262,144 characters (`TOO_LARGE`), 512 disclosures and 32 levels (`SD_JWT_MALFORMED`). The
+header of a JWT has at most 16,384 characters (`TOO_LARGE`), with 8 certificates (`BAD_CERTIFICATE`).
+
+The verifier takes each format up to its limit, over gRPC and HTTP, images as well; what is longer than any format is
+refused before it is read.
 """
 
 

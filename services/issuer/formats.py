@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,6 +29,16 @@ from vitne_api.credential.v1 import credential_pb2
 SALT_BYTES: Final = 16
 
 
+class Certified(Enum):
+    """Whether artefacts of a format carry the signing key's certificate."""
+
+    NEVER = auto()
+    #: Where tokens of the provider carry it.
+    ON_TOKENS = auto()
+    #: There is no artefact without.
+    ALWAYS = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Occasion:
     """What an artefact is made of, beside the credential."""
@@ -36,7 +47,7 @@ class Occasion:
     #: Thumbprint of the key that will sign, and its algorithm.
     key_id: str
     algorithm: str
-    #: Of that key; empty for formats without.
+    #: Of that key; empty for artefacts without.
     certificates: tuple[Certificate, ...]
     #: :data:`SALT_BYTES` fresh random bytes.
     salt: bytes
@@ -48,7 +59,7 @@ class Format(Protocol):
     """One format. What is *kept* is all that is needed to sign, now or after a crash, and to answer afterwards."""
 
     @property
-    def certified(self) -> bool:
+    def certified(self) -> Certified:
         """Whether its artefacts carry the signing key's certificate."""
         ...
 
@@ -77,7 +88,7 @@ class Format(Protocol):
 class _AsIssued(ABC):
     """A format whose artefact is known by its bytes as issued."""
 
-    certified: bool = False
+    certified: Certified = Certified.ALWAYS
     algorithms: tuple[str, ...] = (ES256,)
 
     @abstractmethod
@@ -93,8 +104,6 @@ class _AsIssued(ABC):
 class _Edc(_AsIssued):
     """A sealed European Digital Credential."""
 
-    certified = True
-
     def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
         return seal.prepare(
             credential, occasion.setting, certificates=occasion.certificates, salt=occasion.salt, at=occasion.at
@@ -106,8 +115,6 @@ class _Edc(_AsIssued):
 
 class _Elmo(_AsIssued):
     """A signed ELMO document."""
-
-    certified = True
 
     def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
         tree = Node(credential, setting=occasion.setting)
@@ -124,10 +131,10 @@ class _Elmo(_AsIssued):
 class _W3c:
     """A document of W3C's data model, or a badge, as a JWT or with a Data Integrity proof."""
 
-    certified: bool = False
-
     def __init__(self, form: w3c.Form, *algorithms: str) -> None:
         self._form = form
+        # A proof names its key by its address alone.
+        self.certified = Certified.ON_TOKENS if form in w3c.JWTS else Certified.NEVER
         self.algorithms = algorithms
 
     def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
@@ -138,6 +145,7 @@ class _W3c:
             key_id=occasion.key_id,
             salt=occasion.salt,
             created=occasion.at,
+            certificates=occasion.certificates,
         ).stored()
 
     def signing_input(self, kept: bytes) -> bytes:
@@ -153,7 +161,7 @@ class _W3c:
 class _Selective:
     """A document of W3C's data model with a base proof, of which its holder shows parts."""
 
-    certified: bool = False
+    certified: Certified = Certified.NEVER
     algorithms: tuple[str, ...] = (ES256,)
 
     def prepare(self, credential: Credential, occasion: Occasion) -> bytes:
@@ -187,4 +195,5 @@ FORMATS: Final[Mapping[int, Format]] = {
     credential_pb2.FORMAT_ELMO: _Elmo(),
     credential_pb2.FORMAT_VC_SELECTIVE: _Selective(),
     credential_pb2.FORMAT_VC_JCS: _W3c(w3c.Form.JCS, ED25519, ES256),
+    credential_pb2.FORMAT_VC_JWT_ED25519: _W3c(w3c.Form.JWT, ED25519),
 }

@@ -27,6 +27,7 @@ from opentelemetry.trace import Span
 
 from services.issuer import leases, store
 from services.issuer.admission import Order
+from services.issuer.certificates import TokenCertificates
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
 from services.issuer.hubs import Issued, Notices
@@ -118,6 +119,7 @@ class Road:
         learners: finds and creates learners.
         keys: learners' data keys.
         signing: providers' keys.
+        certificates: of those keys, for credentials to carry.
         events: makes the leaves' events.
         notices: what hubs are told.
         index: key of the keyed hashes.
@@ -136,6 +138,7 @@ class Road:
         learners: Learners,
         keys: LearnerKeyStore,
         signing: SigningKeys,
+        certificates: TokenCertificates,
         events: Events,
         notices: Notices,
         index: IndexKey,
@@ -150,6 +153,7 @@ class Road:
         self._learners = learners
         self._keys = keys
         self._signing = signing
+        self._certificates = certificates
         self._events = events
         self._notices = notices
         self._index = index
@@ -406,9 +410,10 @@ class Road:
         try:
             permission = self._measured_decision(provider, achievement, version, now)
             signer = await self._signing.choose(connection, provider, self._registry.signing_keys(provider, now))
+            certificates = await self._certificates.of(signer, permission.awarding_body)
         except VitneError as error:
             return error
-        return replace(permission, key_id=signer.key_id)
+        return replace(permission, key_id=signer.key_id, certificates=certificates)
 
     def _measured_decision(self, provider: str, achievement: UUID, version: int, now: datetime) -> Permission:
         outcome, began = FAILED, self._clock.monotonic()
@@ -465,7 +470,10 @@ class Road:
             accreditation_digest=permission.accreditation_digest,
         )
         prepared = sd_jwt_vc.prepare(
-            credential, key_id=permission.key_id, entropy=secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES)
+            credential,
+            key_id=permission.key_id,
+            entropy=secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES),
+            certificates=permission.certificates,
         )
         row = Credential(
             id=credential.id,

@@ -10,6 +10,7 @@ from uuid import UUID
 from vitne.accreditation import Projection, decide, instant, key_counts_at, record_of
 from vitne.accreditation.logged import logged_accreditation
 from vitne.clock import Clock
+from vitne.credentials.certificates import Certificate
 from vitne.credentials.model import AwardingBody, Credential, DecisionReference, by_language
 from vitne.credentials.setting import Accreditor, Setting
 from vitne.errors import DataLoss, FailedPrecondition, Unavailable
@@ -34,6 +35,8 @@ class Permission:
     accreditation_digest: str
     #: Thumbprint of the key that will sign; empty until it is chosen.
     key_id: str = ""
+    #: That its token carries, the key's own first.
+    certificates: tuple[Certificate, ...] = ()
     #: Of prior learning, with the rule that it rests on. Read-only.
     recognition: credential_pb2.Recognition | None = None
 

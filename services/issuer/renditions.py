@@ -17,8 +17,9 @@ import asyncpg
 
 from services.issuer import store
 from services.issuer.artefacts import Artefact, Artefacts, signed_artefacts
+from services.issuer.certificates import TokenCertificates
 from services.issuer.crypto import DataKey
-from services.issuer.formats import FORMATS, SALT_BYTES, Format, Occasion
+from services.issuer.formats import FORMATS, SALT_BYTES, Certified, Format, Occasion
 from services.issuer.projection import RegistryView
 from services.issuer.signing import SigningKeys
 from vitne.canonical import b64url
@@ -47,6 +48,7 @@ class Renditions:
         registry: says whether a key still counts, and what stands beside a credential.
         signing: providers' keys.
         certificates: of those keys.
+        on_tokens: the same, as tokens carry them.
         clock: tells when an artefact is made.
         new_id: makes UUIDv7.
     """
@@ -59,6 +61,7 @@ class Renditions:
         registry: RegistryView,
         signing: SigningKeys,
         certificates: Certificates,
+        on_tokens: TokenCertificates,
         clock: Clock,
         new_id: Callable[[], UUID],
     ) -> None:
@@ -67,6 +70,7 @@ class Renditions:
         self._registry = registry
         self._signing = signing
         self._certificates = certificates
+        self._on_tokens = on_tokens
         self._clock = clock
         self._new_id = new_id
 
@@ -110,7 +114,7 @@ class Renditions:
         Raises:
             InvalidArgument: ``FORMAT_UNKNOWN``, and what a format can't carry: ``TEXT_NOT_CARRIED``,
                 ``COUNTRY_UNKNOWN``.
-            FailedPrecondition: ``KEY_RETIRED``; ``NO_CERTIFICATE``.
+            FailedPrecondition: ``KEY_RETIRED``; ``NO_CERTIFICATE``; ``NO_SIGNING_KEY``.
             Unavailable: ``REGISTRY_STALE``; ``DATABASE_UNAVAILABLE``.
         """
         require_known(formats)
@@ -155,9 +159,12 @@ class Renditions:
             raise ValueError("a pending credential has no other formats")
         key_id, algorithm = await self._key_for(row, format_)
         credential = sd_jwt_vc.parse(opened.complete(row.signature)).credential
+        signer, body = self._signing.signer(key_id), credential.awarding_body
         chain: tuple[Certificate, ...] = ()
-        if format_.certified:
-            chain = await self._certificates.chain(self._signing.signer(key_id), credential.awarding_body)
+        if format_.certified is Certified.ALWAYS:
+            chain = await self._certificates.chain(signer, body)
+        elif format_.certified is Certified.ON_TOKENS:
+            chain = await self._on_tokens.of(signer, body)
         setting, salt = self._registry.setting(credential), secrets.token_bytes(SALT_BYTES)
         prepared = format_.prepare(credential, Occasion(setting, key_id, algorithm, chain, salt, self._clock.now()))
         return Artefact.sealed(
@@ -183,6 +190,8 @@ class Renditions:
             preferred = await self._signing.find(self._pool, row.provider, both, algorithm)
             if preferred is not None:
                 return preferred.key_id, algorithm
+        if ES256 not in format_.algorithms:
+            raise _no_key(format_.algorithms)
         return row.signing_key, ES256
 
     def _require_counting(self, row: store.Credential, key_id: str) -> None:
@@ -231,6 +240,16 @@ def require_known(formats: Sequence[int], path: str = "formats") -> None:
                 rule="one of the formats that the contract names",
                 remedy="ask for one of these formats",
             )
+
+
+def _no_key(algorithms: Sequence[str]) -> FailedPrecondition:
+    return FailedPrecondition(
+        "NO_SIGNING_KEY",
+        f"the institution had no key for {' or '.join(algorithms)} when the credential was issued, or has none now",
+        field="formats",
+        rule="a format is signed with a key of its algorithm that counted at the issuance and counts now",
+        remedy="create a key with CreateSigningKey, enter it with RegisterKey, and ask for what is issued from then on",
+    )
 
 
 def _retired(key_id: str) -> FailedPrecondition:

@@ -12,6 +12,7 @@ from services.issuer.acts import LearnerActs
 from services.issuer.archive import Archive
 from services.issuer.artefacts import Artefacts
 from services.issuer.bulk_statuses import BulkStatuses
+from services.issuer.certificates import TokenCertificates
 from services.issuer.crypto import INDEX_KEY, WRAPPING_KEY, IndexKey
 from services.issuer.effects import Effects, EffectTeller
 from services.issuer.erasure import Erasures
@@ -156,6 +157,12 @@ class Issuer:
         events = Events(clock, new_id)
         notices = InstitutionNotices(learners, events, clock, new_id)
         parts = Parts(pool, keys, index, settings.part_grace, clock)
+        certificates = (
+            DevelopmentCertificates(custody, clock)
+            if development and settings.certificates is None
+            else CertificateFiles(settings.certificates)
+        )
+        on_tokens = TokenCertificates(certificates, settings.certified, clock)
         unary, bulk = (
             Road(
                 pool,
@@ -163,6 +170,7 @@ class Issuer:
                 learners=learners,
                 keys=keys,
                 signing=signing,
+                certificates=on_tokens,
                 events=events,
                 notices=notices,
                 index=index,
@@ -181,11 +189,8 @@ class Issuer:
             artefacts=artefacts,
             registry=registry,
             signing=signing,
-            certificates=(
-                DevelopmentCertificates(custody, clock)
-                if development and settings.certificates is None
-                else CertificateFiles(settings.certificates)
-            ),
+            certificates=certificates,
+            on_tokens=on_tokens,
             clock=clock,
             new_id=new_id,
         )

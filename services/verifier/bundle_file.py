@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from services.verifier.presented import MAX_BYTES
 from vitne.accreditation.trust_list import MAX_FACTS_SIZE, MAX_STATEMENT_LENGTH
 from vitne.audit.status_evidence import StatusEvidence
 from vitne.canonical import instant_text, parse_instant
 from vitne.credentials.jose import strict_json
-from vitne.credentials.sd_jwt import MAX_LENGTH
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH
 from vitne.errors import InvalidArgument
 from vitne.merkle.tlog_proof import MAX_PROOF_BYTES
@@ -38,7 +38,7 @@ MAX_PROOFS: Final = 16
 #: Largest size of each file, in bytes: a zip may promise anything.
 _LIMITS: Final = {
     _MANIFEST: 4096,
-    _CREDENTIAL: MAX_LENGTH,
+    _CREDENTIAL: MAX_BYTES,
     _STATEMENT: MAX_STATEMENT_LENGTH,
     _FACTS: MAX_FACTS_SIZE,
     _PROOFS: MAX_PROOFS * MAX_PROOF_BYTES,

@@ -14,6 +14,7 @@ from typing import Any, Final
 from services.verifier.answers import to_text
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
 from services.verifier.knowledge import Knowledge
+from services.verifier.presented import MAX_BYTES
 from services.verifier.settings import (
     DEFAULT_LOG_ORIGIN,
     DEFAULT_REGISTRY_STALENESS_SECONDS,
@@ -23,7 +24,6 @@ from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
-from vitne.credentials.sd_jwt import MAX_LENGTH
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
@@ -163,7 +163,7 @@ def read_credential(name: str) -> str:
     if baking.is_image(data):
         return baking.extract(data)
     # A byte beyond what is read is left, so that too long is told as that.
-    return data[: MAX_LENGTH + 1].decode("utf-8", "replace").strip()
+    return data[: MAX_BYTES + 1].decode("utf-8", "replace").strip()
 
 
 def ledger_channel(asked: argparse.Namespace) -> Any:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from fastapi import FastAPI, Form
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from services.verifier.answers import VerifyAnswer, to_json, to_json_bytes
+from services.verifier.presented import MAX_LENGTH
 from services.verifier.verification import Verifier
-from vitne.credentials.sd_jwt import MAX_LENGTH
+from vitne.credentials.w3c.baking import MAX_IMAGE
 
 #: Largest request body in bytes: a credential that a form's encoding made three times as long.
 MAX_BODY: Final = 3 * MAX_LENGTH + 4_096
+#: Most characters of an image in base64.
+MAX_BASE64: Final = (MAX_IMAGE + 2) // 3 * 4
 
 #: The page loads nothing and posts to itself only; the credential in it goes nowhere else, nor into a cache.
 _HEADERS: Final = {
@@ -29,15 +33,40 @@ _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 
 
 class VerifyRequest(BaseModel):
-    """A credential to verify."""
+    """A credential to verify, or the image that a badge was baked into."""
 
-    credential: str = Field(
+    credential: str | None = Field(
+        default=None,
         min_length=1,
         max_length=MAX_LENGTH,
         description="The credential as presented: an SD-JWT VC in compact form; a W3C credential or badge as vc+jwt "
         "or with a Data Integrity proof; a European Digital Credential sealed with JAdES; or a signed ELMO document of "
         "one credential.",
     )
+    badge_image: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_BASE64,
+        description=f"Instead: a PNG or SVG of at most {MAX_IMAGE} bytes that a badge was baked into, in base64.",
+    )
+
+    @field_validator("badge_image")
+    @classmethod
+    def _is_base64(cls, text: str | None) -> str | None:
+        if text is not None:
+            base64.b64decode(text, validate=True)
+        return text
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        if (self.credential is None) is (self.badge_image is None):
+            raise ValueError("either credential or badge_image is required")
+        return self
+
+    @property
+    def shown(self) -> str | bytes:
+        """What is to be verified."""
+        return self.credential or base64.b64decode(self.badge_image or "")
 
 
 def build_pages(verifier: Verifier) -> FastAPI:
@@ -65,7 +94,7 @@ def build_pages(verifier: Verifier) -> FastAPI:
     )
     async def verify(request: VerifyRequest) -> Response:
         # Bytes rather than a model: FastAPI would validate again what was made here, and write it once more.
-        return Response(to_json_bytes(await verifier.verify(request.credential)), media_type="application/json")
+        return Response(to_json_bytes(await verifier.verify(request.shown)), media_type="application/json")
 
     @app.get("/", include_in_schema=False)
     async def form() -> Response:

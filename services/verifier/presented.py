@@ -12,15 +12,21 @@ from vitne.credentials.certificates import Certificate
 from vitne.credentials.data_integrity import ecdsa_sd_2023
 from vitne.credentials.elm import seal
 from vitne.credentials.elm.reading import RULE as ELM_RULE
+from vitne.credentials.elmo import reading as elmo_reading
 from vitne.credentials.elmo import signature
 from vitne.credentials.elmo.names import ELMO
 from vitne.credentials.jose import PublicKey, strict_json, too_large
 from vitne.credentials.model import Credential
-from vitne.credentials.sd_jwt import MAX_LENGTH, open_key_binding
+from vitne.credentials.sd_jwt import MAX_LENGTH as MAX_SD_JWT
+from vitne.credentials.sd_jwt import open_key_binding
 from vitne.credentials.type_metadata import DISCLOSABLE
 from vitne.credentials.w3c import documents, renditions, selective
 from vitne.credentials.w3c.renditions import Form
 from vitne.errors import InvalidArgument
+
+#: Longest credential of any format, in characters, and largest, in bytes: the readers' own limits are the smaller ones.
+MAX_LENGTH: Final = max(MAX_SD_JWT, renditions.MAX_LENGTH, seal.MAX_BYTES, elmo_reading.MAX_BYTES)
+MAX_BYTES: Final = max(MAX_LENGTH, 4 * renditions.MAX_LENGTH)
 
 _JSON: Final = "{"
 _XML: Final = "<"
@@ -83,6 +89,11 @@ class Presented(Protocol):
         ...
 
     @property
+    def certified_uri(self) -> str:
+        """What a certificate that is for addresses has to name: ``iss`` of a token; empty for other formats."""
+        ...
+
+    @property
     def signed_at(self) -> datetime:
         """When it says that it was signed."""
         ...
@@ -123,12 +134,13 @@ def read(text: str) -> Presented:
 
 
 def _read_json(text: str) -> Presented:
-    if len(text) > MAX_LENGTH:
-        raise too_large(MAX_LENGTH, "credential")
+    seal.require_size(text)
     document = strict_json(text, field="credential")
     if not isinstance(document, dict) or _PROOF not in document:
-        sealed = seal.parse(text)
+        sealed = seal.parse_read(text, document)
         return _Sealed(sealed, sealed.credential())
+    if len(text) > renditions.MAX_LENGTH:
+        raise too_large(renditions.MAX_LENGTH, "credential")
     if selective.is_selective(document):
         return _Derived(selective.read(document))
     return _W3c(renditions.read(document))
@@ -168,6 +180,10 @@ class _SdJwt:
     @property
     def certificates(self) -> tuple[Certificate, ...]:
         return self.presentation.certificates
+
+    @property
+    def certified_uri(self) -> str:
+        return self.credential.awarding_body.issuer_uri
 
     @property
     def signed_at(self) -> datetime:
@@ -219,6 +235,10 @@ class _W3c:
         return self.rendition.certificates
 
     @property
+    def certified_uri(self) -> str:
+        return self.credential.awarding_body.issuer_uri
+
+    @property
     def signed_at(self) -> datetime:
         return self.credential.issued_at
 
@@ -237,6 +257,7 @@ class _Derived:
     algorithm: ClassVar[str] = ecdsa_sd_2023.NAME
     #: A proof names its key by its address.
     certificates: ClassVar[tuple[Certificate, ...]] = ()
+    certified_uri: ClassVar[str] = ""
 
     @property
     def credential(self) -> Credential:
@@ -282,6 +303,7 @@ class _Sealed:
     type: ClassVar[str] = ELM_RULE
     #: A seal is over all of it.
     withheld: ClassVar[int] = 0
+    certified_uri: ClassVar[str] = ""
 
     @property
     def key_id(self) -> str:
@@ -320,6 +342,7 @@ class _Elmo:
     algorithm: ClassVar[str] = "XML signature"
     #: The signature is over all of it.
     withheld: ClassVar[int] = 0
+    certified_uri: ClassVar[str] = ""
 
     @property
     def key_id(self) -> str:

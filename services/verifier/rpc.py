@@ -6,6 +6,7 @@ from typing import Any
 
 from services.verifier.answers import to_message
 from services.verifier.verification import Verifier
+from vitne.errors import InvalidArgument
 from vitne_api.verifier.v1 import verifier_pb2, verifier_pb2_grpc
 
 
@@ -18,5 +19,17 @@ class VerifierRpc(verifier_pb2_grpc.VerifierServiceServicer):
     async def Verify(  # noqa: N802 - the contract's name
         self, request: verifier_pb2.VerifyRequest, context: Any
     ) -> verifier_pb2.VerifyResponse:
-        """Verify one credential. A bad credential is an answer, not an error."""
-        return to_message(await self._verifier.verify(request.credential))
+        """Verify one credential. A bad credential is an answer, not an error.
+
+        Raises:
+            InvalidArgument: ``ONE_REQUIRED``.
+        """
+        if bool(request.credential) is bool(request.badge_image):
+            raise InvalidArgument(
+                "ONE_REQUIRED",
+                "a credential and an image came, or neither",
+                field="credential",
+                rule="either credential or badge_image",
+                remedy="send the credential, or the image that it was baked into",
+            )
+        return to_message(await self._verifier.verify(request.credential or request.badge_image))

@@ -69,8 +69,10 @@ class Verifier:
         self._log = log
         self._clock = clock
 
-    async def verify(self, credential: str) -> Verification:
-        """Verify a credential in any format that is accepted. A bad credential is an answer, never an error.
+    async def verify(self, credential: str | bytes) -> Verification:
+        """Verify a credential in any format that is accepted, or an image (bytes) that a badge was baked into.
+
+        A bad credential is an answer, never an error.
 
         Nor is a check that fails in a way that nobody foresaw: it is *not determinable* then, under the id of an
         incident that is logged.
@@ -79,7 +81,7 @@ class Verifier:
         revision = self._knowledge.projection.revision
         look = _Look()
         about = ""
-        structure = look.at((names.STRUCTURE,), lambda: check_structure(credential.strip()))
+        structure = look.at((names.STRUCTURE,), lambda: check_structure(credential))
         presentation = structure and structure[1]
         if presentation is not None:
             await self._look_at(presentation, look, now)

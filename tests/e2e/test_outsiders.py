@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from cryptography import x509
 from jwcrypto.jwk import JWK
 from jwcrypto.jwt import JWT
 from sd_jwt.verifier import SDJWTVerifier
@@ -26,9 +27,15 @@ async def test_the_reference_library_verifies_an_issued_credential(world: Demo) 
     facts = await provider.registry.ListFacts(registry_pb2.ListFactsRequest(subject=credential.provider))
     keys = {fact.key.id: fact.key.public_jwk for fact in facts.facts if fact.HasField("key")}
 
-    def key_of(issuer: str, header: dict[str, str]) -> JWK:
+    def key_of(issuer: str, header: dict[str, Any]) -> JWK:
         assert issuer == world.cases.providers["ucl"].message.issuer_uri
-        return JWK.from_json(keys[header["kid"]])
+        key = JWK.from_json(keys[header["kid"]])
+        # What a wallet that goes by certificates sees: the same key, for this issuer.
+        (certificate,) = (x509.load_der_x509_certificate(base64.b64decode(each)) for each in header["x5c"])
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.UniformResourceIdentifier) == [issuer]
+        assert JWK.from_pyca(certificate.public_key()).thumbprint() == key.thumbprint()
+        return key
 
     claims = SDJWTVerifier(credential.artefact, key_of).get_verified_payload()
     assert claims["vct"] == "https://vitne.example/credentials/micro-credential/v1"

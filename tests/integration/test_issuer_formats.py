@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.issuer import batch, store
+from services.issuer.certificates import TokenCertificates
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.origins import Origins
 from services.issuer.projection import Permission
@@ -30,6 +31,7 @@ from vitne.credentials.elm import seal
 from vitne.credentials.elmo import signature as elmo
 from vitne.credentials.jose import parse_public_jwk
 from vitne.credentials.model import AwardingBody, Learner
+from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.credentials.type_metadata import DISCLOSABLE
 from vitne.credentials.w3c import baking, selective, vc_jwt
 from vitne.dev.postgres import EmbeddedPostgres
@@ -47,6 +49,7 @@ from vitne_api.registry.v1 import facts_pb2
 
 EDC, ELMO = credential_pb2.FORMAT_EDC, credential_pb2.FORMAT_ELMO
 SELECTIVE = credential_pb2.FORMAT_VC_SELECTIVE
+JWT_ED25519 = credential_pb2.FORMAT_VC_JWT_ED25519
 W3C = (
     credential_pb2.FORMAT_VC_JWT,
     credential_pb2.FORMAT_VC_DATA_INTEGRITY,
@@ -58,7 +61,8 @@ W3C = (
 
 @pytest.fixture(scope="module")
 async def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with make_world(postgres, tmp_path_factory.mktemp("issuer"), ManualClock(NOW), lease_low_water=200) as made:
+    folder, clock = tmp_path_factory.mktemp("issuer"), ManualClock(NOW)
+    async with make_world(postgres, folder, clock, lease_low_water=200, x5c=(UCL,)) as made:
         made.learn(made.chronicle.authority(NOKUT, "NO"))
         yield made
 
@@ -340,6 +344,28 @@ async def test_proofs_are_made_with_a_key_for_ed25519_once_there_is_one(world: W
     assert badge.credential == sd_jwt_vc.parse(issued.artefact).credential
 
 
+async def test_a_jwt_is_signed_with_ed25519_by_whoever_has_such_a_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.enter_key(UCL, issuer_pb2.SIGNING_ALGORITHM_ED25519)
+    issued = await issue(world, JWT_ED25519)
+    (token,) = issued.artefacts
+    shown = read(token.artefact)
+    key = parse_public_jwk(public_jwk(world, shown.key_id))
+    assert (key.algorithm, shown.algorithm, shown.digest) == ("Ed25519", "Ed25519", token.digest)
+    assert shown.verified_by(key)
+    assert shown.credential == sd_jwt_vc.parse(issued.artefact).credential
+    assert [one.public_key for one in shown.certificates] == [key]
+
+    async def none(*_: Any) -> None:
+        return None
+
+    without = await issue(world)
+    monkeypatch.setattr(world.issuer.rpc._renditions._signing, "find", none)
+    error = await refusal(get(world, without.id, JWT_ED25519))
+    assert (type(error), error.reason, error.field) == (FailedPrecondition, "NO_SIGNING_KEY", "formats")
+
+
 async def test_a_key_that_did_not_count_at_the_issuance_makes_no_proof(world: World) -> None:
     """Verifiers ask for that, whenever the artefact was made."""
     issued = await issue(world)
@@ -395,6 +421,49 @@ async def test_a_request_for_a_key_is_for_one_algorithm(world: World) -> None:
 def body(world: World) -> AwardingBody:
     permission: Permission = world.issuer.registry.decide(UCL, UUID(KLIMA), 1, world.clock.now())
     return permission.awarding_body
+
+
+async def test_tokens_carry_the_certificates_of_their_key_and_lead_to_the_authority(world: World) -> None:
+    issued = await issue(world, *W3C)
+    custody = FileKeyCustody(world.settings.state_dir)
+    *_, authority = await DevelopmentCertificates(custody, world.clock).chain(
+        custody.ensure(f"test.{uuid4()}", "ES256"), body(world)
+    )
+    anchors = TrustAnchors.parse(pem((authority,)))
+    by_format = {credential_pb2.FORMAT_SD_JWT_VC: read(issued.artefact)}
+    by_format |= {one.format: read(one.artefact) for one in issued.artefacts}
+    carrying = {number for number, shown in by_format.items() if shown.certificates}
+    assert carrying == {
+        credential_pb2.FORMAT_SD_JWT_VC,
+        credential_pb2.FORMAT_VC_JWT,
+        credential_pb2.FORMAT_OPEN_BADGE_JWT,
+    }
+    for number in carrying:
+        shown = by_format[number]
+        (own,) = shown.certificates  # and not the authority's
+        assert own.public_key == parse_public_jwk(public_jwk(world, shown.key_id))
+        anchors.require(shown.certificates, at=shown.signed_at, body=body(world).id, issuer_uri=body(world).issuer_uri)
+        with pytest.raises(InvalidArgument, match="CERTIFICATE_OF_ANOTHER"):
+            anchors.require(shown.certificates, at=shown.signed_at, body=body(world).id, issuer_uri="https://a.example")
+
+
+async def test_tokens_go_out_without_certificates_where_there_are_none(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    custody, clock = FileKeyCustody(world.settings.state_dir), world.clock
+    signer, provider = custody.ensure(f"test.{uuid4()}", "ES256"), body(world)
+    made = DevelopmentCertificates(custody, clock)
+    (own, authority) = await made.chain(signer, provider)
+    assert await TokenCertificates(made, None, clock).of(signer, provider) == (own,)
+    assert await TokenCertificates(made, (UIO,), clock).of(signer, provider) == ()
+    from_files = TokenCertificates(CertificateFiles(tmp_path), None, clock)
+    with caplog.at_level("INFO", "services.issuer.certificates"):
+        assert await from_files.of(signer, provider) == await from_files.of(signer, provider) == ()
+        (tmp_path / f"{signer.key_id}.pem").write_bytes(pem((own, authority)))
+        assert await from_files.of(signer, provider) == (own,)  # as soon as the file is there
+        later = ManualClock(own.parsed.not_valid_after_utc + timedelta(seconds=1))
+        assert await TokenCertificates(CertificateFiles(tmp_path), None, later).of(signer, provider) == ()
+    assert [record.__dict__["reason"] for record in caplog.records] == ["NO_CERTIFICATE", "CERTIFICATE_NOT_VALID_NOW"]
 
 
 async def test_certificates_of_development_chain_to_one_authority(world: World) -> None:

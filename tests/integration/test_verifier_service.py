@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import io
 import json
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,18 +24,27 @@ import pytest
 from aiohttp import web
 
 from services.verifier.pages import MAX_BODY
+from services.verifier.presented import MAX_LENGTH, read
 from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import build
 from tests.unit.accreditation_samples import WITHDRAWN
+from tests.unit.test_verifier_formats import issue
+from tests.unit.test_w3c_baking import PNG, SVG
 from tests.unit.verifier_world import LIST, OPERATOR, REGISTRY, TRUST_KEY, World
 from vitne.accreditation import FactsReference, render, sign_statement, timestamp
+from vitne.canonical import from_b64url
 from vitne.clock import SystemClock
+from vitne.credentials.elm import seal
+from vitne.credentials.elmo import reading as elmo_reading
 from vitne.credentials.status_list import MEDIA_TYPE
+from vitne.credentials.w3c import baking, renditions
+from vitne.credentials.w3c.renditions import Form
 from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.certificates import CertificateAuthority
 from vitne.errors import Unavailable
 from vitne.frameworks import Standing
+from vitne.merkle.leaves import Issued
 from vitne.messaging import topics
 from vitne.messaging.event_types import REGISTRY_FACT, REGISTRY_HEARTBEAT
 from vitne.messaging.headers import build as headers_of
@@ -40,6 +52,7 @@ from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.settings import CommonSettings
+from vitne.runtime.status import error_from_rpc
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.verifier.v1 import verifier_pb2, verifier_pb2_grpc
@@ -308,14 +321,15 @@ async def test_the_page_needs_no_script_and_shows_what_was_found(public: Public)
 async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Public) -> None:
     async with verifying(public.settings()) as application, aiohttp.ClientSession() as session:
         url = f"http://{application.http_address}/v1/verify"
-        for body in ("", "{", "[]", '{"credential":""}', '{"credential":7}', json.dumps({"credential": "a" * 300_000})):
+        both = json.dumps({"credential": "a", "badge_image": "YQ=="})
+        bodies = ["", "{", "[]", "{}", '{"credential":""}', '{"credential":7}', '{"badge_image":"a"}', both]
+        for body in bodies:
             async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
                 assert response.status == 400, body[:20]
                 assert response.content_type == "application/problem+json"
                 assert (await response.json())["reason"] == "BAD_FIELD"
-        async with session.post(
-            url, data="x" * (MAX_BODY + 1), headers={"Content-Type": "application/json"}
-        ) as response:
+        too_large = io.BytesIO(bytes(MAX_BODY + 1))
+        async with session.post(url, data=too_large, headers={"Content-Type": "application/json"}) as response:
             assert response.status == 413
             assert (await response.json())["reason"] == "BODY_TOO_LARGE"
         async with session.post(url, json={"credential": "no credential"}) as response:
@@ -324,6 +338,83 @@ async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Pub
         async with session.get(f"http://{application.http_address}/openapi.json") as response:
             described = await response.json()
         assert described["paths"]["/v1/verify"]["post"]["operationId"] == "verify"
+
+
+def padded(shown: str, more: int) -> str:
+    """The same with white space where it says nothing."""
+    place = next(len(sign) for sign in ("{", "<elmo") if shown.startswith(sign))
+    return f"{shown[:place]}{' ' * more}{shown[place:]}"
+
+
+def to_bytes(shown: str, size: int) -> str:
+    """The same in so many bytes."""
+    return padded(shown, size - len(shown.encode()))
+
+
+def padded_png(image: bytes, size: int) -> bytes:
+    """The same with a chunk of nobody's before its last one."""
+    content = b"vtNe" + bytes(size - len(image) - 12)
+    chunk = (len(content) - 4).to_bytes(4) + content + zlib.crc32(content).to_bytes(4)
+    return image[:-12] + chunk + image[-12:]
+
+
+def as_large_as_documented(world: World) -> dict[str, verifier_pb2.VerifyRequest]:
+    """What is asked of a verifier, by name: of each format the largest that docs/formats.md has."""
+    badge = issue(world, Form.BADGE)
+    edc, elmo = to_bytes(issue(world, "edc"), seal.MAX_BYTES), to_bytes(issue(world, "elmo"), elmo_reading.MAX_BYTES)
+    world.log.append(Issued(from_b64url(read(edc).digest)).leaf_hash())
+    world.log.append(bytes(32))
+    svg, request = baking.bake(SVG, badge), verifier_pb2.VerifyRequest
+    return {
+        "edc": request(credential=edc),
+        "elmo": request(credential=elmo),
+        "document": request(credential=padded(badge, renditions.MAX_LENGTH - len(badge))),
+        "png": request(badge_image=padded_png(baking.bake(PNG, badge), baking.MAX_IMAGE)),
+        "svg": request(badge_image=svg + b" " * (baking.MAX_IMAGE - len(svg))),
+    }
+
+
+async def test_what_is_as_large_as_documented_is_verified_and_nothing_larger(public: Public) -> None:
+    asked = as_large_as_documented(public.world)
+    async with verifying(public.settings()) as application, aiohttp.ClientSession() as session:
+        channel = open_channel(application.grpc_address, None)
+        stub = verifier_pb2_grpc.VerifierServiceStub(channel)
+
+        async def post(body: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+            data, headers = io.BytesIO(json.dumps(body).encode()), {"Content-Type": "application/json"}
+            async with session.post(
+                f"http://{application.http_address}/v1/verify", data=data, headers=headers
+            ) as response:
+                return response.status, await response.json()
+
+        for name, request in asked.items():
+            answer = await stub.Verify(request)
+            assert answer.verdict == verifier_pb2.VERDICT_VALID, (name, answer)
+            status, told = await post(in_json(request))
+            assert (status, told["verdict"]) == (200, "valid"), name
+        # A character more: told by the format's reader, or, beyond all formats, by the contract.
+        document = padded(asked["document"].credential, 1)
+        answer = await stub.Verify(verifier_pb2.VerifyRequest(credential=document))
+        assert [check.name for check in answer.checks if "(TOO_LARGE)" in check.detail] == ["structure"]
+        for field, larger in (
+            ("credential", verifier_pb2.VerifyRequest(credential=" " * (MAX_LENGTH + 1))),
+            ("badge_image", verifier_pb2.VerifyRequest(badge_image=asked["svg"].badge_image + b"   ")),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.Verify(larger)
+            error = error_from_rpc(refused.value)
+            assert (type(error).code, error.field) == ("INVALID_ARGUMENT", field)
+            assert all((error.rule, error.remedy))
+            status, told = await post(in_json(larger))
+            assert (status, told["field"]) == (400, field)
+            assert all((told["rule"], told["remedy"]))
+        await channel.close()
+
+
+def in_json(request: verifier_pb2.VerifyRequest) -> dict[str, str]:
+    if request.badge_image:
+        return {"badge_image": base64.b64encode(request.badge_image).decode()}
+    return {"credential": request.credential}
 
 
 async def test_a_pin_of_another_key_leaves_it_not_ready(public: Public) -> None:

@@ -6,7 +6,7 @@ import * as EcdsaMultikey from '@digitalbazaar/ecdsa-multikey';
 import * as Ed25519Multikey from '@digitalbazaar/ed25519-multikey';
 import * as sd from '@digitalbazaar/ecdsa-sd-2023-cryptosuite';
 import * as vc from '@digitalbazaar/vc';
-import {createHash, createPrivateKey, createPublicKey, randomBytes, sign, verify} from 'node:crypto';
+import {createHash, createPrivateKey, createPublicKey, randomBytes, sign, verify, X509Certificate} from 'node:crypto';
 import {DataIntegrityProof} from '@digitalbazaar/data-integrity';
 import {cryptosuite as eddsa} from '@digitalbazaar/eddsa-rdfc-2022-cryptosuite';
 import {SDJwtInstance} from '@sd-jwt/core';
@@ -66,14 +66,48 @@ const es256 = {
     sign('sha256', Buffer.from(data), {key: createPrivateKey({key: jwk, format: 'jwk'}), dsaEncoding: 'ieee-p1363'}).toString(
       'base64url',
     ),
-  verify: (jwk, data, signature) =>
-    verify(
-      'sha256',
-      Buffer.from(data),
-      {key: createPublicKey({key: jwk, format: 'jwk'}), dsaEncoding: 'ieee-p1363'},
-      Buffer.from(signature, 'base64url'),
-    ),
+  verify: (jwk, data, signature) => es256.verifyWith(createPublicKey({key: jwk, format: 'jwk'}), data, signature),
+  verifyWith: (key, data, signature) =>
+    verify('sha256', Buffer.from(data), {key, dsaEncoding: 'ieee-p1363'}, Buffer.from(signature, 'base64url')),
 };
+
+// The key of a token's first certificate, which leads to the anchor and is for its issuer: what a wallet asks under the High
+// Assurance Interoperability Profile, section 6.1.1, with OpenSSL's eyes.
+function certified(header, anchor, issuer) {
+  const authority = new X509Certificate(Buffer.from(anchor, 'base64'));
+  const chain = header.x5c.map(der => new X509Certificate(Buffer.from(der, 'base64')));
+  [...chain, authority].slice(1).forEach((above, place) => {
+    if (!above.ca || !chain[place].checkIssued(above) || !chain[place].verify(above.publicKey)) {
+      throw new Error('the chain does not lead to the anchor');
+    }
+  });
+  if (chain.some(each => each.raw.equals(authority.raw) || now < new Date(each.validFrom) || new Date(each.validTo) < now)) {
+    throw new Error('the anchor came along, or a certificate does not hold now');
+  }
+  if (!chain[0].subjectAltName.split(', ').includes(`URI:${issuer}`)) {
+    throw new Error('the certificate is for another issuer');
+  }
+  return chain[0].publicKey;
+}
+
+const read = segment => JSON.parse(Buffer.from(segment, 'base64url').toString());
+
+// The payload of a vc+jwt that its certificates vouch for, or why it is not believed.
+function tokenVerified({compact, anchor}) {
+  try {
+    const [header, payload, signature] = compact.split('.');
+    const {alg, typ} = read(header);
+    const key = certified(read(header), anchor, read(payload).issuer.id);
+    const data = `${header}.${payload}`;
+    const holds =
+      alg === 'ES256'
+        ? es256.verifyWith(key, data, signature)
+        : alg === 'Ed25519' && verify(null, Buffer.from(data), key, Buffer.from(signature, 'base64url'));
+    return holds && typ === 'vc+jwt' ? {claims: read(payload)} : {refused: 'the signature does not hold'};
+  } catch (error) {
+    return {refused: String(error)};
+  }
+}
 
 function sdJwts(keys) {
   return new SDJwtInstance({
@@ -87,9 +121,15 @@ function sdJwts(keys) {
 }
 
 // The claims that are shown, or why it is not believed.
-async function sdJwtVerified({compact, issuer, nonce}) {
+async function sdJwtVerified({compact, issuer, nonce, anchor}) {
   const instance = sdJwts({
-    verifier: (data, signature) => es256.verify(issuer, data, signature),
+    verifier: (data, signature) => {
+      if (anchor === undefined) {
+        return es256.verify(issuer, data, signature);
+      }
+      const [header, payload] = data.split('.').map(read);
+      return es256.verifyWith(certified(header, anchor, payload.iss), data, signature);
+    },
     kbVerifier: (data, signature, payload) => es256.verify(payload.cnf.jwk, data, signature),
   });
   const options = {currentDate: now.getTime() / 1000, ...(nonce && {keyBindingNonce: nonce})};
@@ -125,5 +165,6 @@ process.stdout.write(
     canonical: await all(job.canonize, canonical),
     sdJwtsVerified: await all(job.verifySdJwts, sdJwtVerified),
     sdJwtIssued: await sdJwtIssued(job.issueSdJwt),
+    tokensVerified: await all(job.verifyTokens, async question => tokenVerified(question)),
   }),
 );

@@ -5,9 +5,11 @@ Usage: ``python -m tests.interop.credentials`` from the project's root, after ``
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +28,9 @@ from tests.unit.credential_samples import (
 from tests.unit.test_w3c_oracles import random_graph
 from tools.contexts import DESCRIBED, DOCUMENTS, OFFICIAL, OWN, OWN_URL
 from vitne.canonical import b64url, instant_text
+from vitne.clock import ManualClock
 from vitne.credentials import sd_jwt_vc
+from vitne.credentials.certificates import Certificate, carried
 from vitne.credentials.data_integrity import ecdsa_sd_2023, multikey, proof
 from vitne.credentials.data_integrity.multibase import encode_base58
 from vitne.credentials.data_integrity.suites import EDDSA_RDFC_2022
@@ -36,8 +40,10 @@ from vitne.credentials.rdf.canonical import canonicalise
 from vitne.credentials.rdf.terms import line
 from vitne.credentials.sd_jwt import Disclosable, HolderBinding
 from vitne.credentials.type_metadata import DISCLOSABLE, INTEGRITY, INTEGRITY_CLAIM
-from vitne.credentials.w3c import documents, open_badges, vcdm
+from vitne.credentials.w3c import documents, open_badges, renditions, vcdm
 from vitne.errors import InvalidArgument
+from vitne.runtime.certificates import DevelopmentCertificates
+from vitne.runtime.custody import FileKeyCustody
 
 PROGRAM = Path(__file__).with_suffix(".mjs")
 SECRET = bytes(range(32))
@@ -63,6 +69,8 @@ PARTIAL = {
     "credentialSubject": {"type": ["Learner"], "given_name": "Kari", "family_name": "Prøvesen", "grade": "12"},
 }
 GRAPHS = 2000
+#: How many SD-JWT VCs are asked about that carry certificates.
+CERTIFIED = 5
 #: What a verifier asks a holder to sign.
 NONCE = "n-0S6_WzA2Mj"
 
@@ -131,8 +139,71 @@ def ask(job: dict[str, Any]) -> dict[str, Any]:
     return answers
 
 
-def sd_jwt(credential: Credential) -> str:
-    prepared = sd_jwt_vc.prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY)
+def chain_of(signer: LocalSigner, credential: Credential, folder: Path) -> tuple[Certificate, ...]:
+    """A certificate of a key, and its authority's, as the issuer makes them in development."""
+    made = DevelopmentCertificates(FileKeyCustody(folder), ManualClock(NOW))
+    return asyncio.run(made.chain(signer, credential.awarding_body))
+
+
+def token(credential: Credential, signer: LocalSigner, certificates: tuple[Certificate, ...]) -> str:
+    """A ``vc+jwt``."""
+    prepared = renditions.prepare(
+        renditions.Form.JWT,
+        credential,
+        algorithm=signer.algorithm,
+        key_id=signer.key_id,
+        salt=bytes(16),
+        created=NOW,
+        certificates=certificates,
+    )
+    return prepared.complete(signer.sign(prepared.signing_input))
+
+
+def certified_tokens(credential: Credential) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """SD-JWT VCs and ``vc+jwt`` that carry certificates: first what is good (ES256, Ed25519), then for
+    another
+    anchor, of another issuer, signed by another key, and with the anchor inside."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        own, anchor = chain_of(PROVIDER_KEY, credential, Path(one))
+        edwards, edwards_anchor = chain_of(SIGNER, credential, Path(one))
+        stranger = chain_of(FOREIGN_KEY, credential, Path(other))[1]
+    body = replace(credential.awarding_body, issuer_uri="https://other.example/issuer")
+    elsewhere = replace(credential, awarding_body=body)
+    assert carried((own, anchor)) == (own,)
+    sd_jwts = [
+        (sd_jwt(credential, (own,)), anchor),
+        (sd_jwt(credential, (own,)), stranger),
+        (sd_jwt(elsewhere, (own,)), anchor),
+        (sd_jwt(credential, (edwards,)), edwards_anchor),
+        (sd_jwt(credential, (own, anchor)), anchor),
+    ]
+    tokens = [
+        (token(credential, PROVIDER_KEY, (own,)), anchor),
+        (token(credential, SIGNER, (edwards,)), edwards_anchor),
+        (token(credential, SIGNER, (edwards,)), stranger),
+        (token(elsewhere, PROVIDER_KEY, (own,)), anchor),
+        (token(credential, SIGNER, (own,)), anchor),
+    ]
+    asked = [[{"compact": text, "anchor": trusted.base64} for text, trusted in each] for each in (sd_jwts, tokens)]
+    return asked[0], asked[1]
+
+
+def check_certified(credential: Credential, answers: dict[str, Any]) -> None:
+    good, *bad = answers["sdJwtsVerified"][-CERTIFIED:]
+    assert good["claims"]["jti"] == f"urn:uuid:{credential.id}"
+    es256, ed25519_, *others = answers["tokensVerified"]
+    for claims in (es256["claims"], ed25519_["claims"]):
+        document = {name: value for name, value in claims.items() if name in plain_document(credential)}
+        assert documents.from_document(document) == credential
+    assert all("refused" in each for each in [*bad, *others]), [*bad, *others]
+
+
+def plain_document(credential: Credential) -> dict[str, Any]:
+    return documents.to_document(credential, salt=bytes(16))
+
+
+def sd_jwt(credential: Credential, certificates: tuple[Certificate, ...] = ()) -> str:
+    prepared = sd_jwt_vc.prepare(credential, key_id=PROVIDER_KEY.key_id, entropy=ENTROPY, certificates=certificates)
     return prepared.complete(PROVIDER_KEY.sign(prepared.signing_input))
 
 
@@ -159,7 +230,7 @@ def plain_claims(credential: Credential) -> dict[str, Any]:
 
 
 def check_sd_jwts(credential: Credential, answers: dict[str, Any]) -> None:
-    whole, part, bound, *refused = answers["sdJwtsVerified"]
+    whole, part, bound, *refused = answers["sdJwtsVerified"][:-CERTIFIED]
     theirs = {name: value for name, value in whole["claims"].items() if name not in ("salt", INTEGRITY_CLAIM)}
     assert sd_jwt_vc.from_claims(theirs) == credential
     assert [DISCLOSABLE[0] in each["claims"] for each in (part, bound)] == [True, True]
@@ -185,6 +256,7 @@ def main() -> None:
     shown = ecdsa_sd_2023.derive(in_parts, SELECTIVE)
     spoilt.append(shown | {"validFrom": "2026-11-21T10:00:01Z"})
     datasets = graphs()
+    sd_jwts, tokens = certified_tokens(credential)
     answers = ask(
         {
             "now": instant_text(NOW),
@@ -208,7 +280,8 @@ def main() -> None:
             "disclose": [{"secured": in_parts, "selective": SELECTIVE}],
             "issueInParts": [{"credential": PARTIAL, "mandatory": MANDATORY, "selective": SELECTIVE}],
             "canonize": [dataset for dataset, _ in datasets],
-            "verifySdJwts": shown_sd_jwts(credential),
+            "verifySdJwts": [*shown_sd_jwts(credential), *sd_jwts],
+            "verifyTokens": tokens,
             "issueSdJwt": {
                 "claims": plain_claims(credential),
                 "header": {"typ": sd_jwt_vc.TYPE, "kid": PROVIDER_KEY.key_id},
@@ -229,7 +302,8 @@ def main() -> None:
         assert form.from_document(document) == credential
     assert answers["canonical"] == [ours for _, ours in datasets]
     check_sd_jwts(credential, answers)
-    spoken = ["eddsa-rdfc-2022", "ecdsa-sd-2023", "sd-jwt"]
+    check_certified(credential, answers)
+    spoken = ["eddsa-rdfc-2022", "ecdsa-sd-2023", "sd-jwt", "vc+jwt", "x5c"]
     print(json.dumps({"credentials": "both ways", "suites": spoken, "graphs": len(datasets)}))
 
 

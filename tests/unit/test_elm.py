@@ -36,7 +36,7 @@ from vitne.credentials.elm import vocabulary
 from vitne.credentials.elm.document import write
 from vitne.credentials.elm.durations import duration, hours
 from vitne.credentials.elm.reading import read
-from vitne.credentials.elm.seal import MAX_HEADER_LENGTH, MAX_LENGTH, parse, prepare, seal
+from vitne.credentials.elm.seal import MAX_BYTES, MAX_HEADER_LENGTH, parse, prepare, seal
 from vitne.credentials.model import Credential, Learner
 from vitne.credentials.setting import ALONE
 from vitne.errors import InvalidArgument
@@ -379,7 +379,8 @@ def test_contradictions_and_nonsense_are_refused(path: str, value: Any, reason: 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("x" * (MAX_LENGTH + 1), "TOO_LARGE"),
+        ("x" * (MAX_BYTES + 1), "TOO_LARGE"),
+        ("ø" * (MAX_BYTES // 2 + 1), "TOO_LARGE"),
         ("", "BAD_JSON"),
         ("[" * 100_000, "BAD_JSON"),
         ("{}", "SEAL_MALFORMED"),
@@ -396,7 +397,7 @@ def test_contradictions_and_nonsense_are_refused(path: str, value: Any, reason: 
         (outer(TEXT, lambda m: m.update(payload="[" * 40 + "]" * 40)), "BAD_JSON"),
         (outer(TEXT, lambda m: m.update(payload="[]")), "SEAL_MALFORMED"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_each_limit_has_its_error(text: str, reason: str) -> None:
     with pytest.raises(InvalidArgument) as refused:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.credential_samples import HOLDER_KEY, PROVIDER_KEY, credentials, sample_achievement, sample_credential
 from tests.unit.test_data_integrity import ED25519_KEY, secured
+from vitne.canonical import from_b64url
 from vitne.credentials.data_integrity import proof
 from vitne.credentials.data_integrity.suites import ECDSA_RDFC_2019, EDDSA_JCS_2022, EDDSA_RDFC_2022
 from vitne.credentials.jose import LocalSigner, Signer, complete, signing_input
@@ -216,6 +217,16 @@ def test_a_jwt_verifies_with_its_key_alone(signer: LocalSigner) -> None:
     claims = json.loads(read.jws.payload)
     assert (claims["iss"], claims["jti"]) == (FULL.awarding_body.issuer_uri, f"urn:uuid:{FULL.id}")
     assert claims["exp"] == int(datetime(2031, 1, 1, tzinfo=UTC).timestamp())
+
+
+def test_ed25519_is_read_by_its_older_name_too() -> None:
+    """RFC 8037's EdDSA, which RFC 9864 gives up and others still write; of a key for ES256 it is nobody's."""
+    header, payload, _ = as_jwt(documents.to_document(FULL, salt=SALT), ED25519_KEY).split(".")
+    older = json.loads(from_b64url(header)) | {"alg": "EdDSA"}
+    data = signing_input(older, from_b64url(payload))
+    read = vc_jwt.parse(complete(data, ED25519_KEY.sign(data)))
+    assert read.verified_by(ED25519_KEY.public_key)
+    assert not read.verified_by(PROVIDER_KEY.public_key)
 
 
 @pytest.mark.parametrize(

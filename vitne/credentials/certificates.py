@@ -1,4 +1,4 @@
-"""X.509 certificates of seals and XML signatures: read, never trusted here.
+"""X.509 certificates of seals, XML signatures and tokens: read, never trusted here.
 
 A certificate beside a signature says which key made it. Whether that key counts is
 for whoever knows keys (the registry, a trusted list) to say.
@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -25,6 +25,9 @@ from vitne.errors import InvalidArgument
 MAX_CERTIFICATE: Final = 16_384
 #: Most certificates of one signature.
 MAX_CERTIFICATES: Final = 8
+#: Most characters of base64 that a token carries of a chain: its header has to stay one that is read
+#: (:data:`vitne.credentials.jose.MAX_HEADER_LENGTH`), beside what else stands there.
+MAX_CARRIED: Final = 10_000
 #: Shortest RSA key whose signatures count, in bits (ETSI TS 119 312).
 MIN_RSA_BITS: Final = 2_048
 _COORDINATE: Final = 32
@@ -50,8 +53,8 @@ class Certificate:
 
     @property
     def public_key(self) -> PublicKey | None:
-        """Its key, where it is of the kind that providers sign with (P-256); None for any other."""
-        return _p256(self.der)
+        """Its key, where it is of a kind that providers sign with (P-256, Ed25519); None for any other."""
+        return _signing_key(self.der)
 
     @classmethod
     def read(cls, der: bytes, *, field: str = "certificate") -> Certificate:
@@ -59,7 +62,7 @@ class Certificate:
 
         Raises:
             InvalidArgument: ``BAD_CERTIFICATE`` for anything else, something larger than :data:`MAX_CERTIFICATE`, or a
-                key that is neither EC nor RSA of :data:`MIN_RSA_BITS`.
+                key that is neither EC, Ed25519, nor RSA of :data:`MIN_RSA_BITS`.
         """
         return _read(bytes(der), field)
 
@@ -83,6 +86,21 @@ class Certificate:
         return cls(certificate.public_bytes(Encoding.DER), certificate)
 
 
+def carried(chain: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """What a token carries of a chain: all but the anchor, which verifiers have or don't trust.
+
+    OpenID4VC High Assurance Interoperability Profile 1.0, section 6.1.1: the trust anchor is not in ``x5c``, and the
+    certificate of the key that signs is not signed by itself.
+
+    Returns:
+        Nothing where nothing is left, or more than :data:`MAX_CARRIED`.
+    """
+    kept = tuple(each for each in chain if each.parsed.subject != each.parsed.issuer)
+    if kept[:1] != tuple(chain[:1]) or sum(len(each.base64) for each in kept) > MAX_CARRIED:
+        return ()
+    return kept
+
+
 def x5c(certificates: Sequence[Certificate]) -> dict[str, list[str]]:
     """The member of a protected header (RFC 7515, section 4.1.6); nothing where there are none."""
     return {"x5c": [each.base64 for each in certificates]} if certificates else {}
@@ -104,7 +122,7 @@ def certificates_of(header: Header) -> tuple[Certificate, ...]:
 
 
 def require_counting_key(key: PublicKeyTypes, *, field: str) -> None:
-    """Refuse a key whose signatures don't count.
+    """Refuse a key whose seals and XML signatures don't count.
 
     Raises:
         InvalidArgument: ``BAD_CERTIFICATE``: it is neither EC nor RSA of :data:`MIN_RSA_BITS`.
@@ -125,13 +143,16 @@ def _read(der: bytes, field: str) -> Certificate:
         key = parsed.public_key()
     except Exception as error:  # the parser's errors have no common base
         raise _bad("it can't be read", field) from error
-    require_counting_key(key, field=field)
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        require_counting_key(key, field=field)
     return Certificate(der, parsed)
 
 
 @lru_cache(maxsize=1024)
-def _p256(der: bytes) -> PublicKey | None:
+def _signing_key(der: bytes) -> PublicKey | None:
     key = x509.load_der_x509_certificate(der).public_key()
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return parse_public_jwk({"kty": "OKP", "crv": "Ed25519", "x": b64url(key.public_bytes_raw())})
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         return None
     numbers = key.public_numbers()
@@ -144,6 +165,6 @@ def _bad(why: str, field: str) -> InvalidArgument:
         "BAD_CERTIFICATE",
         f"the signer's certificate is not accepted: {why}",
         field=field,
-        rule=f"RFC 5280, in DER, at most {MAX_CERTIFICATE} bytes; EC, or RSA of {MIN_RSA_BITS} bits and more",
+        rule=f"RFC 5280, in DER, at most {MAX_CERTIFICATE} bytes; EC, Ed25519, or RSA of {MIN_RSA_BITS} bits and more",
         remedy="sign with a certificate of that kind",
     )

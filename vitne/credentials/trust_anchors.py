@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Final
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -52,7 +53,9 @@ class TrustAnchors:
                 remedy="put the certificates of the authorities that are trusted into one file",
             ) from error
 
-    def require(self, chain: Sequence[Certificate], *, at: datetime, body: OrganisationId) -> None:
+    def require(
+        self, chain: Sequence[Certificate], *, at: datetime, body: OrganisationId, issuer_uri: str = ""
+    ) -> None:
         """Refuse a chain that does not lead to an anchor.
 
         Args:
@@ -60,6 +63,7 @@ class TrustAnchors:
                 be left out.
             at: when it was signed: certificates end, and what was signed before stands.
             body: who is said to have signed. A certificate that names an organisation by its number names this one.
+            issuer_uri: how a token names its issuer (``iss``). A certificate that is for addresses is for this one.
 
         Raises:
             InvalidArgument: ``CHAIN_OUT_OF_ORDER``, ``CERTIFICATE_NOT_VALID_THEN``, ``CERTIFICATE_OF_ANOTHER``,
@@ -69,6 +73,8 @@ class TrustAnchors:
         _in_order(certificates)
         _valid(certificates, at)
         _named(certificates[0], body)
+        if issuer_uri:
+            _addressed(certificates[0], issuer_uri)
         # Any extension that is not critical may stand in a signing certificate; authorities are held to what the
         # library asks of them: basic constraints, key usage, keys and signatures of some strength.
         builder = PolicyBuilder().store(Store(list(self._certificates))).time(at).max_chain_depth(MAX_DEPTH)
@@ -107,6 +113,24 @@ def _named(certificate: x509.Certificate, body: OrganisationId) -> None:
     }
     if numbers and numbers != {str(body).partition(":")[2]}:
         raise _refused("CERTIFICATE_OF_ANOTHER", "its certificate names another organisation")
+
+
+def _addressed(certificate: x509.Certificate, issuer_uri: str) -> None:
+    """``iss`` is among the certificate's alternative names, as URI or by its host, where it has any of these kinds.
+
+    Earlier drafts of SD-JWT VC ("X.509 Certificates") and of its High Assurance Interoperability Profile ask for one of
+    the two; later ones take the certificate's subject as the issuer, which is what seals' certificates have.
+    """
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise _refused("CERTIFICATE_OF_ANOTHER", "its certificate's alternative names can't be read") from error
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    hosts = [host.lower() for host in names.get_values_for_type(x509.DNSName)]
+    if (uris or hosts) and issuer_uri not in uris and urlsplit(issuer_uri).hostname not in hosts:
+        raise _refused("CERTIFICATE_OF_ANOTHER", "its certificate is for other addresses than the issuer's")
 
 
 def _refused(reason: str, message: str) -> InvalidArgument:

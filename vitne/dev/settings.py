@@ -175,6 +175,8 @@ def _own(places: Places, service: str) -> dict[str, str]:
                 "VITNE_LEDGER_ADDRESS": places.grpc_address("ledger"),
                 "VITNE_LEDGER_AUDIENCE": AUDIENCE,
                 "VITNE_HUBS": json.dumps({places.cases.hub: places.clients[places.cases.hub].client_id}),
+                # One institution's tokens carry certificates, so that both ways can be seen.
+                "VITNE_X5C": json.dumps([places.cases.providers["ucl"].message.id]),
                 "VITNE_CLIENT_ID": client.client_id,
                 "VITNE_CLIENT_KEY_FILE": str(client.key_file),
             }

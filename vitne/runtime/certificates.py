@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.credentials.certificates import MAX_CERTIFICATE, Certificate
-from vitne.credentials.jose import ES256, Signer
+from vitne.credentials.jose import ED25519, ES256, Signer
 from vitne.credentials.model import AwardingBody
 from vitne.errors import FailedPrecondition
 from vitne.runtime.custody import KeyCustody
@@ -104,7 +104,7 @@ class DevelopmentCertificates:
             authority = await asyncio.to_thread(self._custody.ensure, AUTHORITY, ES256)
             ca = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Vitne seal authority (development)")])
             chain = (
-                _certificate(_name(body), signer, ca, authority, now),
+                _certificate(_name(body), signer, ca, authority, now, uri=body.issuer_uri),
                 _certificate(ca, authority, ca, authority, now, authority=True),
             )
             self._made[signer.key_id] = now + LIFETIME / 2, chain
@@ -125,7 +125,14 @@ def _name(body: AwardingBody) -> x509.Name:
 
 
 def _certificate(
-    subject: x509.Name, key: Signer, issuer: x509.Name, by: Signer, now: datetime, *, authority: bool = False
+    subject: x509.Name,
+    key: Signer,
+    issuer: x509.Name,
+    by: Signer,
+    now: datetime,
+    *,
+    authority: bool = False,
+    uri: str = "",
 ) -> Certificate:
     """A certificate whose signature comes from custody: the library makes the part that is signed."""
     public = _public(key)
@@ -153,6 +160,9 @@ def _certificate(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(_public(by)), critical=False)
     )
+    if uri:  # SD-JWT VC: what the certificate is for, where a token names its issuer by an address.
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+        builder = builder.add_extension(names, critical=False)
     # Signed with a key that nobody keeps, for its bytes to be signed: only custody has the real one.
     unsigned = builder.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).tbs_certificate_bytes
     raw = by.sign(unsigned)
@@ -161,7 +171,9 @@ def _certificate(
     return Certificate.read(der)
 
 
-def _public(signer: Signer) -> ec.EllipticCurvePublicKey:
+def _public(signer: Signer) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
+    if signer.algorithm == ED25519:
+        return ed25519.Ed25519PublicKey.from_public_bytes(from_b64url(signer.public_jwk["x"]))
     point = b"\x04" + b"".join(from_b64url(signer.public_jwk[name]) for name in ("x", "y"))
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
 

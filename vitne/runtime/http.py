@@ -62,7 +62,11 @@ class BodyTooLarge(ResourceExhausted):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            "BODY_TOO_LARGE", "the request body is too large", rule=f"at most {limit} bytes", remedy="send less"
+            "BODY_TOO_LARGE",
+            "the request body is too large",
+            field="body",
+            rule=f"at most {limit} bytes",
+            remedy="send less",
         )
 
 

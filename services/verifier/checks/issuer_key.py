@@ -59,7 +59,12 @@ def check_issuer_key(presentation: Presented, knowledge: Knowledge, now: datetim
         try:
             chain = presentation.certificates
             if chain:
-                knowledge.anchors.require(chain, at=presentation.signed_at, body=credential.awarding_body.id)
+                knowledge.anchors.require(
+                    chain,
+                    at=presentation.signed_at,
+                    body=credential.awarding_body.id,
+                    issuer_uri=presentation.certified_uri,
+                )
                 led = "; its certificate leads to a trust anchor"
         except VitneError as error:
             return _failed(told(error), key_id)

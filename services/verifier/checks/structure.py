@@ -5,13 +5,14 @@ from __future__ import annotations
 from services.verifier import presented
 from services.verifier.checks.names import FAILED, PASSED, STRUCTURE, Check, told
 from services.verifier.presented import Presented
+from vitne.credentials.w3c import baking
 from vitne.errors import VitneError
 
 
-def check_structure(text: str) -> tuple[Check, Presented | None]:
-    """Read a presentation; None beside a failed check."""
+def check_structure(shown: str | bytes) -> tuple[Check, Presented | None]:
+    """Read a presentation, or an image with one in it; None beside a failed check."""
     try:
-        presentation = presented.read(text)
+        presentation = presented.read(baking.extract(shown) if isinstance(shown, bytes) else shown.strip())
     except VitneError as error:
         return Check(STRUCTURE, FAILED, f"it can't be read: {told(error)}", error.field or error.rule), None
     return Check(STRUCTURE, PASSED, presentation.described, presentation.type), presentation

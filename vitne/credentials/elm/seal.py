@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 
 from vitne.canonical import b64url, digest_text, from_b64url, instant_text, parse_instant
-from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate
+from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate, require_counting_key
 from vitne.credentials.elm import document
 from vitne.credentials.elm.reading import read
 from vitne.credentials.jose import ES256, PublicKey, Signer, strict_json
@@ -31,8 +31,8 @@ from vitne.errors import InvalidArgument
 
 #: Media type of a sealed credential.
 MEDIA_TYPE: Final = "application/jose+json"
-#: Longest sealed credential that is read, in characters: images are inside, as base64.
-MAX_LENGTH: Final = 2_000_000
+#: Largest sealed credential that is read: images are inside, as base64.
+MAX_BYTES: Final = 2_000_000
 #: Longest protected header, in base64url characters: a chain of certificates and a time-stamp are inside.
 MAX_HEADER_LENGTH: Final = 100_000
 #: Header parameters that may be critical. A time-stamp of the content (``adoTst``) is understood, and not believed.
@@ -94,7 +94,8 @@ def prepare(
         InvalidArgument: as :func:`vitne.credentials.elm.document.write`; ``BAD_CERTIFICATE`` for a key that is not
             P-256.
     """
-    if not certificates or certificates[0].public_key is None:
+    key = certificates[0].public_key if certificates else None
+    if key is None or key.algorithm != ES256:
         raise _bad_certificate("it is missing, or not one of a P-256 key")
     payload = _ENCODE(document.write(credential, setting, salt=salt))
     header = {
@@ -213,13 +214,30 @@ def parse(text: str) -> Sealed:
             ``BAD_CERTIFICATE``, ``BAD_JSON``, ``BAD_BASE64URL``, ``BAD_INSTANT``.
     """
     text = text.strip()
-    if len(text) > MAX_LENGTH:
-        raise _too_large(MAX_LENGTH)
+    require_size(text)
+    return parse_read(text, strict_json(text, field="credential"))
+
+
+def require_size(text: str) -> None:
+    """Refuse what is too large to be read.
+
+    Raises:
+        InvalidArgument: ``TOO_LARGE``; ``BAD_JSON`` for half a character.
+    """
     try:
-        text.encode()
+        size = len(text.encode()) if len(text) <= MAX_BYTES else len(text)
     except UnicodeEncodeError as error:
         raise _malformed("BAD_JSON", "credential", "it holds half a character") from error
-    outer = strict_json(text, field="credential")
+    if size > MAX_BYTES:
+        raise _too_large(MAX_BYTES, "bytes")
+
+
+def parse_read(text: str, outer: Any) -> Sealed:
+    """The same of a text that was read as JSON already.
+
+    Raises:
+        InvalidArgument: as :func:`parse`, but for ``TOO_LARGE`` of the whole.
+    """
     payload = outer.get("payload") if isinstance(outer, dict) else None
     signatures = outer.get("signatures") if isinstance(outer, dict) else None
     if not isinstance(payload, str) or not isinstance(signatures, list) or len(signatures) != 1:
@@ -255,7 +273,7 @@ class _Header:
 @lru_cache(maxsize=256)
 def _header(segment: str) -> _Header:
     if len(segment) > MAX_HEADER_LENGTH:
-        raise _too_large(MAX_HEADER_LENGTH)
+        raise _too_large(MAX_HEADER_LENGTH, "characters")
     members = strict_json(from_b64url(segment, field="protected"), field="protected")
     if not isinstance(members, dict):
         raise _malformed("SEAL_MALFORMED", "protected", "the protected header is not an object")
@@ -285,17 +303,18 @@ def _header(segment: str) -> _Header:
     if not isinstance(chain, list) or not 0 < len(chain) <= MAX_CERTIFICATES:
         raise _malformed("SEAL_MALFORMED", "protected.x5c", "it comes without certificates, or with too many")
     certificates = tuple(Certificate.from_base64(str(item), field="protected.x5c") for item in chain)
+    require_counting_key(certificates[0].parsed.public_key(), field="protected.x5c")
     if "x5t#S256" in members and members["x5t#S256"] != certificates[0].thumbprint:
         raise _malformed("SEAL_MALFORMED", "protected.x5t#S256", "the thumbprint is another certificate's")
     return _Header(algorithm, parse_instant(members["sigT"], field="protected.sigT"), certificates)
 
 
-def _too_large(limit: int) -> InvalidArgument:
+def _too_large(limit: int, unit: str) -> InvalidArgument:
     return InvalidArgument(
         "TOO_LARGE",
-        f"longer than {limit} characters",
+        f"longer than {limit} {unit}",
         field="credential",
-        rule=f"at most {limit} characters",
+        rule=f"at most {limit} {unit}",
         remedy="send only the credential itself",
     )
 

@@ -23,7 +23,7 @@ from signxml.exceptions import SignXMLException
 from signxml.signer import XMLSigner
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate
+from vitne.credentials.certificates import MAX_CERTIFICATES, Certificate, require_counting_key
 from vitne.credentials.elmo.names import DSIG
 from vitne.credentials.elmo.reading import Document, parse
 from vitne.credentials.elmo.writing import Node, write
@@ -97,7 +97,8 @@ def prepare(
         InvalidArgument: as :func:`vitne.credentials.elmo.writing.write`; ``BAD_CERTIFICATE`` for a key that is not
             P-256.
     """
-    if not certificates or certificates[0].public_key is None:
+    key = certificates[0].public_key if certificates else None
+    if key is None or key.algorithm != ES256:
         raise InvalidArgument(
             "BAD_CERTIFICATE",
             "the signer's certificate is missing, or not one of a P-256 key",
@@ -228,6 +229,7 @@ def parse_signed(data: bytes) -> Signed:
     if not 0 < len(encoded) <= MAX_CERTIFICATES:
         raise _malformed(f"it comes with {len(encoded)} certificates", "KeyInfo")
     certificates = tuple(Certificate.from_base64(item.text or "", field="elmo/Signature/KeyInfo") for item in encoded)
+    require_counting_key(certificates[0].parsed.public_key(), field="elmo/Signature/KeyInfo")
     return Signed(document, certificates)
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Final
 
 from vitne.credentials.w3c import baking_png, baking_svg
+from vitne.errors import InvalidArgument
 
 #: Largest image that is looked at, in bytes.
 MAX_IMAGE: Final = max(baking_png.MAX_IMAGE, baking_svg.MAX_IMAGE)
@@ -24,6 +25,14 @@ def bake(image: bytes, credential: str) -> bytes:
         InvalidArgument: ``BAD_IMAGE``; ``ALREADY_BAKED``; ``TOO_LARGE``.
     """
     baked: bytes = _kind(image).bake(image, credential)
+    if len(baked) > MAX_IMAGE:
+        raise InvalidArgument(
+            "TOO_LARGE",
+            f"with the badge in it the image is larger than {MAX_IMAGE} bytes",
+            field="image",
+            rule=f"at most {MAX_IMAGE} bytes, so that readers take it",
+            remedy="send a smaller image",
+        )
     return baked
 
 

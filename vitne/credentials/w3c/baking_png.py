@@ -12,8 +12,8 @@ from typing import Final
 
 from vitne.errors import InvalidArgument
 
-#: Largest image that is looked at, in bytes.
-MAX_IMAGE: Final = 10_000_000
+#: Largest image that is looked at, in bytes: so that a message to the verifier can hold it.
+MAX_IMAGE: Final = 3_000_000
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER, _TEXT, _END = b"IHDR", b"iTXt", b"IEND"

@@ -13,8 +13,8 @@ from xml.sax.saxutils import quoteattr
 
 from vitne.errors import InvalidArgument
 
-#: Largest image that is looked at, in bytes.
-MAX_IMAGE: Final = 10_000_000
+#: Largest image that is looked at, in bytes: so that a message to the verifier can hold it.
+MAX_IMAGE: Final = 3_000_000
 #: Deepest element.
 MAX_DEPTH: Final = 256
 

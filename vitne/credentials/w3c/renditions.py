@@ -59,7 +59,8 @@ _SUITES: Final[Mapping[Form, Mapping[str, Suite]]] = {
     Form.JCS: _JCS,
     Form.BADGE: _RDFC,
 }
-_JWTS: Final = frozenset({Form.JWT, Form.BADGE_JWT})
+#: What is a token rather than a document with a proof.
+JWTS: Final = frozenset({Form.JWT, Form.BADGE_JWT})
 _WRITERS: Final[Mapping[Form, Callable[..., dict[str, Any]]]] = {
     Form.JWT: documents.to_document,
     Form.DATA_INTEGRITY: documents.to_document,
@@ -127,7 +128,7 @@ def prepare(
         InvalidArgument: as :func:`vitne.credentials.w3c.documents.to_document`.
     """
     document = _WRITERS[form](credential, salt=salt)
-    if form in _JWTS:
+    if form in JWTS:
         jwt = vc_jwt.prepare(document, algorithm=algorithm, key_id=key_id, certificates=certificates)
         return Prepared(jwt.signing_input)
     prepared = proof.prepare(
