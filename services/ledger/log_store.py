@@ -129,7 +129,7 @@ async def extend_log(
     await connection.copy_records_to_table(
         "leaf",
         columns=("hash", "leaf_index", "record"),
-        # By hash: the index of hashes is by far the largest, and so each of its pages is come to once in a batch.
+        # By hash: the index of hashes is not in their places' order, and so each of its pages is come to once in a batch.
         records=sorted(zip(leaves.keys(), range(first, first + len(leaves)), leaves.values(), strict=True)),
     )
     changed = writer.changed()
@@ -334,8 +334,7 @@ class _Places:
         # One statement, one snapshot: the checkpoint covers the leaves. One row, since each costs more than its values.
         row = await self._pool.fetchrow(
             "SELECT size, checkpoint, shard, origin, leaves_before, tiles_before, "
-            "ARRAY(SELECT leaf_index FROM unnest($1::bytea[]) WITH ORDINALITY AS asked "
-            "(hash, place) LEFT JOIN leaf USING (hash) ORDER BY place) AS places FROM log",
+            "leaf_places($1::bytea[]) AS places FROM log",
             hashes,
         )
         if row is None:

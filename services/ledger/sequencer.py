@@ -205,7 +205,7 @@ class Sequencer:
 
 async def _without_known(connection: Any, leaves: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Those leaves (record by hash) that the log has not got: an event that was repeated is the same leaf."""
-    known = await connection.fetch("SELECT hash FROM leaf WHERE hash = ANY($1::bytea[])", list(leaves))
-    for row in known:
-        del leaves[row["hash"]]
-    return leaves
+    places = await connection.fetchval("SELECT leaf_places($1::bytea[])", list(leaves))
+    return {
+        hashed: record for (hashed, record), place in zip(leaves.items(), places, strict=True) if place is None
+    }
