@@ -33,8 +33,8 @@ STEPS: Final = (1, 2, 5)
 FIRST: Final = 10_000
 #: Leaves that wait at a time.
 QUEUED: Final = 100_000
-#: What the ledger's database has in production (deploy/k8s/overlays/production), where the demonstration's makes do with
-#: an eighth: ten million leaves take 3 GB, and the index of their hashes 290 MB.
+#: What the ledger's database has in production (deploy/k8s/overlays/production), where the demonstration's makes do
+#: with an eighth: ten million leaves take some GB, and the index of their hashes 290 MB.
 DATABASE_SETTINGS: Final = {"shared_buffers": "1GB"}
 
 

@@ -206,6 +206,4 @@ class Sequencer:
 async def _without_known(connection: Any, leaves: dict[bytes, bytes]) -> dict[bytes, bytes]:
     """Those leaves (record by hash) that the log has not got: an event that was repeated is the same leaf."""
     places = await connection.fetchval("SELECT leaf_places($1::bytea[])", list(leaves))
-    return {
-        hashed: record for (hashed, record), place in zip(leaves.items(), places, strict=True) if place is None
-    }
+    return {hashed: record for (hashed, record), place in zip(leaves.items(), places, strict=True) if place is None}
