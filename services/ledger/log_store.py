@@ -19,6 +19,7 @@ from vitne.merkle.hashing import EMPTY_ROOT
 from vitne.merkle.proofs import make_proof, nodes_of, plan_consistency
 from vitne.merkle.tiles import Tile, TileId, TileReader, TileWriter, tiles_at, tiles_of
 from vitne.merkle.tree import CompactTree
+from vitne.messaging.outbox import Statement
 from vitne.runtime.telemetry import sampled_traceparent
 
 #: Full tiles kept in memory, some 12 KiB each once the levels between are computed: 48 MiB. All of a log of a million
@@ -66,12 +67,25 @@ async def queue_leaves(
         happened: for each when what it says did; empty: not measured.
         traceparents: for each the trace that it belongs to, None where that is not sampled; empty: the active one.
     """
-    await connection.execute(
+    statement = queue_statement(records, happened=happened, traceparents=traceparents)
+    await connection.execute(statement.sql, *statement.arguments)
+
+
+def queue_statement(
+    records: Sequence[bytes],
+    *,
+    happened: Sequence[datetime] = (),
+    traceparents: Sequence[str | None] = (),
+) -> Statement:
+    """What :func:`queue_leaves` executes, to be executed beside others."""
+    return Statement(
         "INSERT INTO queued_leaf (record, happened, traceparent) "
         "SELECT * FROM unnest($1::bytea[], $2::timestamptz[], $3::text[])",
-        list(records),
-        list(happened) if happened else [None] * len(records),
-        list(traceparents) or [sampled_traceparent()] * len(records),
+        (
+            list(records),
+            list(happened) if happened else [None] * len(records),
+            list(traceparents) or [sampled_traceparent()] * len(records),
+        ),
     )
 
 
@@ -129,7 +143,7 @@ async def extend_log(
     await connection.copy_records_to_table(
         "leaf",
         columns=("hash", "leaf_index", "record"),
-        # By hash: the index of hashes is by far the largest, and so each of its pages is come to once in a batch.
+        # By hash, so that each page of the index of hashes is come to once in a batch.
         records=sorted(zip(leaves.keys(), range(first, first + len(leaves)), leaves.values(), strict=True)),
     )
     changed = writer.changed()
@@ -334,8 +348,7 @@ class _Places:
         # One statement, one snapshot: the checkpoint covers the leaves. One row, since each costs more than its values.
         row = await self._pool.fetchrow(
             "SELECT size, checkpoint, shard, origin, leaves_before, tiles_before, "
-            "ARRAY(SELECT leaf_index FROM unnest($1::bytea[]) WITH ORDINALITY AS asked "
-            "(hash, place) LEFT JOIN leaf USING (hash) ORDER BY place) AS places FROM log",
+            "leaf_places($1::bytea[]) AS places FROM log",
             hashes,
         )
         if row is None:

@@ -27,10 +27,11 @@ DEFAULT_LIST_TTL_SECONDS: Final = 10
 #: How long a signed list can be shown to somebody before it counts as stale: what an attacker gains by keeping an old
 #: list back, and what an outage of the ledger may last before credentials become not determinable.
 DEFAULT_LIST_LIFETIME_SECONDS: Final = 900
-#: A twentieth of the second in which a revocation is to be published.
-DEFAULT_PUBLISH_INTERVAL_SECONDS: Final = 0.05
-#: A tenth of the second in which a leaf is to be integrated.
-DEFAULT_SEQUENCE_INTERVAL_SECONDS: Final = 0.1
+#: A seventh of the second in which a revocation is to be published: each version costs the lists' locks for some
+#: milliseconds, in which nobody else's changes are written.
+DEFAULT_PUBLISH_INTERVAL_SECONDS: Final = 0.15
+#: A fifth of the second in which a leaf is to be integrated: a batch costs much the same whatever its size.
+DEFAULT_SEQUENCE_INTERVAL_SECONDS: Final = 0.2
 
 
 #: How often witnesses are asked while the log grows. A checkpoint is cosigned within this and their answer.

@@ -15,13 +15,13 @@ from uuid import UUID
 
 from services.ledger.events import list_event, timestamp
 from services.ledger.leases import Orders
-from services.ledger.log_store import queue_leaves
+from services.ledger.log_store import queue_statement
 from services.ledger.transitions import Change, Standing, Status, change_status
 from vitne.clock import Clock
 from vitne.errors import AlreadyExists, NotFound, VitneError
 from vitne.merkle import leaves
-from vitne.messaging.outbox import Event, append
-from vitne.runtime.idempotency import RequestKey, recall_many, remember_many
+from vitne.messaging.outbox import Event, Statement, append
+from vitne.runtime.idempotency import RequestKey, races_told, recall_many, remember_many, remember_statement
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2
@@ -145,12 +145,11 @@ class Statuses:
             response = _response(standing)
             first[name] = (request.key, response)
             answers.append(response)
+        remembered = [(key, response.SerializeToString()) for key, response in first.values()]
         if recorded:
-            await self._write(connection, recorded, changes)
-        if first:
-            await remember_many(
-                connection, [(key, response.SerializeToString()) for key, response in first.values()], now
-            )
+            await self._write(connection, recorded, changes, remember_statement(remembered, now))
+        elif remembered:
+            await remember_many(connection, remembered, now)
         return answers
 
     def _leased_place(self, row: Any, request: StatusRequest) -> int:
@@ -175,39 +174,48 @@ class Statuses:
         list_id: int = row["id"]
         return list_id
 
-    async def _write(self, connection: Any, recorded: Sequence[_Recorded], changes: dict[int, int]) -> None:
-        """The changes, their numbers, their leaves and their events."""
+    async def _write(
+        self, connection: Any, recorded: Sequence[_Recorded], changes: dict[int, int], remembered: Statement
+    ) -> None:
+        """The changes, their numbers, their leaves, their events and the answers, in one round trip.
+
+        The lists' locks are held meanwhile, so whoever comes next waits for each round trip of this one.
+        """
         touched = sorted({change.list_id for change in recorded})
-        await connection.execute(
-            """
-            WITH recorded AS (
+        beside = [
+            Statement(
+                """
                 INSERT INTO status_change
                     (list_id, number, index, status, effective, recorded, reason, on_behalf_of, caller)
                 SELECT * FROM unnest($1::integer[], $2::bigint[], $3::integer[], $4::smallint[], $5::timestamptz[],
                     $6::timestamptz[], $7::text[], $8::text[], $9::text[])
-            )
-            UPDATE status_list SET changes = new.changes
-            FROM unnest($10::integer[], $11::bigint[]) AS new (id, changes) WHERE status_list.id = new.id
-            """,
-            [change.list_id for change in recorded],
-            [change.number for change in recorded],
-            [change.request.index for change in recorded],
-            [change.standing.status.value for change in recorded],
-            [change.standing.effective for change in recorded],
-            [change.standing.recorded for change in recorded],
-            [change.request.reason for change in recorded],
-            [change.request.on_behalf_of for change in recorded],
-            [change.request.key.caller for change in recorded],
-            touched,
-            [changes[list_id] for list_id in touched],
-        )
-        await queue_leaves(
-            connection,
-            [_leaf(change).to_bytes() for change in recorded],
-            happened=[change.standing.recorded for change in recorded],
-            traceparents=[change.request.traceparent or None for change in recorded],
-        )
-        await append(connection, [self._event(change) for change in recorded])
+                """,
+                (
+                    [change.list_id for change in recorded],
+                    [change.number for change in recorded],
+                    [change.request.index for change in recorded],
+                    [change.standing.status.value for change in recorded],
+                    [change.standing.effective for change in recorded],
+                    [change.standing.recorded for change in recorded],
+                    [change.request.reason for change in recorded],
+                    [change.request.on_behalf_of for change in recorded],
+                    [change.request.key.caller for change in recorded],
+                ),
+            ),
+            Statement(
+                "UPDATE status_list SET changes = new.changes "
+                "FROM unnest($1::integer[], $2::bigint[]) AS new (id, changes) WHERE status_list.id = new.id",
+                (touched, [changes[list_id] for list_id in touched]),
+            ),
+            queue_statement(
+                [_leaf(change).to_bytes() for change in recorded],
+                happened=[change.standing.recorded for change in recorded],
+                traceparents=[change.request.traceparent or None for change in recorded],
+            ),
+            remembered,
+        ]
+        with races_told():
+            await append(connection, [self._event(change) for change in recorded], beside=beside)
 
     def _event(self, change: _Recorded) -> Event:
         told = events_pb2.StatusChanged(

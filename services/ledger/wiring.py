@@ -40,7 +40,7 @@ from vitne.messaging import outbox, topics
 from vitne.messaging.consumer import Consumer, ConsumerOptions
 from vitne.messaging.kafka import KafkaSettings
 from vitne.messaging.reading import read_messages
-from vitne.messaging.relay import OutboxWatch, Relay
+from vitne.messaging.relay import OutboxWatch, Relay, RelayOptions
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
@@ -59,6 +59,10 @@ if TYPE_CHECKING:
     from services.ledger.reconcile import Reconciled
 
 SERVICE: Final = "vitne.ledger.v1.LedgerService"
+
+#: Under load it looks no more often than at rest: each look costs the same for any number of events, and nobody waits
+#: for these as a learner does for a credential.
+RELAY: Final = RelayOptions(busy_seconds=RelayOptions().idle_seconds)
 
 _FOLDER: Final = Path(__file__).parent
 #: What ``migrate`` applies, in order.
@@ -290,7 +294,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         application.on_close(objects.close)
     application.add_task("retention", Retention(pool, clock).run)
     add_operations(application, pool, clock, [CONSUMER])
-    application.add_task("relay", Relay(pool, kafka, clock).run)
+    application.add_task("relay", Relay(pool, kafka, clock, options=RELAY).run)
     application.add_task("outbox-watch", OutboxWatch(pool, clock).run)
     application.add_task(
         "leaves",

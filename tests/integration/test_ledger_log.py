@@ -159,6 +159,26 @@ async def test_a_leaf_that_comes_again_is_the_same_leaf(ledger: Ledger) -> None:
     await check_log(ledger, leaves)
 
 
+async def test_a_leaf_is_found_by_its_whole_hash_and_never_by_reading_all(ledger: Ledger) -> None:
+    begin = bytes(7)
+    hashes = [*(begin + bytes([last]) * 25 for last in (1, 2)), *(sha256(bytes([number])) for number in range(200))]
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        # What was counted while there was one leaf says that reading all is cheapest.
+        await connection.execute("INSERT INTO leaf (leaf_index, hash, record) VALUES (0, $1, '')", hashes[0])
+        await connection.execute("ANALYZE leaf")
+        rows = [(place, value, b"") for place, value in enumerate(hashes)]
+        await connection.copy_records_to_table("leaf", columns=("leaf_index", "hash", "record"), records=rows[1:])
+        asked = [hashes[1], begin + bytes(25), hashes[200], hashes[0]]
+        for _ in range(10):  # beyond those for which a plan is made of their own
+            assert await connection.fetchval("SELECT leaf_places($1::bytea[])", asked) == [1, None, 200, 0]
+        read = await connection.fetchrow(
+            "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'leaf'"
+        )
+        # Those of the same seven bytes are looked at, too.
+        assert read["seq_tup_read"] == 0
+        assert read["idx_tup_fetch"] <= 10 * 2 * len(asked)
+
+
 async def test_a_second_sequencer_fences_out_the_first(ledger: Ledger) -> None:
     first = await claimed(ledger)
     await queue(ledger, issued(0, 3))

@@ -320,6 +320,15 @@ async def test_what_was_not_acknowledged_is_sent_again_with_all_that_follows_it(
     assert sent == [1, 3, 2, 3]
 
 
+async def test_a_batch_ends_where_its_values_have_as_many_bytes_as_it_may_hold(road: Road) -> None:
+    await road.tell("a", "b", "c", value=bytes(60))
+    await road.tell("large", "last", value=bytes(200))
+    async with running(road.relay(batch_bytes=100).run()):
+        await road.until_published()
+    rows = await road.pool.fetch("SELECT array_agg(key ORDER BY id) AS keys FROM outbox GROUP BY published_at")
+    assert sorted(row["keys"] for row in rows) == [["a", "b"], ["c", "large"], ["last"]]
+
+
 async def test_rows_that_commit_late_are_not_passed_over(road: Road) -> None:
     async with running(road.relay().run()), road.pool.acquire() as late:
         transaction = late.transaction()

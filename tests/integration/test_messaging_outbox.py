@@ -15,7 +15,7 @@ from vitne.clock import ManualClock
 from vitne.errors import InvalidArgument
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox
-from vitne.messaging.outbox import MAX_VALUE_BYTES, Event, append, next_revision
+from vitne.messaging.outbox import MAX_VALUE_BYTES, Event, Statement, append, next_revision
 
 SCHEMA = (Path(outbox.__file__).parent / "sql" / "0001_messaging.sql").read_text()
 
@@ -48,7 +48,7 @@ def event(clock: ManualClock) -> MakeEvent:
     return make
 
 
-async def in_transaction(database: asyncpg.Pool, work: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
+async def in_transaction(database: asyncpg.Pool, work: Callable[[asyncpg.Connection], Awaitable[object]]) -> None:
     async with database.acquire() as conn, conn.transaction():
         await work(conn)
 
@@ -68,6 +68,25 @@ async def test_a_group_gets_its_revisions_in_the_order_of_the_list(database: asy
     rows = await database.fetch("SELECT key, value, published_at FROM outbox ORDER BY id")
     assert "".join(row["key"] for row in rows[:6]) == "abacab"
     assert all(row["value"] == row["key"].encode() and row["published_at"] is None for row in rows)
+
+
+async def test_what_is_executed_beside_events_shares_their_fate(database: asyncpg.Pool, event: MakeEvent) -> None:
+    await database.execute("CREATE TABLE kept (number integer UNIQUE)")
+    beside = [
+        Statement("INSERT INTO kept SELECT * FROM unnest($1::integer[])", ([1, 2],)),
+        Statement("INSERT INTO kept SELECT number + $2 FROM unnest($1::integer[]) AS number", ([3], 10)),
+    ]
+
+    async def write(conn: asyncpg.Connection) -> None:
+        await append(conn, [event("a"), event("b"), event("a")], beside=beside)
+
+    await in_transaction(database, write)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await in_transaction(database, write)
+    with pytest.raises(ValueError, match="there are none"):
+        await in_transaction(database, lambda conn: append(conn, [], beside=beside))
+    assert await database.fetchval("SELECT array_agg(number ORDER BY number) FROM kept") == [1, 2, 13]
+    assert (await revisions(database, "a"), await revisions(database, "b")) == ([1, 2], [1])
 
 
 async def test_concurrent_writers_leave_no_gap_and_do_not_deadlock(database: asyncpg.Pool, event: MakeEvent) -> None:

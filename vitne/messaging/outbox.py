@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -20,9 +22,10 @@ MAX_VALUE_BYTES: Final = 512 * 1024
 
 #: Takes revisions and writes events. Aggregates ($1 to $4) come in the order of their names, events with their
 #: aggregate's number in it, so that nothing is joined: the planner, which knows no array's length, would choose badly.
-#: Row numbers rise in the order of the list, so that is how the relay takes them.
+#: Row numbers rise in the order of the list, so that is how the relay takes them. ``WITH`` stands in front of it, and
+#: what is executed beside.
 _APPEND: Final = """
-    WITH held AS (
+    held AS (
         INSERT INTO aggregate_revision AS a (aggregate, topic, key, revision)
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
         ON CONFLICT (aggregate) DO UPDATE
@@ -48,6 +51,8 @@ _APPEND: Final = """
     )
     SELECT revisions, topics, keys, (topics, keys) <> ($2, $3) AS moved FROM known
 """
+_APPEND_PARAMETERS: Final = 16
+_PARAMETER: Final = re.compile(r"\$(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +102,28 @@ async def next_revision(conn: asyncpg.Connection, aggregate: str) -> int:
     return revision
 
 
-async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One ``INSERT``, ``UPDATE`` or ``DELETE`` that answers nothing, to be executed together with others.
+
+    Together means in one round trip and on one snapshot: none sees what another of them writes, in whatever order
+    they stand.
+
+    Attributes:
+        sql: without ``WITH`` in front; its parameters are ``$1``, ``$2``, …
+        arguments: values of the parameters.
+    """
+
+    sql: str
+    arguments: tuple[Any, ...]
+
+
+async def append(conn: asyncpg.Connection, events: Sequence[Event], *, beside: Sequence[Statement] = ()) -> list[int]:
     """Append events in the transaction that is open on ``conn``; returns their revisions, in the events' order.
 
-    One statement whatever their number. Aggregates are locked in the order of
-    their names, so that two calls never wait for each other crosswise; whoever
-    calls more than once in a transaction sees to that himself.
+    One statement whatever their number, with what is to be executed ``beside``; that takes at least one event.
+    Aggregates are locked in the order of their names, so that two calls never wait for each other crosswise;
+    whoever calls more than once in a transaction sees to that himself.
 
     The trace that is active now travels with those that name none of their own.
 
@@ -113,6 +134,8 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
             must then be rolled back.
     """
     if not events:
+        if beside:
+            raise ValueError("statements are executed beside events, and there are none")
         return []
     given: dict[str, int] = {}
     places: dict[str, tuple[str, str]] = {}
@@ -136,7 +159,7 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
         behind.append(left[event.aggregate])
     active = current_traceparent()
     row = await conn.fetchrow(
-        _APPEND,
+        _append_beside(tuple(statement.sql for statement in beside)),
         names,
         [places[name][0] for name in names],
         [places[name][1] for name in names],
@@ -153,6 +176,7 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
         [event.time for event in events],
         [event.value for event in events],
         [event.traceparent or active for event in events],
+        *(argument for statement in beside for argument in statement.arguments),
     )
     last = dict(zip(names, row["revisions"], strict=True))
     known = dict(zip(names, zip(row["topics"], row["keys"], strict=True), strict=True)) if row["moved"] else places
@@ -167,6 +191,17 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event]) -> list[int]
         taken[event.aggregate] = revision
         revisions.append(revision)
     return revisions
+
+
+@lru_cache(maxsize=32)
+def _append_beside(statements: tuple[str, ...]) -> str:
+    """:data:`_APPEND` with statements in front of it; their parameters are numbered on from its own."""
+    taken, parts = _APPEND_PARAMETERS, []
+    for number, sql in enumerate(statements):
+        shifted = _PARAMETER.sub(lambda found, by=taken: f"${int(found[1]) + by}", sql)  # type: ignore[misc]
+        parts.append(f"beside_{number} AS ({shifted}), ")
+        taken += max(int(found) for found in _PARAMETER.findall(sql))
+    return f"WITH {''.join(parts)}{_APPEND}"
 
 
 def _too_large(event: Event) -> InvalidArgument:

@@ -37,7 +37,9 @@ class RelayOptions:
     """How the relay paces itself.
 
     Attributes:
-        batch: rows taken, sent and marked together.
+        batch: rows taken, sent and marked together, at most.
+        batch_bytes: of their values, with which no further row is taken: what a batch holds is in memory several times,
+            and values may have half a MiB each.
         busy_seconds: pause between polls while there is work, and the first when there is none.
         idle_seconds: longest pause when there is none; doubles up to it.
         follower_seconds: how often a relay that does not lead tries to.
@@ -49,6 +51,7 @@ class RelayOptions:
     """
 
     batch: int = 500
+    batch_bytes: int = 4 * 1024 * 1024
     busy_seconds: float = 0.02
     idle_seconds: float = 0.05
     follower_seconds: float = 1.0
@@ -127,7 +130,7 @@ class Relay:
                     continue
                 backoff.reset()
                 pause = options.busy_seconds
-                if len(rows) == options.batch:
+                if len(rows) == options.batch or sum(len(row["value"]) for row in rows) >= options.batch_bytes:
                     continue
             await self._prune(conn)
             await self._clock.sleep(pause)
@@ -139,10 +142,17 @@ class Relay:
         rows: list[asyncpg.Record] = await conn.fetch(
             """
             SELECT id, event_id, topic, key, aggregate, revision, type, source, time, value, traceparent
-            FROM outbox WHERE published_at IS NULL AND topic <> ALL ($2) ORDER BY id LIMIT $1
+            FROM (
+                SELECT *, sum(octet_length(value)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS reached
+                FROM (
+                    SELECT * FROM outbox WHERE published_at IS NULL AND topic <> ALL ($2) ORDER BY id LIMIT $1
+                ) AS first
+            ) AS measured
+            WHERE reached - octet_length(value) < $3 ORDER BY id
             """,
             self._options.batch,
             list(self._resting),
+            self._options.batch_bytes,
         )
         return rows
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +23,18 @@ from google.protobuf.message import Message
 
 from vitne.clock import Clock
 from vitne.errors import Aborted, AlreadyExists, VitneError
+from vitne.messaging.outbox import Statement
 from vitne.runtime.database import Migrations
 
 #: The tables of this module, to be named among a service's migrations.
 MIGRATIONS: Final = Migrations("runtime", Path(__file__).parent / "sql")
+
+_REMEMBER: Final = """
+    INSERT INTO request (caller, method, request_id, body_digest, response, recorded)
+    SELECT caller, method, request_id, body_digest, response, $6
+    FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[])
+        AS answered (caller, method, request_id, body_digest, response)
+"""
 
 M = TypeVar("M", bound=Message)
 
@@ -103,23 +112,39 @@ async def remember(
 
 async def remember_many(conn: Any, answers: Sequence[tuple[RequestKey, bytes]], recorded: datetime) -> None:
     """:func:`remember` for a group in one statement."""
+    statement = remember_statement(answers, recorded)
+    with races_told():
+        await conn.execute(statement.sql, *statement.arguments)
+
+
+def remember_statement(answers: Sequence[tuple[RequestKey, bytes]], recorded: datetime) -> Statement:
+    """What :func:`remember_many` executes, to be executed beside others, within :func:`races_told`."""
     requests = [request for request, _ in answers]
-    try:
-        await conn.execute(
-            """
-            INSERT INTO request (caller, method, request_id, body_digest, response, recorded)
-            SELECT caller, method, request_id, body_digest, response, $6
-            FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[])
-                AS answered (caller, method, request_id, body_digest, response)
-            """,
+    return Statement(
+        _REMEMBER,
+        (
             [request.caller for request in requests],
             [request.method for request in requests],
             [request.request_id for request in requests],
             [request.digest for request in requests],
             [response for _, response in answers],
             recorded,
-        )
+        ),
+    )
+
+
+@contextmanager
+def races_told() -> Iterator[None]:
+    """Around what remembers answers: tells that another transaction was faster.
+
+    Raises:
+        Aborted: ``REQUEST_RACED``: another transaction answered one of the requests meanwhile.
+    """
+    try:
+        yield
     except asyncpg.UniqueViolationError as error:
+        if error.table_name != "request":
+            raise
         raise Aborted(
             "REQUEST_RACED", "the same request was answered meanwhile", remedy="repeat the call with the same request"
         ) from error
