@@ -93,6 +93,7 @@ ROWS: Final = (
     Row("list.build.1e6", MILLISECONDS, "set, compress and sign a list of a million places", None, 5),
     Row("list.get", RATE, "a signed list over HTTP, from memory", None, 5000),
     Row("portal.page", MILLISECONDS, "a learner's page with 60 credentials, p50", None, 50),
+    Row("portal.page.rps", RATE, "the same page, 8 at a time, from a portal that has one core", None, 100),
     Row("portal.share.p99", SECONDS, "make a shared link, or its signed PDF", None, 1),
     Row("portal.share.read", RATE, "a shared page, with what the verifier says of it", None, 200),
     Row("portal.catchup", EVENTS, "a portal's events applied from nothing", None, 3500),

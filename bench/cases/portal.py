@@ -7,7 +7,9 @@ import time
 from contextlib import AsyncExitStack
 from typing import Final
 
+from bench.http import Connections, request
 from bench.load import LOOK_SECONDS, closed, paced, percentile, until
+from bench.resources import on_one_core
 from bench.results import Finding
 from bench.session import Case
 from bench.world import World
@@ -24,9 +26,10 @@ RATE: Final = 200.0
 _SECONDS: Final = 10.0
 #: How far back each look at the portal's rows goes.
 _LOOK_BACK: Final = "3 seconds"
-#: Credentials of the learner whose page is asked for, and how often it is.
+#: Credentials of the learner whose page is asked for.
 _PAGE: Final = 60
-_PAGES: Final = 200
+#: Who reads pages at a time.
+_READERS: Final = 8
 #: Events that a portal must catch up with, at least.
 _EVENTS: Final = 10_000
 _BATCH: Final = 500
@@ -86,7 +89,7 @@ async def _to_portal(world: World, name: str) -> None:
 
 
 async def page(world: World) -> None:
-    """One learner, one page after the other, as HTML."""
+    """One learner's page, as HTML: one after the other, then several at a time, from a portal that has one core."""
     learner = synthetic_learners(LEARNERS)[-1]
     async with LearnerBrowser(world.stack.portal_url) as browser:
         await browser.log_in(learner.value)
@@ -107,8 +110,26 @@ async def page(world: World) -> None:
             await browser.page()
 
         measured = await closed(operation, 1, world.session.seconds(4))
-    p50 = percentile(measured.latencies, 0.5) * 1000
-    world.session.record(Finding("portal.page", p50, measured.latencies, rss_mib=world.rss_mib("portal")))
+        p50 = percentile(measured.latencies, 0.5) * 1000
+        world.session.record(Finding("portal.page", p50, measured.latencies, rss_mib=world.rss_mib("portal")))
+        await _pages(world, request("GET", f"{world.stack.portal_url}/me", {"cookie": browser.cookies()}))
+
+
+async def _pages(world: World, wire: bytes) -> None:
+    """The same page for several at a time, from a portal whose threads all share one core."""
+    connections = Connections(world.stack.portal_url)
+
+    async def operation(_number: int) -> None:
+        status, body = await connections.send(wire)
+        if status != 200 or body.count(b'class="card row"') < _PAGE:
+            raise RuntimeError(f"her page answered {status}, or has not all her credentials")
+
+    with on_one_core(world.stack.processes["portal"].pid):
+        measured, cpu = await world.measured(
+            "portal.page.rps", lambda seconds: closed(operation, _READERS, seconds), _SECONDS
+        )
+    await connections.close()
+    world.session.record(Finding.rate("portal.page.rps", measured, rss_mib=world.rss_mib("portal"), cpu_ms_per_op=cpu))
 
 
 async def catch_up(world: World) -> None:
@@ -169,6 +190,6 @@ async def _registered(world: World) -> list[issuer_pb2.Learner]:
 EMBEDDED: Final = Case(("issue.to_portal.p99.embedded",), to_portal)
 APACHE: Final = Case(("issue.to_portal.p99",), to_portal_apache)
 CASES: Final = (
-    Case(("portal.page",), page),
+    Case(("portal.page", "portal.page.rps"), page),
     Case(("portal.catchup",), catch_up),
 )
