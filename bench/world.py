@@ -84,7 +84,7 @@ class World:
         self.demo = demo
         self.case: AchievementCase = demo.cases.achievements[CASE]
         self.provider: Organisation = actors.organisation(self.case.message.provider)
-        self._strangers = _strangers()
+        self._strangers = strangers()
         self._databases: dict[str, Any] = {}
 
     @classmethod
@@ -237,7 +237,7 @@ async def wait_started(process: ManagedProcess) -> None:
     await process.wait_ready(started, READY_SECONDS)
 
 
-def _strangers() -> Iterator[issuer_pb2.Learner]:
+def strangers() -> Iterator[issuer_pb2.Learner]:
     """Learners without end, each another one, none of them the demonstration's."""
     for number in itertools.count():
         born = _FIRST_BIRTH + timedelta(days=number % _DAYS)
