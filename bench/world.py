@@ -126,18 +126,20 @@ class World:
         answer: issuer_pb2.IssueResponse = await self.provider.issuer.Issue(request)
         return answer.credential
 
-    async def issue_batch(self, learners: list[issuer_pb2.Learner]) -> int:
-        """One call of ``IssueBatch``; how many were issued, which is all of them."""
+    async def issued(self, learners: list[issuer_pb2.Learner]) -> AsyncIterator[issuer_pb2.IssuedCredential]:
+        """One call of ``IssueBatch``; what was issued, all of it, as it is answered."""
         items = [
             issuer_pb2.BatchItem(item_id=str(number), issuance=self.demo.issuance(learner, self.case))
             for number, learner in enumerate(learners)
         ]
-        issued = 0
         async for result in self.provider.issue_batch(new_id(), items, pack=PACK):
             if result.WhichOneof("outcome") != "credential":
                 raise AssertionError(f"an item of a batch was not issued: {result.error.message}")
-            issued += 1
-        return issued
+            yield result.credential
+
+    async def issue_batch(self, learners: list[issuer_pb2.Learner]) -> int:
+        """The same; how many were issued, which is all of them."""
+        return len([credential.id async for credential in self.issued(learners)])
 
     async def measured(
         self,
