@@ -99,9 +99,7 @@ ROWS: Final = (
     Row("portal.share.p99", SECONDS, "make a shared link, or its signed PDF", None, 1),
     Row("portal.share.read", RATE, "a shared page, with what the verifier says of it", None, 200),
     Row("portal.catchup", EVENTS, "a portal's events applied from nothing", None, 3500),
-    Row(
-        "portal.catchup.fetched", EVENTS, "the same with all that they name fetched", None, 3334
-    ),
+    Row("portal.catchup.fetched", EVENTS, "the same with all that they name fetched", None, 3334),
     Row("portal.catchup.apache", EVENTS, "events applied from nothing, Apache Kafka", None, 3500),
     Row("portal.catchup.fetched.apache", EVENTS, "the same with all that they name fetched, Apache Kafka", None, 3334),
     *(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 # As the services do: uvloop reads it once, when it is loaded.
 os.environ.setdefault("UV_USE_IO_URING", "0")
@@ -38,6 +40,7 @@ from services.portal.sessions import Sessions
 from services.portal.web.frame import SESSION_COOKIE
 from services.portal.wiring import MIGRATIONS
 from vitne.dev.__main__ import DEFAULT_HOME
+from vitne.dev.demo import new_id
 from vitne.dev.stack import DATABASES
 from vitne.errors import VitneError
 from vitne.runtime.database import migrate
@@ -52,6 +55,11 @@ _PRESENT: Final = 50
 #: Who reads at a time.
 _READERS: Final = 8
 _SECONDS: Final = 10.0
+#: Learners who share something, in turns; what an answer of 303 is called.
+_SHARING: Final = 200
+_SEE_OTHER: Final = 303
+_TOKEN: Final = re.compile(r'name="csrf_token" value="([^"]+)"')
+_HANDLE: Final = re.compile(r'id="c-([^"]+)"')
 _SESSION: Final = timedelta(hours=12)
 #: What the portal says of its progress through the topic of an earlier stack means nothing in this one.
 _PROGRESS: Final = "TRUNCATE consumer_offset, consumer_seen, consumer_parked, consumer_act, session"
@@ -94,12 +102,39 @@ class Filled:
         ]
         _tell(name, measured, used, self.world.rss_mib("portal"))
 
+    async def share(self, wires: Sequence[bytes]) -> None:
+        """Learners each share the first of their credentials: from sending the form until the link is there."""
+        url, connections = self.world.stack.portal_url, Connections(self.world.stack.portal_url)
+        forms = []
+        for wire in wires:
+            _status, page = await connections.send(wire)
+            token, handle = (pattern.search(page.decode()) for pattern in (_TOKEN, _HANDLE))
+            if token is None or handle is None:
+                raise RuntimeError("a page has no form, or no credential")
+            fields = {"csrf_token": token[1], "share": new_id(), "days": "7", "pick": handle[1]}
+            headers = {"cookie": _cookie(wire), "content-type": "application/x-www-form-urlencoded"}
+            forms.append(request("POST", f"{url}/me/shares", headers, urlencode(fields).encode()))
+
+        async def operation(number: int) -> None:
+            status, _body = await connections.send(forms[number % len(forms)])
+            if status != _SEE_OTHER:
+                raise RuntimeError(f"sharing was answered with {status}")
+
+        measured = await closed(operation, 1, _SECONDS / 2)
+        await connections.close()
+        _tell("links made, one at a time", measured, [], self.world.rss_mib("portal"))
+
+
+def _cookie(wire: bytes) -> str:
+    """What a request says of who sent it."""
+    return wire.decode().partition("cookie: ")[2].partition("\r\n")[0]
+
 
 def _tell(name: str, measured: Measured, used: Sequence[float], rss: float) -> None:
     p50, p99 = (percentile(measured.latencies, share) * 1000 for share in (0.5, 0.99))
+    cost = f"CPU-ms each: portal {used[0]:.1f}, PostgreSQL {used[1]:.2f}   " if used else ""
     print(
-        f"  {name:<34} {measured.rate:7.1f} /s   p50 {p50:6.1f} ms, p99 {p99:6.1f} ms   "
-        f"CPU-ms each: portal {used[0]:.1f}, PostgreSQL {used[1]:.2f}   portal {rss:.0f} MiB",
+        f"  {name:<34} {measured.rate:7.1f} /s   p50 {p50:6.1f} ms, p99 {p99:6.1f} ms   {cost}portal {rss:.0f} MiB",
         flush=True,
     )
 
@@ -142,6 +177,7 @@ async def _measure(filled: Filled) -> None:
     with on_one_core(filled.world.stack.processes["portal"].pid):
         await filled.read(f"first pages, {_READERS} at a time, one core", first[quarter:], _READERS)
         await filled.read(f"visits of {_VISIT} pages, the same", visits, _READERS)
+    await filled.share(first[:_SHARING])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
