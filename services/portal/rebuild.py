@@ -27,8 +27,9 @@ from vitne.messaging.recovery import forget_progress
 
 #: Seconds between two looks at how far it is.
 LOOK_SECONDS: Final = 0.1
-#: The same in times that a look takes: millions of credentials that wait to be fetched are counted each time.
+#: The same in times that a look takes, and at most: millions of credentials that wait to be fetched are counted each time.
 LOOK_PAUSE: Final = 4.0
+LONGEST_PAUSE_SECONDS: Final = 3.0
 #: How often it is tried to empty the tables under a portal that serves.
 FORGET_ATTEMPTS: Final = 5
 #: How long nothing may get on before the command gives up; the portal itself goes on from there.
@@ -121,7 +122,8 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
                 remedy="look at the cluster and the issuer; a portal that serves goes on by itself",
                 metadata={name: str(count) for name, count in state.items()},
             )
-        await clock.sleep(max(LOOK_SECONDS, LOOK_PAUSE * (clock.monotonic() - began)))
+        taken = clock.monotonic() - began
+        await clock.sleep(min(max(LOOK_SECONDS, LOOK_PAUSE * taken), LONGEST_PAUSE_SECONDS))
 
 
 async def _state(conn: asyncpg.Connection, consumer: str) -> dict[str, int]:

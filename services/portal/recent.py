@@ -24,7 +24,7 @@ LIFETIME: Final = 300.0
 SWEEP_SECONDS: Final = 30.0
 #: Seconds for which the registry's answer holds: meanwhile it may come to know another qualification.
 ANSWER_SECONDS: Final = 15.0
-#: Credentials that are kept in words, at most: two to three KiB each.
+#: Credentials that are kept in words, at most: some two KiB each.
 MOST: Final = 10_000
 #: Bytes of an answer that count as one credential.
 _ANSWER_BYTES: Final = 2_048
