@@ -27,7 +27,7 @@ from vitne.messaging.recovery import forget_progress
 
 #: Seconds between two looks at how far it is.
 LOOK_SECONDS: Final = 0.1
-#: The same in times that a look takes, and at most: millions of credentials that wait to be fetched are counted each time.
+#: The same in times that a look takes, and at most: millions that wait to be fetched are counted each time.
 LOOK_PAUSE: Final = 4.0
 LONGEST_PAUSE_SECONDS: Final = 3.0
 #: How often it is tried to empty the tables under a portal that serves.
