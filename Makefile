@@ -138,6 +138,11 @@ bench-long: setup ## What an append costs up to 10,000,000 leaves, drawn (SIZE=â
 	@$(PYTHON) tools/bootstrap.py bench
 	@$(RUN) -m bench.long $(if $(SIZE),--size $(SIZE)) $(if $(MINUTES),--minutes $(MINUTES))
 
+.PHONY: bench-portal-scale
+bench-portal-scale: setup ## Pages and memory of a portal with 100,000 learners of 20 credentials (SIZE=learners, MINUTES=15; 9 GB)
+	@$(PYTHON) tools/bootstrap.py bench
+	@$(RUN) -m bench.scale $(if $(SIZE),--learners $(SIZE)) $(if $(MINUTES),--minutes $(MINUTES))
+
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
 	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -o requirements/run.txt

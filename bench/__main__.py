@@ -42,13 +42,13 @@ async def run(session: Session, kafka: str) -> None:
     """Everything that is wanted, one after the other; ``kafka`` is where rows on Apache Kafka are taken, or empty."""
     await session.measure(baseline.CASES, session)
     await session.measure(session.wanted((*pure.CASES, *formats.CASES, *stacking.CASES)), session)
-    on_stack = session.wanted((*stack.CASES, *((portal.EMBEDDED,) if not kafka else ()), *portal.CASES, *sharing.CASES))
+    on_stack = session.wanted((*stack.CASES, *portal.CASES, *sharing.CASES, *(() if kafka else portal.EMBEDDED)))
     if on_stack:
         async with World.running(session) as world:
             await session.measure(on_stack, world)
             for service in SERVICES:
                 session.record(Finding(f"rss.{service}", world.rss_mib(service), rss_mib=world.rss_mib(service)))
-    if kafka and (on_kafka := session.wanted((portal.APACHE,))):
+    if kafka and (on_kafka := session.wanted(portal.APACHE)):
         async with World.running(session, kafka) as world:
             await session.measure(on_kafka, world)
     if alone := session.wanted((*registry.CASES, *log.CASES)):
@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--kafka",
         default="",
         metavar="apache|HOST:PORT,...",
-        help="take issue.to_portal.p99 on Apache Kafka: 'apache' starts one (needs Java 17 and Maven)",
+        help="measure on Apache Kafka how soon and how fast events reach the portal: "
+        "'apache' starts one (needs Java 17 and Maven)",
     )
     parser.add_argument(
         "--output", type=Path, help="file that result lines are added to (default: bench/results.jsonl)"

@@ -65,6 +65,8 @@ ROWS: Final = (
     Row("revoke.bulk.to_published.p99", SECONDS, "the same: commit → the signed list says so", None, 1),
     Row("issue.to_portal.p99", SECONDS, "commit → row in the portal, 200/s, Apache Kafka", 0.5, 0.1),
     Row("issue.to_portal.p99.embedded", SECONDS, "the same on the embedded broker"),
+    Row("issue.batch.to_portal.p99", SECONDS, "the same in batches of 50, 500/s, Apache Kafka", None, 0.5),
+    Row("issue.batch.to_portal.p99.embedded", SECONDS, "the same on the embedded broker"),
     Row("decide.inprocess", RATE, "`Decide` with explanation, in process", None, 50_000),
     Row(
         "registry.projection.load",
@@ -93,9 +95,13 @@ ROWS: Final = (
     Row("list.build.1e6", MILLISECONDS, "set, compress and sign a list of a million places", None, 5),
     Row("list.get", RATE, "a signed list over HTTP, from memory", None, 5000),
     Row("portal.page", MILLISECONDS, "a learner's page with 60 credentials, p50", None, 50),
+    Row("portal.page.rps", RATE, "the same page, 8 at a time, from a portal that has one core", None, 100),
     Row("portal.share.p99", SECONDS, "make a shared link, or its signed PDF", None, 1),
     Row("portal.share.read", RATE, "a shared page, with what the verifier says of it", None, 200),
     Row("portal.catchup", EVENTS, "a portal's events applied from nothing", None, 3500),
+    Row("portal.catchup.fetched", EVENTS, "the same with all that they name fetched", None, 3334),
+    Row("portal.catchup.apache", EVENTS, "events applied from nothing, Apache Kafka", None, 3500),
+    Row("portal.catchup.fetched.apache", EVENTS, "the same with all that they name fetched, Apache Kafka", None, 3334),
     *(
         Row(f"rss.{service}", MEBIBYTES, f"memory of the {service} after the benchmarks", MEMORY_BOUND, MEMORY_BOUND)
         for service in ("registry", "issuer", "ledger", "verifier", "portal")

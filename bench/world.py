@@ -89,7 +89,7 @@ class World:
         self.demo = demo
         self.case: AchievementCase = demo.cases.achievements[CASE]
         self.provider: Organisation = actors.organisation(self.case.message.provider)
-        self._strangers = _strangers()
+        self._strangers = strangers()
         self._databases: dict[str, Any] = {}
 
     @classmethod
@@ -131,18 +131,20 @@ class World:
         answer: issuer_pb2.IssueResponse = await self.provider.issuer.Issue(request)
         return answer.credential
 
-    async def issue_batch(self, learners: list[issuer_pb2.Learner]) -> int:
-        """One call of ``IssueBatch``; how many were issued, which is all of them."""
+    async def issued(self, learners: list[issuer_pb2.Learner]) -> AsyncIterator[issuer_pb2.IssuedCredential]:
+        """One call of ``IssueBatch``; what was issued, all of it, as it is answered."""
         items = [
             issuer_pb2.BatchItem(item_id=str(number), issuance=self.demo.issuance(learner, self.case))
             for number, learner in enumerate(learners)
         ]
-        issued = 0
         async for result in self.provider.issue_batch(new_id(), items, pack=PACK):
             if result.WhichOneof("outcome") != "credential":
                 raise AssertionError(f"an item of a batch was not issued: {result.error.message}")
-            issued += 1
-        return issued
+            yield result.credential
+
+    async def issue_batch(self, learners: list[issuer_pb2.Learner]) -> int:
+        """The same; how many were issued, which is all of them."""
+        return len([credential.id async for credential in self.issued(learners)])
 
     async def measured(
         self,
@@ -242,7 +244,7 @@ async def wait_started(process: ManagedProcess) -> None:
     await process.wait_ready(started, READY_SECONDS)
 
 
-def _strangers() -> Iterator[issuer_pb2.Learner]:
+def strangers() -> Iterator[issuer_pb2.Learner]:
     """Learners without end, each another one, none of them the demonstration's."""
     for number in itertools.count():
         born = _FIRST_BIRTH + timedelta(days=number % _DAYS)

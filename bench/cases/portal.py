@@ -7,7 +7,9 @@ import time
 from contextlib import AsyncExitStack
 from typing import Final
 
+from bench.http import Connections, request
 from bench.load import LOOK_SECONDS, closed, paced, percentile, until
+from bench.resources import on_one_core
 from bench.results import Finding
 from bench.session import Case
 from bench.world import World
@@ -20,38 +22,57 @@ from vitne_api.issuer.v1 import issuer_pb2
 
 #: Issuances a second while it is measured how soon they are in the portal.
 RATE: Final = 200.0
+#: The same where they come in batches, of so many.
+BATCH_RATE: Final = 500.0
+_TOGETHER: Final = 50
 #: Seconds of that.
 _SECONDS: Final = 10.0
 #: How far back each look at the portal's rows goes.
 _LOOK_BACK: Final = "3 seconds"
-#: Credentials of the learner whose page is asked for, and how often it is.
+#: Credentials of the learner whose page is asked for.
 _PAGE: Final = 60
-_PAGES: Final = 200
+#: Who reads pages at a time.
+_READERS: Final = 8
 #: Events that a portal must catch up with, at least.
-_EVENTS: Final = 10_000
+_EVENTS: Final = 30_000
 _BATCH: Final = 500
 _PATIENCE: Final = 60.0
 
 
 async def to_portal(world: World) -> None:
-    """On the embedded broker."""
-    await _to_portal(world, "issue.to_portal.p99.embedded")
+    """On the embedded broker, each issuance a call."""
+    await _to_portal(world, "issue.to_portal.p99.embedded", 1)
 
 
 async def to_portal_apache(world: World) -> None:
     """On Apache Kafka."""
-    await _to_portal(world, "issue.to_portal.p99")
+    await _to_portal(world, "issue.to_portal.p99", 1)
 
 
-async def _to_portal(world: World, name: str) -> None:
-    """From the answer to ``Issue`` until the credential itself is in the portal's database, seen from outside."""
+async def batch_to_portal(world: World) -> None:
+    """On the embedded broker, in batches."""
+    await _to_portal(world, "issue.batch.to_portal.p99.embedded", _TOGETHER)
+
+
+async def batch_to_portal_apache(world: World) -> None:
+    """On Apache Kafka."""
+    await _to_portal(world, "issue.batch.to_portal.p99", _TOGETHER)
+
+
+async def _to_portal(world: World, name: str, together: int) -> None:
+    """From an item's answer until the credential itself is in the portal's database, seen from outside."""
     learners = await _registered(world)
+    rate = (RATE if together == 1 else BATCH_RATE) / together
     answered: dict[str, float] = {}
     seen: dict[str, float] = {}
 
     async def operation(number: int) -> None:
-        credential = await world.issue(learners[number % len(learners)])
-        answered[credential.id] = time.perf_counter()
+        if together == 1:
+            credential = await world.issue(learners[number % len(learners)])
+            answered[credential.id] = time.perf_counter()
+            return
+        async for credential in world.issued([learners[(number + one) % len(learners)] for one in range(together)]):
+            answered[credential.id] = time.perf_counter()
 
     async def watch() -> None:
         while True:
@@ -63,13 +84,14 @@ async def _to_portal(world: World, name: str) -> None:
                 seen.setdefault(row["handle"], now)
             await asyncio.sleep(LOOK_SECONDS)
 
-    await paced(operation, RATE, world.session.seconds(2))
+    await paced(operation, rate, world.session.seconds(2))
     await world.settled()
     answered.clear()
     watching = asyncio.create_task(watch())
     try:
         async with world.session.profiled(name, world.service_pids(), world.session.seconds(_SECONDS)):
-            await paced(operation, RATE, world.session.seconds(_SECONDS))
+            measured = await paced(operation, rate, world.session.seconds(_SECONDS))
+        world.session.say(f"{len(answered) / measured.seconds:.0f} a second were issued")
         handles = dict(await world.database("issuer").fetch("SELECT credential::text, handle FROM hub_credential"))
 
         async def all_seen() -> bool:
@@ -86,7 +108,7 @@ async def _to_portal(world: World, name: str) -> None:
 
 
 async def page(world: World) -> None:
-    """One learner, one page after the other, as HTML."""
+    """One learner's page, as HTML: one after the other, then several at a time, from a portal that has one core."""
     learner = synthetic_learners(LEARNERS)[-1]
     async with LearnerBrowser(world.stack.portal_url) as browser:
         await browser.log_in(learner.value)
@@ -107,12 +129,42 @@ async def page(world: World) -> None:
             await browser.page()
 
         measured = await closed(operation, 1, world.session.seconds(4))
-    p50 = percentile(measured.latencies, 0.5) * 1000
-    world.session.record(Finding("portal.page", p50, measured.latencies, rss_mib=world.rss_mib("portal")))
+        p50 = percentile(measured.latencies, 0.5) * 1000
+        world.session.record(Finding("portal.page", p50, measured.latencies, rss_mib=world.rss_mib("portal")))
+        await _pages(world, request("GET", f"{world.stack.portal_url}/me", {"cookie": browser.cookies()}))
+
+
+async def _pages(world: World, wire: bytes) -> None:
+    """The same page for several at a time, from a portal whose threads all share one core."""
+    connections = Connections(world.stack.portal_url)
+
+    async def operation(_number: int) -> None:
+        status, body = await connections.send(wire)
+        if status != 200 or body.count(b'class="card row"') < _PAGE:
+            raise RuntimeError(f"her page answered {status}, or has not all her credentials")
+
+    with on_one_core(world.stack.processes["portal"].pid):
+        measured, cpu = await world.measured(
+            "portal.page.rps", lambda seconds: closed(operation, _READERS, seconds), _SECONDS
+        )
+    await connections.close()
+    world.session.record(Finding.rate("portal.page.rps", measured, rss_mib=world.rss_mib("portal"), cpu_ms_per_op=cpu))
 
 
 async def catch_up(world: World) -> None:
-    """A portal with an empty database reads the hub's topic from its beginning, and fetches what it names."""
+    """On the embedded broker."""
+    await _catch_up(world, "")
+
+
+async def catch_up_apache(world: World) -> None:
+    """On Apache Kafka."""
+    await _catch_up(world, ".apache")
+
+
+async def _catch_up(world: World, kafka: str) -> None:
+    """A portal with an empty database reads the hub's topic from its beginning, and fetches what it names, five hundred
+    in a call. ``kafka`` ends the names.
+    """
     learners = await _registered(world)
     database = DATABASES["portal"][0]
     while await _told(world) < world.session.amount(_EVENTS):
@@ -128,9 +180,12 @@ async def catch_up(world: World) -> None:
     began, first = await _applied(world, 1)
     ended, last = await _applied(world, events)
     rate = (last - first) / (ended - began) if last > first else last / LOOK_SECONDS
-    world.session.record(Finding("portal.catchup", rate, rss_mib=world.rss_mib("portal")))
     await world.settled()
-    world.session.say(f"and {events:,} credentials fetched {time.perf_counter() - began:.1f} s after the first event")
+    fetched = events / (time.perf_counter() - began)
+    rss = world.rss_mib("portal")
+    world.session.record(Finding(f"portal.catchup{kafka}", rate, rss_mib=rss))
+    world.session.record(Finding(f"portal.catchup.fetched{kafka}", fetched, rss_mib=rss))
+    world.session.say(f"{events:,} events; at that rate a million take {1e6 / fetched:.0f} s")
 
 
 async def _told(world: World) -> int:
@@ -165,10 +220,15 @@ async def _registered(world: World) -> list[issuer_pb2.Learner]:
     return learners
 
 
-#: On the embedded broker, and on Apache Kafka.
-EMBEDDED: Final = Case(("issue.to_portal.p99.embedded",), to_portal)
-APACHE: Final = Case(("issue.to_portal.p99",), to_portal_apache)
-CASES: Final = (
-    Case(("portal.page",), page),
-    Case(("portal.catchup",), catch_up),
+#: On the embedded broker only; where Apache Kafka is wanted, it is there that these are measured.
+EMBEDDED: Final = (
+    Case(("issue.to_portal.p99.embedded",), to_portal),
+    Case(("issue.batch.to_portal.p99.embedded",), batch_to_portal),
+    Case(("portal.catchup", "portal.catchup.fetched"), catch_up),
 )
+APACHE: Final = (
+    Case(("issue.to_portal.p99",), to_portal_apache),
+    Case(("issue.batch.to_portal.p99",), batch_to_portal_apache),
+    Case(("portal.catchup.apache", "portal.catchup.fetched.apache"), catch_up_apache),
+)
+CASES: Final = (Case(("portal.page", "portal.page.rps"), page),)

@@ -62,7 +62,8 @@ async def decisions(session: Session) -> None:
     session.record(Finding.rate("decide.inprocess", repeated(operation, session.seconds(_SECONDS))))
 
 
-def _sample() -> tuple[Credential, LocalSigner]:
+def sample() -> tuple[Credential, LocalSigner]:
+    """What an accredited provider might issue, and a key to sign it with."""
     maker = FactMaker()
     entered, accredited, published = maker.country(1, 2, 1)
     projection = Projection()
@@ -87,22 +88,23 @@ def _sample() -> tuple[Credential, LocalSigner]:
     return credential, LocalSigner(ec.generate_private_key(ec.SECP256R1()))
 
 
-def _issue(credential: Credential, signer: LocalSigner) -> str:
+def issue(credential: Credential, signer: LocalSigner) -> str:
+    """It as an SD-JWT VC."""
     prepared = sd_jwt_vc.prepare(credential, key_id=signer.key_id, entropy=secrets.token_bytes(sd_jwt_vc.ENTROPY_BYTES))
     return prepared.complete(signer.sign(prepared.signing_input))
 
 
 async def sd_jwt_issue(session: Session) -> None:
     """Claims, salts, disclosures, one ES256 signature."""
-    credential, signer = _sample()
-    measured = repeated(lambda _number: _issue(credential, signer), session.seconds(_SECONDS))
+    credential, signer = sample()
+    measured = repeated(lambda _number: issue(credential, signer), session.seconds(_SECONDS))
     session.record(Finding.rate("format.sdjwt.issue", measured))
 
 
 async def sd_jwt_verify(session: Session) -> None:
     """Parse strictly, hold the disclosures against their digests, verify the signature."""
-    credential, signer = _sample()
-    compact = _issue(credential, signer)
+    credential, signer = sample()
+    compact = issue(credential, signer)
     key = signer.public_key
 
     def operation(_number: int) -> None:
@@ -126,7 +128,7 @@ def _issue_badge(credential: Credential, signer: LocalSigner) -> str:
 
 async def badge_issue(session: Session) -> None:
     """A whole badge: written, expanded, its canonical form, hashes, an Ed25519 signature."""
-    credential, _ = _sample()
+    credential, _ = sample()
     signer = LocalSigner(ed25519.Ed25519PrivateKey.generate())
     measured = repeated(lambda _number: _issue_badge(credential, signer), session.seconds(_SECONDS))
     session.record(Finding.rate("format.ob3.whole.issue", measured))
@@ -134,7 +136,7 @@ async def badge_issue(session: Session) -> None:
 
 async def badge_verify(session: Session) -> None:
     """A whole badge: read strictly, written again and held against that, its canonical form, the signature."""
-    credential, _ = _sample()
+    credential, _ = sample()
     signer = LocalSigner(ed25519.Ed25519PrivateKey.generate())
     badge = _issue_badge(credential, signer)
     key = signer.public_key
@@ -156,7 +158,7 @@ def _self_signed(signer: ec.EllipticCurvePrivateKey) -> Certificate:
 
 async def elmo_sign(session: Session) -> None:
     """A document of one credential: written, canonical, an enveloped ECDSA signature."""
-    credential, _ = _sample()
+    credential, _ = sample()
     private = ec.generate_private_key(ec.SECP256R1())
     signer, certificates = LocalSigner(private), [_self_signed(private)]
 
@@ -168,7 +170,7 @@ async def elmo_sign(session: Session) -> None:
 
 async def edc_seal(session: Session) -> None:
     """A European Digital Credential: written, sealed with JAdES."""
-    credential, _ = _sample()
+    credential, _ = sample()
     private = ec.generate_private_key(ec.SECP256R1())
     signer, certificates = LocalSigner(private), [_self_signed(private)]
 

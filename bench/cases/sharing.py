@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from bench.http import Connections, request
@@ -19,6 +20,8 @@ _CLAIMS: Final = ("given_name", "family_name", "grade")
 _SHARES: Final = 20
 _VISITORS: Final = 8
 _PATIENCE: Final = 60.0
+#: Seconds that a learner takes to pick, at least, once she has the form.
+_PICKING_SECONDS: Final = 1.0
 
 
 async def make(world: World) -> None:
@@ -26,6 +29,8 @@ async def make(world: World) -> None:
     async with LearnerBrowser(world.stack.portal_url) as browser:
         handle = await _credential(world, browser)
         shared: list[Shared] = []
+        await browser.choosing()
+        await asyncio.sleep(_PICKING_SECONDS)
 
         async def operation(number: int) -> None:
             if number % 2:

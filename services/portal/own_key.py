@@ -61,5 +61,9 @@ class OwnKey:
         now = self._clock.now()
         return await asyncio.get_running_loop().run_in_executor(self._thread, make, signer, chain, now)
 
+    def _soon(self, prepare: Callable[[], object]) -> None:
+        """Have the thread do something beforehand; what is made meanwhile waits for it."""
+        self._thread.submit(prepare)
+
     async def _signer(self) -> Signer:
         return await asyncio.to_thread(self._custody.ensure, self.label, ES256)

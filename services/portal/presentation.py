@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
 
 from services.portal.store import Kept
 from services.portal.texts import RULES, best_text, page_texts
-from vitne.canonical import instant_text
+from vitne.canonical import instant_text, sha256
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
@@ -98,22 +98,33 @@ class Shown:
         return asdict(self)
 
 
-def show(kept: Sequence[Kept], languages: Sequence[str], today: date) -> list[Shown]:
+#: What a credential says in a reader's words: members of :class:`Shown`, neither name nor number of the learner's.
+Words = Mapping[str, Any]
+
+
+def show(
+    kept: Sequence[Kept],
+    languages: Sequence[str],
+    today: date,
+    known: MutableMapping[bytes, Words | None] | None = None,
+) -> list[Shown]:
     """A learner's credentials, newest achievement first, those that are not here yet last.
 
     Args:
         kept: what the portal has.
         languages: the reader's, best first.
         today: decides what has expired.
+        known: what of these was read before in these languages, by the digest of each artefact; what is read now is
+            added to it. None in it: it can't be read.
     """
-    shown = [_show(one, languages, today) for one in kept]
+    texts = page_texts(languages)
+    shown = [_show(one, _words(one, texts, languages, known), texts, languages, today) for one in kept]
     shown.sort(key=lambda one: (one.title or "", one.handle))
     shown.sort(key=lambda one: one.awarded_on or "", reverse=True)
     return shown
 
 
-def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
-    texts = page_texts(languages)
+def _show(kept: Kept, words: Words | None, texts: Mapping[str, Any], languages: Sequence[str], today: date) -> Shown:
     kind = KINDS.get(kept.kind)
     common: dict[str, Any] = {
         "handle": kept.handle,
@@ -126,13 +137,29 @@ def _show(kept: Kept, languages: Sequence[str], today: date) -> Shown:
         "provider": kept.provider,
         "fetched_at": instant_text(kept.fetched_at) if kept.fetched_at else None,
     }
-    credential = read(kept)
-    if credential is None:
+    if words is None:
         # That it exists and where it comes from is still hers to see.
         return Shown(**common)
-    if common["status"] == "valid" and credential.expires_on is not None and credential.expires_on <= today:
+    if common["status"] == "valid" and words["expires_on"] and words["expires_on"] <= today.isoformat():
         common["status"] = "expired"
-    return Shown(**common, **_said(credential, texts, languages), **_recognised(credential))
+    return Shown(**common, **words)
+
+
+def _words(
+    kept: Kept,
+    texts: Mapping[str, Any],
+    languages: Sequence[str],
+    known: MutableMapping[bytes, Words | None] | None,
+) -> Words | None:
+    """What it says; None where that can't be read. Most of a page's time goes into reading."""
+    digest = sha256(kept.artefact.encode()) if kept.artefact is not None and known is not None else b""
+    if known is not None and digest in known:
+        return known[digest]
+    credential = read(kept)
+    words = None if credential is None else {**_said(credential, texts, languages), **_recognised(credential)}
+    if known is not None and digest:
+        known[digest] = words
+    return words
 
 
 def read(kept: Kept) -> Credential | None:

@@ -27,6 +27,9 @@ from vitne.messaging.recovery import forget_progress
 
 #: Seconds between two looks at how far it is.
 LOOK_SECONDS: Final = 0.1
+#: The same in times that a look takes, and at most: millions that wait to be fetched are counted each time.
+LOOK_PAUSE: Final = 4.0
+LONGEST_PAUSE_SECONDS: Final = 3.0
 #: How often it is tried to empty the tables under a portal that serves.
 FORGET_ATTEMPTS: Final = 5
 #: How long nothing may get on before the command gives up; the portal itself goes on from there.
@@ -102,6 +105,7 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
         for task in tasks:
             if task.done():
                 task.result()  # It never returns: this raises what ended it.
+        began = clock.monotonic()
         read = consumer.caught_up.is_set()  # Before the look for what failed: the last message may fail after it.
         async with pool.acquire() as conn:
             repeated = await desk.repeat_acts(conn, consumer.name, clock.now(), new_id)
@@ -118,14 +122,14 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
                 remedy="look at the cluster and the issuer; a portal that serves goes on by itself",
                 metadata={name: str(count) for name, count in state.items()},
             )
-        await clock.sleep(LOOK_SECONDS)
+        taken = clock.monotonic() - began
+        await clock.sleep(min(max(LOOK_SECONDS, LOOK_PAUSE * taken), LONGEST_PAUSE_SECONDS))
 
 
 async def _state(conn: asyncpg.Connection, consumer: str) -> dict[str, int]:
     row: Any = await conn.fetchrow(
         """
         SELECT (SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offset WHERE consumer = $1) AS read,
-               (SELECT count(*) FROM credential) AS known,
                (SELECT count(*) FROM credential WHERE fetch_at IS NOT NULL) AS unfetched
         """,
         consumer,

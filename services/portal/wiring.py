@@ -269,6 +269,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     process.add_task("notices", parts.consumer.run)
     process.add_task("fetcher", parts.fetcher.run)
     process.add_task("exports", holdings.run)
+    process.add_task("recent-pages", frame.recent.run)
     process.add_task("imports", exchange.imports.run)
     process.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
     process.add_task("outbox-watch", OutboxWatch(pool, clock).run)

@@ -34,6 +34,8 @@ NAMES = {
 OURS = {
     *("log.append.bulk", "format.rdfc.356.tied", "issue.to_portal.p99.embedded"),
     *("format.ob3.whole.issue", "format.ob3.whole.verify", "portal.share.read"),
+    *("portal.page.rps", "portal.catchup.fetched", "portal.catchup.apache", "portal.catchup.fetched.apache"),
+    *("issue.batch.to_portal.p99", "issue.batch.to_portal.p99.embedded"),
     *("revoke.bulk", "revoke.bulk.to_published.p99"),
 } | {f"rss.{service}" for service in ("registry", "issuer", "ledger", "verifier", "portal")}
 MEMBERS = {
@@ -48,7 +50,8 @@ def test_the_names_are_those_that_runs_are_compared_by() -> None:
 
 def test_every_benchmark_that_exists_is_run_by_exactly_one_case() -> None:
     pure_cases = (*pure.CASES, *formats.CASES, *stacking.CASES)
-    cases = (*baseline.CASES, *pure_cases, *stack.CASES, portal.EMBEDDED, portal.APACHE, *portal.CASES, *sharing.CASES)
+    on_stack = (*stack.CASES, *portal.EMBEDDED, *portal.APACHE, *portal.CASES, *sharing.CASES)
+    cases = (*baseline.CASES, *pure_cases, *on_stack)
     run = [name for case in cases for name in case.names]
     run += [name for case in (*registry.CASES, *log.CASES) for name in case.names]
     assert sorted(run) == sorted(row.name for row in ROWS if row.exists and not row.name.startswith("rss."))

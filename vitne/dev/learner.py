@@ -75,6 +75,10 @@ class LearnerBrowser:
         async with self._session.get(f"{self._portal}/me") as response:
             return await _text(response)
 
+    def cookies(self) -> str:
+        """What the browser sends with each request."""
+        return _cookies(self._session)
+
     async def credentials(self) -> list[dict[str, Any]]:
         """What the portal shows her, as JSON; empty while she is not registered."""
         shown: list[dict[str, Any]] = (await self._json())["credentials"]
@@ -96,6 +100,11 @@ class LearnerBrowser:
     async def withdraw(self) -> None:
         """Press the button that ends her registration."""
         await self._press("/withdraw")
+
+    async def choosing(self) -> str:
+        """The form in which she picks what to share, as HTML."""
+        async with self._session.get(f"{self._portal}/me/shares/new") as response:
+            return await _text(response)
 
     async def share(self, handles: Sequence[str], claims: Sequence[str] = (), days: int = 7) -> Shared:
         """Share credentials, with these of their claims that may be withheld."""
@@ -229,7 +238,11 @@ class VisitorBrowser:
 
     def cookies(self) -> str:
         """What the browser sends with each request."""
-        return "; ".join(f"{cookie.key}={cookie.value}" for cookie in self._session.cookie_jar)
+        return _cookies(self._session)
+
+
+def _cookies(session: aiohttp.ClientSession) -> str:
+    return "; ".join(f"{cookie.key}={cookie.value}" for cookie in session.cookie_jar)
 
 
 def _check(response: aiohttp.ClientResponse) -> None:

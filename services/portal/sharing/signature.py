@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
+from types import ModuleType
 from typing import Final
 
 from services.portal.own_key import OwnKey
@@ -20,6 +21,10 @@ class DocumentSigner(OwnKey):
 
     label = KEY_LABEL
 
+    def prepare(self) -> None:
+        """Load what makes documents, in the background: a learner is about to want one."""
+        self._soon(_libraries)
+
     async def make(self, paper: Paper) -> bytes:
         """A signed document.
 
@@ -33,8 +38,14 @@ class DocumentSigner(OwnKey):
         return await self._made(partial(_make, paper))
 
 
-def _make(paper: Paper, signer: Signer, chain: tuple[Certificate, ...], now: datetime) -> bytes:
-    # The libraries take half a second and 40 MiB: not before somebody wants a document.
+def _libraries() -> tuple[ModuleType, ModuleType]:
+    """They take half a second and 40 MiB: not before somebody is about to want a document."""
     from services.portal.sharing import pades, rendering  # noqa: PLC0415
 
-    return pades.sign(rendering.render(paper), signer, chain, now)
+    return pades, rendering
+
+
+def _make(paper: Paper, signer: Signer, chain: tuple[Certificate, ...], now: datetime) -> bytes:
+    pades, rendering = _libraries()
+    signed: bytes = pades.sign(rendering.render(paper), signer, chain, now)
+    return signed

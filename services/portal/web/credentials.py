@@ -74,6 +74,7 @@ class CredentialPages:
     async def timeline(self, request: Request) -> Response:
         """Her credentials by the days on which something happened, or will."""
         lookup = await self._frame.require_learner(request)
-        today = self._clock.now().date()
-        shown = show(await self._store.credentials(lookup), self._frame.reader(request).languages, today)
+        today, languages = self._clock.now().date(), self._frame.reader(request).languages
+        recent = self._frame.recent.of(lookup, languages)
+        shown = show(await self._store.credentials(lookup), languages, today, recent.words)
         return await self._frame.render(request, "timeline.html", years=timeline(shown, today))

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.portal.presentation import day_text, decimal_text
+from services.portal.recent import RecentPages
 from services.portal.sessions import Confirming, Sessions
 from services.portal.web import headers
 from services.portal.web.assets import STYLE_ADDRESS
@@ -65,6 +66,8 @@ class Frame:
         self._secure = public_url.startswith("https://")
         self.public_url = public_url
         self.cookies = Cookies(secure=self._secure)
+        #: What pages have said lately.
+        self.recent = RecentPages(clock)
         self._origins = origins
         self._templates = Environment(
             loader=FileSystemLoader(_TEMPLATES),

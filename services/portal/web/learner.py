@@ -16,6 +16,7 @@ from services.portal.details import Said
 from services.portal.grouping import groups
 from services.portal.openid import LoggedIn
 from services.portal.presentation import Shown, show
+from services.portal.recent import Recent
 from services.portal.stacks import AddingUp, question, stacks
 from services.portal.store import Store
 from services.portal.texts import best_text
@@ -96,9 +97,10 @@ class LearnerPages:
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
         registered = await self._store.pseudonym(lookup) is not None
-        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date())
+        recent = self._frame.recent.of(lookup, languages)
+        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date(), recent.words)
         adding_up, accreditors = await asyncio.gather(
-            self._stacks(shown, languages),
+            self._stacks(shown, recent),
             self._accreditors.of(one.accreditation for one in shown if one.accreditation is not None),
         )
         arrived = [one for one in shown if one.fetched_at is not None]
@@ -127,8 +129,9 @@ class LearnerPages:
         """
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
-        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date())
-        adding_up = await self._stacks(shown, languages)
+        recent = self._frame.recent.of(lookup, languages)
+        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date(), recent.words)
+        adding_up = await self._stacks(shown, recent)
         body = {
             "registered": await self._store.pseudonym(lookup) is not None,
             "credentials": [one.to_json() for one in shown],
@@ -156,6 +159,7 @@ class LearnerPages:
                 # Not registered there (any more, since an answer was lost): all the more reason to delete.
                 _log.info("the issuer knew of no registration", extra={"reason": error.reason})
             await self._store.erase(lookup)
+            self._frame.recent.forget(lookup)
         return self._frame.redirect("/me")
 
     async def _register(self, lookup: bytes, done: LoggedIn) -> str:
@@ -166,18 +170,22 @@ class LearnerPages:
         await self._store.register(lookup, answer.pseudonym, self._clock.now())
         return "/me"
 
-    async def _stacks(self, shown: Sequence[Shown], languages: Sequence[str]) -> AddingUp | None:
+    async def _stacks(self, shown: Sequence[Shown], recent: Recent) -> AddingUp | None:
         """What her credentials add up to; None while nobody can say: her page is there without it."""
         asked = question(shown)
         if self._registry is None or not asked.credentials:
             return AddingUp()
+        now = self._clock.monotonic()
+        if (answer := recent.answer_to(asked, now)) is not None:
+            return stacks(shown, answer, recent.languages)
         try:
             answer = await self._registry.EvaluateStacking(asked, timeout=STACKING_SECONDS)
         except (grpc.aio.AioRpcError, VitneError) as error:
             reason = error.reason if isinstance(error, VitneError) else error_from_rpc(error).reason
             _log.warning("the registry does not say what adds up", extra={"reason": reason})
             return None
-        return stacks(shown, answer, languages)
+        recent.keep_answer(asked, answer, now)
+        return stacks(shown, answer, recent.languages)
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:

@@ -152,7 +152,8 @@ class LogIn:
 
     async def log_out(self, request: Request) -> Response:
         """End the session here and at the provider that she logged in with."""
-        await self._frame.require_form(request)
+        lookup, _ = await self._frame.require_form(request)
+        self._frame.recent.forget(lookup)
         provider = self._providers.get(await self._frame.close_session(request) or "", self._first)
         response = self._frame.redirect(await provider.log_out_url(f"{self._frame.public_url}/"))
         self._frame.forget_session(response)

@@ -134,6 +134,7 @@ class PrivacyPages:
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
         await self._holdings.erase(lookup)
+        self._frame.recent.forget(lookup)
         response = self._frame.redirect(f"/erased?kept={len(answer.kept)}")
         self._frame.forget_session(response)
         return response

@@ -119,6 +119,7 @@ class SharingPages:
     async def overview(self, request: Request) -> Response:
         """What she shares, and shared lately."""
         lookup = await self._frame.require_learner(request)
+        self._signer.prepare()
         languages, now = self._frame.reader(request).languages, self._clock.now()
         listed = [
             Listed(
@@ -135,6 +136,7 @@ class SharingPages:
     async def pick(self, request: Request) -> Response:
         """The form in which she picks what to share; an address may propose a credential."""
         lookup = await self._frame.require_learner(request)
+        self._signer.prepare()
         languages, today = self._frame.reader(request).languages, self._clock.now().date()
         kept = {one.handle: one for one in await self._store.credentials(lookup)}
         proposed = request.query_params.getlist(PICK)
