@@ -47,7 +47,9 @@ class Subject:
         ]
 
     async def front(self, request: Request) -> Response:
-        return await self._frame.render(request, "front.html", form_action=["https://elsewhere.example"], logged_out=False)
+        return await self._frame.render(
+            request, "front.html", form_action=["https://elsewhere.example"], logged_out=False
+        )
 
     async def away(self, _request: Request) -> Response:
         raise Unavailable("ISSUER_AWAY", "the issuer does not answer")

@@ -60,8 +60,7 @@ def _guarded(frame: Frame, route: Route) -> Page:
                 heading=_text(told, texts["refused_titles"]),
                 text=_text(told, texts["refused"]),
                 reason=told.reason,
-                # What is only away may be asked for again; a form is sent again by whoever filled it in.
-                again=_address(request) if status == HTTPStatus.SERVICE_UNAVAILABLE and request.method == "GET" else None,
+                again=_address(request) if status == HTTPStatus.SERVICE_UNAVAILABLE else None,
             )
 
     return guarded
@@ -72,8 +71,10 @@ def _text(error: VitneError, texts: Mapping[str, str]) -> str:
     return texts.get(error.reason) or texts.get(error.code) or texts["other"]
 
 
-def _address(request: Request) -> str:
-    """Path and query, as they were asked for."""
+def _address(request: Request) -> str | None:
+    """Path and query, to ask for again; None for a form, which is sent again by whoever filled it in."""
+    if request.method != "GET":
+        return None
     return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
 
 
