@@ -54,6 +54,8 @@ NO_PAGES: Final = {
         "POST /privacy/export",
         "POST /privacy/erase",
         "GET /emrex/login",
+        "GET /invitation",
+        "GET /invitation/{token}/login",
     },
     "an act, and on to a page": {
         "POST /withdraw",

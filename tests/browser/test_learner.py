@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.portal.texts import LANGUAGES, TEXTS
+from services.portal.web.frame import LOGGED_OUT
 from tests.browser.conftest import SERVED, NewPage
 from tests.browser.support import PHONE, look, look_here, tab_to
 from tests.unit.portal_samples import STATES, handle
@@ -45,7 +46,7 @@ async def test_the_front_page(new_page: NewPage, serve: Serve) -> None:
 async def test_a_log_in_that_is_over(new_page: NewPage, serve: Serve) -> None:
     page = await new_page()
     await serve(page, learner_site([], None))
-    await page.goto(f"{SERVED}/me/timeline")
+    await page.goto(f"{SERVED}/?{LOGGED_OUT}=1")
     assert TEXTS["nb"]["logged_out"] in await page.locator("main").inner_text()
     await look(page, "logged-out")
 

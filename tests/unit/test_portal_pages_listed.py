@@ -36,7 +36,8 @@ def served() -> set[str]:
             None,  # type: ignore[arg-type]
         ),
     }
-    _, routes = site(Parts(**dict.fromkeys(Parts.__slots__) | parts))
+    others: dict[str, Any] = dict.fromkeys(Parts.__slots__)
+    _, routes = site(Parts(**others | parts))
     return {f"{route.method} {route.path}" for route in routes}
 
 

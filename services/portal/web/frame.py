@@ -31,6 +31,8 @@ from vitne.errors import PermissionDenied, Unauthenticated
 MADE_COOKIE: Final = "vitne_share_made"
 #: Keeps an EMREX request in the browser while she logs in; nothing in it is believed.
 REQUEST_COOKIE: Final = "vitne_emrex"
+#: Keeps an employer's invitation in the browser while she logs in.
+INVITATION_COOKIE: Final = "vitne_invitation"
 SESSION_COOKIE: Final = "vitne_session"
 #: The query's parameter by which the front page says that she is not logged in any more.
 LOGGED_OUT: Final = "logged_out"
@@ -131,7 +133,7 @@ class Frame:
 
     def forget_session(self, response: Response) -> None:
         """Let her browser forget that she was logged in, and what it kept for her pages."""
-        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE):
+        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE, INVITATION_COOKIE):
             self.cookies.delete(response, name)
 
     def _secret(self, request: Request) -> str:
