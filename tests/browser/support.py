@@ -87,7 +87,8 @@ async def look(page: Page, name: str) -> None:
         for viewport in (DESK, PHONE):
             await page.set_viewport_size(viewport)
             await photograph(page, name)
-            await assert_fits_enlarged(page)
+            if viewport is DESK:
+                await assert_fits_enlarged(page)
         await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         await assert_accessible(page)
     await page.set_viewport_size(size)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 import fontpkg
 import fpdf
@@ -110,10 +110,7 @@ def _row(pdf: fpdf.FPDF, line: Line) -> None:
     """A label and beside it what it labels; each may take several lines, which stay on one page."""
     label, value = (line.label, _LABEL_WIDTH - _GAP), (line.value, pdf.epw - _LABEL_WIDTH)
     pdf.set_font(_FONT, size=_BODY)
-    height = max(
-        pdf.multi_cell(width, _LINE, text, align="L", dry_run=True, output=MethodReturnValue.HEIGHT)
-        for text, width in (label, value)
-    )
+    height = max(_height(pdf, text, width) for text, width in (label, value))
     if pdf.will_page_break(height):
         pdf.add_page()
     top = pdf.get_y()
@@ -121,6 +118,12 @@ def _row(pdf: fpdf.FPDF, line: Line) -> None:
     pdf.set_xy(pdf.l_margin + _LABEL_WIDTH, top)
     _write(pdf, value[0], _BODY, width=value[1])
     pdf.set_y(top + height)
+
+
+def _height(pdf: fpdf.FPDF, text: str, width: float) -> float:
+    """Of a paragraph in the font that is set."""
+    height = pdf.multi_cell(width, _LINE, text, align="L", dry_run=True, output=MethodReturnValue.HEIGHT)
+    return cast("float", height)
 
 
 def _write(pdf: fpdf.FPDF, text: str, size: int, *, width: float = 0.0, muted: bool = False) -> None:
