@@ -83,8 +83,8 @@ async def test_it_opens_to_everything_that_it_says(language: str) -> None:
         ("fetching", "details_fetching", "being_fetched"),
         ("refetching", "details_refetching", "status_fetching"),
         ("unknown", "details_unknown", "status_valid"),
-        ("revoked", "history", "status_revoked"),
-        ("expired", "history", "status_expired"),
+        ("revoked", "details_revoked", "status_revoked"),
+        ("expired", "details_expired", "status_expired"),
     ],
 )
 async def test_each_state_is_said_in_plain_words(language: str, name: str, text: str, status: str) -> None:
