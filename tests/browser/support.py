@@ -78,9 +78,11 @@ async def photograph(page: Page, name: str) -> Path:
 async def look(page: Page, name: str) -> None:
     """Look at the page where it is, in every language, at a desk's width and at a phone's.
 
-    It must be one that GET leads to. Afterwards it is what it was. What is folded is looked at unfolded.
+    It must be one that GET leads to. Afterwards it is what it was, in its language too. What is folded is looked at
+    unfolded.
     """
-    before, size = page.url, page.viewport_size
+    size, spoken = page.viewport_size, await page.locator("html").get_attribute("lang")
+    before = in_language(page.url, spoken or "")
     for language in LANGUAGES:
         await page.goto(in_language(before, language))
         assert await page.locator("html").get_attribute("lang") == language
