@@ -201,7 +201,7 @@ async def test_a_refusal_is_a_page_in_the_reader_s_language(chosen: str) -> None
         answer = await call(app, path, headers={"Accept-Language": chosen})
         assert answer.status == status, path
         titles = TEXTS[chosen]["refused_titles"]
-        heading = titles.get(reason) or titles.get("UNAVAILABLE" if status == 503 else "other")
+        heading = titles.get(reason) or titles[{503: "UNAVAILABLE", 404: "NOT_FOUND", 500: "other"}[status]]
         assert f"<h1>{html.escape(heading, quote=False)}</h1>" in answer.text.replace("&#39;", "'"), "what happened"
         assert (f'href="{path}">{TEXTS[chosen]["try_again"]}' in answer.text) == (status == 503), "what to do"
         assert answer.header("Content-Type").startswith("text/html")
