@@ -11,7 +11,7 @@ import pytest
 from services.portal.texts import TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.browser.conftest import NewPage
-from tests.browser.support import assert_accessible, in_language, look, photograph
+from tests.browser.support import look, look_here, press, tab_to_field
 from tests.integration.emrex_world import served
 from tests.integration.portal_pages import Learner, Portal
 from tests.unit.emrex_samples import NUMBER, learner
@@ -56,12 +56,6 @@ async def opened(new_page: NewPage, known: Learner, **options: Any) -> Page:
     return page
 
 
-async def seen(page: Page, name: str) -> None:
-    """Look at a page in every language; afterwards it is in that of the tests again."""
-    await look(page, name)
-    await page.goto(in_language(page.url, "nb"))
-
-
 async def leave(page: Page) -> None:
     """Choose the data provider, and follow the form to it."""
     await page.get_by_label("XX-EMP").check()
@@ -95,31 +89,51 @@ async def test_there_and_back(new_page: NewPage, kari: tuple[Learner, Learner], 
     assert E["none"] in await page.locator("main").inner_text()
 
 
+async def test_there_and_back_by_keyboard_alone(new_page: NewPage, kari: tuple[Learner, Learner]) -> None:
+    known, foreign = kari
+    await foreign.hold("Utenlandsk fag", learner=learner())
+    page = await opened(new_page, known)
+    await tab_to_field(page, "provider")
+    await press(page, E["fetch_button"])
+    await page.wait_for_url("**/me/imports/*")
+    await press(page, E["go"].format(provider="XX-EMP"))
+    await page.wait_for_url("**/emrex/results")
+    await press(page, T["log_in"])
+    await page.get_by_label("Utenlandsk fag").wait_for()
+    await tab_to_field(page, "pick")
+    await page.keyboard.press("Space")
+    await press(page, E["prepare"])
+    await page.get_by_text(E["ready_title"]).first.wait_for()
+    await press(page, E["ready"].format(client="Klient <1>"))
+    await page.wait_for_url("**/me/imports/*")
+    await press(page, E["keep"])
+    await page.get_by_text(E["file"]).wait_for()
+
+
 async def test_each_page_in_each_language(new_page: NewPage, kari: tuple[Learner, Learner]) -> None:
     known, foreign = kari
     await foreign.hold("Utenlandsk fag", learner=learner(given_name="Karianne", family_name="Gift"))
     page = await opened(new_page, known)
-    await seen(page, "imports")
+    await look(page, "imports")
     await page.get_by_label("XX-EMP").check()
     await page.get_by_role("button", name=E["fetch_button"]).click()
-    await seen(page, "import-go")
+    await look(page, "import-go")
     await page.get_by_role("button", name=E["go"].format(provider="XX-EMP")).click()
-    await seen(page, "emrex-log-in")
+    await look(page, "emrex-log-in")
     await page.get_by_role("link", name=T["log_in"]).click()
     await page.get_by_label("Utenlandsk fag").wait_for()
-    await seen(page, "emrex-choose")
+    await look(page, "emrex-choose")
     await page.get_by_label("Utenlandsk fag").check()
     await page.get_by_role("button", name=E["prepare"]).click()
-    await photograph(page, "emrex-answer")
-    await assert_accessible(page)
+    await look_here(page, "emrex-answer")
     await page.get_by_role("button", name=E["ready"].format(client="Klient <1>")).click()
     await page.wait_for_url("**/me/imports/*")
     assert E["unsure"] in await page.locator("main").inner_text()
-    await seen(page, "import-unsure")
+    await look(page, "import-unsure")
     await page.get_by_label(E["mine"]).check()
     await page.get_by_role("button", name=E["keep"]).click()
     await page.get_by_text(E["file"]).wait_for()
-    await seen(page, "imports-kept")
+    await look(page, "imports-kept")
 
 
 async def test_she_sends_nothing(new_page: NewPage, kari: tuple[Learner, Learner]) -> None:
@@ -127,11 +141,11 @@ async def test_she_sends_nothing(new_page: NewPage, kari: tuple[Learner, Learner
     await leave(page)
     await page.get_by_role("link", name=T["log_in"]).click()
     await page.get_by_text(E["no_results"]).wait_for()
-    await seen(page, "emrex-nothing")
+    await look(page, "emrex-nothing")
     await page.get_by_role("button", name=E["leave"]).click()
     await page.wait_for_url("**/me/imports/*")
     assert E["codes"]["NCP_NO_RESULTS"] in await page.locator("main").inner_text()
-    await seen(page, "import-nothing")
+    await look(page, "import-nothing")
 
 
 @pytest.mark.refuses
@@ -151,5 +165,4 @@ async def test_results_are_sent_to_nobody_who_is_not_registered(
     )
     await page.get_by_text("RETURN_URL_NOT_REGISTERED").wait_for()
     assert T["refused"]["RETURN_URL_NOT_REGISTERED"] in await page.locator("main").inner_text()
-    await photograph(page, "emrex-not-registered")
-    await assert_accessible(page)
+    await look_here(page, "emrex-not-registered")

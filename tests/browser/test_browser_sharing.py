@@ -8,11 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from services.portal.employers.store import Employers
 from services.portal.texts import TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.browser.conftest import SERVED, NewPage
-from tests.browser.support import assert_accessible, look, photograph, tab_to
+from tests.browser.support import assert_accessible, look, look_here, press, tab_to_field
 from tests.integration.portal_pages import Learner, Portal
 from tests.integration.test_portal_employers import HOSPITAL, Office, agree
 from vitne.dev.postgres import EmbeddedPostgres
@@ -104,24 +103,32 @@ async def test_she_shares_and_a_stranger_opens_it(flow: Flow, script: bool) -> N
 async def test_what_is_shown_once(flow: Flow) -> None:
     _, page = await flow.learner()
     await share(page)
-    await photograph(page, "share-made")
-    await assert_accessible(page)
+    await look_here(page, "share-made")
 
 
 async def test_she_shares_by_keyboard_alone(flow: Flow) -> None:
     _, page = await flow.learner()
     await page.goto(f"{SERVED}/me/shares")
-    await tab_to(page, T["share"]["new"])
-    await page.keyboard.press("Enter")
+    await look(page, "shares-none")
+    await press(page, T["share"]["new"])
     await page.wait_for_url("**/me/shares/new")
-    for _ in range(40):
-        await page.keyboard.press("Tab")
-        if await page.evaluate("document.activeElement.name") == "pick":
-            break
+    await tab_to_field(page, "pick")
     await page.keyboard.press("Space")
-    await tab_to(page, T["share"]["make"])
-    await page.keyboard.press("Enter")
+    await press(page, T["share"]["make"])
     await page.locator("#code").wait_for()
+    link, code = await page.locator("#link").get_attribute("href"), await page.locator("#code").inner_text()
+    assert link is not None
+    stranger = await flow.page()
+    await stranger.goto(link)
+    await tab_to_field(stranger, "code")
+    await stranger.keyboard.type(code)
+    await stranger.keyboard.press("Enter")
+    await stranger.get_by_text(T["verdicts"]["valid"], exact=True).wait_for()
+    await page.goto(f"{SERVED}/me/shares")
+    await press(page, T["share"]["withdraw"])
+    await press(page, T["confirm"].format(act=T["share"]["withdraw"]))
+    await page.get_by_text(T["share"]["states"]["withdrawn"]).wait_for()
+    await look(page, "shares-withdrawn")
 
 
 @pytest.mark.refuses
@@ -134,15 +141,13 @@ async def test_wrong_codes_lock_the_link(flow: Flow) -> None:
     for left in (4, 3, 2):
         await enter(stranger, link, "222222")
         assert T["shared"]["code_wrong"].format(count=left) in await stranger.locator("main").inner_text()
-    await photograph(stranger, "share-code-wrong")
-    await assert_accessible(stranger)
+    await look_here(stranger, "share-code-wrong")
     for _ in range(2):
         await enter(stranger, link, "222222")
     assert T["refused"]["SHARE_LOCKED"] in await stranger.locator("main").inner_text()
     await stranger.goto(link)
     assert T["refused"]["SHARE_LOCKED"] in await stranger.locator("main").inner_text()
-    await photograph(stranger, "share-locked")
-    await assert_accessible(stranger)
+    await look_here(stranger, "share-locked")
     await page.goto(f"{SERVED}/me/shares")
     await page.get_by_role("button", name=T["share"]["replace"]).click()
     fresh = await page.locator("#link").get_attribute("href")
@@ -157,11 +162,12 @@ async def test_revoked_is_shown_and_withdrawn_is_gone(flow: Flow) -> None:
     _, page = await flow.learner()
     link, code = await share(page)
     stranger = await flow.page()
-    flow.portal.verifier.verdict = verifier_pb2.VERDICT_REVOKED
     await enter(stranger, link, code)
-    assert T["verdicts"]["revoked"] in await stranger.locator("main").inner_text()
-    await photograph(stranger, "shared-revoked")
-    await assert_accessible(stranger)
+    for verdict in ("revoked", "suspended", "invalid", "not_determinable"):
+        flow.portal.verifier.verdict = verifier_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}")
+        await stranger.reload()
+        assert T["verdicts"][verdict] in await stranger.locator("main").inner_text()
+        await look_here(stranger, f"shared-{verdict}")
     await page.goto(f"{SERVED}/me/shares")
     await page.get_by_text(T["share"]["withdraw"], exact=True).click()
     await assert_accessible(page)
@@ -179,29 +185,64 @@ async def test_files(flow: Flow) -> None:
     await look(page, "files")
 
 
-async def test_an_invitation(flow: Flow) -> None:
-    office = await flow.page((await Office.of(flow.portal, HOSPITAL)).cookies)
+async def test_an_invitation_by_keyboard_and_without_script(flow: Flow) -> None:
+    office = await flow.page(java_script_enabled=False)
     await office.goto(f"{SERVED}/employer")
-    await office.get_by_role("button", name=T["employer"]["invite"]).click()
+    assert T["employer"]["log_in"] in await office.locator("main").inner_text()
+    await office.context.add_cookies(
+        [
+            {"name": name, "value": value, "url": SERVED, "secure": True}
+            for name, value in (await Office.of(flow.portal, HOSPITAL)).cookies.items()
+        ]
+    )
+    await office.reload()
+    await press(office, T["employer"]["invite"])
+    await office.locator("#invitation").wait_for()
     invitation = await office.locator("#invitation").get_attribute("href")
     assert invitation is not None
-    _, page = await flow.learner()
+    _, page = await flow.learner(java_script_enabled=False)
+    await page.goto(invitation)
+    await tab_to_field(page, "pick")
+    await page.keyboard.press("Space")
+    await press(page, T["employer"]["yes"])
+    await page.get_by_text(HOSPITAL.name).wait_for()
+    await press(page, T["employer"]["end"])
+    await page.get_by_text(T["employer"]["no_consents"]).wait_for()
+
+
+async def test_each_page_about_employers(flow: Flow) -> None:
+    portal = flow.portal
+    kari, page = await flow.learner()
+    desk = await flow.page()
+    await desk.goto(f"{SERVED}/employer")
+    await look(desk, "employer-front")
+    desk = await flow.page((await Office.of(portal, HOSPITAL)).cookies)
+    await desk.goto(f"{SERVED}/employer")
+    await desk.get_by_role("button", name=T["employer"]["invite"]).click()
+    await look_here(desk, "employer-invited")
+    invitation = await desk.locator("#invitation").get_attribute("href")
+    assert invitation is not None
     stranger = await flow.page()
     await stranger.goto(invitation)
     await look(stranger, "invitation-unknown")
+    await page.goto(f"{SERVED}/me/employers")
+    await look(page, "consents-none")
     await page.goto(invitation)
     await look(page, "invitation")
+    await agree(kari, invitation.removeprefix(SERVED), await kari.hold("Livredning"))
+    await page.goto(f"{SERVED}/me/employers")
+    assert "Livredning" in await page.locator("main").inner_text()
+    await look(page, "consents")
+    await desk.goto(f"{SERVED}/employer")
+    assert "Livredning" in await desk.locator("main").inner_text()
+    await look(desk, "employer")
 
 
-async def test_who_sees_what(flow: Flow) -> None:
-    portal = flow.portal
-    office = await Office.of(portal, HOSPITAL)
-    kari, page = await flow.learner()
-    token = await Employers(portal.pool, portal.store).invite(HOSPITAL, portal.clock.now())
-    await agree(kari, f"/invitation/{token}", await kari.hold("Livredning"))
-    desk = await flow.page(office.cookies)
-    for seen, path, name in ((page, "/me/employers", "consents"), (desk, "/employer", "employer")):
-        await seen.goto(f"{SERVED}{path}")
-        assert "Livredning" in await seen.locator("main").inner_text()
-        await photograph(seen, name)
-        await assert_accessible(seen)
+@pytest.mark.refuses
+async def test_a_form_that_is_too_old(flow: Flow) -> None:
+    _, page = await flow.learner()
+    await page.goto(f"{SERVED}/me/shares/new")
+    await page.evaluate("document.querySelectorAll('[name=csrf_token]').forEach((one) => { one.value = 'old' })")
+    await page.get_by_role("button", name=T["share"]["make"]).click()
+    assert T["refused"]["FORGED_FORM"] in await page.locator("main").inner_text()
+    await look_here(page, "forged-form")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.portal.texts import LANGUAGES, TEXTS
+from services.portal.web.frame import LOGGED_OUT
 from tests.browser.conftest import SERVED, NewPage
-from tests.browser.support import PHONE, assert_accessible, look, photograph, tab_to
+from tests.browser.support import PHONE, look, look_here, tab_to
 from tests.unit.portal_samples import STATES, handle
 from tests.unit.portal_site import Registry, answer, learner_site
 from vitne.dev.demo import Demo
@@ -40,6 +41,14 @@ async def test_the_front_page(new_page: NewPage, serve: Serve) -> None:
         await page.get_by_role("link", name=name, exact=True).click()
         assert await page.title() == f"{TEXTS[language]['front_title']} – Vitne"
         assert await page.context.cookies() == []
+
+
+async def test_a_log_in_that_is_over(new_page: NewPage, serve: Serve) -> None:
+    page = await new_page()
+    await serve(page, learner_site([], None))
+    await page.goto(f"{SERVED}/?{LOGGED_OUT}=1")
+    assert TEXTS["nb"]["logged_out"] in await page.locator("main").inner_text()
+    await look(page, "logged-out")
 
 
 async def test_the_choice_of_log_in(new_page: NewPage, serve: Serve) -> None:
@@ -74,9 +83,7 @@ async def test_a_credential_with_everything(gallery: Page) -> None:
 @pytest.mark.parametrize("state", sorted(STATES.keys() - {"whole"}))
 async def test_a_credential_in_each_other_state(gallery: Page, state: str) -> None:
     await gallery.goto(f"{SERVED}/me/credentials/{handle(state)}")
-    await gallery.set_viewport_size(PHONE)
-    await photograph(gallery, f"credential-{state}")
-    await assert_accessible(gallery)
+    await look_here(gallery, f"credential-{state}")
 
 
 @pytest.mark.refuses
@@ -135,16 +142,15 @@ async def test_on_a_phone_without_javascript(new_page: NewPage, stack: Stack, wo
     inside = page.locator("main details[open] a").first
     await inside.click()
     await page.wait_for_url(re.compile("/me/credentials/"))
+    await page.locator("header summary:visible", has_text=TEXTS["nb"]["menu"]).click()
     await page.get_by_role("link", name=TEXTS["nb"]["nav_timeline"]).click()
     assert await page.locator(".timeline li").count() > 1
 
 
 async def test_what_the_stack_issued(learner: Page) -> None:
     """Her page and one of its credentials, as the services really answer."""
-    await photograph(learner, "stack-me")
-    await assert_accessible(learner)
+    await look_here(learner, "stack-me")
     await learner.locator("main h3 a:visible").first.click()
     await learner.wait_for_url(re.compile("/me/credentials/"))
     assert await learner.locator(".chain li").count() == 3, "authority, provider, learner"
-    await photograph(learner, "stack-credential")
-    await assert_accessible(learner)
+    await look_here(learner, "stack-credential")

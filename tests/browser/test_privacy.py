@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.browser.conftest import NewPage
-from tests.browser.support import assert_accessible, log_in, look, photograph, tab_to
+from tests.browser.support import assert_accessible, log_in, look, look_here, tab_to
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.demo import Demo, new_id, until
 from vitne.dev.stack import LEARNERS, Stack
@@ -59,7 +59,7 @@ async def test_a_copy_and_erasure_without_script(new_page: NewPage, stack: Stack
     copy = json.loads(Path(await (await caught.value).path()).read_text("utf-8"))
     assert copy["portal"]["gathered"]["credentials"]
     assert copy["issuer"][0]["learner"]["value"] == LEARNER.value
-    await photograph(page, "privacy-copy")
+    await look_here(page, "privacy-copy")
 
     button = page.get_by_role("button", name="Slett alt om meg")
     await button.focus()

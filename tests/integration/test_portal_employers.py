@@ -17,7 +17,9 @@ from services.portal.employers.store import Employers
 from services.portal.openid import LoggedIn
 from services.portal.reconcile import reconcile
 from services.portal.wiring import MIGRATIONS
+from tests.integration.emrex_world import LogsIn
 from tests.integration.portal_pages import URL, Browser, Learner, Portal
+from tests.unit.emrex_samples import NUMBER
 from vitne.canonical import b64url, canonical_bytes
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import PermissionDenied
@@ -187,10 +189,33 @@ async def test_only_her_own_credentials_and_only_by_her_own_yes(portal: Portal) 
     assert "Ingen ansatte har sagt ja" in (await office.get("/employer")).text
 
 
+async def test_who_has_to_log_in_first_comes_back_to_the_invitation(portal: Portal) -> None:
+    kari = await portal.learner(NUMBER)
+    handle = await kari.hold("Livredning")
+    invitation = await (await Office.of(portal)).invite()
+    stranger = Browser(portal)
+    page = (await stranger.get(invitation)).text
+    assert handle not in page
+    assert f'href="{invitation}/login"' in page
+    portal.openid = LogsIn(portal.clock)
+    portal.restart()
+    assert (await stranger.get(f"/invitation/{'a' * 43}/login")).status == 404
+    assert (await stranger.get(f"{invitation}/login")).status == 303
+    portal.restart()  # nothing of it is remembered there
+    arrived = await stranger.get("/callback?code=c&state=s")
+    assert (arrived.status, arrived.header("Location")) == (303, "/invitation")
+    back = await stranger.get("/invitation")
+    assert (back.status, back.header("Location")) == (303, invitation)
+    assert handle in (await stranger.get(invitation)).text
+    for cookie in ("", "/evil.example", "a" * 42, f"{'a' * 43}/"):
+        stranger.cookies["__Host-vitne_invitation"] = cookie
+        assert (await stranger.get("/invitation")).header("Location") == "/me/employers"
+
+
 async def test_an_invitation_that_is_guessed_or_old_asks_nothing(portal: Portal) -> None:
     office, kari = await Office.of(portal), await portal.learner()
     invitation = await office.invite()
-    assert "Logg inn først" in (await Browser(portal).get(invitation)).text
+    assert "Logg inn for å svare" in (await Browser(portal).get(invitation)).text
     portal.clock.advance(timedelta(days=14))
     for path in (invitation, f"/invitation/{'a' * 43}", "/invitation/a"):
         for answer in (await kari.get(path), await kari.press(path, {"days": "30", "pick": "x"})):

@@ -83,8 +83,8 @@ async def test_it_opens_to_everything_that_it_says(language: str) -> None:
         ("fetching", "details_fetching", "being_fetched"),
         ("refetching", "details_refetching", "status_fetching"),
         ("unknown", "details_unknown", "status_valid"),
-        ("revoked", "history", "status_revoked"),
-        ("expired", "history", "status_expired"),
+        ("revoked", "details_revoked", "status_revoked"),
+        ("expired", "details_expired", "status_expired"),
     ],
 )
 async def test_each_state_is_said_in_plain_words(language: str, name: str, text: str, status: str) -> None:
@@ -119,7 +119,7 @@ async def test_another_s_or_a_made_up_handle_is_no_page(other: str) -> None:
     found = await call(app, f"/me/credentials/{other}", headers=LOGGED_IN)
     assert found.status == 404
     stranger = await call(app, f"/me/credentials/{handle('whole')}")
-    assert (stranger.status, stranger.header("Location")) == (303, "/")
+    assert (stranger.status, stranger.header("Location")) == (303, "/?logged_out=1")
 
 
 def test_history_is_what_was_told_and_no_more() -> None:

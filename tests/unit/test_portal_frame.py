@@ -47,7 +47,9 @@ class Subject:
         ]
 
     async def front(self, request: Request) -> Response:
-        return await self._frame.render(request, "front.html", form_action=["https://elsewhere.example"])
+        return await self._frame.render(
+            request, "front.html", form_action=["https://elsewhere.example"], logged_out=False
+        )
 
     async def away(self, _request: Request) -> Response:
         raise Unavailable("ISSUER_AWAY", "the issuer does not answer")
@@ -57,7 +59,7 @@ class Subject:
 
     async def mine(self, request: Request) -> Response:
         await self._frame.require_learner(request)
-        return await self._frame.render(request, "front.html")
+        return await self._frame.render(request, "front.html", logged_out=False)
 
     async def do(self, request: Request) -> Response:
         lookup, form = await self._frame.require_form(request)
@@ -180,7 +182,7 @@ async def test_a_form_of_this_session_is_taken_and_no_other() -> None:
         answer = await call(app, "/do", form=form, headers=cookies())
         assert (answer.status, "FORGED_FORM" in answer.text) == (403, True)
     answer = await call(app, "/do", form={"csrf_token": good}, headers={"Cookie": "__Host-vitne_session=another"})
-    assert (answer.status, answer.header("Location")) == (303, "/"), "nobody is logged in"
+    assert (answer.status, answer.header("Location")) == (303, "/?logged_out=1"), "nobody is logged in"
     answer = await call(app, "/do", form=b"csrf_token=" + good.encode() + b"&what=" + b"x" * 200, headers=cookies())
     assert (answer.status, "BODY_TOO_LARGE" in answer.text) == (413, True)
     assert subject.sent == []
@@ -198,6 +200,10 @@ async def test_a_refusal_is_a_page_in_the_reader_s_language(chosen: str) -> None
     ):
         answer = await call(app, path, headers={"Accept-Language": chosen})
         assert answer.status == status, path
+        titles = TEXTS[chosen]["refused_titles"]
+        heading = titles.get(reason) or titles[{503: "UNAVAILABLE", 404: "NOT_FOUND", 500: "other"}[status]]
+        assert f"<h1>{html.escape(heading, quote=False)}</h1>" in answer.text.replace("&#39;", "'"), "what happened"
+        assert (f'href="{path}">{TEXTS[chosen]["try_again"]}' in answer.text) == (status == 503), "what to do"
         assert answer.header("Content-Type").startswith("text/html")
         assert language(answer) == chosen
         assert html.escape(text) in answer.text.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
@@ -214,4 +220,5 @@ async def test_programs_are_refused_in_their_own_way() -> None:
 async def test_who_is_not_logged_in_is_led_to_the_front() -> None:
     app, _ = portal()
     answer = await call(app, "/mine?lang=nn")
-    assert (answer.status, answer.header("Location")) == (303, "/?lang=nn")
+    assert (answer.status, answer.header("Location")) == (303, "/?lang=nn&logged_out=1")
+    assert answer.cookies()[0].startswith('__Host-vitne_session="";'), "what is not her log-in any more is forgotten"

@@ -113,6 +113,28 @@ def test_a_title_in_her_language_or_one_that_she_understands() -> None:
     assert best_text({}, ["nb"]) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("header", "read"),
+    [
+        ("se,en", ["se", "nb", "nn", "sv", "en"]),
+        ("se,nn;q=0.9,nb;q=0.8,en;q=0.7", ["se", "nn", "nb", "sv", "en"]),
+        ("nb-NO,nb;q=0.9,no;q=0.8,en-US;q=0.6,en;q=0.5", ["nb", "nn", "da", "sv", "en"]),
+        ("nn,en", ["nn", "nb", "da", "sv", "en"]),
+        ("en,nn", ["en", "nn", "nb", "da", "sv"]),
+        ("fi,en", ["fi", "en", "nb", "da", "sv"]),
+        ("de", ["de", "en"]),
+    ],
+)
+def test_a_neighbour_s_language_comes_before_the_one_that_browsers_name_for_everybody(
+    header: str, read: list[str]
+) -> None:
+    languages = reader_languages(header)
+    there = {language: language for language in read}
+    for language in read:
+        assert best_text(there, languages)[0] == language
+        del there[language]
+
+
 def test_a_credential_in_words() -> None:
     (shown,) = show([kept()], ["nb"], TODAY)
     assert (shown.title, shown.title_language) == ("Klimaregnskaber: scope 1 og 2", "da")

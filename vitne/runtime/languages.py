@@ -16,6 +16,8 @@ NEIGHBOURS: Final[Mapping[str, Sequence[str]]] = {
     "is": ("da", "nb", "nn", "sv", "en"),
     "en": ("nb", "da", "sv"),
 }
+#: What is read where nothing else is.
+_COMMON: Final = "en"
 #: Characters of an Accept-Language header that are read.
 _HEADER_LIMIT: Final = 200
 _ENTRY: Final = re.compile(r"\s*([a-zA-Z]{2,3})(?:-[a-zA-Z0-9]+)*\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*\Z")
@@ -52,7 +54,7 @@ def best_text(texts: Mapping[str, str], languages: Sequence[str], default: str) 
         default: of who asks for none.
     """
     by_primary = {tag.split("-", 1)[0].lower(): tag for tag in reversed(list(texts))}
-    for language in with_neighbours(languages or [default]):
+    for language in read_by(languages or [default]):
         if (tag := by_primary.get(language)) is not None:
             return tag, texts[tag]
     return next(iter(texts.items()), ("", ""))
@@ -60,4 +62,22 @@ def best_text(texts: Mapping[str, str], languages: Sequence[str], default: str) 
 
 def with_neighbours(languages: Sequence[str]) -> list[str]:
     """The languages themselves first, then what their readers understand as well."""
-    return [*languages, *(near for language in languages for near in NEIGHBOURS.get(language, ("en",)))]
+    return [*languages, *(near for language in languages for near in _near(language))]
+
+
+def read_by(languages: Sequence[str]) -> list[str]:
+    """What a reader of ``languages`` reads, best first, each once: a language's neighbours come next to it.
+
+    Browsers name English for everybody, whatever they are told besides: who reads Northern Sami and finds a title in
+    bokmål and in English reads the bokmål. Neighbours that the reader names keep the order in which she does.
+    """
+    found: dict[str, None] = {}
+    for language in languages:
+        near = [one for one in _near(language) if _COMMON not in (one, language)]
+        named = [one for one in languages if one in near]
+        found |= dict.fromkeys([language, *named, *near])
+    return list(found | dict.fromkeys(with_neighbours(languages)))
+
+
+def _near(language: str) -> Sequence[str]:
+    return NEIGHBOURS.get(language, (_COMMON,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -50,10 +51,16 @@ def _guarded(frame: Frame, route: Route) -> Page:
             if route.for_programs:
                 return problem(told)
             if told.reason == "NOT_LOGGED_IN":
-                return frame.redirect(frame.reader(request).link("/"))
-            texts = frame.reader(request).texts["refused"]
+                return frame.led_to_front(request)
+            texts, status = frame.reader(request).texts, status_of(told)
             return await frame.render(
-                request, "error.html", status_of(told), text=_text(told, texts), reason=told.reason
+                request,
+                "error.html",
+                status,
+                heading=_text(told, texts["refused_titles"]),
+                text=_text(told, texts["refused"]),
+                reason=told.reason,
+                again=_address(request) if status == HTTPStatus.SERVICE_UNAVAILABLE else None,
             )
 
     return guarded
@@ -62,6 +69,13 @@ def _guarded(frame: Frame, route: Route) -> Page:
 def _text(error: VitneError, texts: Mapping[str, str]) -> str:
     """What tells a learner what happened: by reason, else by code."""
     return texts.get(error.reason) or texts.get(error.code) or texts["other"]
+
+
+def _address(request: Request) -> str | None:
+    """Path and query, to ask for again; None for a form, which is sent again by whoever filled it in."""
+    if request.method != "GET":
+        return None
+    return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
 
 
 def _bounded(request: Request, limit: int) -> Request:

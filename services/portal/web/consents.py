@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from fastapi import Request, Response
 
 from services.portal.employers.store import Employers
+from services.portal.openid import LoggedIn
 from services.portal.presentation import show
 from services.portal.sharing.access import TOKEN_LENGTH
 from services.portal.sharing.terms import DEFAULT_LIFETIME, LIFETIMES, lifetime
 from services.portal.store import Store
-from services.portal.web.frame import Frame
+from services.portal.web.frame import INVITATION_COOKIE, Frame
+from services.portal.web.log_in import Arrival, LogIn
 from services.portal.web.routes import Route
 from services.portal.web.sharing import MAX_PICKED, picked
 from vitne.clock import Clock
@@ -20,6 +23,14 @@ from vitne.identifiers import UuidFactory, parse_uuid
 
 #: Her pages about employers.
 ADDRESS: Final = "/me/employers"
+#: What employers' links begin with.
+INVITATION: Final = "/invitation"
+#: What she logs in for.
+INVITED: Final = "invitation"
+#: For how long an invitation is remembered while she logs in.
+INVITATION_SECONDS: Final = 3600
+#: As ``sharing.access`` makes them, in base64url.
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}")
 
 
 class ConsentPages:
@@ -27,23 +38,28 @@ class ConsentPages:
 
     Args:
         frame: what every page shares.
+        log_in: who she is, on the way to an invitation.
         store: her credentials.
         employers: invitations and consents.
         clock: what has ended.
     """
 
-    def __init__(self, frame: Frame, store: Store, employers: Employers, clock: Clock) -> None:
+    def __init__(self, frame: Frame, log_in: LogIn, store: Store, employers: Employers, clock: Clock) -> None:
         self._frame = frame
+        self._log_in = log_in
         self._store = store
         self._employers = employers
         self._clock = clock
         self._new_id = UuidFactory(clock)
+        log_in.on_arrival(INVITED, Arrival(_to_invitation, same_learner=False))
 
     def routes(self) -> list[Route]:
-        """``/invitation/{token}``, and ``/me/employers`` and below."""
+        """``/invitation``, and ``/me/employers`` and below."""
         return [
-            Route("GET", "/invitation/{token}", self.ask),
-            Route("POST", "/invitation/{token}", self.give, max_body=MAX_PICKED),
+            Route("GET", INVITATION, self.back),
+            Route("GET", f"{INVITATION}/{{token}}/login", self.begin_log_in),
+            Route("GET", f"{INVITATION}/{{token}}", self.ask),
+            Route("POST", f"{INVITATION}/{{token}}", self.give, max_body=MAX_PICKED),
             Route("GET", ADDRESS, self.overview),
             Route("POST", f"{ADDRESS}/{{consent}}/end", self.end),
         ]
@@ -67,6 +83,21 @@ class ConsentPages:
             lifetimes=LIFETIMES,
             default_lifetime=DEFAULT_LIFETIME,
         )
+
+    async def begin_log_in(self, request: Request) -> Response:
+        """Off to the provider, and back to the invitation, which her browser remembers meanwhile."""
+        token = _token(request)
+        await self._employers.inviter(token, self._clock.now())
+        response = await self._log_in.begin(request, INVITED)
+        self._frame.cookies.set(response, INVITATION_COOKIE, token, INVITATION_SECONDS)
+        return response
+
+    async def back(self, request: Request) -> Response:
+        """Back from the log-in: on to the invitation, else to what employers see of her."""
+        token = request.cookies.get(self._frame.cookies.name(INVITATION_COOKIE), "")
+        response = self._frame.redirect(f"{INVITATION}/{token}" if _TOKEN.fullmatch(token) else ADDRESS)
+        self._frame.cookies.delete(response, INVITATION_COOKIE)
+        return response
 
     async def give(self, request: Request) -> Response:
         """Her yes. A second one to the same employer takes the place of the first."""
@@ -100,3 +131,7 @@ def _token(request: Request) -> str:
     if len(token) != TOKEN_LENGTH:
         raise NotFound("INVITATION_UNKNOWN", "there is no such invitation", remedy="ask the employer for a new one")
     return token
+
+
+async def _to_invitation(_lookup: bytes, _done: LoggedIn) -> str:
+    return INVITATION

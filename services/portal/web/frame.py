@@ -8,6 +8,7 @@ from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -22,7 +23,7 @@ from services.portal.web.assets import STYLE_ADDRESS
 from services.portal.web.cookies import Cookies
 from services.portal.web.forms import Form, read_form
 from services.portal.web.navigation import ENTRIES
-from services.portal.web.reader import COOKIE, Reader, reader_of, switches
+from services.portal.web.reader import COOKIE, PARAMETER, Reader, reader_of, switches
 from vitne.canonical import b64url
 from vitne.clock import Clock
 from vitne.errors import PermissionDenied, Unauthenticated
@@ -31,7 +32,11 @@ from vitne.errors import PermissionDenied, Unauthenticated
 MADE_COOKIE: Final = "vitne_share_made"
 #: Keeps an EMREX request in the browser while she logs in; nothing in it is believed.
 REQUEST_COOKIE: Final = "vitne_emrex"
+#: Keeps an employer's invitation in the browser while she logs in.
+INVITATION_COOKIE: Final = "vitne_invitation"
 SESSION_COOKIE: Final = "vitne_session"
+#: The query's parameter by which the front page says that she is not logged in any more.
+LOGGED_OUT: Final = "logged_out"
 #: Name of the field with which a form shows that it is this session's.
 CSRF_FIELD: Final = "csrf_token"
 #: How long a chosen language is remembered.
@@ -131,7 +136,7 @@ class Frame:
 
     def forget_session(self, response: Response) -> None:
         """Let her browser forget that she was logged in, and what it kept for her pages."""
-        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE):
+        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE, INVITATION_COOKIE):
             self.cookies.delete(response, name)
 
     def _secret(self, request: Request) -> str:
@@ -184,6 +189,14 @@ class Frame:
     def redirect(self, address: str) -> Response:
         """On to another page (303: with GET, whatever this one came by)."""
         return RedirectResponse(address, 303, headers.PRIVATE)
+
+    def led_to_front(self, request: Request) -> Response:
+        """Who is not logged in, or not any more, is led to where she can log in, and told why she is there."""
+        reader = self.reader(request)
+        chosen = {} if reader.chosen is None else {PARAMETER: reader.chosen}
+        response = self.redirect(f"/?{urlencode({**chosen, LOGGED_OUT: '1'})}")
+        self.cookies.delete(response, SESSION_COOKIE)
+        return response
 
     def remember_language(self, request: Request, response: Response) -> None:
         """Keep the language that the address chooses. Nobody who is not about to log in gets a cookie."""

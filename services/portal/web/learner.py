@@ -21,7 +21,7 @@ from services.portal.stacks import AddingUp, question, stacks
 from services.portal.store import Store
 from services.portal.texts import best_text
 from services.portal.web import headers
-from services.portal.web.frame import Frame
+from services.portal.web.frame import LOGGED_OUT, Frame
 from services.portal.web.log_in import Arrival, LogIn
 from services.portal.web.routes import Route
 from vitne.clock import Clock
@@ -90,7 +90,7 @@ class LearnerPages:
         """The front page; a learner who is logged in goes on to her own."""
         if await self._frame.learner(request) is not None:
             return self._frame.redirect("/me")
-        return await self._frame.render(request, "front.html")
+        return await self._frame.render(request, "front.html", logged_out=LOGGED_OUT in request.query_params)
 
     async def me(self, request: Request) -> Response:
         """The learner's credentials."""

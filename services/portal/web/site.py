@@ -99,7 +99,7 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
     shared = SharedPages(frame, parts.sharing, parts.clock)
     downloads = DownloadPages(frame, parts.store, parts.issuer, parts.clock)
     employer = EmployerPages(frame, log_in, parts.employers, parts.clock)
-    consents = ConsentPages(frame, parts.store, parts.employers, parts.clock)
+    consents = ConsentPages(frame, log_in, parts.store, parts.employers, parts.clock)
     privacy = PrivacyPages(
         frame, log_in, store=parts.store, holdings=parts.holdings, rights=parts.rights, clock=parts.clock
     )
