@@ -118,15 +118,12 @@ class SharedPages:
         if state is not State.OPEN:
             raise refusal(state)
         code = (await read_form(request)).text("code")
-        kept = await self._shares.try_code(token)
-        if kept is None:
-            raise refusal(State.LOCKED)
-        if not await access.opens(token, code, kept):
+        secret = await self._shares.enter(token, await access.derived(token, code), now, VISIT)
+        if secret is None:
             left = MAX_WRONG_CODES - (await self._shares.find(token)).wrong_codes
             if left <= 0:
                 raise refusal(State.LOCKED)
             return await self._ask(request, left)
-        secret = await self._shares.open(token, now, VISIT)
         response = self._frame.redirect(self._frame.reader(request).link(request.url.path))
         self._frame.cookies.set(response, VISIT_COOKIE, secret, int(VISIT.total_seconds()))
         return response
