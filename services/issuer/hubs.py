@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from services.issuer.learners import Learner, Learners, being_erased
 from services.issuer.renditions import Renditions, require_known
 from services.issuer.store import Credential, Holding, by_handle
 from services.issuer.tracing import begin_notice
+from vitne.accreditation import timestamp
 from vitne.clock import Clock
 from vitne.credentials import pseudonyms
 from vitne.errors import DataLoss, InvalidArgument, NotFound
@@ -195,7 +197,7 @@ class Notices:
         ]
 
     async def withdrawn(self, connection: Any, registration: Registration, learner: UUID) -> list[outbox.Event]:
-        """What a hub is to be told of a registration that ended; its handles are no longer served."""
+        """What a hub is to be told of a registration that ended, last that it did; its handles are no longer served."""
         rows = await connection.fetch(
             """
             WITH gone AS (DELETE FROM hub_credential WHERE hub = $1 AND learner = $2 RETURNING handle, credential)
@@ -206,10 +208,15 @@ class Notices:
             learner,
         )
         withdrawn, cause = events_pb2.HUB_NOTICE_WITHDRAWN, current_traceparent()
-        return [
+        told = [
             self.notice(withdrawn, registration, row["handle"], row["kind"], row["provider"], cause=cause)
             for row in rows
         ]
+        return [*told, self.ended(registration, cause)]
+
+    def ended(self, registration: Registration, cause: str) -> outbox.Event:
+        """That a registration ended: of a learner without credentials nothing else tells the hub."""
+        return self.notice(events_pb2.HUB_NOTICE_REGISTRATION_ENDED, registration, "", "", "", cause=cause)
 
     async def forget(self, connection: Any, learner: UUID) -> None:
         """End all of a learner's registrations, telling the hubs, and leave no record of any, in the transaction.
@@ -300,17 +307,16 @@ class Hubs:
         async def work(connection: Any) -> issuer.RegisterLearnerResponse:
             learner, created = await self._learners.find_or_create(connection, identity.learner)
             try:
-                name = await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
+                return await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
             except BaseException:
                 if created:
                     await self._learners.discard([learner])
                 raise
-            return issuer.RegisterLearnerResponse(pseudonym=name)
 
         return await answer_once(self._pool, request, self._clock, issuer.RegisterLearnerResponse, work)
 
     async def withdraw(self, hub: OrganisationId, request_id: UUID, pseudonym: str) -> issuer.WithdrawLearnerResponse:
-        """End a registration: the topic says so for each credential, and handles are no longer served.
+        """End a registration: the topic says so for each credential and of the learner; handles are no longer served.
 
         Raises:
             PermissionDenied: ``HUB_UNKNOWN``.
@@ -383,22 +389,26 @@ class Hubs:
             return issuer.FetchedCredential(handle=handle, unavailable_reason=told.reason)
         return issuer.FetchedCredential(handle=handle, credential=message)
 
-    async def _register(self, connection: Any, hub: str, learner: Learner, ground: str) -> str:
+    async def _register(
+        self, connection: Any, hub: str, learner: Learner, ground: str
+    ) -> issuer.RegisterLearnerResponse:
         if not await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner.id):
             raise being_erased()
-        known: str | None = await connection.fetchval(
-            "SELECT pseudonym FROM registration WHERE learner = $1 AND hub = $2 AND withdrawn_at IS NULL",
+        known = await connection.fetchrow(
+            "SELECT pseudonym, registered_at FROM registration "
+            "WHERE learner = $1 AND hub = $2 AND withdrawn_at IS NULL",
             learner.id,
             hub,
         )
         if known is not None:
-            return known
+            return _registered(known["pseudonym"], known["registered_at"])
         secret = await self._learners.secret(connection, learner)
         wanted = await connection.fetchrow(
             f"SELECT revision, {COLUMNS} FROM subscription WHERE hub = $1",  # noqa: S608 (a constant)
             hub,
         )
         registration = Registration(hub, pseudonyms.pseudonym(secret, hub), Interest.read(wanted))
+        now = self._clock.now()
         await connection.execute(
             "INSERT INTO registration (id, hub, learner, pseudonym, ground, registered_at, subscription_revision) "
             "VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -407,7 +417,7 @@ class Hubs:
             learner.id,
             registration.pseudonym,
             ground,
-            self._clock.now(),
+            now,
             wanted["revision"] if wanted else 0,
         )
         rows = await connection.fetch(
@@ -419,7 +429,7 @@ class Hubs:
             [(registration, secret, Issued(learner, row["id"], row["kind"], row["provider"])) for row in rows],
         )
         await outbox.append(connection, backfill)
-        return registration.pseudonym
+        return _registered(registration.pseudonym, now)
 
     async def _withdraw(self, connection: Any, hub: str, pseudonym: str) -> None:
         learner: UUID | None = await connection.fetchval(
@@ -446,3 +456,7 @@ class Hubs:
         await outbox.append(
             connection, await self._notices.withdrawn(connection, Registration(hub, pseudonym), learner)
         )
+
+
+def _registered(pseudonym: str, since: datetime) -> issuer.RegisterLearnerResponse:
+    return issuer.RegisterLearnerResponse(pseudonym=pseudonym, registered_at=timestamp(since))

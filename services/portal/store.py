@@ -193,6 +193,27 @@ class Store:
             sorted({row["pseudonym"] for row in pseudonyms}),
         )
 
+    async def end(self, conn: Any, pseudonym: str, at: datetime) -> None:
+        """Delete all that is held of a learner whose registration the issuer ended, her log-ins included.
+
+        Mostly nothing is left: she withdrew here, or was erased here. Else she was erased at another hub, or this
+        database was restored to before she was. A rebuild reads of earlier ends: who registered since is left alone.
+
+        Args:
+            conn: with a transaction.
+            pseudonym: whose registration it was.
+            at: when it ended, by the issuer's clock, as the registration is.
+        """
+        lookup = await conn.fetchval(
+            "DELETE FROM subscriber WHERE pseudonym = $1 AND (registered_at IS NULL OR registered_at <= $2) "
+            "RETURNING lookup",
+            pseudonym,
+            at,
+        )
+        if lookup is not None:
+            await conn.execute("DELETE FROM export WHERE lookup = $1", lookup)
+            await conn.execute("DELETE FROM session WHERE lookup = $1", lookup)
+
     # -- Fetching --------------------------------------------------------------------------------
 
     async def claim(self, now: datetime, limit: int) -> list[Wanted]:
@@ -297,8 +318,8 @@ class Store:
 
     # -- Learners --------------------------------------------------------------------------------
 
-    async def register(self, lookup: bytes, pseudonym: str, now: datetime) -> None:
-        """Note that a learner is who the issuer calls ``pseudonym``.
+    async def register(self, lookup: bytes, pseudonym: str, since: datetime) -> None:
+        """Note that a learner is who the issuer calls ``pseudonym``, and registered since then by its clock.
 
         A learner who was erased at the issuer has another pseudonym than before: what was
         kept under the old one goes.
@@ -314,7 +335,7 @@ class Store:
                 pseudonym,
                 self._keys.new_data_key(pseudonym),
                 lookup,
-                now,
+                since,
             )
 
     async def pseudonym(self, lookup: bytes) -> str | None:

@@ -12,6 +12,7 @@ import pytest
 
 from services.portal.reconcile import reconcile
 from services.portal.sealing import PortalKeys
+from services.portal.sessions import Sessions
 from services.portal.sharing import access
 from services.portal.sharing.access import Access
 from services.portal.sharing.store import Item, Shares
@@ -226,6 +227,25 @@ async def test_it_goes_with_the_credential_and_with_the_learner(world: World) ->
     assert await reason(world.shares.find(other.token)) == "SHARE_UNKNOWN"
     with pytest.raises(FailedPrecondition, match="NOT_REGISTERED"):
         await world.share()
+
+
+async def test_an_end_that_the_issuer_tells_takes_all_of_hers_unless_she_has_registered_since(world: World) -> None:
+    sessions = Sessions(world.pool)
+    secret = await sessions.open(world.learner, "id-porten", NOW, DAY)
+    _, given = await world.share()
+
+    async def ended(at: datetime) -> None:
+        async with world.pool.acquire() as conn, conn.transaction():
+            await world.store.end(conn, world.pseudonym, at)
+
+    await ended(NOW - HOUR)  # of an earlier registration: a rebuild reads it again
+    assert await world.enter(given) is not None
+    assert await sessions.whose(secret, NOW) is not None
+    await ended(NOW + HOUR)
+    assert await reason(world.shares.find(given.token)) == "SHARE_UNKNOWN"
+    assert await world.store.pseudonym(world.learner) is None
+    assert await sessions.whose(secret, NOW) is None
+    await ended(NOW + HOUR)  # told twice, and of a learner whom nobody knows
 
 
 async def test_a_withdrawal_that_is_read_late_ends_what_was_shared_since(world: World) -> None:

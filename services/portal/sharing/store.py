@@ -12,7 +12,7 @@ from uuid import UUID
 
 from services.portal.sealing import DataKey, PortalKeys
 from services.portal.sharing.access import Access, token_hash
-from services.portal.sharing.terms import KEPT_AFTER_END, MAX_SHARES, MAX_WRONG_CODES, State, Terms, refusal, unknown
+from services.portal.sharing.terms import KEPT_AFTER_END, MAX_SHARES, State, Terms, refusal, unknown
 from vitne.canonical import sha256
 from vitne.errors import FailedPrecondition, NotFound, ResourceExhausted
 

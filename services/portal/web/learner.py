@@ -23,6 +23,7 @@ from services.portal.web import headers
 from services.portal.web.frame import Frame
 from services.portal.web.log_in import Arrival, LogIn
 from services.portal.web.routes import Route
+from vitne.accreditation import instant
 from vitne.clock import Clock
 from vitne.errors import FailedPrecondition, NotFound, VitneError
 from vitne.identifiers import UuidFactory
@@ -163,7 +164,9 @@ class LearnerPages:
             self._issuer.RegisterLearner,
             issuer_pb2.RegisterLearnerRequest(request_id=str(self._new_id()), id_token=done.id_token),
         )
-        await self._store.register(lookup, answer.pseudonym, self._clock.now())
+        # An issuer of the release before does not say since when.
+        since = instant(answer.registered_at) if answer.HasField("registered_at") else self._clock.now()
+        await self._store.register(lookup, answer.pseudonym, since)
         return "/me"
 
     async def _stacks(self, shown: Sequence[Shown], languages: Sequence[str]) -> AddingUp | None:
