@@ -14,8 +14,10 @@ from fastapi.responses import JSONResponse
 from services.portal.accreditors import Accreditors
 from services.portal.details import Said
 from services.portal.grouping import groups
+from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import Shown, show
+from services.portal.registering import registered
 from services.portal.stacks import AddingUp, question, stacks
 from services.portal.store import Store
 from services.portal.texts import best_text
@@ -23,7 +25,6 @@ from services.portal.web import headers
 from services.portal.web.frame import Frame
 from services.portal.web.log_in import Arrival, LogIn
 from services.portal.web.routes import Route
-from vitne.accreditation import instant
 from vitne.clock import Clock
 from vitne.errors import FailedPrecondition, NotFound, VitneError
 from vitne.identifiers import UuidFactory
@@ -96,8 +97,8 @@ class LearnerPages:
         """The learner's credentials."""
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
-        registered = await self._store.pseudonym(lookup) is not None
-        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date())
+        is_registered = await self._store.pseudonym(lookup) is not None
+        shown = show(await self._store.credentials(lookup), languages, local_date(self._clock.now()))
         adding_up, accreditors = await asyncio.gather(
             self._stacks(shown, languages),
             self._accreditors.of(one.accreditation for one in shown if one.accreditation is not None),
@@ -107,7 +108,8 @@ class LearnerPages:
         return await self._frame.render(
             request,
             "me.html",
-            registered=registered,
+            registered=is_registered,
+            legal_ground=await self._store.legal_ground(lookup),
             groups=[(one.name, one.alone, one.counted) for one in groups(arrived, found)],
             something=bool(arrived),
             awaited=[one for one in shown if one.fetched_at is None],
@@ -128,7 +130,7 @@ class LearnerPages:
         """
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
-        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date())
+        shown = show(await self._store.credentials(lookup), languages, local_date(self._clock.now()))
         adding_up = await self._stacks(shown, languages)
         body = {
             "registered": await self._store.pseudonym(lookup) is not None,
@@ -164,9 +166,7 @@ class LearnerPages:
             self._issuer.RegisterLearner,
             issuer_pb2.RegisterLearnerRequest(request_id=str(self._new_id()), id_token=done.id_token),
         )
-        # An issuer of the release before does not say since when.
-        since = instant(answer.registered_at) if answer.HasField("registered_at") else self._clock.now()
-        await self._store.register(lookup, answer.pseudonym, since)
+        await registered(self._store, lookup, answer, self._clock.now())
         return "/me"
 
     async def _stacks(self, shown: Sequence[Shown], languages: Sequence[str]) -> AddingUp | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from fastapi import Request, Response
 
+from services.portal.local_time import local_date
 from services.portal.sharing import access
 from services.portal.sharing.assembly import Sharing
 from services.portal.sharing.checking import Checked
@@ -87,7 +88,7 @@ class SharedPages:
         if found is None:
             return await self._ask(request)
         terms, items = found
-        reader, today = self._frame.reader(request), self._clock.now().date()
+        reader, today = self._frame.reader(request), local_date(self._clock.now())
         checked = await self._checks.check([item.artefact for item in items])
         looked = []
         for item, answer in zip(items, checked, strict=True):
@@ -108,7 +109,7 @@ class SharedPages:
             looked=looked,
             colours=COLOURS,
             address=request.url.path,
-            expires_on=terms.expires_at.date().isoformat(),
+            expires_at=terms.expires_at,
         )
 
     async def enter(self, request: Request) -> Response:
