@@ -37,7 +37,10 @@ pytestmark = pytest.mark.stack
 
 #: A topic of its own for each test.
 HUBS = iter(
-    ["0192:919477822", "0192:974788985", "0192:971035854", "0192:974760673", "0192:889640782", "0192:971524960"]
+    [
+        *("0192:919477822", "0192:974788985", "0192:971035854", "0192:974760673", "0192:889640782", "0192:971524960"),
+        "0192:310100005",
+    ]
 )
 ISSUED, CHANGED, WITHDRAWN, ENDED = 1, 2, 3, 4
 VALID, REVOKED = credential_pb2.STATUS_VALID, credential_pb2.STATUS_REVOKED

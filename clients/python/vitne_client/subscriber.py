@@ -262,8 +262,9 @@ class Subscriber:
             told = list(some)
             notices = [notice for notice, _ in told]
             if what == events_pb2.HUB_NOTICE_REGISTRATION_ENDED:
-                for notice, at in told if self._ended else ():
-                    await self._ended(conn, notice.pseudonym, at)
+                if self._ended is not None:
+                    for notice, at in told:
+                        await self._ended(conn, notice.pseudonym, at)
             elif what == events_pb2.HUB_NOTICE_WITHDRAWN:
                 handles = [notice.handle for notice in notices]
                 await wanted.unwant(conn, handles)
