@@ -1,5 +1,5 @@
 // Reads a hub's topic and fetches by handle, knowing only proto/ and docs/events.md.
-// Prints one JSON line for each credential; ends when --expect of them are there, and fails after --timeout seconds.
+// Prints one JSON line for each credential and for each registration that ended; ends when --expect of them are there, and fails after --timeout seconds.
 import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -51,6 +51,10 @@ const seen = new Set();
 for await (const record of stream) {
   const notice = Notice.toObject(Notice.decode(record.value), { enums: String });
   if (record.key.toString() !== notice.pseudonym) fail("a record's key is not its learner's pseudonym");
+  if (notice.notice === "HUB_NOTICE_REGISTRATION_ENDED") {
+    console.log(JSON.stringify({ notice: notice.notice, pseudonym: notice.pseudonym }));
+    continue;
+  }
   if (notice.notice === "HUB_NOTICE_WITHDRAWN") continue;
   for (const { handle, credential } of await fetchCredentials([notice.handle])) {
     if (!credential) continue; // withdrawn since

@@ -39,7 +39,7 @@ async def main() -> None:
             notice = events_pb2.HubCredentialNotice.FromString(record.value)
             if notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
                 handles.pop(notice.handle, None)
-            else:
+            elif notice.notice != events_pb2.HUB_NOTICE_REGISTRATION_ENDED:  # of which nothing is held but credentials
                 handles[notice.handle] = None
     await consumer.stop()
     print(f"{len(handles)} credentials are there to fetch")

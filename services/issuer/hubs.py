@@ -9,8 +9,9 @@ lost and none is doubled.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,17 +20,21 @@ import asyncpg
 from services.issuer.acts import LearnerActs
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
+from services.issuer.grounds import COLUMNS as GROUND_COLUMNS
+from services.issuer.grounds import ON_LEGAL_GROUND, OWN_ACT, ground_message
 from services.issuer.interests import COLUMNS, EVERYTHING, Interest
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
 from services.issuer.renditions import Renditions, require_known
 from services.issuer.store import Credential, Holding, by_handle
 from services.issuer.tracing import begin_notice
+from vitne.accreditation import timestamp
 from vitne.clock import Clock
 from vitne.credentials import pseudonyms
-from vitne.errors import DataLoss, InvalidArgument, NotFound
-from vitne.identifiers import OrganisationId
+from vitne.errors import DataLoss, InvalidArgument, NotFound, PermissionDenied
+from vitne.identifiers import NORWEGIAN_NATIONAL_ID, PROVIDER_LOCAL_ID, LearnerId, OrganisationId
 from vitne.messaging import outbox
+from vitne.runtime.database import repeated
 from vitne.runtime.idempotency import RequestKey, answer_once, recall
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.telemetry import current_traceparent
@@ -37,8 +42,6 @@ from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 
 _SERVICE: Final = "vitne.issuer.v1.IssuerService"
-#: Ground of a registration by the learner's own act; the level of assurance is added to it.
-OWN_ACT: Final = "own_act"
 #: Handles of a call that asks for further formats, which are made while it waits.
 MAX_RENDERED: Final = 20
 
@@ -195,7 +198,7 @@ class Notices:
         ]
 
     async def withdrawn(self, connection: Any, registration: Registration, learner: UUID) -> list[outbox.Event]:
-        """What a hub is to be told of a registration that ended; its handles are no longer served."""
+        """What a hub is to be told of a registration that ended, last that it did; its handles are no longer served."""
         rows = await connection.fetch(
             """
             WITH gone AS (DELETE FROM hub_credential WHERE hub = $1 AND learner = $2 RETURNING handle, credential)
@@ -206,10 +209,15 @@ class Notices:
             learner,
         )
         withdrawn, cause = events_pb2.HUB_NOTICE_WITHDRAWN, current_traceparent()
-        return [
+        told = [
             self.notice(withdrawn, registration, row["handle"], row["kind"], row["provider"], cause=cause)
             for row in rows
         ]
+        return [*told, self.ended(registration, cause)]
+
+    def ended(self, registration: Registration, cause: str) -> outbox.Event:
+        """That a registration ended: of a learner without credentials nothing else tells the hub."""
+        return self.notice(events_pb2.HUB_NOTICE_REGISTRATION_ENDED, registration, "", "", "", cause=cause)
 
     async def forget(self, connection: Any, learner: UUID) -> None:
         """End all of a learner's registrations, telling the hubs, and leave no record of any, in the transaction.
@@ -300,17 +308,65 @@ class Hubs:
         async def work(connection: Any) -> issuer.RegisterLearnerResponse:
             learner, created = await self._learners.find_or_create(connection, identity.learner)
             try:
-                name = await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
+                return await self._register(connection, str(hub), learner, f"{OWN_ACT}:{identity.acr}")
             except BaseException:
                 if created:
                     await self._learners.discard([learner])
                 raise
-            return issuer.RegisterLearnerResponse(pseudonym=name)
 
         return await answer_once(self._pool, request, self._clock, issuer.RegisterLearnerResponse, work)
 
+    async def register_on_ground(
+        self, hub: OrganisationId, asked: issuer.OnLegalGround
+    ) -> issuer.RegisterLearnerResponse:
+        """Register a learner who did not ask for it, on a ground that was granted to the hub.
+
+        Nothing of the request is recorded but the registration, which an erasure deletes: a record of the request
+        would be a hash of whom it was about.
+
+        Raises:
+            PermissionDenied: ``HUB_UNKNOWN``, ``LEGAL_GROUND_UNKNOWN``.
+            InvalidArgument: ``UNKNOWN_LEARNER_SCHEME``, ``BAD_LEARNER_ID``.
+        """
+        self._acts.require_hub(hub)
+        if asked.scheme == PROVIDER_LOCAL_ID:
+            raise InvalidArgument(
+                "UNKNOWN_LEARNER_SCHEME",
+                "an institution's own identifier names nobody to a hub",
+                field="legal_ground.scheme",
+                rule=f"{NORWEGIAN_NATIONAL_ID}: what a learner can log in with",
+                remedy="name the learner by a national identifier",
+            )
+        who = LearnerId.parse(asked.scheme, asked.value, field="legal_ground")
+
+        async def work(connection: Any) -> issuer.RegisterLearnerResponse:
+            # Held, so that whoever ends it sees all that rests on it.
+            ground = await connection.fetchrow(
+                f"SELECT {GROUND_COLUMNS} FROM legal_ground "  # noqa: S608 (a constant)
+                "WHERE id = $1 AND hub = $2 AND ended_at IS NULL FOR SHARE",
+                UUID(asked.ground_id),
+                str(hub),
+            )
+            if ground is None:
+                raise PermissionDenied(
+                    "LEGAL_GROUND_UNKNOWN",
+                    "no such legal ground is granted to the hub, or it has ended",
+                    field="legal_ground.ground_id",
+                    rule="learners are registered by their own act, unless a legal ground is recorded for the hub",
+                    remedy="name one of those that GetSubscription answers, or let the learner register",
+                )
+            learner, created = await self._learners.find_or_create(connection, who)
+            try:
+                return await self._register(connection, str(hub), learner, ON_LEGAL_GROUND, ground)
+            except BaseException:
+                if created:
+                    await self._learners.discard([learner])
+                raise
+
+        return await repeated(self._pool, work)
+
     async def withdraw(self, hub: OrganisationId, request_id: UUID, pseudonym: str) -> issuer.WithdrawLearnerResponse:
-        """End a registration: the topic says so for each credential, and handles are no longer served.
+        """End a registration: the topic says so for each credential and of the learner; handles are no longer served.
 
         Raises:
             PermissionDenied: ``HUB_UNKNOWN``.
@@ -323,10 +379,36 @@ class Hubs:
         )
 
         async def work(connection: Any) -> issuer.WithdrawLearnerResponse:
-            await self._withdraw(connection, str(hub), pseudonym)
+            id_ = await connection.fetchval(
+                "SELECT id FROM registration WHERE hub = $1 AND pseudonym = $2 AND withdrawn_at IS NULL",
+                str(hub),
+                pseudonym,
+            )
+            if id_ is None or not await self.end(connection, id_):
+                raise NotFound(
+                    "REGISTRATION_UNKNOWN",
+                    "no learner is registered with the hub under this pseudonym",
+                    field="pseudonym",
+                    remedy="use a pseudonym that RegisterLearner answered and that was not withdrawn since",
+                )
             return issuer.WithdrawLearnerResponse()
 
         return await answer_once(self._pool, request, self._clock, issuer.WithdrawLearnerResponse, work)
+
+    async def end(self, connection: Any, registration: UUID) -> bool:
+        """End a registration and tell its hub, in the transaction; False where it had ended meanwhile."""
+        learner = await connection.fetchval("SELECT learner FROM registration WHERE id = $1", registration)
+        await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
+        row = await connection.fetchrow(
+            "UPDATE registration SET withdrawn_at = $2 WHERE id = $1 AND withdrawn_at IS NULL RETURNING hub, pseudonym",
+            registration,
+            self._clock.now(),
+        )
+        if row is None:
+            return False
+        ended = Registration(row["hub"], row["pseudonym"])
+        await outbox.append(connection, await self._notices.withdrawn(connection, ended, learner))
+        return True
 
     async def fetch(
         self, hub: OrganisationId, handles: Sequence[str], formats: Sequence[int] = ()
@@ -383,32 +465,47 @@ class Hubs:
             return issuer.FetchedCredential(handle=handle, unavailable_reason=told.reason)
         return issuer.FetchedCredential(handle=handle, credential=message)
 
-    async def _register(self, connection: Any, hub: str, learner: Learner, ground: str) -> str:
+    async def _register(
+        self,
+        connection: Any,
+        hub: str,
+        learner: Learner,
+        ground: str,
+        legal_ground: Mapping[str, Any] | None = None,
+    ) -> issuer.RegisterLearnerResponse:
         if not await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner.id):
             raise being_erased()
-        known: str | None = await connection.fetchval(
-            "SELECT pseudonym FROM registration WHERE learner = $1 AND hub = $2 AND withdrawn_at IS NULL",
+        now = self._clock.now()
+        known = await connection.fetchrow(
+            "SELECT id, pseudonym, registered_at, legal_ground, subscription_revision FROM registration "
+            "WHERE learner = $1 AND hub = $2 AND withdrawn_at IS NULL",
             learner.id,
             hub,
         )
         if known is not None:
-            return known
+            pseudonym = known["pseudonym"]
+            if known["legal_ground"] is None:
+                return _registered(pseudonym, known["registered_at"])
+            if legal_ground is not None:
+                rests_on = await connection.fetchrow(
+                    f"SELECT {GROUND_COLUMNS} FROM legal_ground WHERE id = $1",  # noqa: S608 (a constant)
+                    known["legal_ground"],
+                )
+                return _registered(pseudonym, known["registered_at"], rests_on)
+            # She asks for what rested on a ground: from now on it is her own act. The hub was told of all there is.
+            await connection.execute("UPDATE registration SET withdrawn_at = $2 WHERE id = $1", known["id"], now)
+            await self._record(
+                connection, Registration(hub, pseudonym), learner, ground=ground, now=now, subscribed=known
+            )
+            return _registered(pseudonym, now)
         secret = await self._learners.secret(connection, learner)
         wanted = await connection.fetchrow(
-            f"SELECT revision, {COLUMNS} FROM subscription WHERE hub = $1",  # noqa: S608 (a constant)
+            f"SELECT revision AS subscription_revision, {COLUMNS} FROM subscription WHERE hub = $1",  # noqa: S608
             hub,
         )
         registration = Registration(hub, pseudonyms.pseudonym(secret, hub), Interest.read(wanted))
-        await connection.execute(
-            "INSERT INTO registration (id, hub, learner, pseudonym, ground, registered_at, subscription_revision) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            self._new_id(),
-            hub,
-            learner.id,
-            registration.pseudonym,
-            ground,
-            self._clock.now(),
-            wanted["revision"] if wanted else 0,
+        await self._record(
+            connection, registration, learner, ground=ground, now=now, subscribed=wanted, legal_ground=legal_ground
         )
         rows = await connection.fetch(
             "SELECT id, kind, provider FROM credential WHERE learner = $1 AND signature IS NOT NULL ORDER BY id",
@@ -419,30 +516,40 @@ class Hubs:
             [(registration, secret, Issued(learner, row["id"], row["kind"], row["provider"])) for row in rows],
         )
         await outbox.append(connection, backfill)
-        return registration.pseudonym
+        return _registered(registration.pseudonym, now, legal_ground)
 
-    async def _withdraw(self, connection: Any, hub: str, pseudonym: str) -> None:
-        learner: UUID | None = await connection.fetchval(
-            "SELECT learner FROM registration WHERE hub = $1 AND pseudonym = $2 AND withdrawn_at IS NULL",
-            hub,
-            pseudonym,
+    async def _record(
+        self,
+        connection: Any,
+        registration: Registration,
+        learner: Learner,
+        *,
+        ground: str,
+        now: datetime,
+        subscribed: Mapping[str, Any] | None,
+        legal_ground: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Insert a registration's row; ``subscribed`` has the revision of the subscription that its hub was told by."""
+        await connection.execute(
+            "INSERT INTO registration "
+            "(id, hub, learner, pseudonym, ground, registered_at, subscription_revision, legal_ground) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            self._new_id(),
+            registration.hub,
+            learner.id,
+            registration.pseudonym,
+            ground,
+            now,
+            subscribed["subscription_revision"] if subscribed else 0,
+            legal_ground["id"] if legal_ground else None,
         )
-        if learner is not None:
-            await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
-        ended = await connection.fetchval(
-            "UPDATE registration SET withdrawn_at = $3 WHERE hub = $1 AND pseudonym = $2 AND withdrawn_at IS NULL "
-            "RETURNING true",
-            hub,
-            pseudonym,
-            self._clock.now(),
-        )
-        if learner is None or not ended:
-            raise NotFound(
-                "REGISTRATION_UNKNOWN",
-                "no learner is registered with the hub under this pseudonym",
-                field="pseudonym",
-                remedy="use a pseudonym that RegisterLearner answered and that was not withdrawn since",
-            )
-        await outbox.append(
-            connection, await self._notices.withdrawn(connection, Registration(hub, pseudonym), learner)
-        )
+
+
+def _registered(
+    pseudonym: str, since: datetime, legal_ground: Mapping[str, Any] | None = None
+) -> issuer.RegisterLearnerResponse:
+    return issuer.RegisterLearnerResponse(
+        pseudonym=pseudonym,
+        registered_at=timestamp(since),
+        legal_ground=ground_message(legal_ground) if legal_ground else None,
+    )

@@ -82,7 +82,11 @@ class Reconciled:
 
 @dataclass(slots=True)
 class _Told:
-    """What a hub knows of a learner: handles it was told of that were not withdrawn, with kind and provider."""
+    """What a hub knows of a learner: handles it was told of that were not withdrawn, with kind and provider.
+
+    ``withdrawn_last``: the last that it was told is that the registration ended, or (in the words of releases that did
+    not say so) that a credential was withdrawn, for another reason than the hub's subscription.
+    """
 
     handles: dict[str, tuple[str, str]] = field(default_factory=dict)
     withdrawn_last: bool = False
@@ -260,7 +264,7 @@ class Reconciliation:
             if since and told[pseudonym].withdrawn_last and not told[pseudonym].handles:
                 await self._end(connection, hub, pseudonym, learner, now)
                 del registered[pseudonym]
-        unknown = {pseudonym for pseudonym, each in told.items() if each.handles} - registered.keys()
+        unknown = {name for name, each in told.items() if each.handles or not each.withdrawn_last} - registered.keys()
         if unknown:
             await self._take_up(connection, hub, unknown, now)
         await self._correct(connection, hub, told)
@@ -312,7 +316,10 @@ class Reconciliation:
                 self._done.registrations_taken_up += 1
 
     async def _correct(self, connection: Any, hub: str, told: Mapping[str, _Told]) -> None:
-        """Tell the hub of what it may fetch and does not know of, and withdraw what it can't fetch any more."""
+        """Tell the hub of what it may fetch and does not know of, and withdraw what it can't fetch any more.
+
+        Of a learner whose registration is lost it is told that it ended.
+        """
         rows = await connection.fetch(
             """
             SELECT pseudonym, handle, kind, provider FROM registration
@@ -321,6 +328,12 @@ class Reconciliation:
             """,
             hub,
         )
+        registered = {
+            row["pseudonym"]
+            for row in await connection.fetch(
+                "SELECT pseudonym FROM registration WHERE hub = $1 AND withdrawn_at IS NULL", hub
+            )
+        }
         served: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
         for row in rows:
             served[row["pseudonym"]][row["handle"]] = row["kind"], row["provider"]
@@ -342,6 +355,8 @@ class Reconciliation:
                     self._notices.notice(notice, registration, handle, kind, provider, cause="")
                     for handle, (kind, provider) in handles.items()
                 ]
+            if pseudonym not in registered and not told[pseudonym].withdrawn_last:
+                changes.append(self._notices.ended(registration, cause=""))
         await outbox.append(connection, changes)
         self._done.notices += len(changes)
 
@@ -380,9 +395,12 @@ def _told(messages: Iterable[Message], waiting: Iterable[tuple[str, int, bytes]]
         knows = told[pseudonym]
         for revision in sorted(by_revision):
             notice = events_pb2.HubCredentialNotice.FromString(by_revision[revision])
+            ended = notice.notice == events_pb2.HUB_NOTICE_REGISTRATION_ENDED
             withdrawn = notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN
-            knows.withdrawn_last = withdrawn and not notice.out_of_subscription
-            if withdrawn:
+            knows.withdrawn_last = ended or (withdrawn and not notice.out_of_subscription)
+            if ended:
+                knows.handles.clear()
+            elif withdrawn:
                 knows.handles.pop(notice.handle, None)
             else:
                 knows.handles[notice.handle] = notice.kind, notice.provider

@@ -14,6 +14,8 @@ from services.issuer.admission import known_as
 from services.issuer.archive import Archive, Reading
 from services.issuer.crypto import IndexKey
 from services.issuer.erasure import Erased, Erasures
+from services.issuer.grounds import COLUMNS as GROUND_COLUMNS
+from services.issuer.grounds import ground_message
 from services.issuer.learners import Learner, Learners, being_erased
 from services.issuer.refusals import erased, unknown_credential
 from services.issuer.renditions import Renditions
@@ -165,10 +167,15 @@ class RightsRpc(rights_grpc.RightsServiceServicer):
 
     async def _registrations(self, learner: Learner, asking: str) -> list[rights_pb2.HeldRegistration]:
         rows = await self._pool.fetch(
-            "SELECT hub, pseudonym, ground, registered_at, withdrawn_at FROM registration "
+            "SELECT hub, pseudonym, ground, registered_at, withdrawn_at, legal_ground FROM registration "
             "WHERE learner = $1 ORDER BY registered_at, id",
             learner.id,
         )
+        grounds = await self._pool.fetch(
+            f"SELECT {GROUND_COLUMNS} FROM legal_ground WHERE id = ANY($1::uuid[])",  # noqa: S608 (a constant)
+            [row["legal_ground"] for row in rows],
+        )
+        named = {row["id"]: ground_message(row) for row in grounds}
         return [
             rights_pb2.HeldRegistration(
                 hub=row["hub"],
@@ -176,6 +183,7 @@ class RightsRpc(rights_grpc.RightsServiceServicer):
                 ground=row["ground"],
                 registered_at=timestamp(row["registered_at"]),
                 withdrawn_at=timestamp(row["withdrawn_at"]) if row["withdrawn_at"] else None,
+                legal_ground=named.get(row["legal_ground"]),
             )
             for row in rows
         ]

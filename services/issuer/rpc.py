@@ -231,7 +231,17 @@ class IssuerRpc(issuer_grpc.IssuerServiceServicer):
     async def RegisterLearner(  # noqa: N802 - the contract's name
         self, request: issuer.RegisterLearnerRequest, context: Any
     ) -> issuer.RegisterLearnerResponse:
-        """Register a learner with the calling hub."""
+        """Register a learner with the calling hub, by one of the two grounds that there are."""
+        if bool(request.id_token) == request.HasField("legal_ground"):
+            raise InvalidArgument(
+                "ONE_GROUND",
+                "a learner is registered by their own act or on a legal ground",
+                field="id_token",
+                rule="either id_token or legal_ground",
+                remedy="show the ID token of the learner's log-in, or name the legal ground",
+            )
+        if request.HasField("legal_ground"):
+            return await self._hubs.register_on_ground(_organisation(), request.legal_ground)
         return await self._hubs.register(_organisation(), UUID(request.request_id), request.id_token)
 
     async def WithdrawLearner(  # noqa: N802 - the contract's name

@@ -14,6 +14,8 @@ from uuid import UUID
 import asyncpg
 
 from services.issuer.acts import LearnerActs
+from services.issuer.grounds import COLUMNS as GROUND_COLUMNS
+from services.issuer.grounds import ground_message
 from services.issuer.hubs import Issued, Notices, Registration
 from services.issuer.interests import COLUMNS, Interest
 from services.issuer.key_store import LearnerKeyStore
@@ -60,14 +62,22 @@ class SubscriptionRpc(subscription_grpc.SubscriptionServiceServicer):
     async def GetSubscription(  # noqa: N802 - the contract's name
         self, request: subscription_pb2.GetSubscriptionRequest, context: Any
     ) -> subscription_pb2.GetSubscriptionResponse:
-        """What the calling hub wants."""
+        """What the calling hub wants, and on which legal grounds it may register learners."""
         hub = self._hub()
         row = await self._pool.fetchrow(
             f"SELECT revision, {COLUMNS}, changed_at FROM subscription WHERE hub = $1",  # noqa: S608 (a constant)
             hub,
         )
+        grounds = await self._pool.fetch(
+            f"SELECT {GROUND_COLUMNS} FROM legal_ground WHERE hub = $1 AND ended_at IS NULL "  # noqa: S608 (a constant)
+            "ORDER BY granted_at, id",
+            hub,
+        )
+        granted = [ground_message(ground) for ground in grounds]
         if row is None:
-            return subscription_pb2.GetSubscriptionResponse(subscription=subscription_pb2.Subscription())
+            return subscription_pb2.GetSubscriptionResponse(
+                subscription=subscription_pb2.Subscription(), legal_grounds=granted
+            )
         return subscription_pb2.GetSubscriptionResponse(
             subscription=subscription_pb2.Subscription(
                 kinds=row["kinds"], countries=row["countries"], providers=row["providers"]
@@ -80,6 +90,7 @@ class SubscriptionRpc(subscription_grpc.SubscriptionServiceServicer):
                 hub,
                 row["revision"],
             ),
+            legal_grounds=granted,
         )
 
     async def SetSubscription(  # noqa: N802 - the contract's name

@@ -23,6 +23,8 @@ from services.issuer.issuance import Road
 from services.issuer.key_store import LearnerKeyStore, PostgresKeyStore
 from services.issuer.learners import Learners
 from services.issuer.leases import LeaseKeeper
+from services.issuer.legal_grounds import SERVICE as LEGAL_GROUND_SERVICE
+from services.issuer.legal_grounds import GroundEndings, LegalGroundRpc
 from services.issuer.origins import Origins
 from services.issuer.parts import Parts
 from services.issuer.projection import RegistryView, folder
@@ -104,6 +106,8 @@ class Issuer:
     erasures: Erasures
     subscriptions: SubscriptionRpc
     subscription_changes: SubscriptionChanges
+    legal_grounds: LegalGroundRpc
+    ground_endings: GroundEndings
     registry: RegistryView
     keys: LearnerKeyStore
     unary: Road
@@ -264,6 +268,8 @@ class Issuer:
             erasures,
             subscriptions,
             changes,
+            LegalGroundRpc(pool, acts=acts, clock=clock, new_id=new_id),
+            GroundEndings(pool, hubs, clock),
             registry,
             keys,
             unary,
@@ -393,6 +399,9 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_servicer(
         subscription_grpc.add_SubscriptionServiceServicer_to_server, issuer.subscriptions, SUBSCRIPTION_SERVICE
     )
+    application.add_servicer(
+        subscription_grpc.add_LegalGroundServiceServicer_to_server, issuer.legal_grounds, LEGAL_GROUND_SERVICE
+    )
     application.add_servicer(webhooks_grpc.add_WebhookServiceServicer_to_server, issuer.webhooks.rpc, WEBHOOK_SERVICE)
     application.add_task("registry", follower.run)
     application.add_task("flags", issuer.flags.run)
@@ -401,6 +410,7 @@ def build(settings: IssuerSettings, clock: Clock, *, pool: Any, keys_pool: Any, 
     application.add_task("completion", issuer.unary.run)
     application.add_task("erasures", issuer.erasures.run)
     application.add_task("subscriptions", issuer.subscription_changes.run)
+    application.add_task("legal grounds", issuer.ground_endings.run)
     add_operations(application, pool, clock, [CONSUMER])
     application.add_task("webhooks", issuer.webhooks.dispatcher.run)
     application.add_task("relay", Relay(pool, kafka, clock).run)

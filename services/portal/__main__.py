@@ -1,14 +1,15 @@
-"""``python -m services.portal serve|migrate|keys|rebuild|reconcile|parked``."""
+"""``python -m services.portal serve|migrate|keys|register|rebuild|reconcile|parked``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from uuid import UUID
 
 from services.portal.settings import PortalSettings
 from services.portal.signing import signing_keys
-from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, reconcile, serve
+from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, reconcile, register_on_ground, serve
 from vitne.errors import VitneError
 from vitne.runtime.main import EXIT_FAILED, Command, cli, report
 from vitne.runtime.operations_command import parked_command
@@ -30,6 +31,12 @@ def main(arguments: list[str]) -> int:
                 "print the public keys that sign documents and EMREX answers, as JSON [{label, key_id, public_jwk}]; "
                 "makes them where there are none",
                 _keys,
+            ),
+            "register": Command(
+                "register learners on a legal ground that is granted to this hub: a national identity number a line, "
+                "on the standard input",
+                _register,
+                arguments=True,
             ),
             "rebuild": Command("gather everything again from nothing", lambda _: report(PortalSettings, _rebuilt)),
             "reconcile": Command(
@@ -56,6 +63,22 @@ def _keys(_: list[str]) -> int:
     ]
     sys.stdout.write(json.dumps(told, indent=2) + "\n")
     return 0
+
+
+def _register(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.portal register",
+        description="Register learners who did not ask for it, on a legal ground that the issuer's operator has "
+        "granted to this hub: a national identity number a line, on the standard input. They see on what, and who "
+        "decided.",
+    )
+    parser.add_argument("ground", type=UUID, help="id of the legal ground")
+    ground = parser.parse_args(arguments).ground
+
+    async def registered(settings: PortalSettings) -> list[str]:
+        return [(await register_on_ground(settings, ground, sys.stdin)).to_json()]
+
+    return report(PortalSettings, registered)
 
 
 async def _rebuilt(settings: PortalSettings) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date
+from datetime import date
 from typing import Final
 
+from services.portal.local_time import local_date
 from services.portal.store import Kept
 from vitne.credentials.model import Credential
 
@@ -13,13 +14,13 @@ _FIRST: Final = "valid"
 
 
 def history(kept: Kept, credential: Credential, today: date) -> list[tuple[str, str]]:
-    """Days (ISO 8601, UTC) and names of texts, oldest first: issued, what was told since, and when it runs out."""
+    """Days (ISO 8601, in Norway) and names of texts, oldest first: issued, told since, and running out."""
     told = [
-        (moment.astimezone(UTC).date().isoformat(), f"status_{status}")
+        (local_date(moment).isoformat(), f"status_{status}")
         for number, (status, moment) in enumerate(kept.history)
         if number or status != _FIRST
     ]
-    lines = [(credential.issued_at.date().isoformat(), "history_issued"), *told]
+    lines = [(local_date(credential.issued_at).isoformat(), "history_issued"), *told]
     if credential.expires_on is not None:
         ran_out = credential.expires_on <= today
         lines.append((credential.expires_on.isoformat(), "status_expired" if ran_out else "history_expires"))

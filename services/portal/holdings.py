@@ -63,7 +63,11 @@ class Gathered:
         )
         if row is None:
             return None
-        return {**row, "credentials": await self._store.credentials(lookup)}
+        return {
+            **row,
+            "legal_ground": await self._store.legal_ground(lookup),
+            "credentials": await self._store.credentials(lookup),
+        }
 
 
 class LoggedInSessions:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from services.portal.store import Store, Told
 from vitne.clock import Clock
@@ -12,6 +13,19 @@ from vitne.messaging.headers import Message
 from vitne.messaging.hub_notices import bad_notice, read_notice
 from vitne.messaging.tracing import is_sampled
 from vitne_api.events.v1 import events_pb2
+
+
+class _Ending(Enum):
+    """What a notice says is over."""
+
+    CREDENTIAL = auto()
+    REGISTRATION = auto()
+
+
+_ENDINGS: Final[Mapping[int, _Ending]] = {
+    events_pb2.HUB_NOTICE_WITHDRAWN: _Ending.CREDENTIAL,
+    events_pb2.HUB_NOTICE_REGISTRATION_ENDED: _Ending.REGISTRATION,
+}
 
 
 class Notices:
@@ -36,8 +50,12 @@ class Notices:
                 ``BAD_ORGANISATION``: it can't be handled, however often it is tried.
         """
         read = [(read_notice(message), message) for message in messages]
-        for withdrawn, some in groupby(read, lambda pair: pair[0].notice == events_pb2.HUB_NOTICE_WITHDRAWN):
-            if withdrawn:
+        for what, some in groupby(read, lambda pair: _ENDINGS.get(pair[0].notice)):
+            if what is _Ending.REGISTRATION:
+                for notice, message in some:
+                    await self._store.end(conn, notice.pseudonym, message.time)
+                continue
+            if what is _Ending.CREDENTIAL:
                 await self._store.forget(conn, {notice.handle: message.time for notice, message in some})
                 continue
             if not await self._store.want(conn, [_told(*pair) for pair in some], self._clock.now()):

@@ -1,9 +1,9 @@
 """``python -m services.portal reconcile``: after the portal's database, or the issuer's, was restored.
 
 What the portal has gathered follows from its topic, which it reads on from the restored offset. That a learner is
-registered follows from nothing but her own row: where the topic says that all she had here was withdrawn, her
-registration has ended (she ended it after that instant, or the issuer lost it), and her row goes. She registers again
-when she wants to.
+registered follows from nothing but her own row: where the topic says that her registration has ended, her row goes.
+Releases before said only that each of her credentials was withdrawn: where the topic says that of all she had here, she
+ended it after that instant, or the issuer lost it. She registers again when she wants to.
 
 That others may see something of hers follows from nothing but rows here, too: in a restored database shares and
 employers' access are open that learners have ended since, and nothing tells which. So all are ended.
@@ -91,7 +91,10 @@ def _ended(notices: Sequence[Message]) -> list[str]:
             continue
         seen[message.key] = message.revision
         notice = events_pb2.HubCredentialNotice.FromString(message.value)
-        if notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
+        if notice.notice == events_pb2.HUB_NOTICE_REGISTRATION_ENDED:
+            owned[message.key].clear()
+            withdrawn.add(message.key)
+        elif notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
             owned[message.key].discard(notice.handle)
             if notice.out_of_subscription:  # She is registered as before.
                 withdrawn.discard(message.key)

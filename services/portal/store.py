@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -108,6 +108,23 @@ class Kept:
     history: tuple[tuple[str, datetime], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LegalGround:
+    """On what a learner is registered who did not ask for it, as she is shown it.
+
+    Attributes:
+        citation: the provision.
+        reference: the case in which it was decided.
+        decided_by: name of who decided.
+        recorded_at: when it was recorded at the issuer.
+    """
+
+    citation: str
+    reference: str
+    decided_by: str
+    recorded_at: datetime
+
+
 class Store:
     """The portal's database.
 
@@ -192,6 +209,27 @@ class Store:
             """,
             sorted({row["pseudonym"] for row in pseudonyms}),
         )
+
+    async def end(self, conn: Any, pseudonym: str, at: datetime) -> None:
+        """Delete all that is held of a learner whose registration the issuer ended, her log-ins included.
+
+        Mostly nothing is left: she withdrew here, or was erased here. Else she was erased at another hub, or this
+        database was restored to before she was. A rebuild reads of earlier ends: who registered since is left alone.
+
+        Args:
+            conn: with a transaction.
+            pseudonym: whose registration it was.
+            at: when it ended, by the issuer's clock, as the registration is.
+        """
+        lookup = await conn.fetchval(
+            "DELETE FROM subscriber WHERE pseudonym = $1 AND (registered_at IS NULL OR registered_at <= $2) "
+            "RETURNING lookup",
+            pseudonym,
+            at,
+        )
+        if lookup is not None:
+            await conn.execute("DELETE FROM export WHERE lookup = $1", lookup)
+            await conn.execute("DELETE FROM session WHERE lookup = $1", lookup)
 
     # -- Fetching --------------------------------------------------------------------------------
 
@@ -297,8 +335,8 @@ class Store:
 
     # -- Learners --------------------------------------------------------------------------------
 
-    async def register(self, lookup: bytes, pseudonym: str, now: datetime) -> None:
-        """Note that a learner is who the issuer calls ``pseudonym``.
+    async def register(self, lookup: bytes, pseudonym: str, since: datetime, ground: LegalGround | None = None) -> None:
+        """Note that a learner is who the issuer calls ``pseudonym``, and registered since then by its clock.
 
         A learner who was erased at the issuer has another pseudonym than before: what was
         kept under the old one goes.
@@ -307,20 +345,33 @@ class Store:
             await conn.execute("DELETE FROM subscriber WHERE lookup = $1 AND pseudonym <> $2", lookup, pseudonym)
             await conn.execute(
                 """
-                INSERT INTO subscriber (pseudonym, wrapped_key, lookup, created_at, registered_at)
-                VALUES ($1, $2, $3, $4, $4)
-                ON CONFLICT (pseudonym) DO UPDATE SET lookup = excluded.lookup, registered_at = excluded.registered_at
+                INSERT INTO subscriber (pseudonym, wrapped_key, lookup, created_at, registered_at,
+                    ground_citation, ground_reference, ground_decided_by, ground_recorded_at)
+                VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8)
+                ON CONFLICT (pseudonym) DO UPDATE SET lookup = excluded.lookup, registered_at = excluded.registered_at,
+                    ground_citation = excluded.ground_citation, ground_reference = excluded.ground_reference,
+                    ground_decided_by = excluded.ground_decided_by, ground_recorded_at = excluded.ground_recorded_at
                 """,
                 pseudonym,
                 self._keys.new_data_key(pseudonym),
                 lookup,
-                now,
+                since,
+                *(astuple(ground) if ground else (None,) * len(fields(LegalGround))),
             )
 
     async def pseudonym(self, lookup: bytes) -> str | None:
         """The pseudonym of a registered learner; None when she is not."""
         found: str | None = await self._pool.fetchval("SELECT pseudonym FROM subscriber WHERE lookup = $1", lookup)
         return found
+
+    async def legal_ground(self, lookup: bytes) -> LegalGround | None:
+        """On what a registered learner is registered; None: she asked for it herself, or is not registered."""
+        row = await self._pool.fetchrow(
+            "SELECT ground_citation, ground_reference, ground_decided_by, ground_recorded_at FROM subscriber "
+            "WHERE lookup = $1 AND ground_citation IS NOT NULL",
+            lookup,
+        )
+        return None if row is None else LegalGround(*row)
 
     async def erase(self, lookup: bytes) -> None:
         """Delete all that is held of a learner, her key included.

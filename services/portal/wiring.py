@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from aiokafka.errors import KafkaError
 
@@ -14,6 +15,7 @@ from services.portal import employers, emrex, sharing
 from services.portal.employers.store import Employers
 from services.portal.emrex.assembly import Emrex
 from services.portal.fetcher import Fetcher
+from services.portal.grounds import Outcome, register_all
 from services.portal.holdings import Gathered, Holdings, Imported, LoggedInSessions, SeenByEmployers, Shared
 from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
@@ -123,6 +125,26 @@ async def rebuild(settings: PortalSettings) -> Rebuilt:
             return await gather_again(pool, parts.consumer, parts.fetcher, clock)
         finally:
             await parts.channel.close()
+    finally:
+        await pool.close()
+
+
+async def register_on_ground(settings: PortalSettings, ground: UUID, lines: Iterable[str]) -> Outcome:
+    """Register the learners of a list on a legal ground, whether the portal runs or not.
+
+    Raises:
+        Unavailable: the database is out of reach.
+    """
+    clock = SystemClock()
+    pool = await open_pool(settings.database_dsn, max_size=1, name="portal-register")
+    try:
+        keys = PortalKeys.load(settings.state_dir, create=False)
+        channel = _channel(settings, settings.issuer_address, SCOPES, settings.issuer_audience, clock)
+        try:
+            issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
+            return await register_all(lines, ground, issuer=issuer, store=Store(pool, keys), keys=keys, clock=clock)
+        finally:
+            await channel.close()
     finally:
         await pool.close()
 

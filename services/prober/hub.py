@@ -107,6 +107,7 @@ def _handle(record: Record) -> Sequence[str]:
         message = parse(record)
         if message.type != HUB_NOTICE:
             return ()
-        return (events_pb2.HubCredentialNotice.FromString(message.value).handle,)
+        handle = events_pb2.HubCredentialNotice.FromString(message.value).handle
+        return (handle,) if handle else ()  # That a registration ended is about no credential.
     except (DataLoss, DecodeError):
         return ()

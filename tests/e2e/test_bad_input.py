@@ -17,6 +17,7 @@ from joserfc.jwk import RSAKey
 
 from vitne.accreditation import timestamp
 from vitne.dev.actors import Organisation
+from vitne.dev.cases import synthetic_learners
 from vitne.dev.demo import Demo, new_id
 from vitne.dev.stack import DATABASES, Stack
 from vitne.errors import VitneError
@@ -247,6 +248,29 @@ async def test_a_hub_gets_nothing_for_handles_that_are_not_its_own(world: Demo) 
     handle = base64.urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
     answer = await hub.issuer.FetchCredentials(issuer_pb2.FetchCredentialsRequest(handles=[handle]))
     assert not answer.credentials[0].HasField("credential")
+
+
+async def test_a_hub_without_a_legal_ground_registers_nobody_on_one(world: Demo) -> None:
+    hub = world.actors.organisation(world.cases.hub)
+    number = synthetic_learners(1)[0].value
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({}, "LEGAL_GROUND_UNKNOWN", "legal_ground.ground_id"),
+        ({"ground_id": "no id"}, "BAD_UUID", "legal_ground.ground_id"),
+        ({"value": number[:-1]}, "BAD_LEARNER_ID", "legal_ground.value"),
+        ({"scheme": "provider.local_id"}, "UNKNOWN_LEARNER_SCHEME", "legal_ground.scheme"),
+    ]
+    for values, reason, field in cases:
+        named = issuer_pb2.OnLegalGround(
+            **{"ground_id": UNKNOWN, "scheme": "no.national_id", "value": number, **values}
+        )
+        error = await refusal(
+            hub.issuer.RegisterLearner(issuer_pb2.RegisterLearnerRequest(request_id=new_id(), legal_ground=named))
+        )
+        assert (error.reason, error.field) == (reason, field)
+        assert error.remedy
+        assert number not in str(error)
+    neither = issuer_pb2.RegisterLearnerRequest(request_id=new_id())
+    assert (await refusal(hub.issuer.RegisterLearner(neither))).reason == "ONE_GROUND"
 
 
 async def test_an_achievement_without_a_mandatory_element(world: Demo, uio: Organisation) -> None:

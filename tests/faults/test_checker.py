@@ -14,6 +14,7 @@ from tests.faults.sim.plan import Operation, Scenario
 from tests.faults.sim.runner import run
 from vitne.audit.agreement import compare
 from vitne.audit.snapshots import Block, Lost, ParkedMessage, WorldSnapshot
+from vitne_api.events.v1 import events_pb2
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -62,6 +63,12 @@ def hub_topic(world: WorldSnapshot, change: Callable[[list[Any]], list[Any]]) ->
     name = next(name for name in world.topics if name.startswith("vitne.hub.") and not name.endswith(".dead"))
     topic = world.topics[name]
     return replace(world, topics={**world.topics, name: replace(topic, records=change(list(topic.records)))})
+
+
+def ended(last: Any) -> Any:
+    """What would follow on a record, if its learner's registration ended."""
+    notice = events_pb2.HubCredentialNotice(notice=events_pb2.HUB_NOTICE_REGISTRATION_ENDED, pseudonym=last.key)
+    return replace(last, offset=last.offset + 1, revision=last.revision + 1, value=notice.SerializeToString())
 
 
 def parked(world: WorldSnapshot) -> WorldSnapshot:
@@ -121,6 +128,7 @@ CASES: Final[dict[str, Callable[[WorldSnapshot], WorldSnapshot]]] = {
     "handle.unregistered": lambda world: issuer(world, registrations=[]),
     "notice.unregistered": lambda world: issuer(world, registrations=[], handles=[]),
     "notice.missing": lambda world: hub_topic(world, lambda records: []),
+    "notice.left": lambda world: hub_topic(world, lambda records: [*records, ended(records[-1])]),
     "event.gap": lambda world: hub_topic(world, lambda records: records[1:]),
     "event.differs": lambda world: hub_topic(
         world, lambda records: [*records, replace(records[0], offset=99, value=b"")]

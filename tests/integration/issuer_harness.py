@@ -16,6 +16,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from services.issuer.legal_grounds import SERVICE as LEGAL_GROUND_SERVICE
 from services.issuer.rights import SERVICE as RIGHTS_SERVICE
 from services.issuer.rpc import SERVICE
 from services.issuer.settings import IssuerSettings
@@ -53,6 +54,7 @@ SCOPES = frozenset(
         "credentials.status",
         "hub.register",
         "hub.fetch",
+        "hub.grounds",
         "hub.rights",
         "hub.subscribe",
         "registry.accredit",
@@ -401,6 +403,9 @@ async def make_world(postgres: Any, folder: Path, clock: Clock, **values: Any) -
         application.add_servicer(rights_pb2_grpc.add_RightsServiceServicer_to_server, issuer.rights, RIGHTS_SERVICE)
         application.add_servicer(
             subscription_pb2_grpc.add_SubscriptionServiceServicer_to_server, issuer.subscriptions, SUBSCRIPTION_SERVICE
+        )
+        application.add_servicer(
+            subscription_pb2_grpc.add_LegalGroundServiceServicer_to_server, issuer.legal_grounds, LEGAL_GROUND_SERVICE
         )
         running = asyncio.create_task(application.run())
         await application.started.wait()

@@ -387,6 +387,12 @@ class World:
         }
         return events_pb2.HubCredentialNotice(**fields)
 
+    def ended(self, pid: str) -> Any:
+        """That a learner's registration ended."""
+        return events_pb2.HubCredentialNotice(
+            notice=events_pb2.HUB_NOTICE_REGISTRATION_ENDED, pseudonym=self.issuer.pseudonym(pid)
+        )
+
     async def send(self, pid: str, notice: Any, *, revision: int = 0, **changes: Any) -> int:
         """Publish a notice; the learner's next revision unless one is given."""
         pseudonym = self.issuer.pseudonym(pid)

@@ -37,9 +37,12 @@ pytestmark = pytest.mark.stack
 
 #: A topic of its own for each test.
 HUBS = iter(
-    ["0192:919477822", "0192:974788985", "0192:971035854", "0192:974760673", "0192:889640782", "0192:971524960"]
+    [
+        *("0192:919477822", "0192:974788985", "0192:971035854", "0192:974760673", "0192:889640782", "0192:971524960"),
+        "0192:310100005",
+    ]
 )
-ISSUED, CHANGED, WITHDRAWN = 1, 2, 3
+ISSUED, CHANGED, WITHDRAWN, ENDED = 1, 2, 3, 4
 VALID, REVOKED = credential_pb2.STATUS_VALID, credential_pb2.STATUS_REVOKED
 
 
@@ -88,6 +91,7 @@ class World:
             kafka=KafkaSettings(broker, idempotence=False, groups=False),
             keep=self.keep,
             forget=self.forget,
+            ended=self.ended,
         )
         self.topic = hub_topic(OrganisationId.parse(hub))
         #: Handles at which the portal's own code fails.
@@ -107,6 +111,9 @@ class World:
     async def forget(self, conn: Any, handles: Sequence[str]) -> None:
         await conn.execute("DELETE FROM held WHERE handle = ANY($1::text[])", handles)
 
+    async def ended(self, conn: Any, pseudonym: str, at: datetime) -> None:
+        await conn.execute("DELETE FROM learner WHERE pseudonym = $1 AND since <= $2", pseudonym, at)
+
     async def held(self) -> dict[str, int]:
         return dict(await self.subscriber.pool.fetch("SELECT handle, status FROM held"))
 
@@ -117,8 +124,8 @@ class World:
             notice=what,  # type: ignore[arg-type]
             handle=handle,
             pseudonym=pseudonym,
-            kind="no.micro_credential",
-            provider="0192:971035854",
+            kind="no.micro_credential" if handle else "",
+            provider="0192:971035854" if handle else "",
         )
         headers = build(
             event_id=self._new_id(),
@@ -179,6 +186,7 @@ async def world(postgres: EmbeddedPostgres, broker: str, issuer: tuple[Issuer, s
         async with made.subscriber:
             table = "CREATE TABLE held (handle text PRIMARY KEY, pseudonym text, status int)"
             await made.subscriber.pool.execute(table)
+            await made.subscriber.pool.execute("CREATE TABLE learner (pseudonym text PRIMARY KEY, since timestamptz)")
             yield made
     finally:
         await made.producer.stop()
@@ -199,6 +207,21 @@ async def test_what_is_told_is_fetched_kept_and_forgotten(world: World) -> None:
         await world.subscriber.caught_up()
         assert await world.subscriber.waiting() == 0
         assert world.subscriber.lag().keys() == {world.topic}
+
+
+async def test_the_end_of_a_registration_is_told_with_its_instant(world: World) -> None:
+    await world.issue("kari")
+    before, after = datetime(2026, 1, 1, tzinfo=UTC), datetime(2126, 1, 1, tzinfo=UTC)
+    since = {b64url(sha256(name.encode())): at for name, at in (("kari", before), ("ola", after), ("per", before))}
+    await world.subscriber.pool.executemany("INSERT INTO learner VALUES ($1, $2)", [*since.items()])
+    for learner in ("kari", "ola"):
+        await world.tell(learner, ENDED, "")
+    last = await world.issue("kari")
+    async with world.running():
+        await world.subscriber.caught_up()
+    assert last in await world.held()
+    left = {row["pseudonym"] for row in await world.subscriber.pool.fetch("SELECT pseudonym FROM learner")}
+    assert left == {*since} - {b64url(sha256(b"kari"))}, "ola has registered since, and nothing is said of per"
 
 
 async def test_one_that_the_portal_fails_at_holds_up_no_other(world: World) -> None:

@@ -96,7 +96,7 @@ async def test_nothing_that_stays_can_be_linked_to_the_person_or_tested_against_
     for text in (*names, *handles, PERSON.value):
         assert text.encode() not in after
     assert await world.keys_pool.fetchval("SELECT count(*) FROM learner_key WHERE learner = $1", UUID(learner)) == 0
-    assert [what for what, _, _ in (await world.notices())[len(told) :]] == ["WITHDRAWN"] * 2
+    assert [what for what, _, _ in (await world.notices())[len(told) :]] == ["WITHDRAWN"] * 2 + ["REGISTRATION_ENDED"]
 
     # What proofs need is still there; the neighbour's is as it was.
     kept = await world.pool.fetch("SELECT id, digest, request_item FROM credential WHERE learner = $1", UUID(learner))
@@ -233,7 +233,11 @@ async def test_what_is_kept_by_law_is_restricted_and_the_rest_is_gone(world: Wor
     assert (await refusal(gone)).reason == "CREDENTIAL_ERASED"
     fetched = await world.caller(HUB).FetchCredentials(issuer_pb2.FetchCredentialsRequest(handles=handles))
     assert not any(one.HasField("credential") for one in fetched.credentials)
-    assert [what for what, _, _ in await world.notices()] == ["ISSUED"] * 2 + ["WITHDRAWN"] * 2
+    assert [what for what, _, _ in await world.notices()] == [
+        *["ISSUED"] * 2,
+        *["WITHDRAWN"] * 2,
+        "REGISTRATION_ENDED",
+    ]
 
     await world.pool.execute("UPDATE credential SET status = 2 WHERE id = $1", UUID(kept.id))
     answer = await read_archived(world, kept.id)

@@ -192,16 +192,20 @@ async def test_withdrawing_tells_each_credential_and_serves_no_handle_until_regi
     pseudonym = await register(world)
     names = [name for _, name, _ in await world.notices()]
     await withdraw(world, pseudonym)
-    assert (await world.notices())[2:] == [("WITHDRAWN", names[0], 3), ("WITHDRAWN", names[1], 4)]
+    assert (await world.notices())[2:] == [
+        ("WITHDRAWN", names[0], 3),
+        ("WITHDRAWN", names[1], 4),
+        ("REGISTRATION_ENDED", "", 5),
+    ]
     assert not any(one.HasField("credential") for one in await fetch(world, *names))
     await world.issue(grade="A")
-    assert len(await world.notices()) == 4
+    assert len(await world.notices()) == 5
     assert isinstance(await refusal(withdraw(world, pseudonym)), NotFound)
     assert await register(world) == pseudonym
-    assert [(name, revision) for name, _, revision in (await world.notices())[4:]] == [
-        ("ISSUED", 5),
+    assert [(name, revision) for name, _, revision in (await world.notices())[5:]] == [
         ("ISSUED", 6),
         ("ISSUED", 7),
+        ("ISSUED", 8),
     ]
     assert [one.HasField("credential") for one in await fetch(world, *names)] == [True, True]
 
@@ -211,7 +215,12 @@ async def test_a_withdrawal_repeated_at_the_same_time_is_answered_as_the_first(w
     pseudonym = await register(world)
     asked = str(uuid4())
     await asyncio.gather(*(withdraw(world, pseudonym, request_id=asked) for _ in range(5)))
-    assert [what for what, _, _ in await world.notices()] == ["ISSUED", "WITHDRAWN"]
+    assert [what for what, _, _ in await world.notices()] == ["ISSUED", "WITHDRAWN", "REGISTRATION_ENDED"]
+
+
+async def test_the_end_of_a_registration_is_told_also_of_a_learner_who_has_nothing(world: World) -> None:
+    await withdraw(world, await register(world))
+    assert await world.notices() == [("REGISTRATION_ENDED", "", 1)]
 
 
 async def test_issuing_and_registering_at_the_same_time_loses_and_doubles_no_notice(world: World) -> None:

@@ -130,6 +130,32 @@ async def test_she_is_erased_everywhere_and_logged_out(world: World, browser: Br
     assert not await world.rows("SELECT 1 FROM subscriber WHERE pseudonym = $1", pseudonym)
 
 
+async def test_erased_at_another_hub_she_is_gone_here_and_may_come_back(world: World, browser: Browser) -> None:
+    pid = await prepared(world, browser, 7)
+    handles = [one["handle"] for one in await browser.shown()]
+    pseudonym = world.issuer.pseudonym(pid)
+    for handle in handles:
+        del world.issuer.credentials[handle]
+        await world.send(pid, world.notice(pid, handle, events_pb2.HUB_NOTICE_WITHDRAWN))
+    await world.send(pid, world.ended(pid))
+
+    async def gone() -> bool:
+        return not await world.rows("SELECT 1 FROM subscriber WHERE pseudonym = $1", pseudonym)
+
+    await until(gone)
+    async with browser.session.get(f"{world.url}/me") as response:
+        assert str(response.url) == f"{world.url}/", "she is logged out"
+    _, page = await browser.log_in(pid)
+    assert "Du har ikke registrert deg" in page
+    assert (await browser.press("/register"))[0] == 200
+    again = await world.issue(pid)
+
+    async def shown() -> bool:
+        return [one["handle"] for one in await browser.shown()] == [again]
+
+    await until(shown)
+
+
 async def test_while_the_issuer_is_down_nothing_is_erased(world: World, browser: Browser) -> None:
     pid = await prepared(world, browser, 5)
     world.issuer.refusing = True

@@ -12,6 +12,7 @@ import pytest
 
 from services.portal.reconcile import reconcile
 from services.portal.sealing import PortalKeys
+from services.portal.sessions import Sessions
 from services.portal.sharing import access
 from services.portal.sharing.access import Access
 from services.portal.sharing.store import Item, Shares
@@ -60,10 +61,8 @@ class World:
 
     async def enter(self, given: Access, code: str | None = None, now: datetime = NOW) -> str | None:
         """Give a code as the page does; the visit's secret where it is right."""
-        kept = await self.shares.try_code(given.token)
-        if kept is None or not await access.opens(given.token, given.code if code is None else code, kept):
-            return None
-        return await self.shares.open(given.token, now, HOUR)
+        tried = await access.derived(given.token, given.code if code is None else code)
+        return await self.shares.enter(given.token, tried, now, HOUR)
 
     async def seen(self, given: Access, secret: str, now: datetime = NOW) -> list[str] | None:
         found = await self.shares.visited(given.token, secret, now)
@@ -118,11 +117,15 @@ async def test_five_wrong_codes_lock_it_also_at_once_and_a_new_link_unlocks(worl
     id_, given = await world.share()
     visitor = await world.enter(given)
     assert visitor is not None
-    tries = await asyncio.gather(*(world.enter(given, "222222") for _ in range(12)))
-    assert set(tries) == {None}
+    wrong = await access.derived(given.token, "222222")
+    tries = await asyncio.gather(
+        *(world.shares.enter(given.token, wrong, NOW, HOUR) for _ in range(12)), return_exceptions=True
+    )
+    assert [str(one) for one in tries].count("None") == MAX_WRONG_CODES
+    assert all("SHARE_LOCKED" in str(one) for one in tries if one is not None)
     looked_at = await world.pool.fetchval("SELECT wrong_codes FROM share WHERE id = $1", id_)
     assert looked_at == MAX_WRONG_CODES
-    assert await world.enter(given) is None, "the right code comes too late"
+    assert await reason(world.enter(given)) == "SHARE_LOCKED", "the right code comes too late"
     assert (await world.shares.find(given.token)).state(NOW) is State.LOCKED
     assert await world.seen(given, visitor) == [SECRET_TEXT]
     assert await reason(world.shares.visited(given.token, "", NOW)) == "SHARE_LOCKED"
@@ -130,6 +133,20 @@ async def test_five_wrong_codes_lock_it_also_at_once_and_a_new_link_unlocks(worl
     await world.shares.replace_access(world.learner, id_, fresh, NOW)
     assert await reason(world.shares.find(given.token)) == "SHARE_UNKNOWN"
     assert await world.enter(fresh) is not None
+
+
+async def test_strangers_who_give_the_right_code_at_once_are_let_in_each(world: World) -> None:
+    _, given = await world.share()
+    right = await access.derived(given.token, given.code)
+    wrong = await access.derived(given.token, "222222")
+    tries = [wrong] * (MAX_WRONG_CODES - 1) + [right] * (4 * MAX_WRONG_CODES)
+    entered = await asyncio.gather(*(world.shares.enter(given.token, each, NOW, HOUR) for each in tries))
+    assert entered[: MAX_WRONG_CODES - 1] == [None] * (MAX_WRONG_CODES - 1)
+    secrets = entered[MAX_WRONG_CODES - 1 :]
+    assert len(set(secrets)) == len(secrets)
+    assert [await world.seen(given, secret or "") for secret in secrets] == [[SECRET_TEXT]] * len(secrets)
+    (share,) = await world.shares.of_learner(world.learner)
+    assert (share.opened, share.terms.state(NOW)) == (len(secrets), State.OPEN)
 
 
 async def test_the_right_code_forgives_the_wrong_ones(world: World) -> None:
@@ -210,6 +227,25 @@ async def test_it_goes_with_the_credential_and_with_the_learner(world: World) ->
     assert await reason(world.shares.find(other.token)) == "SHARE_UNKNOWN"
     with pytest.raises(FailedPrecondition, match="NOT_REGISTERED"):
         await world.share()
+
+
+async def test_an_end_that_the_issuer_tells_takes_all_of_hers_unless_she_has_registered_since(world: World) -> None:
+    sessions = Sessions(world.pool)
+    secret = await sessions.open(world.learner, "id-porten", NOW, DAY)
+    _, given = await world.share()
+
+    async def ended(at: datetime) -> None:
+        async with world.pool.acquire() as conn, conn.transaction():
+            await world.store.end(conn, world.pseudonym, at)
+
+    await ended(NOW - HOUR)  # of an earlier registration: a rebuild reads it again
+    assert await world.enter(given) is not None
+    assert await sessions.whose(secret, NOW) is not None
+    await ended(NOW + HOUR)
+    assert await reason(world.shares.find(given.token)) == "SHARE_UNKNOWN"
+    assert await world.store.pseudonym(world.learner) is None
+    assert await sessions.whose(secret, NOW) is None
+    await ended(NOW + HOUR)  # told twice, and of a learner whom nobody knows
 
 
 async def test_a_withdrawal_that_is_read_late_ends_what_was_shared_since(world: World) -> None:

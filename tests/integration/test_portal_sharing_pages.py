@@ -173,8 +173,8 @@ async def test_she_sees_how_often_it_was_opened_and_when(portal: Portal, kari: L
     await opened(portal, link)
     listed = (await kari.get("/me/shares")).text
     assert "2 ganger" in listed
-    assert "22.11.2026 10:00 UTC" in listed
-    assert "22.11.2026 12:00 UTC" in listed
+    assert "22.11.2026 kl. 11:00 (norsk tid)" in listed
+    assert "22.11.2026 kl. 13:00 (norsk tid)" in listed
 
 
 async def test_a_revocation_is_seen_within_seconds(portal: Portal, kari: Learner) -> None:

@@ -87,7 +87,7 @@ async def test_a_hub_is_told_exactly_what_its_topic_is(hooks: Hooks) -> None:
         await hooks.pump()
 
     rows = await hooks.world.outbox(f"vitne.hub.{HUB.replace(':', '-')}.v1")
-    assert len(rows) == 5
+    assert len(rows) == 6
     for row, call in zip(rows, receiver.calls, strict=True):
         notice = events_pb2.HubCredentialNotice.FromString(row["value"])
         assert call.id == str(row["event_id"])
@@ -95,8 +95,8 @@ async def test_a_hub_is_told_exactly_what_its_topic_is(hooks: Hooks) -> None:
             "notice": events_pb2.HubNotice.Name(notice.notice),
             "handle": notice.handle,
             "pseudonym": pseudonym,
-            "kind": "dk.micro_credential",
-            "provider": UCL,
+            "kind": notice.kind,
+            "provider": notice.provider,
             "revision": row["revision"],
         }
         assert call.holds_under(made.secret)
@@ -107,7 +107,11 @@ async def test_a_hub_is_told_exactly_what_its_topic_is(hooks: Hooks) -> None:
         "hub.credential.status_changed",
         "hub.credential.withdrawn",
         "hub.credential.withdrawn",
+        "hub.registration.ended",
     ]
+    *told, ended = [call.data for call in receiver.calls]
+    assert {(one["kind"], one["provider"]) for one in told} == {("dk.micro_credential", UCL)}
+    assert (ended["handle"], ended["kind"], ended["provider"]) == ("", "", "")
     assert len(other.calls) == 1
     assert other.calls[0].data["pseudonym"] != pseudonym
     assert not other.calls[0].holds_under(made.secret)
@@ -139,8 +143,8 @@ async def test_an_endpoint_is_told_of_the_kinds_it_asked_for(hooks: Hooks) -> No
         await hooks.withdraw_learner(pseudonym)
         await hooks.pump()
     assert [call.message["type"] for call in some.calls] == ["hub.credential.withdrawn"]
-    assert len(everything.calls) == 2
-    assert some.ids == everything.ids[1:]  # the event's id, not the delivery's
+    assert len(everything.calls) == 3
+    assert some.ids == everything.ids[1:2]  # the event's id, not the delivery's
 
 
 async def test_nothing_is_written_for_organisations_without_an_endpoint(hooks: Hooks) -> None:

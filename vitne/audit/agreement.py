@@ -452,7 +452,13 @@ def _replay(
         name = events_pb2.HubNotice.Name(notice.notice)
         if notice.pseudonym != pseudonym:
             yield Disagreement("notice.wrong", notice.handle, f"hub {hub}: it names another learner than its key")
-        if notice.notice == events_pb2.HUB_NOTICE_ISSUED:
+        if notice.notice == events_pb2.HUB_NOTICE_REGISTRATION_ENDED:
+            for handle in sorted(owned):
+                yield Disagreement(
+                    "notice.left", handle, f"hub {hub}: the registration ended, and it was not withdrawn"
+                )
+            owned.clear()
+        elif notice.notice == events_pb2.HUB_NOTICE_ISSUED:
             if notice.handle in owned:
                 yield Disagreement("notice.twice", notice.handle, f"hub {hub} was told twice that it was issued")
             owned.add(notice.handle)

@@ -110,7 +110,7 @@ _INSTITUTION: Final = (
 _AUTHORITY: Final = ("vitne:registry.accredit", "vitne:registry.keys", "vitne:registry.qualifications")
 #: Officers of each authority: the token issuer's names for them.
 OFFICERS: Final = ("officer-1", "officer-2")
-_OPERATOR: Final = ("vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
+_OPERATOR: Final = ("vitne:hub.grounds", "vitne:operations.parked", "vitne:registry.keys", "vitne:registry.operate")
 _HUB: Final = (
     "vitne:hub.fetch",
     "vitne:hub.register",

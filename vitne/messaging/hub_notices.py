@@ -15,9 +15,13 @@ from vitne_api.events.v1 import events_pb2
 ISSUER_SOURCE: Final = "/vitne/issuer"
 #: Bytes of a pseudonym or handle.
 DIGEST_BYTES: Final = 32
-_KNOWN: Final = frozenset(
-    (events_pb2.HUB_NOTICE_ISSUED, events_pb2.HUB_NOTICE_STATUS_CHANGED, events_pb2.HUB_NOTICE_WITHDRAWN)
-)
+#: What each notice that is known here is about, beside the learner.
+_ABOUT: Final = {
+    events_pb2.HUB_NOTICE_ISSUED: ("handle", "provider"),
+    events_pb2.HUB_NOTICE_STATUS_CHANGED: ("handle", "provider"),
+    events_pb2.HUB_NOTICE_WITHDRAWN: ("handle",),
+    events_pb2.HUB_NOTICE_REGISTRATION_ENDED: (),
+}
 
 
 def read_notice(message: Message) -> events_pb2.HubCredentialNotice:
@@ -30,14 +34,15 @@ def read_notice(message: Message) -> events_pb2.HubCredentialNotice:
     if message.type != HUB_NOTICE:
         raise InvalidArgument("UNKNOWN_EVENT", f"{message.type} does not belong in a hub's topic", field="ce_type")
     notice = events_pb2.HubCredentialNotice.FromString(message.value)
-    for name in ("handle", "pseudonym"):
+    about = _ABOUT.get(notice.notice)
+    if about is None:
+        raise InvalidArgument("UNKNOWN_NOTICE", f"notice {notice.notice} is not known here", field="notice")
+    for name in ("pseudonym", *(field for field in about if field == "handle")):
         if len(from_b64url(getattr(notice, name), field=name)) != DIGEST_BYTES:
             raise bad_notice(name, f"not {DIGEST_BYTES} bytes")
     if notice.pseudonym != message.key:
         raise bad_notice("pseudonym", "not the record's key")
-    if notice.notice not in _KNOWN:
-        raise InvalidArgument("UNKNOWN_NOTICE", f"notice {notice.notice} is not known here", field="notice")
-    if notice.notice != events_pb2.HUB_NOTICE_WITHDRAWN:
+    if "provider" in about:
         OrganisationId.parse(notice.provider, field="provider")
     return notice
 

@@ -8,7 +8,7 @@ from vitne_client.batch_file import batch_from_csv
 from vitne_client.connection import Connection
 from vitne_client.elmo_file import AchievementKey, batch_from_elmo
 from vitne_client.institution import BatchOutcome, Institution
-from vitne_client.subscriber import Held, Subscriber
+from vitne_client.subscriber import Held, Registered, Subscriber
 
 __all__ = [
     "AchievementKey",
@@ -16,6 +16,7 @@ __all__ = [
     "Connection",
     "Held",
     "Institution",
+    "Registered",
     "Subscriber",
     "VitneError",
     "batch_from_csv",

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +52,8 @@ _MIGRATIONS: Final = (
     Migrations("vitne_client", Path(__file__).parent / "sql"),
 )
 
+_ENDINGS: Final = (events_pb2.HUB_NOTICE_WITHDRAWN, events_pb2.HUB_NOTICE_REGISTRATION_ENDED)
+
 _log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,22 @@ class Held:
 Keep = Callable[[Any, Sequence[Held]], Awaitable[None]]
 #: Deletes what is kept under these handles, likewise; unknown ones are no matter.
 Forget = Callable[[Any, Sequence[str]], Awaitable[None]]
+#: Deletes all that is kept of a learner, by pseudonym, who has not registered since the instant (by the issuer's clock,
+#: as :attr:`Registered.since`); likewise. It may be an end that the portal asked for, and of a learner it never kept.
+Ended = Callable[[Any, str, datetime], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registration.
+
+    Attributes:
+        pseudonym: the learner's name for this hub.
+        since: when the learner registered, by the issuer's clock: to be kept for :data:`Ended`.
+    """
+
+    pseudonym: str
+    since: datetime
 
 
 class Subscriber:
@@ -85,10 +104,20 @@ class Subscriber:
         kafka: the cluster.
         keep: see :data:`Keep`.
         forget: see :data:`Forget`.
+        ended: see :data:`Ended`; None: nothing is kept of a learner but her credentials, each of which is forgotten
+            before.
     """
 
     def __init__(
-        self, connection: Connection, *, hub: str, dsn: str, kafka: KafkaSettings, keep: Keep, forget: Forget
+        self,
+        connection: Connection,
+        *,
+        hub: str,
+        dsn: str,
+        kafka: KafkaSettings,
+        keep: Keep,
+        forget: Forget,
+        ended: Ended | None = None,
     ) -> None:
         self._connection = connection
         self._topic = hub_topic(OrganisationId.parse(hub))
@@ -96,6 +125,7 @@ class Subscriber:
         self._kafka = kafka
         self._keep = keep
         self._forget = forget
+        self._ended = ended
         self._clock: Clock = connection.clock
         self._new_id = UuidFactory(self._clock)
         self._arrived = asyncio.Event()
@@ -134,8 +164,8 @@ class Subscriber:
 
     # -- Learners ----------------------------------------------------------------------------------
 
-    async def register(self, id_token: str, request_id: UUID | None = None) -> str:
-        """Register the learner who just logged in, by the ID token of that; answers her pseudonym.
+    async def register(self, id_token: str, request_id: UUID | None = None) -> Registered:
+        """Register the learner who just logged in, by the ID token of that.
 
         What she has is in the topic at once.
 
@@ -143,7 +173,8 @@ class Subscriber:
             VitneError: why the ID token does not hold, ``HUB_UNKNOWN``…
         """
         request = issuer_pb2.RegisterLearnerRequest(request_id=str(request_id or self._new_id()), id_token=id_token)
-        return str((await call(self.issuer.RegisterLearner, request)).pseudonym)
+        answer = await call(self.issuer.RegisterLearner, request)
+        return Registered(answer.pseudonym, answer.registered_at.ToDatetime(UTC))
 
     async def withdraw(self, pseudonym: str, request_id: UUID | None = None) -> None:
         """End a learner's registration; the topic says that each of her credentials is to be forgotten.
@@ -226,10 +257,15 @@ class Subscriber:
     # -- Work ----------------------------------------------------------------------------------------
 
     async def _handle(self, conn: Any, messages: Sequence[Message]) -> None:
-        read = [read_notice(message) for message in messages]
-        for withdrawn, some in groupby(read, lambda notice: notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN):
-            notices = list(some)
-            if withdrawn:
+        read = [(read_notice(message), message.time) for message in messages]
+        for what, some in groupby(read, lambda pair: pair[0].notice if pair[0].notice in _ENDINGS else None):
+            told = list(some)
+            notices = [notice for notice, _ in told]
+            if what == events_pb2.HUB_NOTICE_REGISTRATION_ENDED:
+                if self._ended is not None:
+                    for notice, at in told:
+                        await self._ended(conn, notice.pseudonym, at)
+            elif what == events_pb2.HUB_NOTICE_WITHDRAWN:
                 handles = [notice.handle for notice in notices]
                 await wanted.unwant(conn, handles)
                 await self._forget(conn, handles)

@@ -28,6 +28,7 @@ TYPES: Final[dict[Kind, str]] = {
     webhooks.WEBHOOK_EVENT_KIND_HUB_ISSUED: "hub.credential.issued",
     webhooks.WEBHOOK_EVENT_KIND_HUB_STATUS_CHANGED: "hub.credential.status_changed",
     webhooks.WEBHOOK_EVENT_KIND_HUB_WITHDRAWN: "hub.credential.withdrawn",
+    webhooks.WEBHOOK_EVENT_KIND_HUB_REGISTRATION_ENDED: "hub.registration.ended",
     webhooks.WEBHOOK_EVENT_KIND_CREDENTIAL_ISSUED: "credential.issued",
     webhooks.WEBHOOK_EVENT_KIND_CREDENTIAL_STATUS_CHANGED: "credential.status_changed",
 }
@@ -36,6 +37,7 @@ _OF_NOTICE: Final = {
     events_pb2.HUB_NOTICE_ISSUED: webhooks.WEBHOOK_EVENT_KIND_HUB_ISSUED,
     events_pb2.HUB_NOTICE_STATUS_CHANGED: webhooks.WEBHOOK_EVENT_KIND_HUB_STATUS_CHANGED,
     events_pb2.HUB_NOTICE_WITHDRAWN: webhooks.WEBHOOK_EVENT_KIND_HUB_WITHDRAWN,
+    events_pb2.HUB_NOTICE_REGISTRATION_ENDED: webhooks.WEBHOOK_EVENT_KIND_HUB_REGISTRATION_ENDED,
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -46,7 +45,7 @@ class Access:
 
     async def code_hash(self) -> bytes:
         """What is kept of the code. Takes some 30 ms of a core, one at a time; the loop goes on meanwhile."""
-        return await _derived(self.token, self.code)
+        return await derived(self.token, self.code)
 
 
 def new_access() -> Access:
@@ -60,20 +59,17 @@ def token_hash(token: str) -> bytes:
     return sha256(token.encode())
 
 
-async def opens(token: str, code: str, kept: bytes) -> bool:
-    """Whether a code is a link's, compared in constant time; it may be written with blanks, or in small letters."""
-    return hmac.compare_digest(await _derived(token, written(code)), kept)
-
-
 def written(code: str) -> str:
     """A code as somebody types it, in the form in which it was made."""
     return "".join(code.split()).replace("-", "").upper()[: CODE_LENGTH + 1]
 
 
-async def _derived(token: str, code: str) -> bytes:
+async def derived(token: str, code: str) -> bytes:
+    """What a code that somebody gives for a link derives to; it may be written with blanks, or in small letters."""
+
     def derive() -> bytes:
         return hashlib.scrypt(
-            code.encode("utf-8", "replace"),
+            written(code).encode("utf-8", "replace"),
             salt=_DOMAIN + token.encode(),
             n=_SCRYPT_COST,
             r=_SCRYPT_BLOCKS,

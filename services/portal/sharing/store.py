@@ -12,7 +12,7 @@ from uuid import UUID
 
 from services.portal.sealing import DataKey, PortalKeys
 from services.portal.sharing.access import Access, token_hash
-from services.portal.sharing.terms import KEPT_AFTER_END, MAX_SHARES, MAX_WRONG_CODES, State, Terms, refusal, unknown
+from services.portal.sharing.terms import KEPT_AFTER_END, MAX_SHARES, State, Terms, refusal, unknown
 from vitne.canonical import sha256
 from vitne.errors import FailedPrecondition, NotFound, ResourceExhausted
 
@@ -234,38 +234,39 @@ class Shares:
             raise unknown()
         return _terms(row)
 
-    async def try_code(self, token: str) -> bytes | None:
-        """Count a try of the code before it is looked at, so that tries at once are counted each.
+    async def enter(self, token: str, tried: bytes, now: datetime, visit: timedelta) -> str | None:
+        """Let in whoever gives the right code; a wrong one is counted.
+
+        The share's row is locked while the code is compared: however many are tried at once, none is looked at before
+        each wrong one before it counts. A right one counts as none, so strangers who have it let each other in.
+
+        Args:
+            token: ends the link.
+            tried: what the given code derives to (:func:`.access.derived`).
+            now: the present.
+            visit: how long the visitor may look without giving it again.
 
         Returns:
-            What the right code derives to; None where no more tries are let through.
-        """
-        found: bytes | None = await self._pool.fetchval(
-            "UPDATE share SET wrong_codes = wrong_codes + 1 WHERE token_hash = $1 AND wrong_codes < $2 "
-            "RETURNING code_hash",
-            token_hash(token),
-            MAX_WRONG_CODES,
-        )
-        return found
-
-    async def open(self, token: str, now: datetime, visit: timedelta) -> str:
-        """Note that the right code was given; the secret of a visit, for the visitor's browser alone.
+            The secret of a visit, for the visitor's browser alone; None: the code is wrong.
 
         Raises:
             NotFound: ``SHARE_UNKNOWN``.
-            FailedPrecondition: ``SHARE_WITHDRAWN``, ``SHARE_EXPIRED``.
+            FailedPrecondition: ``SHARE_WITHDRAWN``, ``SHARE_EXPIRED``, ``SHARE_LOCKED``.
         """
         secret = secrets.token_urlsafe(SECRET_BYTES)
         async with self._pool.acquire() as conn, conn.transaction():
-            await conn.execute("UPDATE share SET wrong_codes = 0 WHERE token_hash = $1", token_hash(token))
             row = await conn.fetchrow(
-                f"SELECT {_TERMS} FROM share s WHERE s.token_hash = $1",  # noqa: S608 - a constant
+                f"SELECT s.code_hash, {_TERMS} FROM share s WHERE s.token_hash = $1 FOR NO KEY UPDATE",  # noqa: S608
                 token_hash(token),
             )
             if row is None:
                 raise unknown()
             if (state := _terms(row).state(now)) is not State.OPEN:
                 raise refusal(state)
+            if not hmac.compare_digest(tried, row["code_hash"]):
+                await conn.execute("UPDATE share SET wrong_codes = wrong_codes + 1 WHERE id = $1", row["id"])
+                return None
+            await conn.execute("UPDATE share SET wrong_codes = 0 WHERE id = $1 AND wrong_codes > 0", row["id"])
             await conn.execute("INSERT INTO share_opening (share, opened_at) VALUES ($1, $2)", row["id"], now)
             await conn.execute("DELETE FROM share_visit WHERE expires_at <= $1", now)
             await conn.execute(

@@ -8,6 +8,7 @@ from typing import Final
 from fastapi import Request, Response
 
 from services.portal.employers.store import Employers
+from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import show
 from services.portal.sharing.access import TOKEN_LENGTH
@@ -72,7 +73,7 @@ class ConsentPages:
         if lookup is not None:
             kept = await self._store.credentials(lookup)
             languages = self._frame.reader(request).languages
-            shown = [one for one in show(kept, languages, self._clock.now().date()) if one.title is not None]
+            shown = [one for one in show(kept, languages, local_date(self._clock.now())) if one.title is not None]
         return await self._frame.render(
             request,
             "invitation.html",
@@ -114,7 +115,7 @@ class ConsentPages:
         lookup = await self._frame.require_learner(request)
         now, languages = self._clock.now(), self._frame.reader(request).languages
         consents = [
-            (consent, show(consent.credentials, languages, now.date()))
+            (consent, show(consent.credentials, languages, local_date(now)))
             for consent in await self._employers.of_learner(lookup, now)
         ]
         return await self._frame.render(request, "consents.html", consents=consents)

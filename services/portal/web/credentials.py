@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from services.portal.accreditors import Accreditors
 from services.portal.details import Said, details
 from services.portal.history import history
+from services.portal.local_time import local_date
 from services.portal.presentation import read, show
 from services.portal.store import Store
 from services.portal.texts import best_text
@@ -53,7 +54,7 @@ class CredentialPages:
         kept = await self._store.credential(lookup, handle) if _HANDLE.match(handle) else None
         if kept is None:
             raise NotFound("NO_SUCH_CREDENTIAL", "the learner has no such credential", field="handle")
-        languages, today = self._frame.reader(request).languages, self._clock.now().date()
+        languages, today = self._frame.reader(request).languages, local_date(self._clock.now())
         (one,) = show([kept], languages, today)
         credential = read(kept)
         accreditor = None
@@ -74,7 +75,7 @@ class CredentialPages:
     async def timeline(self, request: Request) -> Response:
         """Her credentials by the days on which something happened, or will."""
         lookup = await self._frame.require_learner(request)
-        today, languages = self._clock.now().date(), self._frame.reader(request).languages
+        today, languages = local_date(self._clock.now()), self._frame.reader(request).languages
         recent = self._frame.recent.of(lookup, languages)
         shown = show(await self._store.credentials(lookup), languages, today, recent.words)
         return await self._frame.render(request, "timeline.html", years=timeline(shown, today))

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from services.portal.local_time import local_date
 from services.portal.presentation import show
 from services.portal.sharing.downloads import Format, download
 from services.portal.store import Kept, Store
@@ -42,7 +43,7 @@ class DownloadPages:
     async def files(self, request: Request) -> Response:
         """Which files there are, and what for."""
         own = await self._own(request)
-        (shown,) = show([own], self._frame.reader(request).languages, self._clock.now().date())
+        (shown,) = show([own], self._frame.reader(request).languages, local_date(self._clock.now()))
         return await self._frame.render(request, "files.html", one=shown, formats=list(Format))
 
     async def file(self, request: Request) -> Response:

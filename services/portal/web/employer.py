@@ -13,6 +13,7 @@ from fastapi import Request, Response
 
 from services.portal.employers.representation import REQUEST, Employer, employer_of
 from services.portal.employers.store import INVITATION, Consent, Employers
+from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import Shown, show
 from services.portal.sharing.telling import tell
@@ -145,9 +146,10 @@ class EmployerPages:
 def rows(team: Sequence[Consent], languages: Sequence[str], now: datetime) -> list[Row]:
     """The overview's lines: what runs out first comes first, what never does last."""
     lines = []
+    today = local_date(now)
     for consent in team:
-        told = [tell(one.artefact, languages, now.date()) for one in consent.credentials if one.artefact]
+        told = [tell(one.artefact, languages, today) for one in consent.credentials if one.artefact]
         name = next((one.name for one in told if one and one.name), "")
-        lines += [Row(name, shown, consent.expires_at) for shown in show(consent.credentials, languages, now.date())]
+        lines += [Row(name, shown, consent.expires_at) for shown in show(consent.credentials, languages, today)]
     lines.sort(key=lambda line: (line.shown.expires_on or "9999", line.name, line.shown.title or "", line.shown.handle))
     return lines

@@ -12,6 +12,7 @@ from services.portal.emrex.addresses import host, policy_source
 from services.portal.emrex.answering import AnswerSigner, answerable, chosen
 from services.portal.emrex.clients import Client, Clients
 from services.portal.emrex.protocol import RETURN_URL, SESSION_ID, Answer, ReturnCode, session_id
+from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import show
 from services.portal.store import Store
@@ -101,7 +102,7 @@ class EmrexAnswerPages:
         shown = show(
             [one for one in kept if answerable(one)],
             self._frame.reader(request).languages,
-            self._clock.now().date(),
+            local_date(self._clock.now()),
         )
         code = ReturnCode.CANCEL if lookup is None or shown else ReturnCode.NO_RESULTS
         return await self._frame.render(

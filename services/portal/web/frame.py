@@ -15,6 +15,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from services.portal.local_time import local_day_text, local_time_text, machine_time
 from services.portal.presentation import day_text, decimal_text
 from services.portal.recent import RecentPages
 from services.portal.sessions import Confirming, Sessions
@@ -83,6 +84,9 @@ class Frame:
             lstrip_blocks=True,
         )
         self._templates.filters["day"] = day_text
+        self._templates.filters["local_day"] = local_day_text
+        self._templates.filters["local_time"] = local_time_text
+        self._templates.filters["machine_time"] = machine_time
         self._templates.filters["number"] = decimal_text
 
     # -- Who -------------------------------------------------------------------------------------

@@ -14,9 +14,11 @@ from fastapi.responses import JSONResponse
 from services.portal.accreditors import Accreditors
 from services.portal.details import Said
 from services.portal.grouping import groups
+from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import Shown, show
 from services.portal.recent import Recent
+from services.portal.registering import registered
 from services.portal.stacks import AddingUp, question, stacks
 from services.portal.store import Store
 from services.portal.texts import best_text
@@ -96,9 +98,9 @@ class LearnerPages:
         """The learner's credentials."""
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
-        registered = await self._store.pseudonym(lookup) is not None
+        is_registered = await self._store.pseudonym(lookup) is not None
         recent = self._frame.recent.of(lookup, languages)
-        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date(), recent.words)
+        shown = show(await self._store.credentials(lookup), languages, local_date(self._clock.now()), recent.words)
         adding_up, accreditors = await asyncio.gather(
             self._stacks(shown, recent),
             self._accreditors.of(one.accreditation for one in shown if one.accreditation is not None),
@@ -108,7 +110,8 @@ class LearnerPages:
         return await self._frame.render(
             request,
             "me.html",
-            registered=registered,
+            registered=is_registered,
+            legal_ground=await self._store.legal_ground(lookup),
             groups=[(one.name, one.alone, one.counted) for one in groups(arrived, found)],
             something=bool(arrived),
             awaited=[one for one in shown if one.fetched_at is None],
@@ -130,7 +133,7 @@ class LearnerPages:
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
         recent = self._frame.recent.of(lookup, languages)
-        shown = show(await self._store.credentials(lookup), languages, self._clock.now().date(), recent.words)
+        shown = show(await self._store.credentials(lookup), languages, local_date(self._clock.now()), recent.words)
         adding_up = await self._stacks(shown, recent)
         body = {
             "registered": await self._store.pseudonym(lookup) is not None,
@@ -167,7 +170,7 @@ class LearnerPages:
             self._issuer.RegisterLearner,
             issuer_pb2.RegisterLearnerRequest(request_id=str(self._new_id()), id_token=done.id_token),
         )
-        await self._store.register(lookup, answer.pseudonym, self._clock.now())
+        await registered(self._store, lookup, answer, self._clock.now())
         return "/me"
 
     async def _stacks(self, shown: Sequence[Shown], recent: Recent) -> AddingUp | None:

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from google.protobuf.json_format import MessageToDict
 
 from services.portal.holdings import Holdings
+from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import show
 from services.portal.store import Kept, Store
@@ -80,8 +81,9 @@ class PrivacyPages:
             request,
             "privacy.html",
             registered=await self._store.pseudonym(lookup) is not None,
+            legal_ground=await self._store.legal_ground(lookup),
             count=len(kept),
-            archived=show(archived, self._frame.reader(request).languages, self._clock.now().date()),
+            archived=show(archived, self._frame.reader(request).languages, local_date(self._clock.now())),
             copy_made=await self._holdings.copy_made(lookup) is not None,
             file=FILE,
         )

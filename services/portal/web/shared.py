@@ -8,6 +8,7 @@ from typing import Final
 
 from fastapi import Request, Response
 
+from services.portal.local_time import local_date
 from services.portal.sharing import access
 from services.portal.sharing.assembly import Sharing
 from services.portal.sharing.checking import Checked
@@ -87,7 +88,7 @@ class SharedPages:
         if found is None:
             return await self._ask(request)
         terms, items = found
-        reader, today = self._frame.reader(request), self._clock.now().date()
+        reader, today = self._frame.reader(request), local_date(self._clock.now())
         checked = await self._checks.check([item.artefact for item in items])
         looked = []
         for item, answer in zip(items, checked, strict=True):
@@ -108,7 +109,7 @@ class SharedPages:
             looked=looked,
             colours=COLOURS,
             address=request.url.path,
-            expires_on=terms.expires_at.date().isoformat(),
+            expires_at=terms.expires_at,
         )
 
     async def enter(self, request: Request) -> Response:
@@ -118,15 +119,12 @@ class SharedPages:
         if state is not State.OPEN:
             raise refusal(state)
         code = (await read_form(request)).text("code")
-        kept = await self._shares.try_code(token)
-        if kept is None:
-            raise refusal(State.LOCKED)
-        if not await access.opens(token, code, kept):
+        secret = await self._shares.enter(token, await access.derived(token, code), now, VISIT)
+        if secret is None:
             left = MAX_WRONG_CODES - (await self._shares.find(token)).wrong_codes
             if left <= 0:
                 raise refusal(State.LOCKED)
             return await self._ask(request, left)
-        secret = await self._shares.open(token, now, VISIT)
         response = self._frame.redirect(self._frame.reader(request).link(request.url.path))
         self._frame.cookies.set(response, VISIT_COOKIE, secret, int(VISIT.total_seconds()))
         return response

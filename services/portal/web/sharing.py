@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from services.portal.local_time import local_date
 from services.portal.presentation import FETCHED, Shown, show
 from services.portal.sharing import document
 from services.portal.sharing.access import Access, new_access
@@ -125,7 +126,7 @@ class SharingPages:
             Listed(
                 share,
                 share.terms.state(now),
-                [_content(item, languages, now.date()) for item in share.items],
+                [_content(item, languages, local_date(now)) for item in share.items],
             )
             for share in await self._shares.of_learner(lookup)
         ]
@@ -137,7 +138,7 @@ class SharingPages:
         """The form in which she picks what to share; an address may propose a credential."""
         lookup = await self._frame.require_learner(request)
         self._signer.prepare()
-        languages, today = self._frame.reader(request).languages, self._clock.now().date()
+        languages, today = self._frame.reader(request).languages, local_date(self._clock.now())
         kept = {one.handle: one for one in await self._store.credentials(lookup)}
         proposed = request.query_params.getlist(PICK)
         choices = [
@@ -184,7 +185,7 @@ class SharingPages:
             share=str(share),
             link=self._link(access),
             access=access,
-            expires_on=own.terms.expires_at.date().isoformat(),
+            expires_at=own.terms.expires_at,
         )
 
     async def withdraw(self, request: Request) -> Response:
@@ -245,7 +246,7 @@ class SharingPages:
         t = reader.texts
         entries = []
         for item in items:
-            told = tell(item.artefact, reader.languages, now.date())
+            told = tell(item.artefact, reader.languages, local_date(now))
             entries.append(
                 document.Entry(
                     title=(told and told.shown.title) or t["no_title"],
