@@ -1,8 +1,9 @@
-"""What is known of a credential's status over time. Pure."""
+"""What is known of a credential's status over time, and of what its learner did with it. Pure."""
 
 from __future__ import annotations
 
-from datetime import UTC, date
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from typing import Final
 
 from services.portal.store import Kept
@@ -12,14 +13,22 @@ from vitne.credentials.model import Credential
 _FIRST: Final = "valid"
 
 
-def history(kept: Kept, credential: Credential, today: date) -> list[tuple[str, str]]:
-    """Days (ISO 8601, UTC) and names of texts, oldest first: issued, what was told since, and when it runs out."""
+def history(kept: Kept, credential: Credential, today: date, taken: Sequence[datetime] = ()) -> list[tuple[str, str]]:
+    """Days (ISO 8601, UTC) and names of texts, oldest first: issued, what was told since, and when it runs out.
+
+    Args:
+        kept: what the portal has.
+        credential: what it says.
+        today: decides what has expired.
+        taken: when it was taken over to wallets.
+    """
     told = [
         (moment.astimezone(UTC).date().isoformat(), f"status_{status}")
         for number, (status, moment) in enumerate(kept.history)
         if number or status != _FIRST
     ]
     lines = [(credential.issued_at.date().isoformat(), "history_issued"), *told]
+    lines += [(moment.astimezone(UTC).date().isoformat(), "history_wallet") for moment in taken]
     if credential.expires_on is not None:
         ran_out = credential.expires_on <= today
         lines.append((credential.expires_on.isoformat(), "status_expired" if ran_out else "history_expires"))

@@ -30,6 +30,8 @@ from vitne.errors import PermissionDenied, Unauthenticated
 MADE_COOKIE: Final = "vitne_share_made"
 #: Keeps an EMREX request in the browser while she logs in; nothing in it is believed.
 REQUEST_COOKIE: Final = "vitne_emrex"
+#: Keeps an offer to a wallet, and the code that it asks for, in the browser of who made it.
+WALLET_COOKIE: Final = "vitne_wallet_offer"
 SESSION_COOKIE: Final = "vitne_session"
 #: Name of the field with which a form shows that it is this session's.
 CSRF_FIELD: Final = "csrf_token"
@@ -128,7 +130,7 @@ class Frame:
 
     def forget_session(self, response: Response) -> None:
         """Let her browser forget that she was logged in, and what it kept for her pages."""
-        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE):
+        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE, WALLET_COOKIE):
             self.cookies.delete(response, name)
 
     def _secret(self, request: Request) -> str:
