@@ -60,6 +60,9 @@ class Registry:
         achievement = credential_pb2.Achievement(id=request.id, provider=self.provider, catalogue=information)
         return registry_pb2.GetAchievementResponse(achievement=achievement)
 
+    async def GetCase(self, request: Any, timeout: float) -> Any:  # noqa: N802
+        raise away()
+
 
 class Wallet:
     """Speaks OpenID4VCI 1.0 with whoever an offer names."""
