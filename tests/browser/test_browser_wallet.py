@@ -1,4 +1,4 @@
-"""A credential goes over to a wallet, in a browser: the button, the code, what is not offered, all without JavaScript."""
+"""A credential goes over to a wallet, in a browser: the button, the code, what is not offered, also without script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharing, and wallets, on the whole stack: what a stranger reads is what the verifier says, of a real credential, now."""
+"""Sharing on the whole stack: a stranger reads what the verifier says, of a real credential, now. Wallets likewise."""
 
 from __future__ import annotations
 
