@@ -154,7 +154,11 @@ async def _foreign_wallet(job: Demo, node: str) -> None:
     process = await asyncio.create_subprocess_exec(
         node, "tests/interop/wallet.mjs", offer.link, offer.tx_code, stdout=asyncio.subprocess.PIPE
     )
-    output, _ = await asyncio.wait_for(process.communicate(), INTEROP_SECONDS)
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), INTEROP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        raise ExpectationFailed(f"the wallet was not done after {INTEROP_SECONDS} s") from None
     if process.returncode:
         raise ExpectationFailed(f"the wallet ended with {process.returncode}")
     taken = json.loads(output)
