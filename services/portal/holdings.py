@@ -16,6 +16,7 @@ from services.portal.emrex.store import Imports
 from services.portal.sealing import PortalKeys
 from services.portal.sharing.store import Shares
 from services.portal.store import Store
+from services.portal.wallet.store import Offers
 from vitne.clock import Clock
 from vitne.errors import DataLoss, NotFound
 from vitne.outages import DATABASE_OUTAGES
@@ -170,6 +171,33 @@ class Imported:
         except NotFound:  # deleted, or over, meanwhile
             return {"content": None, "unreadable": False}
         return {"content": content.decode(), "unreadable": False}
+
+
+class OfferedToWallets:
+    """What she offered to wallets, and when one took it.
+
+    Args:
+        offers: the offers.
+    """
+
+    name = "wallet_offers"
+
+    def __init__(self, offers: Offers) -> None:
+        self._offers = offers
+
+    async def held(self, lookup: bytes) -> Any:
+        """See :class:`Holding`."""
+        return [
+            {
+                "id": one.id,
+                "credential": one.handle,
+                "made_at": one.made_at,
+                "expires_at": one.expires_at,
+                "taken_at": one.taken_at,
+                "ended_at": one.ended_at,
+            }
+            for one in await self._offers.of_learner(lookup)
+        ]
 
 
 class Holdings:

@@ -11,12 +11,20 @@ from uuid import UUID
 
 from aiokafka.errors import KafkaError
 
-from services.portal import employers, emrex, sharing
+from services.portal import employers, emrex, sharing, wallet
 from services.portal.employers.store import Employers
 from services.portal.emrex.assembly import Emrex
 from services.portal.fetcher import Fetcher
 from services.portal.grounds import Outcome, register_all
-from services.portal.holdings import Gathered, Holdings, Imported, LoggedInSessions, SeenByEmployers, Shared
+from services.portal.holdings import (
+    Gathered,
+    Holdings,
+    Imported,
+    LoggedInSessions,
+    OfferedToWallets,
+    SeenByEmployers,
+    Shared,
+)
 from services.portal.notices import Notices
 from services.portal.openid import OpenIdClient
 from services.portal.providers import Feide, IdPorten
@@ -30,6 +38,7 @@ from services.portal.settings import PortalSettings
 from services.portal.sharing.assembly import Sharing
 from services.portal.sharing.store import Shares
 from services.portal.store import Store
+from services.portal.wallet.store import Offers
 from services.portal.web.application import application, largest_body
 from services.portal.web.site import Parts, site
 from vitne.clock import Clock, SystemClock
@@ -66,6 +75,7 @@ MIGRATIONS: Final = (
     Migrations("sharing", Path(sharing.__file__).parent / "sql"),
     Migrations("employers", Path(employers.__file__).parent / "sql"),
     Migrations("emrex", Path(emrex.__file__).parent / "sql"),
+    Migrations("wallet", Path(wallet.__file__).parent / "sql"),
     Migrations("portal_exports", Path(__file__).parent / "sql_exports"),
 )
 
@@ -236,6 +246,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     registry = _registry_channel(settings, clock)
     verifier_channel = _verifier_channel(settings)
     consents = Employers(pool, store)
+    offers = Offers(pool)
     exchange = Emrex.assemble(
         pool,
         keys,
@@ -253,6 +264,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         Shared(pool, Shares(pool, keys)),
         SeenByEmployers(consents, clock),
         Imported(exchange.imports),
+        OfferedToWallets(offers),
         LoggedInSessions(pool),
     )
     holdings = Holdings(pool, keys, held, clock)
@@ -271,6 +283,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
             session=timedelta(seconds=settings.session_seconds),
             employers=consents,
             emrex=exchange,
+            offers=offers,
             sharing=Sharing.assemble(
                 pool,
                 keys,

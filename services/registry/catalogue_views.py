@@ -132,6 +132,7 @@ class CatalogueEntry(BaseModel):
     field: str = Field(description="ISCED-F 2013; empty: not stated.")
     valid_months: int = Field(description="Months after the award for which a credential counts; 0: without end.")
     offerings: list[OfferingView]
+    wallet_transfer: bool = Field(description="Whether learners may take its credentials over to a wallet of theirs.")
     homepage: str
     further_information: Texts
     not_stated: list[str] = Field(description="Elements of the minimum that the provider does not state.")
@@ -201,6 +202,7 @@ class CatalogueViews:
             field=achievement.field,
             valid_months=more.valid_months,
             offerings=[_offering(offering) for offering in more.offerings],
+            wallet_transfer=more.wallet_transfer,
             homepage=more.homepage,
             further_information=by_language(achievement.further_information),
             not_stated=[],

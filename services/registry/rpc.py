@@ -312,6 +312,26 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
             "PublishQualification", request, registry_pb2.PublishQualificationResponse, qualifications.publish
         )
 
+    async def GetAchievement(  # noqa: N802
+        self, request: registry_pb2.GetAchievementRequest, context: Any
+    ) -> registry_pb2.GetAchievementResponse:
+        """Answer a version of an achievement."""
+        self._recorder.as_of()
+        projection = self._recorder.projection
+        if request.version:
+            found = projection.achievement(request.id, request.version)
+        else:
+            found = projection.newest_achievement(request.id)
+        if found is None:
+            raise NotFound(
+                "ACHIEVEMENT_UNKNOWN",
+                "no such version of an achievement was published",
+                field="version" if request.version else "id",
+                rule="versions count from 1",
+                remedy="take the id and the version from a credential, or from the catalogue",
+            )
+        return registry_pb2.GetAchievementResponse(achievement=found)
+
     async def GetQualification(  # noqa: N802
         self, request: registry_pb2.GetQualificationRequest, context: Any
     ) -> registry_pb2.GetQualificationResponse:

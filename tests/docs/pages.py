@@ -18,6 +18,7 @@ PAGES: Final = (
     "docs/trust.md",
     "docs/subscribe.md",
     "docs/portal-sharing.md",
+    "docs/wallets.md",
     "docs/emrex.md",
     "docs/webhooks.md",
     "docs/operate.md",

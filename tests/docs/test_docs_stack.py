@@ -17,6 +17,7 @@ SHOWS: dict[str, list[list[str]]] = {
     "docs/log.md": [["leaves", "agree"], []],
     "docs/trust.md": [["The chain holds"]],
     "docs/portal-sharing.md": [["the recipient reads: Gyldig", "the signed PDF has"]],
+    "docs/wallets.md": [['"credential_endpoint"', '"token_endpoint"'], ["the wallet holds", "issued by 0184:30859480"]],
     "docs/emrex.md": [["it came back, imported", "it is kept", "RETURN_URL_NOT_REGISTERED"]],
     "docs/subscribe.md": [["is up to date"], ["credentials are there to fetch", "Klimaregnskaber"]],
     "docs/operate.md": [

@@ -60,6 +60,7 @@ MAY_CALL: Final[dict[str, set[str]]] = {
     "registry.ListOpenCases": {"authority"},
     "registry.PublishAchievement": {"institution"},
     "registry.PublishQualification": {"institution", "authority"},
+    "registry.GetAchievement": EVERYBODY,
     "registry.GetQualification": EVERYBODY,
     "registry.ListQualifications": EVERYBODY,
     "registry.EvaluateStacking": {"institution", "hub"},

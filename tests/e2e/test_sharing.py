@@ -1,4 +1,4 @@
-"""Sharing on the whole stack: what a stranger reads is what the verifier says, of a real credential, now."""
+"""Sharing on the whole stack: a stranger reads what the verifier says, of a real credential, now. Wallets likewise."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vitne.credentials.w3c import baking_png
 from vitne.dev.demo import Demo, new_id, until
 from vitne.dev.learner import LearnerBrowser, VisitorBrowser
 from vitne.dev.stack import Stack
+from vitne.dev.wallet import take
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
@@ -72,3 +73,15 @@ async def test_a_learner_downloads_what_the_issuer_signed(world: Demo, stack: St
         assert elmo.parse_signed(await browser.file(handle, "elmo")).document.digest
         badge = json.loads(baking_png.extract(await browser.file(handle, "badge")))
     assert "OpenBadgeCredential" in badge["type"]
+
+
+@pytest.mark.changes_something
+async def test_a_wallet_takes_what_its_provider_offers_and_nothing_else(world: Demo, stack: Stack) -> None:
+    ids = {key: issued.id for key, issued in world.issued.items()}
+    async with LearnerBrowser(stack.portal_url) as browser:
+        await browser.log_in(world.learner.value)
+        handles = {one["id"]: one["handle"] for one in await browser.credentials()}
+        offer = await browser.offer_to_wallet(handles[ids["klimaregnskaber-1"]])
+        assert offer is not None
+        assert await browser.offer_to_wallet(handles[ids["klimaregnskaber-2"]]) is None
+    assert await take(offer) == world.issued["klimaregnskaber-1"].artefact

@@ -22,6 +22,7 @@ from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.sharing.assembly import Sharing
 from services.portal.store import Fetched, Store, Told
+from services.portal.wallet.store import Offers
 from services.portal.web.application import application
 from services.portal.web.site import Parts, site
 from tests.unit.asgi import Answer, call
@@ -110,6 +111,8 @@ class Portal:
         self.sessions = Sessions(pool)
         self.clock = ManualClock(NOW)
         self.verifier, self.issuer, self.openid = Verifier(), Issuer(), OpenId()
+        #: Stub of the registry's service, from the next :meth:`restart` on; None: nobody says what adds up.
+        self.registry: Any = None
         #: EMREX clients and data providers, as files; they count from the next :meth:`restart` on.
         self.clients_file: Path | None = None
         self.providers_file: Path | None = None
@@ -136,12 +139,13 @@ class Portal:
             issuer=self.issuer,
             rights=None,
             holdings=Holdings(self.pool, self.keys, (), self.clock),
-            registry=None,
+            registry=self.registry,
             clock=self.clock,
             public_url=self.url,
             session=timedelta(days=500),
             sharing=sharing,
             employers=Employers(self.pool, self.store),
+            offers=Offers(self.pool),
             emrex=Emrex.assemble(
                 self.pool,
                 self.keys,

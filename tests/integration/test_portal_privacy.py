@@ -18,7 +18,7 @@ EXPORTED = {
     *("subscriber", "credential", "session", "export"),
     *("share", "share_item", "share_opening", "share_visit"),
     *("employer_consent", "employer_consent_item"),
-    "emrex_import",
+    *("emrex_import", "wallet_offer"),
 }
 ARCHIVE = {"retention": credential_pb2.RETENTION_CLASS_ARCHIVE}
 

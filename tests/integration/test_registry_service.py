@@ -31,7 +31,15 @@ from vitne.canonical import digest_text, from_b64url, sha256
 from vitne.clock import ManualClock, SystemClock
 from vitne.credentials import type_metadata
 from vitne.credentials.jose import parse_jws, parse_public_jwk, thumbprint
-from vitne.errors import Aborted, AlreadyExists, InvalidArgument, PermissionDenied, Unauthenticated, VitneError
+from vitne.errors import (
+    Aborted,
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    VitneError,
+)
 from vitne.frameworks import Frameworks, Standing
 from vitne.identifiers import OrganisationId, UuidFactory
 from vitne.merkle.leaves import AccreditationRecorded, KeyRecorded
@@ -1011,3 +1019,27 @@ async def test_what_ends_soon_is_listed_by_a_command(
     assert steps[1].actor == OPERATOR
     unreachable = settings.model_copy(update={"database_dsn": "postgresql://127.0.0.1:1/registry"})
     assert await asyncio.to_thread(due_command, [], lambda: unreachable) == 1
+
+
+async def test_anybody_reads_what_a_provider_lets_learners_take_to_wallets(registry: Running) -> None:
+    await set_up_ucl(registry)
+    first = klima("5")
+    second = klima("5")
+    second.achievement.CopyFrom(first.achievement)
+    second.achievement.version, second.achievement.catalogue.wallet_transfer = 2, True
+    for request in (first, second):
+        await registry.call(UCL, "PublishAchievement", request)
+    for version, offered in ((0, True), (1, False), (2, True)):
+        asked = registry_pb2.GetAchievementRequest(id=first.achievement.id, version=version)
+        found = (await registry.call(None, "GetAchievement", asked)).achievement
+        assert (found.provider, found.catalogue.wallet_transfer) == (UCL, offered)
+    _, _, body = await registry.get(f"/catalogue/{first.achievement.id}", **{"Accept-Language": "da"})
+    assert "Overførsel til egen digital tegnebog</dt><dd>tilbydes</dd>" in body
+    for bad, field in (
+        (registry_pb2.GetAchievementRequest(id=first.achievement.id, version=3), "version"),
+        (registry_pb2.GetAchievementRequest(id=rid()), "id"),
+    ):
+        with pytest.raises(NotFound) as refused:
+            await registry.call(None, "GetAchievement", bad)
+        assert (refused.value.reason, refused.value.field) == ("ACHIEVEMENT_UNKNOWN", field)
+        assert refused.value.remedy

@@ -15,6 +15,7 @@ from services.portal.emrex.clients import Clients
 from services.portal.emrex.providers import DataProviders
 from services.portal.sharing.assembly import Sharing
 from services.portal.store import Kept
+from services.portal.wallet.terms import Offer
 from services.portal.web.application import application
 from services.portal.web.learner import CHOICES_SHOWN
 from services.portal.web.site import Parts, site
@@ -93,6 +94,13 @@ class Registry:
         return registry_pb2.ListFactsResponse(
             facts=[facts_pb2.Fact(authority=facts_pb2.Authority(id=AUTHORITY, name=name)) for name in names]
         )
+
+
+class NoOffers:
+    """Nothing was taken over to a wallet."""
+
+    async def of_learner(self, _lookup: bytes, _handle: str) -> list[Offer]:
+        return []
 
 
 class OpenId:
@@ -182,6 +190,7 @@ def learner_site(
         # What is shared is in a database: tests/integration/portal_pages.py.
         "sharing": Sharing(None, None, None),  # type: ignore[arg-type]
         "employers": None,
+        "offers": NoOffers(),
         # Nobody asks, and nobody is asked.
         "emrex": emrex or Emrex(Clients([]), DataProviders([]), None, None),  # type: ignore[arg-type]
     }

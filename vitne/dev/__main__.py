@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -117,7 +118,7 @@ async def _filled(options: Options, exits: AsyncExitStack) -> None:
 
 
 async def interop(options: Options) -> None:
-    """Let programs in other languages read the hub's topic and fetch by handle, and walk the log."""
+    """Let programs in other languages read the hub's topic and fetch by handle, take a credential, and walk the log."""
     node = shutil.which("node")
     if node is None:
         raise ExpectationFailed("node is not on the PATH: this target needs Node 20 or newer")
@@ -132,6 +133,7 @@ async def interop(options: Options) -> None:
         arguments = ["--bootstrap", stack.kafka, "--topic", stack.hub_topic(), "--issuer", stack.grpc_address("issuer")]
         arguments += ["--token", token, "--expect", str(len(job.issued))]
         await _foreign("the Node program", INTEROP_SECONDS, node, "clients/examples/subscribe.mjs", *arguments)
+        await _foreign_wallet(job, node)
         if (go := shutil.which("go")) is None:
             print("go is not on the PATH: the log was read by nobody else")
         else:
@@ -139,6 +141,31 @@ async def interop(options: Options) -> None:
             own += ["--witnesses", ",".join(stack.witness_keys)]
             await _foreign("the Go program", GO_SECONDS, go, "run", "-C", "tests/interop/tiles", ".", *own)
     print("Programs that share no code with us, given the contracts alone, read all that there was.")
+
+
+async def _foreign_wallet(job: Demo, node: str) -> None:
+    """Have a wallet that is not ours take a credential of the learner's, as its issuer signed it."""
+    async with job.stack.browser() as browser:
+        await browser.log_in(job.learner.value)
+        offered = [await browser.offer_to_wallet(one["handle"]) for one in await browser.credentials()]
+    offer = next((one for one in offered if one is not None), None)
+    if offer is None:
+        raise ExpectationFailed("none of the learner's credentials may be taken over to a wallet")
+    process = await asyncio.create_subprocess_exec(
+        node, "tests/interop/wallet.mjs", offer.link, offer.tx_code, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), INTEROP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        raise ExpectationFailed(f"the wallet was not done after {INTEROP_SECONDS} s") from None
+    if process.returncode:
+        raise ExpectationFailed(f"the wallet ended with {process.returncode}")
+    taken = json.loads(output)
+    if (taken["refused"], taken["format"]) != ("invalid_grant", "dc+sd-jwt"):
+        raise ExpectationFailed("the wallet was not told that its transaction code was wrong")
+    if taken["credential"] not in {one.artefact for one in job.issued.values()}:
+        raise ExpectationFailed("the wallet holds something else than what was issued")
 
 
 async def _foreign(name: str, seconds: int, *command: str) -> None:

@@ -15,6 +15,7 @@ import aiohttp
 from vitne.clock import SystemClock
 from vitne.dev.emrex import leaving
 from vitne.dev.identity import confirm, log_in
+from vitne.dev.wallet import WalletOffer
 from vitne.errors import FailedPrecondition
 from vitne.identifiers import UuidFactory
 
@@ -127,6 +128,18 @@ class LearnerBrowser:
         async with self._session.get(f"{self._portal}/me/credentials/{handle}/files/{format_}") as response:
             _check(response)
             return await response.read()
+
+    async def offer_to_wallet(self, handle: str) -> WalletOffer | None:
+        """Press the button that offers a credential of hers to a wallet; None where the page says why she can't."""
+        path = f"/me/credentials/{handle}/wallet"
+        async with self._session.get(f"{self._portal}{path}") as response:
+            if f'action="{path}"' not in await _text(response):
+                return None
+        page = (await self._send(path, [])).decode()
+        link, code = _LINK.search(page), _CODE.search(page)
+        if link is None or code is None:
+            raise FailedPrecondition("NO_LINK", "the page has no link and code")
+        return WalletOffer(html.unescape(link[1]), html.unescape(code[1]))
 
     async def import_from(self, provider: str, handles: Sequence[str]) -> str:
         """Fetch results of hers over EMREX from a data provider where she has these, and keep them.

@@ -15,6 +15,7 @@ from services.portal.presentation import read, show
 from services.portal.store import Store
 from services.portal.texts import best_text
 from services.portal.timeline import timeline
+from services.portal.wallet.store import Offers
 from services.portal.web.frame import Frame
 from services.portal.web.routes import Route
 from vitne.clock import Clock
@@ -30,13 +31,15 @@ class CredentialPages:
     Args:
         frame: what every page shares.
         store: what was gathered.
+        offers: what she took over to wallets.
         accreditors: who accredited the issuers.
         clock: what has expired.
     """
 
-    def __init__(self, frame: Frame, *, store: Store, accreditors: Accreditors, clock: Clock) -> None:
+    def __init__(self, frame: Frame, *, store: Store, offers: Offers, accreditors: Accreditors, clock: Clock) -> None:
         self._frame = frame
         self._store = store
+        self._offers = offers
         self._accreditors = accreditors
         self._clock = clock
 
@@ -57,6 +60,7 @@ class CredentialPages:
         languages, today = self._frame.reader(request).languages, local_date(self._clock.now())
         (one,) = show([kept], languages, today)
         credential = read(kept)
+        taken = [offer.taken_at for offer in await self._offers.of_learner(lookup, handle) if offer.taken_at]
         accreditor = None
         if one.accreditation is not None:
             found = (await self._accreditors.of([one.accreditation])).get(one.accreditation)
@@ -69,7 +73,7 @@ class CredentialPages:
             one=one,
             details=details(credential, languages) if credential else None,
             accreditor=accreditor,
-            history=history(kept, credential, today) if credential else [],
+            history=history(kept, credential, today, taken) if credential else [],
         )
 
     async def timeline(self, request: Request) -> Response:

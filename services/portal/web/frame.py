@@ -35,6 +35,8 @@ MADE_COOKIE: Final = "vitne_share_made"
 REQUEST_COOKIE: Final = "vitne_emrex"
 #: Keeps an employer's invitation in the browser while she logs in.
 INVITATION_COOKIE: Final = "vitne_invitation"
+#: Keeps an offer to a wallet, and the code that it asks for, in the browser of who made it.
+WALLET_COOKIE: Final = "vitne_wallet_offer"
 SESSION_COOKIE: Final = "vitne_session"
 #: The query's parameter by which the front page says that she is not logged in any more.
 LOGGED_OUT: Final = "logged_out"
@@ -140,7 +142,7 @@ class Frame:
 
     def forget_session(self, response: Response) -> None:
         """Let her browser forget that she was logged in, and what it kept for her pages."""
-        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE, INVITATION_COOKIE):
+        for name in (SESSION_COOKIE, MADE_COOKIE, REQUEST_COOKIE, INVITATION_COOKIE, WALLET_COOKIE):
             self.cookies.delete(response, name)
 
     def _secret(self, request: Request) -> str:

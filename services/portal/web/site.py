@@ -16,6 +16,8 @@ from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
 from services.portal.sharing.assembly import Sharing
 from services.portal.store import Store
+from services.portal.wallet.permission import Permissions
+from services.portal.wallet.store import Offers
 from services.portal.web import assets
 from services.portal.web.consents import ConsentPages
 from services.portal.web.credentials import CredentialPages
@@ -30,6 +32,8 @@ from services.portal.web.privacy import PrivacyPages
 from services.portal.web.routes import Route
 from services.portal.web.shared import SharedPages
 from services.portal.web.sharing import SharingPages
+from services.portal.web.wallet import WalletPages
+from services.portal.web.wallet_protocol import WalletProtocol
 from vitne.clock import Clock
 
 
@@ -52,6 +56,7 @@ class Parts:
         sharing: shares, what is believed of them, and who signs documents.
         employers: invitations and consents.
         emrex: who asks for results, and where they are fetched.
+        offers: what learners take over to their wallets.
     """
 
     store: Store
@@ -68,6 +73,7 @@ class Parts:
     sharing: Sharing
     employers: Employers
     emrex: Emrex
+    offers: Offers
 
 
 def site(parts: Parts) -> tuple[Frame, list[Route]]:
@@ -94,7 +100,11 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
         accreditors=accreditors,
         clock=parts.clock,
     )
-    credentials = CredentialPages(frame, store=parts.store, accreditors=accreditors, clock=parts.clock)
+    credentials = CredentialPages(
+        frame, store=parts.store, offers=parts.offers, accreditors=accreditors, clock=parts.clock
+    )
+    wallet = WalletPages(frame, parts.store, parts.offers, Permissions(parts.registry, parts.clock), parts.clock)
+    wallets = WalletProtocol(frame, parts.store, parts.offers, parts.clock)
     shares = SharingPages(frame, parts.store, parts.sharing, parts.clock)
     shared = SharedPages(frame, parts.sharing, parts.clock)
     downloads = DownloadPages(frame, parts.store, parts.issuer, parts.clock)
@@ -117,6 +127,6 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
     )
     subjects = (
         *(log_in, learner, credentials, shares, shared, downloads, employer, consents, privacy),
-        *(answers, imports),
+        *(answers, imports, wallet, wallets),
     )
     return frame, [*assets.routes(), *(route for subject in subjects for route in subject.routes())]

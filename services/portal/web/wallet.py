@@ -1,0 +1,165 @@
+"""A learner takes a credential over to a wallet of hers: what it means, the code to scan, what was taken over when."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import segno
+from fastapi import Request, Response
+from markupsafe import Markup
+
+from services.portal.metrics import WALLET_OFFERS
+from services.portal.presentation import read, show
+from services.portal.store import Kept, Store
+from services.portal.wallet.codes import OfferSecrets, hash_of
+from services.portal.wallet.permission import Permissions
+from services.portal.wallet.protocol import offer_link
+from services.portal.wallet.store import Offers
+from services.portal.wallet.terms import (
+    OFFER_LIFETIME,
+    Obstacle,
+    Offer,
+    State,
+    not_transferable,
+    obstacle,
+    unknown_offer,
+)
+from services.portal.web.frame import WALLET_COOKIE, Frame
+from services.portal.web.routes import Route
+from vitne.clock import Clock
+from vitne.errors import InvalidArgument, NotFound
+from vitne.identifiers import UuidFactory, parse_uuid
+
+#: A handle is 32 bytes in base64url.
+_HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
+#: CSS pixels of a module of the QR code, and its quiet zone in modules (ISO/IEC 18004: four).
+_QR_SCALE: Final = 4
+_QR_BORDER: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An offer that a wallet can ask with, for the browser that made it.
+
+    Attributes:
+        id: of the offer.
+        link: opens a wallet on the same device.
+        picture: the same as a QR code, for another device: SVG.
+        tx_code: that the wallet asks for.
+        offer: its terms.
+    """
+
+    id: UUID
+    link: str = field(repr=False)
+    picture: Markup = field(repr=False)
+    tx_code: str = field(repr=False)
+    offer: Offer
+
+
+class WalletPages:
+    """The learner's page about a credential and her wallet.
+
+    Args:
+        frame: what every page shares.
+        store: her credentials.
+        offers: what she offered to wallets.
+        permissions: what providers let her.
+        clock: what has expired.
+    """
+
+    def __init__(self, frame: Frame, store: Store, offers: Offers, permissions: Permissions, clock: Clock) -> None:
+        self._frame = frame
+        self._store = store
+        self._offers = offers
+        self._permissions = permissions
+        self._clock = clock
+        self._new_id = UuidFactory(clock)
+
+    def routes(self) -> list[Route]:
+        """``/me/credentials/{handle}/wallet``, and an offer's end."""
+        return [
+            Route("GET", "/me/credentials/{handle}/wallet", self.page),
+            Route("POST", "/me/credentials/{handle}/wallet", self.make),
+            Route("POST", "/me/wallet/{offer}/end", self.end),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        """Whether she can take it over; the code while an offer of this browser's is open; what was taken over."""
+        lookup = await self._frame.require_learner(request)
+        kept, now = await self._own(request, lookup), self._clock.now()
+        (one,) = show([kept], self._frame.reader(request).languages, now.date())
+        offers = await self._offers.of_learner(lookup, kept.handle)
+        return await self._frame.render(
+            request,
+            "wallet.html",
+            one=one,
+            obstacle=await self._obstacle(kept),
+            opened=self._opened(request, offers),
+            fetching=any(offer.state(now) is State.REDEEMED for offer in offers),
+            taken=[offer.taken_at for offer in offers if offer.taken_at is not None],
+            locked=bool(offers) and offers[0].state(now) is State.LOCKED,
+            minutes=int(OFFER_LIFETIME.total_seconds()) // 60,
+        )
+
+    async def make(self, request: Request) -> Response:
+        """Offer it; the link and the code are in her browser, and nowhere else."""
+        lookup, _ = await self._frame.require_form(request)
+        kept, now = await self._own(request, lookup), self._clock.now()
+        if (why := await self._obstacle(kept)) is not None:
+            raise not_transferable(why)
+        offer, secrets = self._new_id(), OfferSecrets.new()
+        await self._offers.make(lookup, offer, kept.handle, secrets, now)
+        WALLET_OFFERS.add(1, "made")
+        response = self._frame.redirect(self._frame.reader(request).link(_path(kept.handle)))
+        value = f"{secrets.reference}.{secrets.tx_code}"
+        self._frame.cookies.set(response, WALLET_COOKIE, value, int(OFFER_LIFETIME.total_seconds()))
+        return response
+
+    async def end(self, request: Request) -> Response:
+        """End an offer that no wallet has taken yet."""
+        lookup, _ = await self._frame.require_form(request)
+        try:
+            offer = parse_uuid(request.path_params["offer"], field="offer")
+        except InvalidArgument:  # an address that never was an offer's
+            raise unknown_offer() from None
+        response = self._frame.redirect(_path(await self._offers.end(lookup, offer, self._clock.now())))
+        self._frame.cookies.delete(response, WALLET_COOKIE)
+        return response
+
+    async def _own(self, request: Request, lookup: bytes) -> Kept:
+        handle = request.path_params["handle"]
+        kept = await self._store.credential(lookup, handle) if _HANDLE.match(handle) else None
+        if kept is None:
+            raise NotFound("NO_SUCH_CREDENTIAL", "the learner has no such credential", field="handle")
+        return kept
+
+    async def _obstacle(self, kept: Kept) -> Obstacle | None:
+        if (why := obstacle(kept, self._clock.now().date())) is not None:
+            return why
+        credential = read(kept)
+        return Obstacle.UNREADABLE if credential is None else await self._permissions.obstacle(credential)
+
+    def _opened(self, request: Request, offers: list[Offer]) -> Opened | None:
+        """The open offer whose reference this browser keeps."""
+        reference, _, tx_code = request.cookies.get(self._frame.cookies.name(WALLET_COOKIE), "").partition(".")
+        now, kept = self._clock.now(), hash_of(reference)
+        for offer in offers:
+            if offer.state(now) is State.OPEN and hmac.compare_digest(offer.reference_hash, kept):
+                link = offer_link(self._frame.public_url, reference)
+                return Opened(offer.id, link, _picture(link), tx_code, offer)
+        return None
+
+
+def _path(handle: str) -> str:
+    return f"/me/credentials/{handle}/wallet"
+
+
+def _picture(link: str) -> Markup:
+    """The link as a QR code. Dark on light whatever the page's colours are: some cameras read no other."""
+    made = segno.make_qr(link, error="m")
+    svg = made.svg_inline(scale=_QR_SCALE, border=_QR_BORDER, dark="#000", light="#fff", svgclass="qr", lineclass=None)
+    return Markup(svg)  # noqa: S704 - made of numbers alone
