@@ -581,7 +581,7 @@ async def test_a_body_beyond_the_bound_is_refused_however_it_is_sent(chunked: bo
     async with running(build(web())) as application, aiohttp.ClientSession() as session:
         url = f"http://{application.http_address}/refuse/x"
         status, body = await get(session, url, method="POST", data=chunks() if chunked else b"x" * 1001)
-    assert (status, body["reason"]) == (413, "BODY_TOO_LARGE")
+    assert (status, body["reason"], body["field"]) == (413, "BODY_TOO_LARGE", "body")
 
 
 @pytest.mark.parametrize(
