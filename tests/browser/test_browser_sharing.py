@@ -165,6 +165,7 @@ async def test_revoked_is_shown_and_withdrawn_is_gone(flow: Flow) -> None:
     link, code = await share(page)
     stranger = await flow.page()
     await enter(stranger, link, code)
+    await stranger.get_by_text(T["verdicts"]["valid"], exact=True).wait_for()
     for verdict in ("revoked", "suspended", "invalid", "not_determinable"):
         flow.portal.verifier.verdict = verifier_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}")
         flow.portal.clock.advance(timedelta(seconds=FRESH_SECONDS))
