@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
+from services.portal.sharing.checking import FRESH_SECONDS
 from services.portal.texts import TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.browser.conftest import SERVED, NewPage
@@ -163,8 +165,10 @@ async def test_revoked_is_shown_and_withdrawn_is_gone(flow: Flow) -> None:
     link, code = await share(page)
     stranger = await flow.page()
     await enter(stranger, link, code)
+    await stranger.get_by_text(T["verdicts"]["valid"], exact=True).wait_for()
     for verdict in ("revoked", "suspended", "invalid", "not_determinable"):
         flow.portal.verifier.verdict = verifier_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}")
+        flow.portal.clock.advance(timedelta(seconds=FRESH_SECONDS))
         await stranger.reload()
         assert T["verdicts"][verdict] in await stranger.locator("main").inner_text()
         await look_here(stranger, f"shared-{verdict}")
