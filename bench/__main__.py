@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line, the process's own by default; 0 when every benchmark ran, whatever it found; 1 else."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="What Vitne costs on this machine. Figures gate nothing. A whole run takes some six minutes, on "
+        description="What Vitne costs on this machine. Figures gate nothing. A whole run takes some seven minutes, on "
         "loopback only; it adds its results to bench/results.jsonl and writes docs/benchmarks.md and .svg.",
         epilog="benchmarks: " + ", ".join(row.name for row in ROWS if row.exists),
     )

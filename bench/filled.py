@@ -62,15 +62,16 @@ class Size:
         return self.learners * self.each
 
 
-def templates(published: Sequence[str]) -> list[Template]:
-    """Credentials for :data:`ACHIEVEMENTS` different achievements; each tenth for one that the registry knows.
+def templates(published: Sequence[str], count: int = ACHIEVEMENTS) -> list[Template]:
+    """Credentials for different achievements, each tenth for one that the registry knows.
 
     Args:
         published: ids of those.
+        count: how many.
     """
     credential, signer = sample()
     made = []
-    for number in range(ACHIEVEMENTS):
+    for number in range(count):
         achievement = credential_pb2.Achievement()
         achievement.CopyFrom(credential.achievement)
         known = number % 10 == 0 and published

@@ -9,7 +9,7 @@ from typing import Final
 
 from bench.http import Connections, request
 from bench.load import LOOK_SECONDS, closed, paced, percentile, until
-from bench.resources import on_one_core
+from bench.resources import cpu_seconds, on_one_core
 from bench.results import Finding
 from bench.session import Case
 from bench.world import World
@@ -34,7 +34,7 @@ _PAGE: Final = 60
 #: Who reads pages at a time.
 _READERS: Final = 8
 #: Events that a portal must catch up with, at least.
-_EVENTS: Final = 30_000
+_EVENTS: Final = 50_000
 _BATCH: Final = 500
 _PATIENCE: Final = 60.0
 
@@ -178,13 +178,18 @@ async def _catch_up(world: World, kafka: str) -> None:
     await world.reconnect("portal")
     await world.stack.start_service("portal")
     began, first = await _applied(world, 1)
+    counted = {name: world.service_pids()[name] for name in ("portal", "issuer")}
+    counted["PostgreSQL"] = world.stack.postgres.pid
+    before = {name: cpu_seconds([pid]) for name, pid in counted.items()}
     ended, last = await _applied(world, events)
     rate = (last - first) / (ended - began) if last > first else last / LOOK_SECONDS
     await world.settled()
     fetched = events / (time.perf_counter() - began)
-    rss = world.rss_mib("portal")
+    used = {name: (cpu_seconds([pid]) - before[name]) * 1000 / events for name, pid in counted.items()}
+    world.session.say(f"CPU-ms each: {', '.join(f'{name} {cost:.3f}' for name, cost in used.items())}")
+    rss, cost = world.rss_mib("portal"), sum(used.values())
     world.session.record(Finding(f"portal.catchup{kafka}", rate, rss_mib=rss))
-    world.session.record(Finding(f"portal.catchup.fetched{kafka}", fetched, rss_mib=rss))
+    world.session.record(Finding(f"portal.catchup.fetched{kafka}", fetched, rss_mib=rss, cpu_ms_per_op=cost))
     world.session.say(f"{events:,} events; at that rate a million take {1e6 / fetched:.0f} s")
 
 

@@ -23,6 +23,8 @@ from vitne_api.issuer.v1 import issuer_pb2
 
 #: Handles in one call: the contract's most.
 BATCH: Final = 500
+#: Batches at a time while there is more than one call takes: the issuer works on one while the other is stored.
+LANES: Final = 2
 #: Seconds of the first pause after a failure; doubled each time, up to the second.
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 60.0
@@ -58,6 +60,8 @@ class Fetcher:
         self._issuer = issuer
         self._clock = clock
         self._arrived = asyncio.Event()
+        #: Whether the last batch was as large as it may be.
+        self._full = False
 
     def wake(self) -> None:
         """Something to fetch has arrived, or is about to commit."""
@@ -68,7 +72,7 @@ class Fetcher:
         eager_until = 0.0
         while True:
             try:
-                busy = await self.step()
+                busy = await self._fetch_due()
             except DATABASE_OUTAGES as error:
                 _log.warning("the fetcher lost its database, and tries again: %s", type(error).__name__)
                 busy = False
@@ -84,9 +88,20 @@ class Fetcher:
             except TimeoutError:
                 pass
 
+    async def _fetch_due(self) -> bool:
+        """Fetch a batch, or several at a time where much is due; False when nothing was."""
+        if not self._full:
+            return await self.step()
+        ended = await asyncio.gather(*(self.step() for _ in range(LANES)), return_exceptions=True)
+        for one in ended:
+            if isinstance(one, BaseException):
+                raise one
+        return any(ended)
+
     async def step(self) -> bool:
         """Fetch one batch; False when nothing was due."""
         wanted = await self._store.claim(self._clock.now(), BATCH)
+        self._full = len(wanted) == BATCH
         if not wanted:
             return False
         with joined("fetch credentials", (one.traceparent for one in wanted)):
