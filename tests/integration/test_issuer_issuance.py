@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from jwcrypto.jwk import JWK
+from prometheus_client import REGISTRY
 from sd_jwt.verifier import SDJWTVerifier
 
 from services.issuer import leases
@@ -102,8 +103,15 @@ async def test_a_repeated_request_is_answered_with_the_first_answer_also_after_t
             UCL, "dk.institution", scope("dk.micro_credential"), revision=2, state=WITHDRAWN, effective_from=now(world)
         )
     )
+
+    def refused() -> float:
+        return REGISTRY.get_sample_value("vitne_decide_duration_seconds_count", {"outcome": "refused"}) or 0.0
+
+    before = refused()
     assert await world.caller(UCL).Issue(asked) == first
+    assert refused() == before, "it is not decided anew"
     assert (await refusal(world.caller(UCL).Issue(request()))).reason == "ACCREDITATION_WITHDRAWN"
+    assert refused() == before + 1
 
 
 async def test_the_same_request_many_times_at_once_issues_one_credential(world: World) -> None:
