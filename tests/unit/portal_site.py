@@ -53,6 +53,9 @@ class Store:
     async def pseudonym(self, _lookup: bytes) -> str | None:
         return "pseudonym" if self._registered else None
 
+    async def legal_ground(self, _lookup: bytes) -> None:
+        return None
+
     async def credentials(self, _lookup: bytes) -> list[Kept]:
         return self._credentials
 
