@@ -125,7 +125,7 @@ class Erasures:
         kept = tuple(row for row in rows if row.retention == _ARCHIVE)
         await self._keys.destroy([learner], await self._deposits(connection, learner, kept))
         await store.unlink(connection, learner)
-        await self._notices.forget(connection, learner)
+        await self._notices.forget(connection, learner, self._clock.now())
         await connection.execute("DELETE FROM learner WHERE id = $1", learner)
         return Erased(len(rows) - len(kept), kept)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -50,8 +51,9 @@ class Events:
         provider: str,
         traceparent: str,
         out_of_subscription: bool = False,
+        at: datetime | None = None,
     ) -> Event:
-        """A notice about a credential to a hub, in the names that the hub knows; and the trace that it belongs to."""
+        """A notice to a hub, in the names that the hub knows; the trace that it belongs to, and its time if not now."""
         message = events_pb2.HubCredentialNotice(
             notice=notice,
             handle=handle,
@@ -62,16 +64,25 @@ class Events:
         )
         topic = topics.hub_topic(OrganisationId.parse(hub))
         aggregate = f"hub:{hub}:{pseudonym}"
-        return self._event(
-            topic, pseudonym, aggregate, HUB_NOTICE, message.SerializeToString(), traceparent=traceparent
-        )
+        value = message.SerializeToString()
+        return self._event(topic, pseudonym, aggregate, HUB_NOTICE, value, traceparent=traceparent, at=at)
 
     def effects(self, counted: events_pb2.EffectsCounted) -> Event:
         """How many credentials a change of an accreditation touches."""
         key = counted.accreditation_id
         return self._event(topics.ISSUER_EFFECTS, key, f"effects:{key}", EFFECTS_COUNTED, counted.SerializeToString())
 
-    def _event(self, topic: str, key: str, aggregate: str, type_: str, value: bytes, *, traceparent: str = "") -> Event:
+    def _event(
+        self,
+        topic: str,
+        key: str,
+        aggregate: str,
+        type_: str,
+        value: bytes,
+        *,
+        traceparent: str = "",
+        at: datetime | None = None,
+    ) -> Event:
         return Event(
             topic=topic,
             key=key,
@@ -79,7 +90,7 @@ class Events:
             type=type_,
             source=SOURCE,
             value=value,
-            time=self._clock.now(),
+            time=at or self._clock.now(),
             id=self._new_id(),
             traceparent=traceparent,
         )

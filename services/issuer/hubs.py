@@ -165,6 +165,7 @@ class Notices:
         *,
         cause: str,
         out_of_subscription: bool = False,
+        at: datetime | None = None,
     ) -> outbox.Event:
         """One notice to one hub, with a trace of its own that is linked to ``cause`` (a ``traceparent``)."""
         return self._events.notice(
@@ -176,6 +177,7 @@ class Notices:
             provider=provider,
             traceparent=begin_notice(registration.hub, cause),
             out_of_subscription=out_of_subscription,
+            at=at,
         )
 
     async def unwanted(self, connection: Any, told: Sequence[tuple[Registration, str, str, str]]) -> list[outbox.Event]:
@@ -197,7 +199,9 @@ class Notices:
             for registration, handle, kind, provider in told
         ]
 
-    async def withdrawn(self, connection: Any, registration: Registration, learner: UUID) -> list[outbox.Event]:
+    async def withdrawn(
+        self, connection: Any, registration: Registration, learner: UUID, at: datetime
+    ) -> list[outbox.Event]:
         """What a hub is to be told of a registration that ended, last that it did; its handles are no longer served."""
         rows = await connection.fetch(
             """
@@ -213,20 +217,28 @@ class Notices:
             self.notice(withdrawn, registration, row["handle"], row["kind"], row["provider"], cause=cause)
             for row in rows
         ]
-        return [*told, self.ended(registration, cause)]
+        return [*told, self.ended(registration, cause, at)]
 
-    def ended(self, registration: Registration, cause: str) -> outbox.Event:
-        """That a registration ended: of a learner without credentials nothing else tells the hub."""
-        return self.notice(events_pb2.HUB_NOTICE_REGISTRATION_ENDED, registration, "", "", "", cause=cause)
+    def ended(self, registration: Registration, cause: str, at: datetime) -> outbox.Event:
+        """That a registration ended: of a learner without credentials nothing else tells the hub.
 
-    async def forget(self, connection: Any, learner: UUID) -> None:
+        ``at`` is not before the registration, and before any that follows: by that hubs tell which one is meant.
+        """
+        return self.notice(events_pb2.HUB_NOTICE_REGISTRATION_ENDED, registration, "", "", "", cause=cause, at=at)
+
+    async def forget(self, connection: Any, learner: UUID, now: datetime) -> None:
         """End all of a learner's registrations, telling the hubs, and leave no record of any, in the transaction.
 
         A record would link the learner's names at two hubs, and those with the credentials that stay.
         """
         told: list[outbox.Event] = []
+        since = dict(
+            await connection.fetch(
+                "SELECT hub, registered_at FROM registration WHERE learner = $1 AND withdrawn_at IS NULL", learner
+            )
+        )
         for registration in (await self._registrations(connection, [learner])).get(learner, ()):
-            told += await self.withdrawn(connection, registration, learner)
+            told += await self.withdrawn(connection, registration, learner, max(now, since[registration.hub]))
         await connection.execute("DELETE FROM registration WHERE learner = $1", learner)
         await outbox.append(connection, told)
 
@@ -400,14 +412,17 @@ class Hubs:
         learner = await connection.fetchval("SELECT learner FROM registration WHERE id = $1", registration)
         await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
         row = await connection.fetchrow(
-            "UPDATE registration SET withdrawn_at = $2 WHERE id = $1 AND withdrawn_at IS NULL RETURNING hub, pseudonym",
+            # Not before it began: replicas' clocks differ.
+            "UPDATE registration SET withdrawn_at = greatest($2, registered_at) "
+            "WHERE id = $1 AND withdrawn_at IS NULL RETURNING hub, pseudonym, withdrawn_at",
             registration,
             self._clock.now(),
         )
         if row is None:
             return False
         ended = Registration(row["hub"], row["pseudonym"])
-        await outbox.append(connection, await self._notices.withdrawn(connection, ended, learner))
+        told = await self._notices.withdrawn(connection, ended, learner, row["withdrawn_at"])
+        await outbox.append(connection, told)
         return True
 
     async def fetch(
@@ -475,7 +490,14 @@ class Hubs:
     ) -> issuer.RegisterLearnerResponse:
         if not await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner.id):
             raise being_erased()
-        now = self._clock.now()
+        # After any that ended, whatever the clocks of the replicas that wrote it: see Notices.ended.
+        now = await connection.fetchval(
+            "SELECT greatest($3, max(withdrawn_at) + interval '1 millisecond') FROM registration "
+            "WHERE learner = $1 AND hub = $2",
+            learner.id,
+            hub,
+            self._clock.now(),
+        )
         known = await connection.fetchrow(
             "SELECT id, pseudonym, registered_at, legal_ground, subscription_revision FROM registration "
             "WHERE learner = $1 AND hub = $2 AND withdrawn_at IS NULL",

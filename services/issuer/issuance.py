@@ -278,16 +278,16 @@ class Road:
 
     async def _store(self, connection: Any, asked: Sequence[Asked]) -> list[Stored | VitneError]:
         """Answer what was asked before; store what may be issued as pending, and why the rest may not."""
-        fresh, refused = await self._decide(connection, asked)
         requests = {item.key for item in asked}
         try:
             # All that concerns the key store comes before the first write: if it is away, the whole group hears
             # so at once.
-            who = {item.order.known_as for item, _ in fresh.values()}
+            who = {item.order.known_as for item in asked}
             found, repeated = await self._learners.find_for(connection, who, requests)
             rows = await store.by_request(connection, requests) if repeated else {}
             keys = await self._keys.get({row.learner for row in rows.values()})
-            fresh = {key: order for key, order in fresh.items() if key not in rows}
+            # What was answered is not decided anew: it would be measured, and said of its trace, as what it is not.
+            fresh, refused = await self._decide(connection, [item for item in asked if item.key not in rows])
             new = {item.order.known_as for item, _ in fresh.values()} - found.keys()
             drafts = await self._learners.draft(new)
         except Unavailable as error:

@@ -267,7 +267,7 @@ class Reconciliation:
         unknown = {name for name, each in told.items() if each.handles or not each.withdrawn_last} - registered.keys()
         if unknown:
             await self._take_up(connection, hub, unknown, now)
-        await self._correct(connection, hub, told)
+        await self._correct(connection, hub, told, now)
 
     async def _end(self, connection: Any, hub: str, pseudonym: str, learner: UUID, now: datetime) -> None:
         await connection.execute(
@@ -315,7 +315,7 @@ class Reconciliation:
                 )
                 self._done.registrations_taken_up += 1
 
-    async def _correct(self, connection: Any, hub: str, told: Mapping[str, _Told]) -> None:
+    async def _correct(self, connection: Any, hub: str, told: Mapping[str, _Told], now: datetime) -> None:
         """Tell the hub of what it may fetch and does not know of, and withdraw what it can't fetch any more.
 
         Of a learner whose registration is lost it is told that it ended.
@@ -356,7 +356,7 @@ class Reconciliation:
                     for handle, (kind, provider) in handles.items()
                 ]
             if pseudonym not in registered and not told[pseudonym].withdrawn_last:
-                changes.append(self._notices.ended(registration, cause=""))
+                changes.append(self._notices.ended(registration, cause="", at=now))
         await outbox.append(connection, changes)
         self._done.notices += len(changes)
 

@@ -69,7 +69,9 @@ async def reconcile(
 async def _end_shares(connection: Any, now: datetime) -> int:
     """Withdraw those that are open, as their learners do; they see it. So do log-ins and wallets' offers."""
     ended = await connection.fetch(
-        "UPDATE share SET withdrawn_at = $1 WHERE withdrawn_at IS NULL AND expires_at > $1 RETURNING id", now
+        "UPDATE share SET withdrawn_at = $1, ended_by = 'operator' "
+        "WHERE withdrawn_at IS NULL AND expires_at > $1 RETURNING id",
+        now,
     )
     await connection.execute("TRUNCATE share_item, share_visit, session")
     # An offer to a wallet that is open in a restored database may have been taken since.

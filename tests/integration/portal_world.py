@@ -110,6 +110,14 @@ class FakeIssuer(issuer_pb2_grpc.IssuerServiceServicer, rights_pb2_grpc.RightsSe
 
     async def RegisterLearner(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
         await self._require(context, "vitne:hub.register")
+        if request.HasField("legal_ground"):
+            value = request.legal_ground.value
+            self.registered[value] = self.pseudonym(value)
+            ground = issuer_pb2.LegalGround(
+                id=request.legal_ground.ground_id, citation="§ 4", reference="2026/1742", decided_by_name="NOKUT"
+            )
+            ground.granted_at.GetCurrentTime()
+            return issuer_pb2.RegisterLearnerResponse(pseudonym=self.registered[value], legal_ground=ground)
         try:
             learner = await self._learners.verify(request.id_token, audience="portal")
         except Unauthenticated as error:
@@ -304,9 +312,11 @@ class World:
         )
         process.start()
 
-    async def command(self, *arguments: str) -> tuple[int, str, str]:
-        """Run a command of the portal's; exit code, standard output and standard error."""
-        code, output, errors = await run_module("services.portal", arguments, self.environment, nursery=nursery())
+    async def command(self, *arguments: str, said: str = "") -> tuple[int, str, str]:
+        """Run a command of the portal's, which is said something; exit code, standard output and standard error."""
+        code, output, errors = await run_module(
+            "services.portal", arguments, self.environment, said.encode(), nursery=nursery()
+        )
         return code, output.decode(), errors.decode()
 
     async def start_identity(self) -> None:

@@ -93,7 +93,7 @@ async def test_the_log_is_told_the_digest_and_nothing_else(world: World) -> None
 
 
 async def test_a_repeated_request_is_answered_with_the_first_answer_also_after_the_accreditation_is_gone(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = request()
     first = await world.caller(UCL).Issue(asked)
@@ -102,8 +102,18 @@ async def test_a_repeated_request_is_answered_with_the_first_answer_also_after_t
             UCL, "dk.institution", scope("dk.micro_credential"), revision=2, state=WITHDRAWN, effective_from=now(world)
         )
     )
+
+    measured: list[str] = []
+
+    class Duration:
+        def record(self, _seconds: float, outcome: str) -> None:
+            measured.append(outcome)
+
+    monkeypatch.setattr("services.issuer.issuance.DECIDE_DURATION", Duration())
     assert await world.caller(UCL).Issue(asked) == first
+    assert measured == [], "it is not decided anew"
     assert (await refusal(world.caller(UCL).Issue(request()))).reason == "ACCREDITATION_WITHDRAWN"
+    assert len(measured) == 1
 
 
 async def test_the_same_request_many_times_at_once_issues_one_credential(world: World) -> None:

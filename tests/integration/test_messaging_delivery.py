@@ -205,7 +205,7 @@ class Gathering(AioKafka):
 
 @pytest.mark.parametrize("poisoned", [False, True])
 async def test_what_comes_from_several_partitions_shares_a_transaction_unless_that_fails(
-    road: Road, poisoned: bool
+    road: Road, poisoned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     await road.pool.execute("CREATE TABLE share (transaction xid8, partition int)")
 
@@ -227,6 +227,8 @@ async def test_what_comes_from_several_partitions_shares_a_transaction_unless_th
         "(SELECT count(DISTINCT partition) AS partitions FROM share GROUP BY transaction) AS transactions"
     )
     assert shared == (1 if poisoned else 3)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len([line for line in told if "failed together (POISON in handle" in line]) == poisoned, "once for its cause"
 
 
 async def test_a_consumer_that_starts_late_or_again_goes_on_where_its_data_says(road: Road) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
@@ -154,6 +156,16 @@ async def test_erased_at_another_hub_she_is_gone_here_and_may_come_back(world: W
         return [one["handle"] for one in await browser.shown()] == [again]
 
     await until(shown)
+
+
+async def test_who_is_registered_by_a_list_sees_on_what_ground(world: World, browser: Browser) -> None:
+    pid = world.learners[8]
+    code, said, errors = await world.command("register", str(uuid4()), said=f"{pid}\nnobody\n")
+    assert (code, json.loads(said)) == (0, {"registered": 1, "refused": {"2": "BAD_LEARNER_ID"}}), errors
+    assert pid not in said + errors
+    _, page = await browser.log_in(pid)
+    assert "du er registrert etter § 4" in page
+    assert "bestemt av NOKUT (sak 2026/1742)" in page
 
 
 async def test_while_the_issuer_is_down_nothing_is_erased(world: World, browser: Browser) -> None:

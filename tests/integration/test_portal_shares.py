@@ -184,6 +184,7 @@ async def test_withdrawn_is_gone_at_once_and_for_good(world: World) -> None:
         assert await reason(again) == "SHARE_WITHDRAWN"
     (share,) = await world.shares.of_learner(world.learner)
     assert (share.terms.withdrawn_at, share.items, share.opened) == (NOW, (), 1)
+    assert (share.handles, share.ended_by) == ((world.handle,), "learner")
 
 
 async def test_nobody_touches_another_learner_s_share(world: World) -> None:
@@ -277,7 +278,8 @@ async def test_after_a_restore_none_is_open_that_she_may_have_ended(world: World
     assert (await reconcile(world.pool, [], NOW, keep_access=False)).shares_ended >= 1
     assert await reason(world.shares.visited(given.token, secret, NOW)) == "SHARE_WITHDRAWN"
     assert (await reconcile(world.pool, [], NOW, keep_access=False)).shares_ended == 0
-    assert [share.items for share in await world.shares.of_learner(world.learner)] == [()]
+    (share,) = await world.shares.of_learner(world.learner)
+    assert (share.items, share.handles, share.ended_by) == ((), (world.handle,), "operator")
 
 
 async def test_tables_tell_nothing_and_open_nothing(world: World) -> None:

@@ -253,13 +253,15 @@ async def test_it_expires_and_is_renewed(portal: Portal, kari: Learner) -> None:
 
 
 async def test_she_withdraws_and_it_is_gone_at_once(portal: Portal, kari: Learner) -> None:
-    link = await share(kari, await kari.hold())
+    link = await share(kari, await kari.hold("Havneinspeksjon"))
     stranger = await opened(portal, link)
     answer = await kari.press(f"/me/shares/{link.share}/withdraw")
     assert (answer.status, answer.header("Location")) == (303, "/me/shares")
     assert "SHARE_WITHDRAWN" in (await stranger.get(link.path)).text
     await refused(portal, link.path, "SHARE_WITHDRAWN", link.code)
-    assert "Avsluttet" in (await kari.get("/me/shares")).text
+    listed = (await kari.get("/me/shares")).text
+    assert "22.11.2026 kl. 11:00 (norsk tid)</time>: du avsluttet delingen" in listed
+    assert "Havneinspeksjon" in listed, "it is told apart from others that ended"
 
 
 async def test_a_learner_who_is_erased_meanwhile_leaves_no_link(portal: Portal, kari: Learner) -> None:

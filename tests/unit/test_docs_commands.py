@@ -31,6 +31,7 @@ RUN_BY = {
     "python -m services.ledger rotate-key": ("tests/integration/test_ledger_shards.py", '"rotate-key"'),
     "python -m services.ledger reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.issuer reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
+    "python -m services.portal register": ("tests/integration/test_portal_privacy.py", 'world.command("register"'),
     "python -m services.portal reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.registry reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.auditor": ("tests/operate/test_restore.py", "COMMANDS"),

@@ -16,7 +16,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from google.protobuf.message import DecodeError
 
 from vitne.clock import Clock
-from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, VitneError
+from vitne.errors import Aborted, DataLoss, FailedPrecondition, InvalidArgument, VitneError
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox
 from vitne.messaging.backoff import Backoff
@@ -42,6 +42,16 @@ Handler = Callable[[asyncpg.Connection, Sequence[Message]], Awaitable[None]]
 
 #: What says that the message itself is at fault, however often it is tried. Everything else may mend itself.
 PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, UnicodeDecodeError)
+
+#: The transaction met another one.
+_MET_ANOTHER: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,
+    Aborted,
+)
+#: Causes that are told once each; a consumer that has so many has other troubles, and tells of each.
+CAUSES_TOLD: Final = 100
 
 #: Answers after which a partition ends where they say: the first may have been under way already.
 CERTAIN: Final = 2
@@ -158,6 +168,8 @@ class Consumer:
         self._clock = clock
         self._kafka = kafka
         self._options = options or ConsumerOptions()
+        #: Causes of shared transactions' failures that were told.
+        self._told: set[str] = set()
         self._new_id = UuidFactory(clock)
         self._shelf = Shelf(name)
         #: Where this instance is; what the database says decides.
@@ -252,7 +264,7 @@ class Consumer:
         try:
             await self._transact(due, alone=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, one by one shows which partition it comes from
-            _LOG.debug("%d partitions failed together, taking them one by one", len(due), exc_info=error)
+            self._tell_of_sharing(f"{len(due)} partitions", error)
             return ()
         return due
 
@@ -398,7 +410,7 @@ class Consumer:
         except _OffsetMoved:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, one by one shows which message it comes from
-            _LOG.debug("a batch of %d failed, taking them one by one", len(records), exc_info=error)
+            self._tell_of_sharing(f"{len(records)} messages of {partition.topic}", error)
             singly = self._options.singly
             for start in range(0, len(records), singly):
                 if not await self._transact({partition: records[start : start + singly]}, alone=True):
@@ -641,6 +653,20 @@ class Consumer:
         for outcome, messages in batch.outcomes.items():
             CONSUMER_MESSAGES.add(messages, self.name, topic, outcome)
 
+    def _tell_of_sharing(self, what: str, error: Exception) -> None:
+        """Say that a shared transaction failed, once for each cause, in the words of :meth:`_complain`.
+
+        Where each message then succeeds by itself nothing else would say so, and the consumer is slower than it could
+        be. That it met another transaction is nobody's fault, and an outage is told by what follows.
+        """
+        expected = isinstance(error, (_OffsetMoved, *_MET_ANOTHER, *DATABASE_OUTAGES))
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        cause = f"{_named(error)} in {place.name}, line {place.lineno}"
+        level = logging.DEBUG if expected or cause in self._told else logging.WARNING
+        if level == logging.WARNING and len(self._told) < CAUSES_TOLD:
+            self._told.add(cause)
+        _LOG.log(level, "consumer %s: %s failed together (%s), and are taken one by one", self.name, what, cause)
+
     def _complain(self, message: Message, error: Exception) -> None:
         """Say where a handler failed. The text of a foreign error may hold content, so only its place is told."""
         expected = isinstance(error, VitneError | OSError | TimeoutError)
@@ -651,7 +677,7 @@ class Consumer:
             message.topic,
             message.partition,
             message.offset,
-            error.reason if isinstance(error, VitneError) else type(error).__name__,
+            _named(error),
             "" if expected else "".join(traceback.format_tb(error.__traceback__)),
         )
 
@@ -660,6 +686,11 @@ def _seek(client: ConsumerClient, partition: Partition, offset: int) -> None:
     """Fetch from there next; a partition that was taken away meanwhile is no matter."""
     with suppress(IllegalStateError):
         client.seek(partition, offset)
+
+
+def _named(error: Exception) -> str:
+    """An error without its text, which may hold content where it is not ours."""
+    return error.reason if isinstance(error, VitneError) else type(error).__name__
 
 
 def _explained(error: Exception) -> VitneError:

@@ -47,12 +47,16 @@ class Share:
     Attributes:
         terms: when it opens.
         items: what is in it; empty once it is withdrawn.
+        handles: of what was shared, also once it is withdrawn.
+        ended_by: ``learner`` or ``operator``, who withdrew it; None: nobody did, or it is not known any more.
         opened: how often it was.
         openings: when, the latest first, at most :data:`OPENINGS_SHOWN`.
     """
 
     terms: Terms
     items: tuple[Item, ...]
+    handles: tuple[str, ...]
+    ended_by: str | None
     opened: int
     openings: tuple[datetime, ...]
 
@@ -112,14 +116,15 @@ class Shares:
                 )
             key = self._keys.data_key(learner["wrapped_key"], learner["pseudonym"])
             await conn.execute(
-                "INSERT INTO share (id, pseudonym, token_hash, code_hash, created_at, expires_at) "
-                "VALUES ($1, $2, $3, $4, $5, $6)",
+                "INSERT INTO share (id, pseudonym, token_hash, code_hash, created_at, expires_at, handles) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 id_,
                 learner["pseudonym"],
                 access.token_hash,
                 code_hash,
                 now,
                 now + lifetime,
+                [item.handle for item in items],
             )
             told = await self._told(conn, learner["pseudonym"], items)
             await conn.executemany(
@@ -144,7 +149,7 @@ class Shares:
         """
         rows = await self._pool.fetch(
             f"""
-            SELECT u.pseudonym, u.wrapped_key, {_TERMS},
+            SELECT u.pseudonym, u.wrapped_key, s.handles, s.ended_by, {_TERMS},
                 (SELECT count(*) FROM share_opening o WHERE o.share = s.id) AS opened,
                 ARRAY(SELECT opened_at FROM share_opening o WHERE o.share = s.id ORDER BY opened_at DESC LIMIT $2)
                     AS openings
@@ -157,7 +162,17 @@ class Shares:
             return []
         key = self._keys.data_key(rows[0]["wrapped_key"], rows[0]["pseudonym"])
         items = await self._items(self._pool, key, [row["id"] for row in rows])
-        return [Share(_terms(row), items.get(row["id"], ()), row["opened"], tuple(row["openings"])) for row in rows]
+        return [
+            Share(
+                terms=_terms(row),
+                items=items.get(row["id"], ()),
+                handles=tuple(row["handles"]),
+                ended_by=row["ended_by"],
+                opened=row["opened"],
+                openings=tuple(row["openings"]),
+            )
+            for row in rows
+        ]
 
     async def withdraw(self, lookup: bytes, id_: UUID, now: datetime) -> None:
         """End a share: what was in it is gone. Repeating it is harmless.
@@ -167,7 +182,11 @@ class Shares:
         """
         async with self._pool.acquire() as conn, conn.transaction():
             await self._own(conn, lookup, id_)
-            await conn.execute("UPDATE share SET withdrawn_at = coalesce(withdrawn_at, $2) WHERE id = $1", id_, now)
+            await conn.execute(
+                "UPDATE share SET withdrawn_at = $2, ended_by = 'learner' WHERE id = $1 AND withdrawn_at IS NULL",
+                id_,
+                now,
+            )
             await conn.execute("DELETE FROM share_item WHERE share = $1", id_)
             await conn.execute("DELETE FROM share_visit WHERE share = $1", id_)
 

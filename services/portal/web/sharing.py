@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -77,12 +77,16 @@ class Listed:
     Attributes:
         share: it.
         state: now.
-        contents: what is in it.
+        contents: what is in it, or was: of what ended, as far as she still has it.
+        ended_at: when it ended; None: it did not, or went with what was in it.
+        ended_by: name of the text that says what ended it; empty: nothing did.
     """
 
     share: Share
     state: State
     contents: Sequence[Content]
+    ended_at: datetime | None
+    ended_by: str
 
 
 class SharingPages:
@@ -122,14 +126,20 @@ class SharingPages:
         lookup = await self._frame.require_learner(request)
         self._signer.prepare()
         languages, now = self._frame.reader(request).languages, self._clock.now()
-        listed = [
-            Listed(
-                share,
-                share.terms.state(now),
-                [_content(item, languages, local_date(now)) for item in share.items],
+        shares = await self._shares.of_learner(lookup)
+        kept = await self._store.credentials(lookup) if any(not share.items for share in shares) else []
+        own = {one.handle: Content(one.title, one.title_language, ()) for one in show(kept, languages, local_date(now))}
+        listed = []
+        for share in shares:
+            contents = [_content(item, languages, local_date(now)) for item in share.items]
+            listed.append(
+                Listed(
+                    share,
+                    share.terms.state(now),
+                    contents or [own[handle] for handle in share.handles if handle in own],
+                    *_end(share, now),
+                )
             )
-            for share in await self._shares.of_learner(lookup)
-        ]
         return await self._frame.render(
             request, "shares.html", listed=listed, lifetimes=LIFETIMES, default_lifetime=DEFAULT_LIFETIME
         )
@@ -270,6 +280,19 @@ class SharingPages:
             entries=entries,
             at=now,
         )
+
+
+def _end(share: Share, now: datetime) -> tuple[datetime | None, str]:
+    """When a share ended, and by what."""
+    match share.terms.state(now):
+        case State.EXPIRED:
+            return share.terms.expires_at, "lifetime"
+        case State.WITHDRAWN if share.terms.withdrawn_at is None:
+            return None, "contents"
+        case State.WITHDRAWN:
+            return share.terms.withdrawn_at, "operator" if share.ended_by == "operator" else "learner"
+        case _:
+            return None, ""
 
 
 def picked(kept: Sequence[Kept], form: Form) -> list[Item]:

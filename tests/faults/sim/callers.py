@@ -9,6 +9,7 @@ from uuid import UUID
 
 import grpc.aio
 
+from services.portal.registering import registered
 from tests.faults.sim.calls import rpc_error
 from tests.faults.sim.grounds import PROVIDERS
 from tests.faults.sim.plan import LEARNERS, Operation
@@ -201,7 +202,7 @@ class Callers:
         who = LearnerId.parse("no.national_id", pid_of(number))
         request = issuer_pb2.RegisterLearnerRequest(request_id=str(new_id()), id_token=f"{who.value} portal")
         answer = await issuer.RegisterLearner(request)
-        await store.register(keys.lookup(who), answer.pseudonym, process.clock.now())
+        await registered(store, keys.lookup(who), answer, process.clock.now())
 
     async def _withdraw(self, process: Process, number: int) -> None:
         store, keys, issuer, new_id = self._world.wiring.parts[process.name]
