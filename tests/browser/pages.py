@@ -18,6 +18,7 @@ PAGES: Final = {
     "GET /s/{token}": {"share-code", "share-locked", "shared"},
     "POST /s/{token}": {"share-code-wrong", "shared-{verdict}"},
     "GET /me/credentials/{handle}/files": {"files"},
+    "GET /me/credentials/{handle}/wallet": {"wallet", "wallet-code", "wallet-not-offered"},
     "GET /employer": {"employer-front", "employer"},
     "POST /employer/invitations": {"employer-invited"},
     "GET /invitation/{token}": {"invitation-unknown", "invitation"},
@@ -70,5 +71,14 @@ NO_PAGES: Final = {
         "POST /me/imports/{import}/keep",
         "POST /me/imports/{import}/delete",
         "POST /emrex/return",
+        "POST /me/credentials/{handle}/wallet",
+        "POST /me/wallet/{offer}/end",
+    },
+    "for wallets, not for people": {
+        "GET /.well-known/openid-credential-issuer",
+        "GET /.well-known/oauth-authorization-server",
+        "GET /wallet/offers/{reference}",
+        "POST /wallet/token",
+        "POST /wallet/credential",
     },
 }

@@ -11,7 +11,7 @@ import pytest
 from services.portal.texts import TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.browser.conftest import SERVED, NewPage
-from tests.browser.support import assert_accessible, look, photograph
+from tests.browser.support import look, look_here
 from tests.integration.portal_pages import Learner, Portal
 from tests.integration.test_portal_wallet import Registry
 from vitne.dev.postgres import EmbeddedPostgres
@@ -81,5 +81,4 @@ async def test_what_is_not_offered_says_so(portal: Portal, new_page: NewPage, se
     await page.goto(f"{SERVED}/me/credentials/{handle}/wallet")
     assert WORDS["obstacles"]["not_valid"] in await page.locator("main").inner_text()
     assert await page.get_by_role("button", name=WORDS["put"]).count() == 0
-    await photograph(page, "wallet-not-offered")
-    await assert_accessible(page)
+    await look_here(page, "wallet-not-offered")
