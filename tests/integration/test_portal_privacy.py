@@ -85,7 +85,7 @@ async def test_nobody_else_gets_it_and_it_goes_by_itself(world: World, browser: 
     await browser.press("/privacy/export")
     async with world.browser() as stranger:
         async with stranger.session.get(f"{world.url}/privacy/vitne.json") as response:
-            assert str(response.url) == f"{world.url}/"
+            assert str(response.url) == f"{world.url}/?logged_out=1"
         await stranger.log_in(world.learners[2])
         async with stranger.session.get(f"{world.url}/privacy/vitne.json") as response:
             assert response.status == 404
@@ -107,7 +107,7 @@ async def test_she_is_erased_everywhere_and_logged_out(world: World, browser: Br
         assert "1 resultater er arkivert etter loven" in page
         assert "/logout" not in page
         async with elsewhere.session.get(f"{world.url}/me") as response:
-            assert str(response.url) == f"{world.url}/"
+            assert str(response.url) == f"{world.url}/?logged_out=1"
     # As the topic says it, also once more: nothing comes back.
     for handle in handles:
         await world.send(pid, world.notice(pid, handle, events_pb2.HUB_NOTICE_WITHDRAWN))
@@ -146,7 +146,7 @@ async def test_erased_at_another_hub_she_is_gone_here_and_may_come_back(world: W
 
     await until(gone)
     async with browser.session.get(f"{world.url}/me") as response:
-        assert str(response.url) == f"{world.url}/", "she is logged out"
+        assert str(response.url) == f"{world.url}/?logged_out=1", "she is logged out"
     _, page = await browser.log_in(pid)
     assert "Du har ikke registrert deg" in page
     assert (await browser.press("/register"))[0] == 200

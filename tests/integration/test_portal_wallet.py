@@ -19,6 +19,7 @@ import grpc
 import pytest
 
 from services.portal.holdings import OfferedToWallets
+from services.portal.local_time import machine_time
 from services.portal.reconcile import reconcile
 from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.wallet.permission import KEPT_SECONDS
@@ -227,7 +228,7 @@ async def test_a_wallet_takes_the_credential(portal: Portal, kari: Learner, wall
     # She sees when; on the credential's own page, too; of the other one nothing.
     after = (await kari.get(page_of(handle))).text
     assert WORDS["none_taken"] not in after
-    assert NOW.isoformat() in after
+    assert machine_time(NOW) in after
     assert TEXTS["nb"]["history_wallet"] in (await kari.get(f"/me/credentials/{handle}")).text
     assert TEXTS["nb"]["history_wallet"] not in (await kari.get(f"/me/credentials/{other}")).text
     (held,) = await OfferedToWallets(Offers(portal.pool)).held(kari.lookup)
