@@ -38,6 +38,7 @@ RARE: Final = {
     "vitne.webhooks.given_up",
     "vitne.webhooks.disabled",
     "vitne.webhooks.delay",
+    "vitne.portal.wallet.offers",
 }
 #: Begins the names of what the prober measures, which is no part of the stack.
 PROBER: Final = "vitne.probe."

@@ -322,15 +322,21 @@ class World:
     async def start_identity(self) -> None:
         listen = self.identity_url.removeprefix("http://")
         self._spawn("identity", "vitne.dev.identity", "--config", str(self._identity_config), "--listen", listen)
+        await self._answering("identity", f"{self.identity_url}/.well-known/oauth-authorization-server")
 
     async def start_portal(self) -> None:
         self._spawn("portal", "services.portal", "serve")
 
+        await self._answering("portal", f"{self.url}/readyz")
+
+    async def _answering(self, name: str, url: str) -> None:
+        """Return once a process answers there that all is well."""
+
         async def ready() -> bool:
-            assert self._processes["portal"].running, self.portal_log()
+            assert self._processes[name].running, self._processes[name].log_tail()
             with contextlib.suppress(aiohttp.ClientError):
-                async with aiohttp.ClientSession() as session, session.get(f"{self.url}/readyz") as response:
-                    return response.status == 200
+                async with aiohttp.ClientSession() as session, session.get(url) as response:
+                    return response.status == HTTPStatus.OK
             return False
 
         await until(ready)

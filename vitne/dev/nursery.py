@@ -70,9 +70,12 @@ class Nursery:
     A program is a module whose ``__main__`` has ``main(arguments)``. What is forked off is a process like any other,
     with arguments, environment, folder and output of its own, and dies with the nursery; its command line in the
     system's list of processes is the nursery's. From one thread only.
+
+    Args:
+        environment: what libraries read when they are imported, beside this process's own: ``SSL_CERT_FILE``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         launcher = [
             sys.executable,
@@ -88,6 +91,7 @@ class Nursery:
             self._process = subprocess.Popen(
                 [*launcher, sys.executable, "-m", "vitne.dev.forking", str(there.fileno())],
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, **(environment or {})},
                 pass_fds=[there.fileno()],
                 process_group=0,
             )

@@ -53,6 +53,11 @@ class Protection:
         #: What its clients of HTTPS trust; they show nothing.
         self.trust: Final[ssl.SSLContext] = trust
 
+    @property
+    def trust_environment(self) -> dict[str, str]:
+        """What OpenSSL trusts where nobody says otherwise: the token issuer and the pages of others."""
+        return {"SSL_CERT_FILE": str(self.authority.certificate_path)}
+
     def path(self, name: str) -> Path:
         """The file with a part's certificate and its key."""
         return self.authority.path(name)
@@ -65,8 +70,7 @@ class Protection:
         """The settings of a process that concern TLS, but for Kafka's and the database's."""
         authority, own = str(self.authority.certificate_path), str(self.path(service))
         settings = {
-            # What OpenSSL trusts where nobody says otherwise: the token issuer and the pages of others.
-            "SSL_CERT_FILE": authority,
+            **self.trust_environment,
             "VITNE_GRPC_CERTIFICATE_FILE": own,
             "VITNE_GRPC_KEY_FILE": own,
             "VITNE_HTTP_CERTIFICATE_FILE": own,
@@ -83,8 +87,7 @@ class Protection:
 
     def client_environment(self) -> dict[str, str]:
         """The same for programs of organisations: what the examples in docs/ read."""
-        authority = str(self.authority.certificate_path)
-        return {"SSL_CERT_FILE": authority, **self._channel(str(self.path(ORGANISATIONS)))}
+        return {**self.trust_environment, **self._channel(str(self.path(ORGANISATIONS)))}
 
     def dsn_options(self) -> str:
         """What a DSN of the stack's PostgreSQL ends in: its certificate and the name in it are checked."""

@@ -120,7 +120,7 @@ def environment_of(places: Places, service: str) -> dict[str, str]:
             environment |= places.protection.environment(service)
         environment |= places.kafka_files(service)
     elif places.protection is not None:
-        environment["SSL_CERT_FILE"] = str(places.protection.authority.certificate_path)
+        environment |= places.protection.trust_environment
     if service in DECIDING:
         environment["VITNE_STANDINGS"] = json.dumps(list(Standing))
     if service in DATABASES:

@@ -497,7 +497,7 @@ class Stack:
         """Import what will be started, while others of whom nobody can say the same begin."""
         if not (self.forks and SUPPORTED):
             return
-        self._nursery = Nursery()
+        self._nursery = Nursery(self.protection.trust_environment if self.protection is not None else None)
         modules = [
             "vitne.dev.identity",
             *(f"services.{service}" for service in SERVICES),
