@@ -155,7 +155,7 @@ def _ask(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[
     try:
         socket.send_fds(channel, [json.dumps(message).encode()], descriptors)
         answer = channel.recv(MESSAGE_BYTES)
-    except (BrokenPipeError, ConnectionResetError):
+    except OSError:
         answer = b""
     if not answer:
         raise Unavailable(

@@ -351,7 +351,12 @@ class Stack:
             self.protection = Protection(self.folder / "tls", (*SERVICES, *self.witnesses))
         self._write_clients()
         self._say("PostgreSQL, the broker and the token issuer")
-        await asyncio.gather(self._start_postgres(), self._start_broker(), self._open_nursery())
+        # Whatever becomes of the others: stop() closes the nursery, which one thread at a time may use.
+        opened = asyncio.create_task(self._open_nursery())
+        try:
+            await asyncio.gather(self._start_postgres(), self._start_broker())
+        finally:
+            await opened
         await self._start_identity()
         self._say("databases and topics")
         await asyncio.gather(self._migrate(), self._create_topics())

@@ -30,7 +30,7 @@ from vitne.messaging.parked import STATES, Parked, Shelf
 from vitne.messaging.sequence import Place, place
 from vitne.messaging.topics import dead_topic, order_of
 from vitne.messaging.tracing import processing
-from vitne.outages import DATABASE_OUTAGES
+from vitne.outages import DATABASE_OUTAGES, UNREACHABLE
 from vitne_api.events.v1 import events_pb2
 
 _LOG: Final = logging.getLogger(__name__)
@@ -659,7 +659,7 @@ class Consumer:
         Where each message then succeeds by itself nothing else would say so, and the consumer is slower than it could
         be. That it met another transaction is nobody's fault, and an outage is told by what follows.
         """
-        expected = isinstance(error, (_OffsetMoved, *_MET_ANOTHER, *DATABASE_OUTAGES))
+        expected = isinstance(error, (_OffsetMoved, *_MET_ANOTHER, *UNREACHABLE))
         place = traceback.extract_tb(error.__traceback__)[-1]
         cause = f"{_named(error)} in {place.name}, line {place.lineno}"
         level = logging.DEBUG if expected or cause in self._told else logging.WARNING
