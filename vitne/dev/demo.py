@@ -297,7 +297,8 @@ class Demo:
                 self.narrator.say(f"      {error.message}")
                 self.narrator.say(f"      rule: {error.rule}")
                 if basis := error.metadata.get("basis"):
-                    self.narrator.say(f"      basis: {basis} ({error.metadata.get('standing', '?').replace('_', ' ')})")
+                    standing = error.metadata.get("standing", "?").replace("_", " ")
+                    self.narrator.say(f"      {standing}, as described in {basis}")
             else:
                 self.narrator.fail(f"{refusal.title} was issued")
 
