@@ -129,7 +129,7 @@ async def test_she_shares_by_keyboard_alone(flow: Flow) -> None:
     await page.goto(f"{SERVED}/me/shares")
     await press(page, T["share"]["withdraw"])
     await press(page, T["confirm"].format(act=T["share"]["withdraw"]))
-    await page.get_by_text(T["share"]["states"]["withdrawn"]).wait_for()
+    await page.locator(".tag", has_text=T["share"]["states"]["withdrawn"]).wait_for()
     await look(page, "shares-withdrawn")
 
 
