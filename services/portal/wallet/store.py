@@ -46,7 +46,7 @@ class Offers:
             ResourceExhausted: ``TOO_MANY_OFFERS``.
         """
         async with self._pool.acquire() as conn, conn.transaction():
-            # Locked, so that offers at once are counted each; first, as by an erasure, which has what is hers go after it.
+            # Locked, so that offers at once are counted each; first, as by an erasure, with which what is hers goes.
             pseudonym = await conn.fetchval(
                 "SELECT pseudonym FROM subscriber WHERE lookup = $1 FOR NO KEY UPDATE", lookup
             )

@@ -91,7 +91,7 @@ class WalletPages:
         ]
 
     async def page(self, request: Request) -> Response:
-        """Whether she can take it over; the code of an open offer of this browser's; other offers; what was taken over."""
+        """Whether she can take it over; the code of this browser's open offer; her other ones; what was taken over."""
         lookup = await self._frame.require_learner(request)
         kept, now = await self._own(request, lookup), self._clock.now()
         (one,) = show([kept], self._frame.reader(request).languages, local_date(now))

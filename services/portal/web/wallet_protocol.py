@@ -39,7 +39,7 @@ _JSON: Final = "application/json"
 _BEARER: Final = "Bearer"
 #: Of what says something of somebody (section 6.2; RFC 6749, section 5.1).
 _PRIVATE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-#: Of the metadata, which anyone may read. Wallets are programs of their own: for pages of other origins nothing is here.
+#: Of the metadata, which anyone may read. Wallets are programs of their own: pages of other origins find nothing here.
 _OPEN: Final = {"Cache-Control": "max-age=60", "X-Content-Type-Options": "nosniff"}
 #: When a wallet asks again for what is being fetched, in seconds: well within the access token's lifetime.
 RETRY_SECONDS: Final = 5
