@@ -77,11 +77,22 @@ async def test_a_learner_downloads_what_the_issuer_signed(world: Demo, stack: St
 
 @pytest.mark.changes_something
 async def test_a_wallet_takes_what_its_provider_offers_and_nothing_else(world: Demo, stack: Stack) -> None:
-    ids = {key: issued.id for key, issued in world.issued.items()}
+    # Of institutions that are accredited still: at the demonstration's end all that UCL issued is revoked.
+    learner, cases = world.others[7], world.cases.achievements
+    offered = await world.issue_when_known(learner, cases["minikvalifikasjon"])
+    not_offered = await world.issue_when_known(learner, cases["eldrehelse-modul"])
     async with LearnerBrowser(stack.portal_url) as browser:
-        await browser.log_in(world.learner.value)
-        handles = {one["id"]: one["handle"] for one in await browser.credentials()}
-        offer = await browser.offer_to_wallet(handles[ids["klimaregnskaber-1"]])
+        await browser.log_in(learner.value)
+        await browser.register()
+        handles: dict[str, str] = {}
+
+        async def fetched() -> bool:
+            held = await browser.credentials()
+            handles.update({one["id"]: one["handle"] for one in held if one["status"] == "valid"})
+            return {offered.id, not_offered.id} <= set(handles)
+
+        await until(fetched, "the credentials in the portal", world.narrator)
+        offer = await browser.offer_to_wallet(handles[offered.id])
         assert offer is not None
-        assert await browser.offer_to_wallet(handles[ids["klimaregnskaber-2"]]) is None
-    assert await take(offer) == world.issued["klimaregnskaber-1"].artefact
+        assert await browser.offer_to_wallet(handles[not_offered.id]) is None
+    assert await take(offer) == offered.artefact

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -201,6 +201,9 @@ async def test_a_wallet_takes_the_credential(portal: Portal, kari: Learner, wall
     grant = asked["grants"][PRE_AUTHORIZED]
     assert (grant["tx_code"]["input_mode"], grant["tx_code"]["length"]) == ("numeric", 6)
     issuer = await wallet.document(f"{URL}/.well-known/openid-credential-issuer")
+    # No half of CORS: a page of another origin could read the metadata, and then nothing that they name.
+    metadata = await wallet.get(f"{URL}/.well-known/openid-credential-issuer")
+    assert not metadata.header("Access-Control-Allow-Origin")
     assert issuer["credential_issuer"] == URL
     configuration = issuer["credential_configurations_supported"][CONFIGURATION]
     assert (configuration["format"], configuration["vct"]) == ("dc+sd-jwt", type_metadata.VCT)
@@ -270,7 +273,7 @@ async def test_an_offer_is_used_once(kari: Learner, wallet: Wallet) -> None:
 
 
 @pytest.mark.refuses
-async def test_five_wrong_transaction_codes_end_it(kari: Learner, wallet: Wallet) -> None:
+async def test_five_wrong_transaction_codes_end_it(portal: Portal, kari: Learner, wallet: Wallet) -> None:
     offered = await offer(kari, await kari.hold())
     wrong, right = await wallet.codes(offered, offered.wrong), await wallet.codes(offered)
     for answer in await asyncio.gather(*(wallet.token(wrong) for _ in range(MAX_TRIES))):
@@ -278,6 +281,9 @@ async def test_five_wrong_transaction_codes_end_it(kari: Learner, wallet: Wallet
     refused(await wallet.token(right), "invalid_grant")
     assert (await wallet.get(offered.address)).status == 404
     assert WORDS["locked"] in (await kari.get(page_of(offered.handle))).text
+    # What would have expired by itself is nothing to tell of any more.
+    portal.clock.advance(OFFER_LIFETIME)
+    assert WORDS["locked"] not in (await kari.get(page_of(offered.handle))).text
     # The right one counts until then, the fifth time as well; and a new offer is another one.
     again = await offer(kari, offered.handle)
     for _ in range(MAX_TRIES - 1):
@@ -315,9 +321,10 @@ async def test_what_she_ends_is_over(portal: Portal, kari: Learner, wallet: Wall
         ended = await kari.press(f"/me/wallet/{second.id}/end")
         assert (ended.status, ended.header("Location")) == (303, page_of(handle))
     refused(await wallet.credential(token), "invalid_token", 401)
-    third = await wallet.codes(await offer(kari, handle))
+    offered = await offer(kari, handle)
+    third = await wallet.codes(offered)
     await reconcile(portal.pool, [], portal.clock.now(), keep_access=True)
-    assert (await wallet.token({**third, "tx_code": "x"})).status == 400
+    assert (await wallet.get(offered.address)).status == 200
     await reconcile(portal.pool, [], portal.clock.now(), keep_access=False)  # of a restored database
     refused(await wallet.token(third), "invalid_grant")
 
@@ -335,6 +342,51 @@ async def test_what_became_of_it_meanwhile_counts(portal: Portal, kari: Learner,
     # Erased, withdrawn from here: her row goes, and with it all of hers.
     await portal.store.erase(kari.lookup)
     refused(await wallet.credential(token), "invalid_token", 401)
+    assert await portal.pool.fetchval("SELECT count(*) FROM wallet_offer WHERE pseudonym = $1", kari.pseudonym) == 0
+
+
+async def test_a_wallet_waits_for_what_is_being_fetched(portal: Portal, kari: Learner, wallet: Wallet) -> None:
+    handle = await kari.hold()
+    token = await wallet.granted(await offer(kari, handle))
+    await portal.pool.execute("UPDATE credential SET fetch_at = now() WHERE handle = $1", handle)
+    later = await wallet.credential(token)
+    assert (later.status, later.header("Cache-Control")) == (503, "no-store")
+    assert timedelta() < timedelta(seconds=int(later.header("Retry-After"))) < TOKEN_LIFETIME
+    await portal.pool.execute("UPDATE credential SET fetch_at = NULL WHERE handle = $1", handle)
+    assert (await wallet.credential(token)).status == 200
+
+
+async def test_it_expires_when_the_day_begins_in_norway(portal: Portal, kari: Learner, wallet: Wallet) -> None:
+    handle, other = await kari.hold(expires_on=date(2026, 11, 23)), await kari.hold(expires_on=date(2026, 11, 23))
+    portal.clock.advance(datetime(2026, 11, 22, 22, 58, tzinfo=UTC) - NOW)
+    token = await wallet.granted(await offer(kari, handle))
+    assert (await wallet.credential(token)).status == 200
+    portal.clock.advance(timedelta(minutes=3))  # 23:01 UTC: the next day in Norway
+    refused(await wallet.credential(token), "credential_request_denied")
+    assert WORDS["obstacles"]["not_valid"] in (await kari.get(page_of(other))).text
+    assert (await kari.press(page_of(other))).status == 409
+
+
+async def test_an_erasure_and_an_offer_at_once(portal: Portal, kari: Learner) -> None:
+    """She offers something while she is being erased elsewhere: neither waits for the other for ever."""
+    handle = await kari.hold()
+    await offer(kari, handle)
+    portal.clock.advance(OFFER_LIFETIME + A_DAY + timedelta(seconds=1))  # to be swept
+    async with portal.pool.acquire() as erasing:
+        transaction = erasing.transaction()
+        await transaction.start()
+        await erasing.execute("SELECT FROM subscriber WHERE lookup = $1 FOR UPDATE", kari.lookup)
+        pressed = asyncio.create_task(kari.press(page_of(handle)))
+        async with asyncio.timeout(60):
+            while not await portal.pool.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            ):
+                assert not pressed.done()
+                await asyncio.sleep(0.01)
+        await erasing.execute("DELETE FROM subscriber WHERE lookup = $1", kari.lookup)
+        await transaction.commit()
+    answer = await pressed
+    assert (answer.status, "NOT_REGISTERED" in answer.text) == (409, True), answer.text
     assert await portal.pool.fetchval("SELECT count(*) FROM wallet_offer WHERE pseudonym = $1", kari.pseudonym) == 0
 
 
@@ -441,6 +493,30 @@ async def test_another_browser_of_hers_sees_no_codes(portal: Portal, kari: Learn
     page = (await elsewhere.get(page_of(offered.handle))).text
     assert offered.tx_code not in page
     assert "openid-credential-offer" not in page
+    # But that there is one, and its end.
+    assert WORDS["elsewhere"] in page
+    ended = await elsewhere.press(f"/me/wallet/{offered.id}/end")
+    assert ended.status == 303
+    assert WORDS["elsewhere"] not in (await elsewhere.get(page_of(offered.handle))).text
+
+
+async def test_each_open_offer_can_be_ended(portal: Portal, kari: Learner, wallet: Wallet) -> None:
+    first, second = await offer(kari, await kari.hold()), await offer(kari, await kari.hold())
+    end = 'action="/me/wallet/{}/end"'
+    page = (await kari.get(page_of(first.handle))).text
+    assert end.format(first.id) in page
+    assert "<svg" not in page
+    # The browser keeps the codes of the second still.
+    await kari.press(f"/me/wallet/{first.id}/end")
+    assert (await wallet.get(first.address)).status == 404
+    assert end.format(first.id) not in (await kari.get(page_of(first.handle))).text
+    assert second.tx_code in (await kari.get(page_of(second.handle))).text
+    # A wallet has given the codes: until it has fetched, that can be ended, too.
+    token = await wallet.granted(second)
+    assert end.format(second.id) in (await kari.get(page_of(second.handle))).text
+    await kari.press(f"/me/wallet/{second.id}/end")
+    assert not kari.cookies[portal.cookie("vitne_wallet_offer")].strip('"')
+    refused(await wallet.credential(token), "invalid_token", 401)
 
 
 async def test_every_language(kari: Learner, wallet: Wallet) -> None:

@@ -46,9 +46,7 @@ class Offers:
             ResourceExhausted: ``TOO_MANY_OFFERS``.
         """
         async with self._pool.acquire() as conn, conn.transaction():
-            # What nobody took says nothing any more: her history is of what was handed over.
-            await conn.execute("DELETE FROM wallet_offer WHERE taken_at IS NULL AND expires_at < $1", now - A_DAY)
-            # Locked, so that offers at once are counted each.
+            # Locked, so that offers at once are counted each; first, as by an erasure, with which what is hers goes.
             pseudonym = await conn.fetchval(
                 "SELECT pseudonym FROM subscriber WHERE lookup = $1 FOR NO KEY UPDATE", lookup
             )
@@ -89,6 +87,20 @@ class Offers:
                 now + OFFER_LIFETIME,
             )
 
+    async def sweep(self, now: datetime) -> None:
+        """Delete what nobody took: it says nothing any more, since her history is of what was handed over.
+
+        Apart from :meth:`make`, and passing over what is locked: it concerns many learners, in no order, and an
+        erasure takes several of these rows at once.
+        """
+        await self._pool.execute(
+            """
+            DELETE FROM wallet_offer WHERE id IN (
+                SELECT id FROM wallet_offer WHERE taken_at IS NULL AND expires_at < $1 FOR UPDATE SKIP LOCKED)
+            """,
+            now - A_DAY,
+        )
+
     async def of_learner(self, lookup: bytes, handle: str | None = None) -> list[Offer]:
         """A learner's offers, the newest first; of one credential where ``handle`` names it."""
         rows = await self._pool.fetch(
@@ -101,27 +113,27 @@ class Offers:
         )
         return [Offer(**row) for row in rows]
 
-    async def end(self, lookup: bytes, id_: UUID, now: datetime) -> str:
+    async def end(self, lookup: bytes, id_: UUID, now: datetime) -> Offer:
         """End an offer: no wallet gets anything by it any more, if none has yet. Repeating it is harmless.
 
         Returns:
-            The credential's handle.
+            The offer, ended.
 
         Raises:
             NotFound: ``WALLET_OFFER_UNKNOWN``.
         """
-        handle: str | None = await self._pool.fetchval(
-            """
+        row = await self._pool.fetchrow(
+            f"""
             UPDATE wallet_offer o SET ended_at = coalesce(o.ended_at, $3) FROM subscriber s
-            WHERE o.id = $1 AND s.pseudonym = o.pseudonym AND s.lookup = $2 RETURNING o.handle
-            """,
+            WHERE o.id = $1 AND s.pseudonym = o.pseudonym AND s.lookup = $2 RETURNING {_OFFER}
+            """,  # noqa: S608 - a constant
             id_,
             lookup,
             now,
         )
-        if handle is None:
+        if row is None:
             raise unknown_offer()
-        return handle
+        return Offer(**row)
 
     # -- The wallet's ----------------------------------------------------------------------------
 

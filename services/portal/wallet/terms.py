@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.portal.presentation import read
 from services.portal.store import Kept
-from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated
+from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated, Unavailable
 
 #: For how long a wallet may ask with an offer: time to unlock a phone and to type a code.
 OFFER_LIFETIME: Final = timedelta(minutes=10)
@@ -33,7 +33,7 @@ class State(StrEnum):
     #: A wallet has given the codes and may fetch.
     REDEEMED = "redeemed"
     TAKEN = "taken"
-    #: Too many wrong transaction codes.
+    #: Too many wrong transaction codes; until it would have expired.
     LOCKED = "locked"
     EXPIRED = "expired"
     #: By the learner, or by the next offer of the same credential.
@@ -91,9 +91,9 @@ class Offer:
             return State.ENDED
         if self.token_expires_at is not None:
             return State.REDEEMED if now < self.token_expires_at else State.EXPIRED
-        if self.tries >= MAX_TRIES:
-            return State.LOCKED
-        return State.OPEN if now < self.expires_at else State.EXPIRED
+        if now >= self.expires_at:
+            return State.EXPIRED
+        return State.LOCKED if self.tries >= MAX_TRIES else State.OPEN
 
 
 def obstacle(kept: Kept, today: date) -> Obstacle | None:
@@ -118,6 +118,13 @@ def not_transferable(why: Obstacle) -> FailedPrecondition:
         rule="valid, bound to no key, and of a provider that offers it",
         remedy="look at the credential's page",
         metadata={"cause": why.value},
+    )
+
+
+def not_yet() -> Unavailable:
+    """The credential will be here in a moment: a wallet asks again, with the same access token."""
+    return Unavailable(
+        "WALLET_CREDENTIAL_NOT_YET", "the credential is being fetched", remedy="ask again in a few seconds"
     )
 
 

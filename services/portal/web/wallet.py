@@ -12,6 +12,7 @@ import segno
 from fastapi import Request, Response
 from markupsafe import Markup
 
+from services.portal.local_time import local_date
 from services.portal.metrics import WALLET_OFFERS
 from services.portal.presentation import read, show
 from services.portal.store import Kept, Store
@@ -39,6 +40,8 @@ _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 #: CSS pixels of a module of the QR code, and its quiet zone in modules (ISO/IEC 18004: four).
 _QR_SCALE: Final = 4
 _QR_BORDER: Final = 4
+#: Offers by which a wallet can get something still: she can end them.
+_LIVE: Final = (State.OPEN, State.REDEEMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +91,24 @@ class WalletPages:
         ]
 
     async def page(self, request: Request) -> Response:
-        """Whether she can take it over; the code while an offer of this browser's is open; what was taken over."""
+        """Whether she can take it over; the code of this browser's open offer; her other ones; what was taken over."""
         lookup = await self._frame.require_learner(request)
         kept, now = await self._own(request, lookup), self._clock.now()
-        (one,) = show([kept], self._frame.reader(request).languages, now.date())
+        (one,) = show([kept], self._frame.reader(request).languages, local_date(now))
         offers = await self._offers.of_learner(lookup, kept.handle)
+        opened = self._opened(request, offers)
         return await self._frame.render(
             request,
             "wallet.html",
             one=one,
             obstacle=await self._obstacle(kept),
-            opened=self._opened(request, offers),
-            fetching=any(offer.state(now) is State.REDEEMED for offer in offers),
+            opened=opened,
+            # Made in another browser, or before this browser's newest; or a wallet is fetching by it.
+            others=[
+                (offer, state is State.REDEEMED)
+                for offer in offers
+                if (state := offer.state(now)) in _LIVE and (opened is None or offer.id != opened.id)
+            ],
             taken=[offer.taken_at for offer in offers if offer.taken_at is not None],
             locked=bool(offers) and offers[0].state(now) is State.LOCKED,
             minutes=int(OFFER_LIFETIME.total_seconds()) // 60,
@@ -112,6 +121,7 @@ class WalletPages:
         if (why := await self._obstacle(kept)) is not None:
             raise not_transferable(why)
         offer, secrets = self._new_id(), OfferSecrets.new()
+        await self._offers.sweep(now)
         await self._offers.make(lookup, offer, kept.handle, secrets, now)
         WALLET_OFFERS.add(1, "made")
         response = self._frame.redirect(self._frame.reader(request).link(_path(kept.handle)))
@@ -126,8 +136,10 @@ class WalletPages:
             offer = parse_uuid(request.path_params["offer"], field="offer")
         except InvalidArgument:  # an address that never was an offer's
             raise unknown_offer() from None
-        response = self._frame.redirect(_path(await self._offers.end(lookup, offer, self._clock.now())))
-        self._frame.cookies.delete(response, WALLET_COOKIE)
+        ended = await self._offers.end(lookup, offer, self._clock.now())
+        response = self._frame.redirect(_path(ended.handle))
+        if _is_of(ended, self._kept_codes(request)[0]):
+            self._frame.cookies.delete(response, WALLET_COOKIE)
         return response
 
     async def _own(self, request: Request, lookup: bytes) -> Kept:
@@ -138,20 +150,30 @@ class WalletPages:
         return kept
 
     async def _obstacle(self, kept: Kept) -> Obstacle | None:
-        if (why := obstacle(kept, self._clock.now().date())) is not None:
+        if (why := obstacle(kept, local_date(self._clock.now()))) is not None:
             return why
         credential = read(kept)
         return Obstacle.UNREADABLE if credential is None else await self._permissions.obstacle(credential)
 
     def _opened(self, request: Request, offers: list[Offer]) -> Opened | None:
         """The open offer whose reference this browser keeps."""
-        reference, _, tx_code = request.cookies.get(self._frame.cookies.name(WALLET_COOKIE), "").partition(".")
-        now, kept = self._clock.now(), hash_of(reference)
+        reference, tx_code = self._kept_codes(request)
+        now = self._clock.now()
         for offer in offers:
-            if offer.state(now) is State.OPEN and hmac.compare_digest(offer.reference_hash, kept):
+            if offer.state(now) is State.OPEN and _is_of(offer, reference):
                 link = offer_link(self._frame.public_url, reference)
                 return Opened(offer.id, link, _picture(link), tx_code, offer)
         return None
+
+    def _kept_codes(self, request: Request) -> tuple[str, str]:
+        """Reference and transaction code of the offer that this browser made last; empty where it keeps none."""
+        kept = request.cookies.get(self._frame.cookies.name(WALLET_COOKIE), "")
+        reference, _, tx_code = kept.partition(".")
+        return reference, tx_code
+
+
+def _is_of(offer: Offer, reference: str) -> bool:
+    return hmac.compare_digest(offer.reference_hash, hash_of(reference))
 
 
 def _path(handle: str) -> str:

@@ -10,18 +10,27 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
+from services.portal.local_time import local_date
 from services.portal.metrics import WALLET_OFFERS
 from services.portal.store import Store
 from services.portal.wallet import protocol
 from services.portal.wallet.codes import REFERENCE_LENGTH, pre_authorized_code
 from services.portal.wallet.store import Offers
-from services.portal.wallet.terms import TOKEN_LIFETIME, Obstacle, bad_token, not_transferable, obstacle, unknown_offer
+from services.portal.wallet.terms import (
+    TOKEN_LIFETIME,
+    Obstacle,
+    bad_token,
+    not_transferable,
+    not_yet,
+    obstacle,
+    unknown_offer,
+)
 from services.portal.web.forms import read_form
 from services.portal.web.frame import Frame
 from services.portal.web.routes import Page, Route
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument, Unauthenticated, VitneError
-from vitne.runtime.http import status_of
+from vitne.errors import InvalidArgument, Unauthenticated, Unavailable, VitneError
+from vitne.runtime.http import problem, status_of
 
 #: Bytes of a credential request: one that brings proofs, which are not asked for, has some thousand.
 MAX_REQUEST: Final = 16 * 1024
@@ -30,8 +39,10 @@ _JSON: Final = "application/json"
 _BEARER: Final = "Bearer"
 #: Of what says something of somebody (section 6.2; RFC 6749, section 5.1).
 _PRIVATE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-#: Anyone may read the metadata, also from a wallet that is a web page.
-_OPEN: Final = {"Cache-Control": "max-age=60", "Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
+#: Of the metadata, which anyone may read. Wallets are programs of their own: pages of other origins find nothing here.
+_OPEN: Final = {"Cache-Control": "max-age=60", "X-Content-Type-Options": "nosniff"}
+#: When a wallet asks again for what is being fetched, in seconds: well within the access token's lifetime.
+RETRY_SECONDS: Final = 5
 #: OAuth's and OpenID4VCI's names for what is refused here (sections 6.3 and 8.3.1; RFC 6749, section 5.2).
 _ERRORS: Final[Mapping[str, str]] = {
     "WALLET_REQUEST_BAD": "invalid_request",
@@ -119,11 +130,13 @@ class WalletProtocol:
         _require_type(request, _JSON, "WALLET_CREDENTIAL_REQUEST_BAD")
         protocol.check_credential_request(await request.body())
         kept = await self._store.credential(lookup, handle)
-        why = Obstacle.FETCHING if kept is None else obstacle(kept, now.date())
-        if kept is None or kept.artefact is None or why is not None:
+        why = Obstacle.NOT_VALID if kept is None else obstacle(kept, local_date(now))
+        if why is Obstacle.FETCHING:
+            raise not_yet()
+        if kept is None or why is not None:
             # It was revoked or withdrawn since she made the offer.
             WALLET_OFFERS.add(1, "denied")
-            raise not_transferable(why or Obstacle.FETCHING)
+            raise not_transferable(why or Obstacle.NOT_VALID)
         if await self._offers.take(token, now):
             WALLET_OFFERS.add(1, "taken")
         return JSONResponse({"credentials": [{"credential": kept.artefact}]}, headers=_PRIVATE)
@@ -159,6 +172,10 @@ def _answered(page: Callable[[Request], Awaitable[Response]]) -> Page:
         except VitneError as error:
             if error.reason == "NO_TOKEN":  # RFC 6750, section 3.1: no error code for who shows no token
                 return _error(HTTPStatus.UNAUTHORIZED, None, _BEARER)
+            if isinstance(error, Unavailable):  # the protocol has no error for what passes by itself
+                answer = problem(error)
+                answer.headers.update({**_PRIVATE, "Retry-After": str(RETRY_SECONDS)})  # RFC 9110, section 10.2.3
+                return answer
             name = _ERRORS.get(error.reason)
             if name is None:
                 raise
