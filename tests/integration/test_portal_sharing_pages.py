@@ -366,7 +366,7 @@ async def test_nobody_shares_or_ends_what_is_another_s(portal: Portal, kari: Lea
 async def test_who_is_not_logged_in_is_led_to_the_front(portal: Portal) -> None:
     for path in ("/me/shares", "/me/shares/new", f"/me/credentials/{'h' * 43}/files/edc"):
         answer = await Browser(portal).get(path)
-        assert (answer.status, answer.header("Location")) == (303, "/?logged_out=1")
+        assert (answer.status, answer.header("Location")) == (303, "/")
 
 
 async def test_a_reload_of_a_new_link_makes_no_other(portal: Portal, kari: Learner) -> None:
