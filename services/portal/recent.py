@@ -3,7 +3,8 @@ several in a row.
 
 Nothing is found here but by what was just read of her rows, with her key: where a row or a key is gone, its page is as
 if nothing had been kept. And nothing stays: it goes when she logs out, withdraws or is erased by a page here, and
-:data:`LIFETIME` after its page wherever it was kept: in other processes, and where the topic told of the end, too. There is no name and no number in it.
+:data:`LIFETIME` after its page wherever it was kept: in other processes, and where the topic told of the end, too.
+There is no name and no number in it.
 """
 
 from __future__ import annotations
