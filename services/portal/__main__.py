@@ -7,6 +7,7 @@ import json
 import sys
 from uuid import UUID
 
+from services.portal.grounds import Outcome
 from services.portal.settings import PortalSettings
 from services.portal.signing import signing_keys
 from services.portal.wiring import CONSUMER, MIGRATIONS, rebuild, reconcile, register_on_ground, serve
@@ -75,10 +76,16 @@ def _register(arguments: list[str]) -> int:
     parser.add_argument("ground", type=UUID, help="id of the legal ground")
     ground = parser.parse_args(arguments).ground
 
-    async def registered(settings: PortalSettings) -> list[str]:
-        return [(await register_on_ground(settings, ground, sys.stdin)).to_json()]
+    done = Outcome()
 
-    return report(PortalSettings, registered)
+    async def registered(settings: PortalSettings) -> list[str]:
+        try:
+            await register_on_ground(settings, ground, sys.stdin, done)
+        finally:  # An outage does not undo what was done before it.
+            sys.stdout.write(f"{done.to_json()}\n")
+        return []
+
+    return report(PortalSettings, registered) or (EXIT_FAILED if done.refused else 0)
 
 
 async def _rebuilt(settings: PortalSettings) -> list[str]:

@@ -2,8 +2,9 @@
 several in a row.
 
 Nothing is found here but by what was just read of her rows, with her key: where a row or a key is gone, its page is as
-if nothing had been kept. And nothing stays: it goes when she logs out, withdraws or is erased, and :data:`LIFETIME`
-after its page wherever it was kept, in other processes too. There is no name and no number in it.
+if nothing had been kept. And nothing stays: it goes when she logs out, withdraws or is erased by a page here, and
+:data:`LIFETIME` after its page wherever it was kept: in other processes, and where the topic told of the end, too.
+There is no name and no number in it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Recent:
     _question: bytes = b""
     _answer: stacking_pb2.EvaluateStackingResponse | None = None
     _answered: float = 0.0
+    _answer_weight: int = 0
 
     def answer_to(
         self, question: stacking_pb2.EvaluateStackingRequest, now: float
@@ -63,11 +65,12 @@ class Recent:
     ) -> None:
         """Keep the newest answer."""
         self._question, self._answer, self._answered = _digest(question), answer, now
+        self._answer_weight = answer.ByteSize() // _ANSWER_BYTES
 
     @property
     def weight(self) -> int:
         """What it takes, in credentials."""
-        return 1 + len(self.words) + (self._answer.ByteSize() // _ANSWER_BYTES if self._answer is not None else 0)
+        return 1 + len(self.words) + self._answer_weight
 
 
 class RecentPages:
@@ -83,9 +86,6 @@ class RecentPages:
         self._most = most
         #: By learner, in the order in which they end.
         self._learners: OrderedDict[bytes, Recent] = OrderedDict()
-        self._weights: dict[bytes, int] = {}
-        #: Whose pages may have grown since they were weighed.
-        self._looked: set[bytes] = set()
 
     def of(self, lookup: bytes, languages: Sequence[str]) -> Recent:
         """What her pages have said in these languages, to be filled in by the page; empty where that was long ago."""
@@ -94,27 +94,22 @@ class RecentPages:
         if recent is None or recent.languages != tuple(languages):
             self.forget(lookup)
             recent = self._learners[lookup] = Recent(tuple(languages), self._clock.monotonic() + LIFETIME)
-        self._looked.add(lookup)
         return recent
 
     def forget(self, lookup: bytes) -> None:
         """She has left: nothing of hers is kept."""
         self._learners.pop(lookup, None)
-        self._weights.pop(lookup, None)
-        self._looked.discard(lookup)
 
     def sweep(self) -> None:
         """Drop what is over, and the oldest beyond what there is room for."""
         now = self._clock.monotonic()
-        for lookup in self._looked:
-            self._weights[lookup] = self._learners[lookup].weight
-        self._looked.clear()
-        weight = sum(self._weights.values())
+        # All, each time: a page fills what it was given while others begin, and nothing tells when it has.
+        weight = sum(recent.weight for recent in self._learners.values())
         while self._learners:
             lookup, oldest = next(iter(self._learners.items()))
             if oldest.until > now and weight <= self._most:
                 return
-            weight -= self._weights[lookup]
+            weight -= oldest.weight
             self.forget(lookup)
 
     async def run(self) -> None:

@@ -1,9 +1,9 @@
 """``python -m services.portal reconcile``: after the portal's database, or the issuer's, was restored.
 
 What the portal has gathered follows from its topic, which it reads on from the restored offset. That a learner is
-registered follows from nothing but her own row: where the topic says that her registration has ended, her row goes.
-Releases before said only that each of her credentials was withdrawn: where the topic says that of all she had here, she
-ended it after that instant, or the issuer lost it. She registers again when she wants to.
+registered follows from nothing but her own row: where the topic says that her registration has ended, her row goes,
+unless she registered again after that end; both instants are by the issuer's clock. Releases before said only that each
+of her credentials was withdrawn: where the topic says that of all she had here, her registration ended then.
 
 That others may see something of hers follows from nothing but rows here, too: in a restored database shares and
 employers' access are open that learners have ended since, and nothing tells which. So all are ended.
@@ -29,7 +29,7 @@ class Reconciled:
     """What was done.
 
     Attributes:
-        registrations_ended: of learners whose credentials the hub was told are withdrawn.
+        registrations_ended: of learners of whom the hub was told that theirs ended.
         shares_ended: that were open.
         employers_ended: employers' access to what an employee let them see.
     """
@@ -46,7 +46,7 @@ class Reconciled:
 async def reconcile(
     pool: asyncpg.Pool, notices: Sequence[Message], read_at: datetime, *, keep_access: bool
 ) -> Reconciled:
-    """Forget learners of whom the topic says last that everything is withdrawn; end what others may see.
+    """Forget learners of whose registration the topic says last that it ended; end what others may see.
 
     Args:
         pool: the portal's database.
@@ -57,8 +57,13 @@ async def reconcile(
     ended = _ended(notices)
     async with pool.acquire() as connection, connection.transaction():
         rows = await connection.fetch(
-            "DELETE FROM subscriber WHERE pseudonym = ANY($1::text[]) AND registered_at < $2 RETURNING pseudonym",
-            ended,
+            """
+            DELETE FROM subscriber s USING unnest($1::text[], $2::timestamptz[]) AS ended (pseudonym, at)
+            WHERE s.pseudonym = ended.pseudonym AND s.registered_at <= ended.at AND s.registered_at < $3
+            RETURNING s.pseudonym
+            """,
+            list(ended),
+            list(ended.values()),
             read_at,
         )
         if keep_access:
@@ -85,11 +90,11 @@ async def _end_employers(connection: Any) -> int:
     return len(ended)
 
 
-def _ended(notices: Sequence[Message]) -> list[str]:
-    """Pseudonyms whose registration has ended, by what was said last."""
+def _ended(notices: Sequence[Message]) -> dict[str, datetime]:
+    """Pseudonyms whose registration has ended, by what was said last, and when it did."""
     owned: dict[str, set[str]] = defaultdict(set)
     seen: dict[str, int] = defaultdict(int)
-    withdrawn: set[str] = set()
+    ended: dict[str, datetime] = {}
     for message in notices:
         if message.revision <= seen[message.key]:
             continue
@@ -97,14 +102,14 @@ def _ended(notices: Sequence[Message]) -> list[str]:
         notice = events_pb2.HubCredentialNotice.FromString(message.value)
         if notice.notice == events_pb2.HUB_NOTICE_REGISTRATION_ENDED:
             owned[message.key].clear()
-            withdrawn.add(message.key)
+            ended[message.key] = message.time
         elif notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
             owned[message.key].discard(notice.handle)
             if notice.out_of_subscription:  # She is registered as before.
-                withdrawn.discard(message.key)
+                ended.pop(message.key, None)
             else:
-                withdrawn.add(message.key)
+                ended[message.key] = message.time
         else:
             owned[message.key].add(notice.handle)
-            withdrawn.discard(message.key)
-    return sorted(pseudonym for pseudonym in withdrawn if not owned[pseudonym])
+            ended.pop(message.key, None)
+    return {pseudonym: at for pseudonym, at in sorted(ended.items()) if not owned[pseudonym]}

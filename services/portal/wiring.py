@@ -139,8 +139,8 @@ async def rebuild(settings: PortalSettings) -> Rebuilt:
         await pool.close()
 
 
-async def register_on_ground(settings: PortalSettings, ground: UUID, lines: Iterable[str]) -> Outcome:
-    """Register the learners of a list on a legal ground, whether the portal runs or not.
+async def register_on_ground(settings: PortalSettings, ground: UUID, lines: Iterable[str], done: Outcome) -> None:
+    """Register the learners of a list on a legal ground, whether the portal runs or not; see :func:`.register_all`.
 
     Raises:
         Unavailable: the database is out of reach.
@@ -152,7 +152,8 @@ async def register_on_ground(settings: PortalSettings, ground: UUID, lines: Iter
         channel = _channel(settings, settings.issuer_address, SCOPES, settings.issuer_audience, clock)
         try:
             issuer = issuer_pb2_grpc.IssuerServiceStub(channel)
-            return await register_all(lines, ground, issuer=issuer, store=Store(pool, keys), keys=keys, clock=clock)
+            store = Store(pool, keys)
+            await register_all(lines, ground, done, issuer=issuer, store=store, keys=keys, clock=clock)
         finally:
             await channel.close()
     finally:

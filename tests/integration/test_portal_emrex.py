@@ -472,7 +472,7 @@ async def test_nobody_else_sees_or_ends_it(kari: Traveller, portals: tuple[Porta
     for path in (address, f"{address}/elmo.xml"):
         assert (await ola.get(path)).status == 404
         answer = await Browser(portals[0]).get(path)
-        assert (answer.status, answer.header("Location")) == (303, "/?logged_out=1")
+        assert (answer.status, answer.header("Location")) == (303, "/")
     assert (await ola.press(f"{address}/keep")).status == 404
     await ola.press(f"{address}/delete")
     assert (await kari.home.get(address)).status == 200

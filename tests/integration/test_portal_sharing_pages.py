@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import io
 import json
@@ -20,7 +21,9 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
+from services.portal.sharing import access
 from services.portal.sharing.signature import KEY_LABEL
+from services.portal.sharing.terms import MAX_WRONG_CODES
 from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.integration.portal_pages import NOW, URL, Browser, Learner, Portal
@@ -224,6 +227,37 @@ async def refused(portal: Portal, path: str, reason: str, code: str = "222222") 
         assert TEXTS["nb"]["refused"][reason] in answer.text
 
 
+async def test_a_flood_of_codes_for_one_link_keeps_nobody_from_another(
+    portal: Portal, kari: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await kari.hold()
+    flooded, other = await share(kari, handle), await share(kari, handle)
+    begun, derived, plain = asyncio.Event(), list[str](), access.derived
+
+    async def gated(token: str, code: str) -> bytes:
+        derived.append(token)
+        await begun.wait()
+        return await plain(token, code)
+
+    monkeypatch.setattr(access, "derived", gated)
+
+    def tried(link: Link, code: str) -> asyncio.Task[Answer]:
+        return asyncio.create_task(Browser(portal).post(link.path, {"code": code}))
+
+    flood = [tried(flooded, "222222") for _ in range(4 * MAX_WRONG_CODES)]
+    waiting = set(flood)
+    while len(waiting) > MAX_WRONG_CODES:
+        done, waiting = await asyncio.wait(waiting, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        assert {(one.result().status, "CODES_BEING_TRIED" in one.result().text) for one in done} == {(429, True)}
+    right = [tried(other, other.code) for _ in range(MAX_WRONG_CODES)]
+    begun.set()
+    assert [(await one).status for one in right] == [303] * MAX_WRONG_CODES, "right ones at once lock nothing"
+    assert sorted([(await one).status for one in waiting])[0] == 403
+    assert derived.count(flooded.token) == MAX_WRONG_CODES
+    await refused(portal, flooded.path, "SHARE_LOCKED", flooded.code)
+    await opened(portal, other)
+
+
 async def test_wrong_codes_are_counted_and_lock_it_until_she_makes_a_new_link(portal: Portal, kari: Learner) -> None:
     link = await share(kari, await kari.hold())
     stranger = Browser(portal)
@@ -332,7 +366,7 @@ async def test_nobody_shares_or_ends_what_is_another_s(portal: Portal, kari: Lea
 async def test_who_is_not_logged_in_is_led_to_the_front(portal: Portal) -> None:
     for path in ("/me/shares", "/me/shares/new", f"/me/credentials/{'h' * 43}/files/edc"):
         answer = await Browser(portal).get(path)
-        assert (answer.status, answer.header("Location")) == (303, "/?logged_out=1")
+        assert (answer.status, answer.header("Location")) == (303, "/")
 
 
 async def test_a_reload_of_a_new_link_makes_no_other(portal: Portal, kari: Learner) -> None:

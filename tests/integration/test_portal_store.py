@@ -1,18 +1,23 @@
-"""What the portal keeps, where an answer of the issuer's arrives late."""
+"""What the portal keeps, where an answer of the issuer's arrives late, and after a restore."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from services.portal.reconcile import reconcile
 from services.portal.sealing import PortalKeys
 from services.portal.store import Fetched, Store, Told
 from services.portal.wiring import MIGRATIONS
+from vitne.messaging.headers import Message
+from vitne.messaging.hub_notices import ISSUER_SOURCE
 from vitne.runtime.database import migrate
+from vitne_api.events.v1 import events_pb2
 
 HANDLE, PSEUDONYM = "h" * 43, "p" * 43
 OTHER = "a" * 43
@@ -92,3 +97,20 @@ async def test_fetcher_and_consumer_never_wait_for_each_other_crosswise(
             # … would never let go, when this comes to the other.
             await notice(store, conn, OTHER)
     assert {one.handle for one in await store.claim(later, 10)} == {HANDLE, OTHER}
+
+
+def registration_ended(pseudonym: str, at: datetime) -> Message:
+    said = events_pb2.HubCredentialNotice(notice=events_pb2.HUB_NOTICE_REGISTRATION_ENDED, pseudonym=pseudonym)
+    value = said.SerializeToString()
+    return Message("hub", 0, 0, pseudonym, value, UUID(int=1), "", ISSUER_SOURCE, at, revision=1, traceparent=None)
+
+
+@pytest.mark.parametrize(("registered_again", "stays"), [(timedelta(hours=-1), False), (timedelta(hours=1), True)])
+async def test_a_restored_portal_ends_the_registration_that_ended_and_not_the_one_after_it(
+    store: Store, pool: asyncpg.Pool, registered_again: timedelta, stays: bool
+) -> None:
+    """Who has no credentials is told of by nothing but her row once she has registered again."""
+    await store.register(b"kari", PSEUDONYM, NOW + registered_again)
+    done = await reconcile(pool, [registration_ended(PSEUDONYM, NOW)], NOW + timedelta(days=1), keep_access=True)
+    assert done.registrations_ended == (0 if stays else 1)
+    assert (await store.pseudonym(b"kari") is not None) is stays

@@ -328,7 +328,7 @@ async def test_nothing_of_a_learner_s_is_kept_or_told_in_clear(world: World, bro
 async def test_pages_defend_themselves(world: World, browser: Browser) -> None:
     pid = world.learners[0]
     async with browser.session.get(f"{world.url}/me", allow_redirects=False) as response:
-        assert (response.status, response.headers["Location"]) == (303, "/?logged_out=1")
+        assert (response.status, response.headers["Location"]) == (303, "/")
     async with browser.session.get(f"{world.url}/me.json") as response:
         assert response.status == 401
         assert (await response.json())["reason"] == "NOT_LOGGED_IN"

@@ -119,7 +119,7 @@ async def test_another_s_or_a_made_up_handle_is_no_page(other: str) -> None:
     found = await call(app, f"/me/credentials/{other}", headers=LOGGED_IN)
     assert found.status == 404
     stranger = await call(app, f"/me/credentials/{handle('whole')}")
-    assert (stranger.status, stranger.header("Location")) == (303, "/?logged_out=1")
+    assert (stranger.status, stranger.header("Location")) == (303, "/")
 
 
 def test_history_is_what_was_told_and_no_more() -> None:

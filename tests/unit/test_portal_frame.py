@@ -41,6 +41,7 @@ class Subject:
             Route("GET", "/", self.front),
             Route("GET", "/away", self.away),
             Route("GET", "/broken", self.broken),
+            Route("GET", "/once", self.away, once=True),
             Route("GET", "/away.json", self.away, for_programs=True),
             Route("GET", "/mine", self.mine),
             Route("POST", "/do", self.do, max_body=200),
@@ -217,8 +218,18 @@ async def test_programs_are_refused_in_their_own_way() -> None:
     assert (answer.status, answer.header("Content-Type")) == (503, "application/problem+json")
 
 
-async def test_who_is_not_logged_in_is_led_to_the_front() -> None:
+async def test_who_is_not_logged_in_is_led_to_the_front_and_told_so_who_was() -> None:
     app, _ = portal()
-    answer = await call(app, "/mine?lang=nn")
+    for path, expected in (("/mine?lang=nn", "/?lang=nn"), ("/mine", "/")):
+        answer = await call(app, path)
+        assert (answer.status, answer.header("Location")) == (303, expected), "she never was logged in"
+    answer = await call(app, "/mine?lang=nn", headers={"Cookie": "__Host-vitne_session=ended"})
     assert (answer.status, answer.header("Location")) == (303, "/?lang=nn&logged_out=1")
     assert answer.cookies()[0].startswith('__Host-vitne_session="";'), "what is not her log-in any more is forgotten"
+
+
+async def test_no_page_leads_again_to_an_address_that_is_good_for_one_time() -> None:
+    app, _ = portal()
+    answer = await call(app, "/once?code=secret&state=s")
+    assert (answer.status, "ISSUER_AWAY" in answer.text) == (503, True)
+    assert "secret" not in answer.text

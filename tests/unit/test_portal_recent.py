@@ -111,6 +111,25 @@ def test_there_is_room_for_so_much_and_the_oldest_goes_first(clock: ManualClock)
     assert pages.of(b"a", ["nb"]).words is not kept_words[b"a"]
 
 
+def test_pages_that_are_filled_while_others_begin_count_as_well(clock: ManualClock) -> None:
+    pages = RecentPages(clock, most=10)
+    begun = {name: pages.of(name, ["nb"]) for name in (b"a", b"b", b"c")}
+    for recent in begun.values():
+        recent.words.update({number.to_bytes(): None for number in range(3)})
+    pages.sweep()
+    assert pages.of(b"c", ["nb"]) is begun[b"c"]
+    assert pages.of(b"a", ["nb"]) is not begun[b"a"]
+
+
+def test_an_answer_that_comes_after_another_page_began_counts_as_well(clock: ManualClock) -> None:
+    pages = RecentPages(clock, most=10)
+    first, _ = pages.of(b"a", ["nb"]), pages.of(b"b", ["nb"])
+    long = stacking_pb2.EvaluateStackingResponse(not_asked_for=["x" * 10 * 2048])
+    first.keep_answer(QUESTION, long, clock.monotonic())
+    pages.sweep()
+    assert pages.of(b"a", ["nb"]) is not first
+
+
 def test_an_answer_holds_for_the_same_question_and_not_for_long(clock: ManualClock) -> None:
     recent, said = RecentPages(clock).of(b"kari", ["nb"]), answer()
     now = clock.monotonic()

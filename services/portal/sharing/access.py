@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from services.portal.sharing.terms import MAX_WRONG_CODES
 from vitne.canonical import sha256
+from vitne.errors import ResourceExhausted
 
 #: Random bytes of a link's token, and its characters.
 TOKEN_BYTES: Final = 32
@@ -23,6 +28,8 @@ _SCRYPT_BLOCKS: Final = 8
 _HASH_BYTES: Final = 32
 #: One thread, since each that has once derived a key keeps its 16 MiB: the C library gives none back.
 _THREAD: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="share-codes")
+#: Strangers' tries under way in a process, at most: some two seconds' work of that thread.
+MAX_TRIES: Final = 64
 _DOMAIN: Final = b"vitne/portal/share-code/v1\x00"
 
 
@@ -78,3 +85,36 @@ async def derived(token: str, code: str) -> bytes:
         )
 
     return await asyncio.get_running_loop().run_in_executor(_THREAD, derive)
+
+
+class Tries:
+    """Strangers' tries that are under way in this process: whoever has a link can't keep the one thread for themselves.
+
+    Of one link so many at a time as would lock it: until they are counted no further one can be of use to a guesser.
+    """
+
+    def __init__(self) -> None:
+        self._links: Counter[bytes] = Counter()
+
+    @contextmanager
+    def one(self, token: str) -> Iterator[None]:
+        """A try of a code for a link, from before it is derived until it has counted.
+
+        Raises:
+            ResourceExhausted: ``CODES_BEING_TRIED``.
+        """
+        link = token_hash(token)
+        if self._links[link] >= MAX_WRONG_CODES or self._links.total() >= MAX_TRIES:
+            raise ResourceExhausted(
+                "CODES_BEING_TRIED",
+                "too many codes are being tried at this moment",
+                rule=f"{MAX_WRONG_CODES} at a time of one link, {MAX_TRIES} of all",
+                remedy="wait a moment, and try again",
+            )
+        self._links[link] += 1
+        try:
+            yield
+        finally:
+            self._links[link] -= 1
+            if not self._links[link]:
+                del self._links[link]

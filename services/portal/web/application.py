@@ -60,7 +60,7 @@ def _guarded(frame: Frame, route: Route) -> Page:
                 heading=_text(told, texts["refused_titles"]),
                 text=_text(told, texts["refused"]),
                 reason=told.reason,
-                again=_address(request) if status == HTTPStatus.SERVICE_UNAVAILABLE else None,
+                again=_address(request) if status == HTTPStatus.SERVICE_UNAVAILABLE and not route.once else None,
             )
 
     return guarded

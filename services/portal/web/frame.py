@@ -197,10 +197,12 @@ class Frame:
         return RedirectResponse(address, 303, headers.PRIVATE)
 
     def led_to_front(self, request: Request) -> Response:
-        """Who is not logged in, or not any more, is led to where she can log in, and told why she is there."""
+        """Who is not logged in is led to where she can log in; who was until now is told that she is not any more."""
         reader = self.reader(request)
-        chosen = {} if reader.chosen is None else {PARAMETER: reader.chosen}
-        response = self.redirect(f"/?{urlencode({**chosen, LOGGED_OUT: '1'})}")
+        query = {} if reader.chosen is None else {PARAMETER: reader.chosen}
+        if self._secret(request):
+            query[LOGGED_OUT] = "1"
+        response = self.redirect(f"/?{urlencode(query)}" if query else "/")
         self.cookies.delete(response, SESSION_COOKIE)
         return response
 

@@ -67,8 +67,8 @@ class LogIn:
         """``/login``, ``/callback`` and ``/logout``."""
         return [
             Route("GET", "/login", self.log_in),
-            Route("GET", "/callback", self.callback),
-            Route("GET", "/callback/{provider}", self.callback),
+            Route("GET", "/callback", self.callback, once=True),
+            Route("GET", "/callback/{provider}", self.callback, once=True),
             Route("POST", "/logout", self.log_out),
         ]
 

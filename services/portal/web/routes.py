@@ -24,6 +24,7 @@ class Route:
         page: answers; what it refuses is shown as a page.
         max_body: bytes of a request's body, at most.
         for_programs: True: what it refuses is answered as problem details (RFC 9457), no page.
+        once: True: its query is good for one time, and a secret: no page of a refusal leads there again.
     """
 
     method: str
@@ -31,3 +32,4 @@ class Route:
     page: Page
     max_body: int = MAX_FORM
     for_programs: bool = False
+    once: bool = False

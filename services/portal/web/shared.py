@@ -73,6 +73,7 @@ class SharedPages:
         self._shares = sharing.shares
         self._checks = sharing.checks
         self._clock = clock
+        self._tries = access.Tries()
 
     def routes(self) -> list[Route]:
         """``/s/{token}``, and each credential under it as a file."""
@@ -115,11 +116,12 @@ class SharedPages:
     async def enter(self, request: Request) -> Response:
         """The code: right, and the page opens; wrong, and it is counted."""
         token, now = _token(request), self._clock.now()
+        code = (await read_form(request)).text("code")
         state = (await self._shares.find(token)).state(now)
         if state is not State.OPEN:
             raise refusal(state)
-        code = (await read_form(request)).text("code")
-        secret = await self._shares.enter(token, await access.derived(token, code), now, VISIT)
+        with self._tries.one(token):
+            secret = await self._shares.enter(token, await access.derived(token, code), now, VISIT)
         if secret is None:
             left = MAX_WRONG_CODES - (await self._shares.find(token)).wrong_codes
             if left <= 0:
