@@ -34,9 +34,9 @@ Media type `application/dc+sd-jwt`. Given and family name, date of birth, identi
 disclosable; everything else is always shown. The type's metadata says which, is served by the registry under the path
 of `vct`, and is pinned by each credential (`vct#integrity`); every document that was ever published stays, and is
 served by its digest behind that path. One that pins another digest is refused (`UNKNOWN_TYPE`). The issuer's keys are
-at `/.well-known/jwt-vc-issuer/issuers/<organisation>` there. Where the signing key has a certificate
-([how](operate.md#keys-of-the-services)), the header carries it with those above it, but not the anchor (`x5c`;
-OpenID4VC High Assurance Interoperability Profile 1.0, section 6.1.1).
+at `/.well-known/jwt-vc-issuer/issuers/<organisation>` there. Where the operator names the institution, and the
+signing key has a certificate ([how](operate.md#keys-of-the-services)), the header carries it with those above it, but
+not the anchor (`x5c`; OpenID4VC High Assurance Interoperability Profile 1.0, section 6.1.1).
 
 ## W3C VCDM 2.0
 

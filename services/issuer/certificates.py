@@ -1,20 +1,22 @@
 """Which tokens (SD-JWT VC, ``vc+jwt``) carry the certificates of the key that signs them (``x5c``).
 
-What makes a key count here is the registry, so nobody's issuing stops for a certificate that is missing or has ended:
-the token goes out without, and the log says for which key.
+What makes a key count here is the registry, so nobody's issuing stops for certificates that are missing, have ended, or
+are such that verifiers would refuse the token for them: it goes out without, and the log says for which key.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from datetime import datetime
 from typing import Final
 
 from vitne.clock import Clock
 from vitne.credentials.certificates import Certificate, carried
 from vitne.credentials.jose import Signer
 from vitne.credentials.model import AwardingBody
-from vitne.errors import FailedPrecondition
+from vitne.credentials.trust_anchors import require_form
+from vitne.errors import FailedPrecondition, InvalidArgument
 from vitne.runtime.certificates import Certificates
 
 _log: Final = logging.getLogger(__name__)
@@ -25,34 +27,44 @@ class TokenCertificates:
 
     Args:
         certificates: of signing keys.
-        organisations: whose tokens carry them; None: everybody's whose key has one.
+        organisations: whose tokens carry them.
         clock: a certificate that has ended is none.
     """
 
-    def __init__(self, certificates: Certificates, organisations: Collection[str] | None, clock: Clock) -> None:
+    def __init__(self, certificates: Certificates, organisations: Collection[str], clock: Clock) -> None:
         self._certificates = certificates
         self._organisations = organisations
         self._clock = clock
-        self._missed: set[tuple[str, str]] = set()
+        #: Why a key's tokens go out without, as it was logged.
+        self._missed: dict[str, str] = {}
 
-    async def of(self, signer: Signer, body: AwardingBody) -> tuple[Certificate, ...]:
-        """The chain of a key without its anchor; empty where there is none that readers could use."""
-        if self._organisations is not None and str(body.id) not in self._organisations:
+    async def of(self, signer: Signer, body: AwardingBody, issued_at: datetime) -> tuple[Certificate, ...]:
+        """The chain of a key without its anchor; empty where there is none that readers could use.
+
+        Args:
+            signer: the key.
+            body: whose it is.
+            issued_at: of the credential, which may be older than the token: verifiers ask whether the chain held then.
+        """
+        if str(body.id) not in self._organisations:
             return ()
         try:
             chain = carried(await self._certificates.chain(signer, body))
+            if not chain:
+                return self._without(signer, "CHAIN_NOT_CARRIED", logging.WARNING)
+            require_form(chain, at=self._clock.now(), body=body.id, issuer_uri=body.issuer_uri)
         except FailedPrecondition as error:
-            return self._without(signer, error.reason)
-        now = self._clock.now()
-        if not chain:
-            return self._without(signer, "CHAIN_NOT_CARRIED")
-        if not all(one.parsed.not_valid_before_utc <= now <= one.parsed.not_valid_after_utc for one in chain):
-            return self._without(signer, "CERTIFICATE_NOT_VALID_NOW")
+            return self._without(signer, error.reason, logging.INFO)
+        except InvalidArgument as error:
+            return self._without(signer, error.reason, logging.WARNING)
+        self._missed.pop(signer.key_id, None)
+        if any(issued_at < one.parsed.not_valid_before_utc for one in chain):
+            return ()  # The credential is older than a renewed certificate: nothing that an operator could mend.
         return chain
 
-    def _without(self, signer: Signer, reason: str) -> tuple[Certificate, ...]:
-        """None, which the log says once a key and reason: most keys never have one."""
-        if (signer.key_id, reason) not in self._missed:
-            self._missed.add((signer.key_id, reason))
-            _log.info("tokens carry no certificates", extra={"key": signer.key_id, "reason": reason})
+    def _without(self, signer: Signer, reason: str, level: int) -> tuple[Certificate, ...]:
+        """None, which the log says when it begins, or its reason changes."""
+        if self._missed.get(signer.key_id) != reason:
+            self._missed[signer.key_id] = reason
+            _log.log(level, "tokens carry no certificates", extra={"key": signer.key_id, "reason": reason})
         return ()

@@ -410,7 +410,7 @@ class Road:
         try:
             permission = self._measured_decision(provider, achievement, version, now)
             signer = await self._signing.choose(connection, provider, self._registry.signing_keys(provider, now))
-            certificates = await self._certificates.of(signer, permission.awarding_body)
+            certificates = await self._certificates.of(signer, permission.awarding_body, now)
         except VitneError as error:
             return error
         return replace(permission, key_id=signer.key_id, certificates=certificates)

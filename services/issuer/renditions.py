@@ -164,7 +164,7 @@ class Renditions:
         if format_.certified is Certified.ALWAYS:
             chain = await self._certificates.chain(signer, body)
         elif format_.certified is Certified.ON_TOKENS:
-            chain = await self._on_tokens.of(signer, body)
+            chain = await self._on_tokens.of(signer, body, credential.issued_at)
         setting, salt = self._registry.setting(credential), secrets.token_bytes(SALT_BYTES)
         prepared = format_.prepare(credential, Occasion(setting, key_id, algorithm, chain, salt, self._clock.now()))
         return Artefact.sealed(

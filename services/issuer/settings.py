@@ -46,8 +46,7 @@ class IssuerSettings(CommonSettings):
         part_grace_days: days that an institution has to look at a credential of which a part was revoked.
         certificates: folder with the certificates of signing keys, ``<thumbprint>.pem``; None: ELMO and EDC are not
             made, or in development with certificates of the issuer's own.
-        x5c: organisations whose SD-JWT VCs and ``vc+jwt`` carry these certificates; None: all whose key has a file in
-            that folder, and none where there is no folder.
+        x5c: organisations whose SD-JWT VCs and ``vc+jwt`` carry these certificates; nobody's unless said.
         standings: standings of national rules that are applied; the same as the registry's.
     """
 
@@ -68,7 +67,7 @@ class IssuerSettings(CommonSettings):
     daily_quotas: dict[OrganisationText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     part_grace_days: int = Field(default=DEFAULT_PART_GRACE_DAYS, ge=1, le=365)
     certificates: Path | None = None
-    x5c: tuple[OrganisationText, ...] | None = None
+    x5c: tuple[OrganisationText, ...] = ()
     standings: tuple[Standing, ...] = LAW
 
     @model_validator(mode="after")
@@ -76,11 +75,6 @@ class IssuerSettings(CommonSettings):
         if self.database_dsn and self.database_dsn == self.learner_keys_dsn:
             raise ValueError("learner_keys_dsn has to be another database than database_dsn")
         return self
-
-    @property
-    def certified(self) -> tuple[str, ...] | None:
-        """Whose tokens carry certificates; None: everybody's whose key has one."""
-        return () if self.x5c is None and self.certificates is None else self.x5c
 
     @property
     def registry_staleness(self) -> timedelta:

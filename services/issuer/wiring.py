@@ -166,7 +166,7 @@ class Issuer:
             if development and settings.certificates is None
             else CertificateFiles(settings.certificates)
         )
-        on_tokens = TokenCertificates(certificates, settings.certified, clock)
+        on_tokens = TokenCertificates(certificates, settings.x5c, clock)
         unary, bulk = (
             Road(
                 pool,

@@ -90,6 +90,7 @@ def build_pages(verifier: Verifier) -> FastAPI:
         responses={
             400: {"description": "The request is no JSON object with a credential.", **_PROBLEM},
             413: {"description": "The request is too large.", **_PROBLEM},
+            429: {"description": "Too many large credentials and images are being read.", **_PROBLEM},
         },
     )
     async def verify(request: VerifyRequest) -> Response:

@@ -23,6 +23,7 @@ class VerifierRpc(verifier_pb2_grpc.VerifierServiceServicer):
 
         Raises:
             InvalidArgument: ``ONE_REQUIRED``.
+            ResourceExhausted: ``OVERLOADED``.
         """
         if bool(request.credential) is bool(request.badge_image):
             raise InvalidArgument(

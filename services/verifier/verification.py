@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from services.verifier.aside import Aside
 from services.verifier.checks import names
 from services.verifier.checks.accreditation import check_accreditation
 from services.verifier.checks.catalogue import check_catalogue
@@ -31,8 +32,12 @@ from services.verifier.metrics import VERIFY_DURATION
 from services.verifier.presented import Presented
 from services.verifier.verdict import ON_FAILURE, UNTOLD, Verdict, headline, name_of, verdict_of
 from vitne.clock import Clock
+from vitne.credentials.sd_jwt import MAX_LENGTH as MAX_SD_JWT
 from vitne.errors import VitneError
 from vitne.runtime.interceptors.errors import as_vitne_error
+
+#: Longest credential that is read at once, in characters: an SD-JWT VC always is.
+MAX_AT_ONCE: Final = MAX_SD_JWT
 
 _T = TypeVar("_T")
 _ACCREDITATION: Final = (names.ACCREDITATION_THEN, names.NOT_WITHDRAWN_BACKWARDS, names.ACCREDITATION_TODAY)
@@ -68,6 +73,7 @@ class Verifier:
         self._statuses = statuses
         self._log = log
         self._clock = clock
+        self._aside = Aside()
 
     async def verify(self, credential: str | bytes) -> Verification:
         """Verify a credential in any format that is accepted, or an image (bytes) that a badge was baked into.
@@ -76,12 +82,15 @@ class Verifier:
 
         Nor is a check that fails in a way that nobody foresaw: it is *not determinable* then, under the id of an
         incident that is logged.
+
+        Raises:
+            ResourceExhausted: ``OVERLOADED``: too many that are large are being read.
         """
         began, now = self._clock.monotonic(), self._clock.now()
         revision = self._knowledge.projection.revision
         look = _Look()
         about = ""
-        structure = look.at((names.STRUCTURE,), lambda: check_structure(credential))
+        structure = await self._structure(credential, look)
         presentation = structure and structure[1]
         if presentation is not None:
             await self._look_at(presentation, look, now)
@@ -92,6 +101,15 @@ class Verifier:
         verdict = verdict_of(checks)
         VERIFY_DURATION.record(self._clock.monotonic() - began, name_of(verdict))
         return Verification(verdict, headline(verdict, checks, about), checks, now, revision)
+
+    async def _structure(self, credential: str | bytes, look: _Look) -> tuple[Check, Presented | None] | None:
+        """Read it: beside the event loop where that may take long, since anybody may send anything."""
+
+        def read() -> tuple[Check, Presented | None] | None:
+            return look.at((names.STRUCTURE,), lambda: check_structure(credential))
+
+        small = isinstance(credential, str) and len(credential) <= MAX_AT_ONCE
+        return read() if small else await self._aside.do(read)
 
     async def _look_at(self, presentation: Presented, look: _Look, now: datetime) -> None:
         credential, knowledge = presentation.credential, self._knowledge

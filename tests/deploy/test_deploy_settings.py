@@ -120,7 +120,7 @@ LEFT: dict[str, tuple[str, ...]] = {
 #: The same for what others need: who calls nobody shows nothing, and who asks for no scope of its own demands none.
 LEFT_BY: dict[str, tuple[str, ...]] = {
     "registry": (*CALLS_NOBODY, "client_id", "client_key_file", "grpc_allowed_peers"),
-    # Every key that has a certificate shows it (docs/decisions/0035).
+    # Nobody's tokens carry certificates until an operator says whose (docs/decisions/0035).
     "issuer": ("grpc_allowed_peers", "x5c"),
     "ledger": (*CALLS_NOBODY, "client_id", "client_key_file"),
     # It follows topics, and asks the ledger without a token.

@@ -18,6 +18,7 @@ from services.issuer.certificates import TokenCertificates
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.origins import Origins
 from services.issuer.projection import Permission
+from services.issuer.settings import IssuerSettings
 from services.verifier.presented import read
 from tests.integration.issuer_harness import KLIMA, World, item, make_world, public_jwk, refusal, request
 from tests.unit.accreditation_samples import NOKUT, UCL, UIO
@@ -36,6 +37,7 @@ from vitne.credentials.type_metadata import DISCLOSABLE
 from vitne.credentials.w3c import baking, selective, vc_jwt
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound
+from vitne.identifiers import OrganisationId
 from vitne.merkle.leaves import Issued, parse_leaf
 from vitne.messaging import topics
 from vitne.runtime.certificates import CertificateFiles, DevelopmentCertificates, pem
@@ -454,16 +456,79 @@ async def test_tokens_go_out_without_certificates_where_there_are_none(
     signer, provider = custody.ensure(f"test.{uuid4()}", "ES256"), body(world)
     made = DevelopmentCertificates(custody, clock)
     (own, authority) = await made.chain(signer, provider)
-    assert await TokenCertificates(made, None, clock).of(signer, provider) == (own,)
-    assert await TokenCertificates(made, (UIO,), clock).of(signer, provider) == ()
-    from_files = TokenCertificates(CertificateFiles(tmp_path), None, clock)
+    assert await TokenCertificates(made, (UCL,), clock).of(signer, provider, NOW) == (own,)
+    assert await TokenCertificates(made, (UIO,), clock).of(signer, provider, NOW) == ()
+    present = ManualClock(clock.now())
+    from_files = TokenCertificates(CertificateFiles(tmp_path), (UCL,), present)
+    file = tmp_path / f"{signer.key_id}.pem"
     with caplog.at_level("INFO", "services.issuer.certificates"):
-        assert await from_files.of(signer, provider) == await from_files.of(signer, provider) == ()
-        (tmp_path / f"{signer.key_id}.pem").write_bytes(pem((own, authority)))
-        assert await from_files.of(signer, provider) == (own,)  # as soon as the file is there
-        later = ManualClock(own.parsed.not_valid_after_utc + timedelta(seconds=1))
-        assert await TokenCertificates(CertificateFiles(tmp_path), None, later).of(signer, provider) == ()
-    assert [record.__dict__["reason"] for record in caplog.records] == ["NO_CERTIFICATE", "CERTIFICATE_NOT_VALID_NOW"]
+        for _ in range(2):
+            assert await from_files.of(signer, provider, NOW) == ()
+        file.write_bytes(pem((own, authority)))
+        for _ in range(2):
+            assert await from_files.of(signer, provider, NOW) == (own,)  # as soon as the file is there
+        present.advance(own.parsed.not_valid_after_utc - present.now() + timedelta(seconds=1))
+        for _ in range(2):
+            assert await from_files.of(signer, provider, present.now()) == ()
+        (renewed, _) = await DevelopmentCertificates(custody, present).chain(signer, provider)
+        file.write_bytes(pem((renewed,)))
+        assert await from_files.of(signer, provider, present.now()) == (renewed,)
+        present.advance(renewed.parsed.not_valid_after_utc - present.now() + timedelta(seconds=1))
+        assert await from_files.of(signer, provider, present.now()) == ()
+    assert [(record.levelname, record.__dict__["reason"]) for record in caplog.records] == [
+        ("INFO", "NO_CERTIFICATE"),
+        ("WARNING", "CERTIFICATE_NOT_VALID_THEN"),
+        ("WARNING", "CERTIFICATE_NOT_VALID_THEN"),  # and once more when its successor ends
+    ]
+
+
+async def test_tokens_go_out_without_certificates_that_verifiers_would_refuse_them_for(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    custody, clock, provider = FileKeyCustody(world.settings.state_dir), world.clock, body(world)
+    made = DevelopmentCertificates(custody, clock)
+    others = {
+        "names another organisation": replace(provider, id=OrganisationId.parse(UIO)),
+        "is for another address": replace(provider, issuer_uri="https://a.example"),
+        "is not of whom stands behind it": provider,
+    }
+    with caplog.at_level("INFO", "services.issuer.certificates"):
+        for why, named in others.items():
+            signer = custody.ensure(f"test.{uuid4()}", "ES256")
+            (own, _) = await made.chain(signer, named)
+            (stranger, _) = await made.chain(custody.ensure(f"test.{uuid4()}", "ES256"), provider)
+            chain = (own, stranger) if named is provider else (own,)
+            (tmp_path / f"{signer.key_id}.pem").write_bytes(pem(chain))
+            files = TokenCertificates(CertificateFiles(tmp_path), (UCL,), clock)
+            assert await files.of(signer, provider, clock.now()) == (), why
+    assert [(record.levelname, record.__dict__["reason"]) for record in caplog.records] == [
+        ("WARNING", "CERTIFICATE_OF_ANOTHER"),
+        ("WARNING", "CERTIFICATE_OF_ANOTHER"),
+        ("WARNING", "CHAIN_OUT_OF_ORDER"),
+    ]
+
+
+async def test_a_token_made_later_goes_out_without_a_certificate_that_did_not_hold_at_the_issuance(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verifiers ask whether it held then, and what was made once is answered ever after."""
+    issued = await issue(world)
+    assert read(issued.artefact).certificates
+    assert isinstance(world.clock, ManualClock)
+    world.clock.advance(timedelta(seconds=2))
+    ahead = ManualClock(world.clock.now() + timedelta(minutes=5))  # Made so, they hold from the present on.
+    renewed = DevelopmentCertificates(FileKeyCustody(world.settings.state_dir), ahead)
+    rendering = world.issuer.rpc._renditions
+    monkeypatch.setattr(rendering, "_on_tokens", TokenCertificates(renewed, (UCL,), world.clock))
+    late = await get(world, issued.id, credential_pb2.FORMAT_VC_JWT, credential_pb2.FORMAT_OPEN_BADGE_JWT)
+    assert [read(one.artefact).certificates for one in late.artefacts] == [(), ()]
+    now = await issue(world, credential_pb2.FORMAT_VC_JWT)
+    assert read(now.artefacts[0].artefact).certificates
+
+
+def test_nobodys_tokens_carry_certificates_unless_somebody_says_so(world: World) -> None:
+    assert IssuerSettings.model_fields["x5c"].default == ()
+    assert world.settings.x5c == (UCL,)
 
 
 async def test_certificates_of_development_chain_to_one_authority(world: World) -> None:

@@ -22,7 +22,7 @@ from tests.unit.european_samples import SALT, SETTING
 from tests.unit.verifier_world import NOW, PROVIDER_KEY, World
 from vitne.canonical import b64url, from_b64url
 from vitne.credentials import sd_jwt_vc
-from vitne.credentials.certificates import MAX_CARRIED, Certificate, carried
+from vitne.credentials.certificates import MAX_CARRIED, MAX_CERTIFICATES, Certificate, carried
 from vitne.credentials.elm.seal import seal
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
@@ -183,9 +183,13 @@ def test_a_token_carries_all_but_the_anchor() -> None:
     assert carried((*CHAIN, ROOT_CERTIFICATE)) == carried(CHAIN) == CHAIN
     by_itself = made("UCL", PROVIDER, "UCL", PROVIDER)
     assert carried((by_itself,)) == carried(()) == ()
-    many = (MAX_CARRIED // len(LEAF.base64) + 1) * (LEAF,)
+    many = (MAX_CERTIFICATES + 1) * (LEAF,)
     assert carried(many[1:]) == many[1:]
     assert carried(many) == ()
+    long = x509.UniformResourceIdentifier("https://ucl.example/" + "a" * (MAX_CARRIED // 2))
+    large = made("UCL", PROVIDER, "Middle", MIDDLE, names=(long,))
+    assert carried((large,)) == (large,)
+    assert carried((large, large)) == ()
 
 
 @pytest.mark.parametrize("pem", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitne.credentials.w3c import baking_png, baking_svg
+from vitne.credentials.w3c.baking_svg import MAX_NODES
 from vitne.errors import InvalidArgument
 
 
@@ -104,3 +105,9 @@ def test_damage_is_refused_and_never_a_crash(pair: tuple[ModuleType, bytes], dat
         form.extract(bytes(damaged))
     except InvalidArgument:
         return
+
+
+@pytest.mark.parametrize("many", [b"<a/>" * MAX_NODES, b"<a b='' c=''/>" * (MAX_NODES // 3)])
+def test_an_svg_of_very_many_elements_and_attributes_is_refused(many: bytes) -> None:
+    with pytest.raises(InvalidArgument, match="elements and attributes"):
+        baking_svg.extract(SVG.replace(b"</svg>", many + b"</svg>"))

@@ -93,10 +93,12 @@ def carried(chain: Sequence[Certificate]) -> tuple[Certificate, ...]:
     certificate of the key that signs is not signed by itself.
 
     Returns:
-        Nothing where nothing is left, or more than :data:`MAX_CARRIED`.
+        Nothing where nothing is left, or more than :data:`MAX_CARRIED` or :data:`MAX_CERTIFICATES`.
     """
     kept = tuple(each for each in chain if each.parsed.subject != each.parsed.issuer)
-    if kept[:1] != tuple(chain[:1]) or sum(len(each.base64) for each in kept) > MAX_CARRIED:
+    if kept[:1] != tuple(chain[:1]) or len(kept) > MAX_CERTIFICATES:
+        return ()
+    if sum(len(each.base64) for each in kept) > MAX_CARRIED:
         return ()
     return kept
 

@@ -69,12 +69,8 @@ class TrustAnchors:
             InvalidArgument: ``CHAIN_OUT_OF_ORDER``, ``CERTIFICATE_NOT_VALID_THEN``, ``CERTIFICATE_OF_ANOTHER``,
                 ``CHAIN_UNTRUSTED``.
         """
+        require_form(chain, at=at, body=body, issuer_uri=issuer_uri)
         certificates = [each.parsed for each in chain]
-        _in_order(certificates)
-        _valid(certificates, at)
-        _named(certificates[0], body)
-        if issuer_uri:
-            _addressed(certificates[0], issuer_uri)
         # Any extension that is not critical may stand in a signing certificate; authorities are held to what the
         # library asks of them: basic constraints, key usage, keys and signatures of some strength.
         builder = PolicyBuilder().store(Store(list(self._certificates))).time(at).max_chain_depth(MAX_DEPTH)
@@ -87,6 +83,26 @@ class TrustAnchors:
             verifier.verify(certificates[0], between)
         except VerificationError as error:
             raise _refused("CHAIN_UNTRUSTED", "its certificate leads to no trust anchor that is configured") from error
+
+
+def require_form(chain: Sequence[Certificate], *, at: datetime, body: OrganisationId, issuer_uri: str = "") -> None:
+    """Refuse a chain that nobody takes, whichever anchors count there.
+
+    Args:
+        chain: as for :meth:`TrustAnchors.require`, as are the others.
+        at: when it was signed.
+        body: who is said to have signed.
+        issuer_uri: how a token names its issuer.
+
+    Raises:
+        InvalidArgument: ``CHAIN_OUT_OF_ORDER``, ``CERTIFICATE_NOT_VALID_THEN``, ``CERTIFICATE_OF_ANOTHER``.
+    """
+    certificates = [each.parsed for each in chain]
+    _in_order(certificates)
+    _valid(certificates, at)
+    _named(certificates[0], body)
+    if issuer_uri:
+        _addressed(certificates[0], issuer_uri)
 
 
 def _in_order(certificates: Sequence[x509.Certificate]) -> None:

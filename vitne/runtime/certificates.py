@@ -8,6 +8,7 @@ development an authority of the service's own makes one.
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -63,9 +64,11 @@ class CertificateFiles:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        #: By key: what the file was when it was read, and what was read.
+        self._known: dict[str, tuple[tuple[int, ...], tuple[Certificate, ...]]] = {}
 
     async def chain(self, signer: Signer, body: AwardingBody) -> tuple[Certificate, ...]:
-        """See :class:`Certificates`. The file is read each time, so that a renewed one counts at once."""
+        """See :class:`Certificates`. The file is looked at each time, so that a renewed one counts at once."""
         return await asyncio.to_thread(self._read, signer.key_id)
 
     def _read(self, key_id: str) -> tuple[Certificate, ...]:
@@ -73,6 +76,11 @@ class CertificateFiles:
             if self._folder is None:
                 raise FileNotFoundError
             with (self._folder / f"{key_id}.pem").open("rb") as file:
+                about = os.fstat(file.fileno())
+                version = about.st_ino, about.st_mtime_ns, about.st_size
+                known, chain = self._known.get(key_id, ((), ()))
+                if known == version:
+                    return chain
                 parsed = x509.load_pem_x509_certificates(file.read(_MAX_FILE))
         except (OSError, ValueError) as error:
             raise _missing(key_id, "no file in PEM has one") from error
@@ -80,6 +88,7 @@ class CertificateFiles:
         key = chain[0].public_key
         if key is None or key.key_id != key_id:
             raise _missing(key_id, "the first one in its file is of another key")
+        self._known[key_id] = version, chain
         return chain
 
 

@@ -17,6 +17,8 @@ from vitne.errors import InvalidArgument
 MAX_IMAGE: Final = 3_000_000
 #: Deepest element.
 MAX_DEPTH: Final = 256
+#: Most elements and attributes together: each costs a reader more than its bytes.
+MAX_NODES: Final = 100_000
 
 #: What the element of a badge is named in.
 NAMESPACE: Final = "https://purl.imsglobal.org/ob/v3p0"
@@ -70,6 +72,7 @@ class _Reader:
         self.root_end = 0
         self._image = image
         self._depth = 0
+        self._nodes = 0
         self._inside = 0
         self._parser = parser = expat.ParserCreate("UTF-8", " ")
         parser.buffer_text = True
@@ -84,6 +87,9 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        self._nodes += 1 + len(attributes)
+        if self._nodes > MAX_NODES:
+            raise _refused("BAD_IMAGE", f"more than {MAX_NODES} elements and attributes")
         if self._depth > MAX_DEPTH:
             raise _refused("BAD_IMAGE", f"nested deeper than {MAX_DEPTH}")
         if self._depth == 1:
