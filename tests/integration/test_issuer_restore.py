@@ -31,6 +31,7 @@ async def world(shared: World) -> World:
     """Nobody is registered, the hub wants everything, and there are places in stock, which a restore gives up."""
     await forget_registrations(shared)
     await shared.pool.execute("DELETE FROM subscription")
+    await shared.pool.execute("DELETE FROM restore")
     await shared.issuer.leases.top_up("DK")
     return shared
 
