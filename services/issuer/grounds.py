@@ -1,4 +1,4 @@
-"""Why a learner is registered with a hub: by their own act, or on a legal ground (pure)."""
+"""Why a learner is registered with a hub: by their own act, on a legal ground, or lost with a database (pure)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from vitne_api.issuer.v1 import issuer_pb2
 OWN_ACT: Final = "own_act"
 #: The same of one on a legal ground, which ``registration.legal_ground`` names.
 ON_LEGAL_GROUND: Final = "legal_ground"
+#: The same of one that only the hub's topic still knew of: whether by the learner's own act or not was lost.
+TAKEN_UP: Final = "taken up again from the hub's topic after a restore"
 #: Columns of the table ``legal_ground`` that :func:`ground_message` reads.
 COLUMNS: Final = "id, hub, citation, reference, decided_by, decided_by_name, granted_at, ended_at"
 

@@ -21,7 +21,7 @@ from services.issuer.acts import LearnerActs
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
 from services.issuer.grounds import COLUMNS as GROUND_COLUMNS
-from services.issuer.grounds import ON_LEGAL_GROUND, OWN_ACT, ground_message
+from services.issuer.grounds import ON_LEGAL_GROUND, OWN_ACT, TAKEN_UP, ground_message
 from services.issuer.interests import COLUMNS, EVERYTHING, Interest
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners, being_erased
@@ -391,11 +391,11 @@ class Hubs:
         )
 
         async def work(connection: Any) -> issuer.WithdrawLearnerResponse:
-            id_ = await connection.fetchval(
-                "SELECT id FROM registration WHERE hub = $1 AND pseudonym = $2 AND withdrawn_at IS NULL",
-                str(hub),
-                pseudonym,
-            )
+            live = "FROM registration WHERE hub = $1 AND pseudonym = $2 AND withdrawn_at IS NULL"
+            learner = await connection.fetchval(f"SELECT learner {live}", str(hub), pseudonym)
+            # Behind the lock: a registration that is under way may put another row in the place of this one.
+            await connection.fetchval("SELECT true FROM learner WHERE id = $1 FOR UPDATE", learner)
+            id_ = await connection.fetchval(f"SELECT id {live}", str(hub), pseudonym)
             if id_ is None or not await self.end(connection, id_):
                 raise NotFound(
                     "REGISTRATION_UNKNOWN",
@@ -499,27 +499,30 @@ class Hubs:
             self._clock.now(),
         )
         known = await connection.fetchrow(
-            "SELECT id, pseudonym, registered_at, legal_ground, subscription_revision FROM registration "
+            "SELECT id, pseudonym, ground, registered_at, legal_ground, subscription_revision FROM registration "
             "WHERE learner = $1 AND hub = $2 AND withdrawn_at IS NULL",
             learner.id,
             hub,
         )
         if known is not None:
             pseudonym = known["pseudonym"]
-            if known["legal_ground"] is None:
+            if known["legal_ground"] is None and known["ground"] != TAKEN_UP:
                 return _registered(pseudonym, known["registered_at"])
-            if legal_ground is not None:
-                rests_on = await connection.fetchrow(
-                    f"SELECT {GROUND_COLUMNS} FROM legal_ground WHERE id = $1",  # noqa: S608 (a constant)
-                    known["legal_ground"],
-                )
-                return _registered(pseudonym, known["registered_at"], rests_on)
-            # She asks for what rested on a ground: from now on it is her own act. The hub was told of all there is.
+            if legal_ground is not None and known["legal_ground"] == legal_ground["id"]:
+                return _registered(pseudonym, known["registered_at"], legal_ground)
+            # What it rested on may end, or was lost: from now on it rests on what is shown, her own act or a ground
+            # that holds. The hub was told of all there is.
             await connection.execute("UPDATE registration SET withdrawn_at = $2 WHERE id = $1", known["id"], now)
             await self._record(
-                connection, Registration(hub, pseudonym), learner, ground=ground, now=now, subscribed=known
+                connection,
+                Registration(hub, pseudonym),
+                learner,
+                ground=ground,
+                now=now,
+                subscribed=known,
+                legal_ground=legal_ground,
             )
-            return _registered(pseudonym, now)
+            return _registered(pseudonym, now, legal_ground)
         secret = await self._learners.secret(connection, learner)
         wanted = await connection.fetchrow(
             f"SELECT revision AS subscription_revision, {COLUMNS} FROM subscription WHERE hub = $1",  # noqa: S608

@@ -20,6 +20,7 @@ import asyncpg
 import msgspec
 
 from services.issuer import store
+from services.issuer.grounds import TAKEN_UP
 from services.issuer.hubs import Notices, Registration
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners
@@ -34,8 +35,6 @@ from vitne.messaging.event_types import HUB_NOTICE, LOG_LEAF
 from vitne.messaging.headers import Message
 from vitne_api.events.v1 import events_pb2
 
-#: Ground of a registration that only the hub's topic still knew of.
-GROUND: Final = "taken up again from the hub's topic after a restore"
 #: Learners whose names at a hub are computed at once.
 PAGE: Final = 1_000
 
@@ -265,6 +264,15 @@ class Reconciliation:
                 await self._end(connection, hub, pseudonym, learner, now)
                 del registered[pseudonym]
         unknown = {name for name, each in told.items() if each.handles or not each.withdrawn_last} - registered.keys()
+        # Who had left before that instant has left, unless the hub was told of her since: releases that told no end
+        # of a registration left the notice before it as the last.
+        unknown -= {
+            row["pseudonym"]
+            for row in await connection.fetch(
+                "SELECT pseudonym FROM registration WHERE hub = $1 AND withdrawn_at IS NOT NULL", hub
+            )
+            if newest.get(row["pseudonym"], 0) <= before.revisions.get(f"hub:{hub}:{row['pseudonym']}", 0)
+        }
         if unknown:
             await self._take_up(connection, hub, unknown, now)
         await self._correct(connection, hub, told, now)
@@ -303,7 +311,7 @@ class Reconciliation:
                     hub,
                     id_,
                     name,
-                    GROUND,
+                    TAKEN_UP,
                     now,
                 )
                 credentials = await connection.fetch(

@@ -16,7 +16,13 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from services.issuer.crypto import INDEX_KEY, IndexKey
+from services.issuer.events import SOURCE, Events
+from services.issuer.hubs import Notices
+from services.issuer.learners import Learners
 from services.issuer.legal_grounds import SERVICE as LEGAL_GROUND_SERVICE
+from services.issuer.origins import Origins
+from services.issuer.reconcile import Reconciliation
 from services.issuer.rights import SERVICE as RIGHTS_SERVICE
 from services.issuer.rpc import SERVICE
 from services.issuer.settings import IssuerSettings
@@ -28,12 +34,14 @@ from vitne.clock import Clock
 from vitne.errors import FailedPrecondition, Unauthenticated, Unavailable, VitneError
 from vitne.frameworks import Standing
 from vitne.identifiers import LearnerId, OrganisationId, synthetic_national_id
+from vitne.messaging.headers import Message
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
 from vitne.runtime.database import migrate, open_pool
 from vitne.runtime.identity import HIGH, Caller, LearnerIdentity
 from vitne.runtime.interceptors.chain import Chain
 from vitne.runtime.interceptors.errors import ErrorsInterceptor
+from vitne.runtime.secret_files import read_secret
 from vitne.runtime.status import DeadlineExceeded, error_from_rpc, errors_to_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
@@ -270,6 +278,25 @@ class World:
         rows: list[Any] = await self.pool.fetch("SELECT * FROM outbox WHERE topic = $1 ORDER BY id", topic)
         return rows
 
+    async def messages(self, topic: str) -> list[Message]:
+        """A topic as its readers have it: all that was told, in order."""
+        return [
+            Message(
+                topic=row["topic"],
+                partition=0,
+                offset=number,
+                key=row["key"],
+                value=row["value"],
+                id=row["event_id"],
+                source=SOURCE,
+                type=row["type"],
+                time=row["time"],
+                revision=row["revision"],
+                traceparent=None,
+            )
+            for number, row in enumerate(await self.outbox(topic))
+        ]
+
     async def notices(self, hub: str = HUB) -> list[tuple[str, str, int]]:
         """What a hub was told: notice, handle, and the revision of its record, checked to be consistent."""
         told = []
@@ -283,6 +310,21 @@ class World:
     async def taken(self, country: str = "DK") -> int:
         """How many indexes were given out of the blocks that are still there."""
         return int(await self.pool.fetchval("SELECT sum(taken) FROM index_lease WHERE country = $1", country))
+
+
+def reconciliation(world: World) -> Reconciliation:
+    """What puts this issuer's database in step after a restore."""
+    index = IndexKey(read_secret(world.settings.state_dir, INDEX_KEY, create=False))
+    learners = Learners(world.issuer.keys, index, world.clock, uuid4)
+    return Reconciliation(
+        world.pool,
+        keys=world.issuer.keys,
+        learners=learners,
+        notices=Notices(learners, Events(world.clock, uuid4)),
+        origins=Origins(index),
+        clock=world.clock,
+        new_id=uuid4,
+    )
 
 
 def issuance(**values: Any) -> issuer_pb2.Issuance:

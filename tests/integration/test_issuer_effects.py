@@ -6,25 +6,16 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from services.issuer import revocation as revocation_module
-from services.issuer.crypto import INDEX_KEY, IndexKey
-from services.issuer.events import SOURCE, Events
-from services.issuer.hubs import Notices
-from services.issuer.learners import Learners
-from services.issuer.origins import Origins
-from services.issuer.reconcile import Reconciliation
-from tests.integration.issuer_harness import KLIMA, World, make_world, refusal
+from tests.integration.issuer_harness import KLIMA, World, make_world, reconciliation, refusal
 from tests.unit.accreditation_samples import DAI, NOKUT, SUSPENDED, UCL, WITHDRAWN, scope, uuid
 from vitne.accreditation import timestamp
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.messaging import topics
-from vitne.messaging.headers import Message
-from vitne.runtime.secret_files import read_secret
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 from vitne_api.registry.v1 import facts_pb2
@@ -119,20 +110,6 @@ async def test_what_a_withdrawal_would_touch_is_what_it_touches_then(world: Worl
     assert await told(world) == [(2, 2), (3, 3)]
 
 
-def reconciliation(world: World) -> Reconciliation:
-    index = IndexKey(read_secret(world.settings.state_dir, INDEX_KEY, create=False))
-    learners = Learners(world.issuer.keys, index, world.clock, uuid4)
-    return Reconciliation(
-        world.pool,
-        keys=world.issuer.keys,
-        learners=learners,
-        notices=Notices(learners, Events(world.clock, uuid4)),
-        origins=Origins(index),
-        clock=world.clock,
-        new_id=uuid4,
-    )
-
-
 async def test_after_a_restore_what_is_told_has_revisions_that_nobody_has_seen(
     world: World, clock: ManualClock
 ) -> None:
@@ -141,22 +118,7 @@ async def test_after_a_restore_what_is_told_has_revisions_that_nobody_has_seen(
     world.learn()
     withdrawn(world, clock.now() - 2 * MINUTE)
     await world.issuer.effects.tell()
-    topic = [
-        Message(
-            topic=row["topic"],
-            partition=0,
-            offset=number,
-            key=row["key"],
-            value=row["value"],
-            id=row["event_id"],
-            source=SOURCE,
-            type=row["type"],
-            time=row["time"],
-            revision=row["revision"],
-            traceparent=None,
-        )
-        for number, row in enumerate(await world.outbox(topics.ISSUER_EFFECTS))
-    ]
+    topic = await world.messages(topics.ISSUER_EFFECTS)
     assert [message.revision for message in topic] == [1]
     # The database as it was before it told: whoever reads the topic has the number under revision 1.
     await world.pool.execute("DELETE FROM effect; DELETE FROM outbox; DELETE FROM aggregate_revision")

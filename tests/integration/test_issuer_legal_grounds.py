@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.issuer_harness import HUB, OTHER_HUB, World, make_world, pid_of, refusal
+from tests.integration.ledger_harness import eventually
 from tests.unit.accreditation_samples import NOKUT, UCL
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
@@ -153,6 +155,44 @@ async def test_with_the_ground_ends_what_rests_on_it_and_not_her_own_act(world: 
     assert held.HasField("withdrawn_at")
     *_, still = await seen_by(world, 6)
     assert (still.ground.partition(":")[0], still.HasField("withdrawn_at")) == ("own_act", False)
+
+
+async def test_registered_again_on_another_ground_she_stays_when_the_first_one_ends(world: World) -> None:
+    first, second = await grant(world), await grant(world)
+    before = await register(world, 7, first.id)
+    answer = await register(world, 7, second.id)
+    assert (answer.pseudonym, answer.legal_ground) == (before.pseudonym, second)
+    assert await register(world, 7, second.id) == answer
+    await end(world, first.id)
+    while await world.issuer.ground_endings.step():
+        pass
+    (held,) = (one for one in await seen_by(world, 7) if not one.HasField("withdrawn_at"))
+    assert held.legal_ground == second
+
+
+async def test_a_withdrawal_that_met_her_own_registering_ends_what_came_of_it(world: World) -> None:
+    ground = await grant(world)
+    pseudonym = (await register(world, 8, ground.id)).pseudonym
+
+    async def waiting(calls: int) -> bool:
+        found = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(await world.pool.fetchval(found) == calls)
+
+    async with world.pool.acquire() as connection:
+        held = connection.transaction()
+        await held.start()
+        await connection.execute(
+            "SELECT FROM learner WHERE id = (SELECT learner FROM registration WHERE pseudonym = $1) FOR UPDATE",
+            pseudonym,
+        )
+        registering = asyncio.create_task(by_own_act(world, 8))
+        await eventually(lambda: waiting(1))
+        request = issuer_pb2.WithdrawLearnerRequest(request_id=str(uuid4()), pseudonym=pseudonym)
+        withdrawing = asyncio.ensure_future(world.caller(HUB).WithdrawLearner(request))
+        await eventually(lambda: waiting(2))
+        await held.commit()
+        await asyncio.gather(registering, withdrawing)
+    assert all(one.HasField("withdrawn_at") for one in await seen_by(world, 8))
 
 
 async def test_grants_are_listed_and_repeated_requests_make_none(world: World) -> None:
