@@ -26,9 +26,11 @@ class Events:
     Args:
         clock: for their time.
         new_id: makes their UUIDv7.
+        registration_ends: whether hubs are told that a registration ended.
     """
 
-    def __init__(self, clock: Clock, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, clock: Clock, new_id: Callable[[], UUID], *, registration_ends: bool = True) -> None:
+        self.registration_ends = registration_ends
         self._clock = clock
         self._new_id = new_id
 

@@ -217,14 +217,19 @@ class Notices:
             self.notice(withdrawn, registration, row["handle"], row["kind"], row["provider"], cause=cause)
             for row in rows
         ]
-        return [*told, self.ended(registration, cause, at)]
+        return [*told, *self.ended(registration, cause, at)]
 
-    def ended(self, registration: Registration, cause: str, at: datetime) -> outbox.Event:
+    def ended(self, registration: Registration, cause: str, at: datetime) -> list[outbox.Event]:
         """That a registration ended: of a learner without credentials nothing else tells the hub.
+
+        Nothing while hubs of the release before, who would not understand it, are still served.
 
         ``at`` is not before the registration, and before any that follows: by that hubs tell which one is meant.
         """
-        return self.notice(events_pb2.HUB_NOTICE_REGISTRATION_ENDED, registration, "", "", "", cause=cause, at=at)
+        if not self._events.registration_ends:
+            return []
+        ended = events_pb2.HUB_NOTICE_REGISTRATION_ENDED
+        return [self.notice(ended, registration, "", "", "", cause=cause, at=at)]
 
     async def forget(self, connection: Any, learner: UUID, now: datetime) -> None:
         """End all of a learner's registrations, telling the hubs, and leave no record of any, in the transaction.

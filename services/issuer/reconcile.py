@@ -364,7 +364,7 @@ class Reconciliation:
                     for handle, (kind, provider) in handles.items()
                 ]
             if pseudonym not in registered and not told[pseudonym].withdrawn_last:
-                changes.append(self._notices.ended(registration, cause="", at=now))
+                changes += self._notices.ended(registration, cause="", at=now)
         await outbox.append(connection, changes)
         self._done.notices += len(changes)
 

@@ -38,6 +38,8 @@ class IssuerSettings(CommonSettings):
         ledger_audience: what access tokens for the ledger name as ``aud``.
         learner_issuer: issuer URL of learners' ID tokens; empty: the same as ``identity_issuer``.
         hubs: the hubs that are served: organisation id to the client id that its learners' ID tokens are made for.
+        hub_registration_ends: whether hubs are told that a registration ended; off while one runs a release that would
+            park the notice (0.1.0). ``reconcile`` tells what was not told.
         registry_staleness_seconds: age of the registry's word past which nothing is issued.
         lease_block: status indexes that are leased at once.
         lease_low_water: stock of indexes, by country, below which more are leased.
@@ -60,6 +62,7 @@ class IssuerSettings(CommonSettings):
     ledger_audience: str = ""
     learner_issuer: str = ""
     hubs: dict[OrganisationText, str] = Field(default_factory=dict)
+    hub_registration_ends: bool = True
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
     lease_block: int = Field(default=DEFAULT_LEASE_BLOCK, ge=1, le=MAX_BLOCK)
     lease_low_water: int = Field(default=DEFAULT_LEASE_LOW_WATER, ge=1, le=1_000_000)

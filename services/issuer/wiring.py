@@ -158,7 +158,7 @@ class Issuer:
         signing = SigningKeys(pool, custody, clock)
         frameworks = Frameworks.load(settings.standings)
         registry = RegistryView(projection, frameworks, clock, settings.registry_staleness)
-        events = Events(clock, new_id)
+        events = Events(clock, new_id, registration_ends=settings.hub_registration_ends)
         notices = InstitutionNotices(learners, events, clock, new_id)
         parts = Parts(pool, keys, index, settings.part_grace, clock)
         certificates = (
@@ -342,7 +342,7 @@ async def reconcile(settings: IssuerSettings) -> Reconciled:
                 pool,
                 keys=keys,
                 learners=learners,
-                notices=Notices(learners, Events(clock, new_id)),
+                notices=Notices(learners, Events(clock, new_id, registration_ends=settings.hub_registration_ends)),
                 origins=Origins(index),
                 clock=clock,
                 new_id=new_id,

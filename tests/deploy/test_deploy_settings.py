@@ -121,7 +121,7 @@ LEFT: dict[str, tuple[str, ...]] = {
 LEFT_BY: dict[str, tuple[str, ...]] = {
     "registry": (*CALLS_NOBODY, "client_id", "client_key_file", "grpc_allowed_peers"),
     # Nobody's tokens carry certificates until an operator says whose (docs/decisions/0035).
-    "issuer": ("grpc_allowed_peers", "x5c"),
+    "issuer": ("grpc_allowed_peers", "x5c", "hub_registration_ends"),
     "ledger": (*CALLS_NOBODY, "client_id", "client_key_file"),
     # It follows topics, and asks the ledger without a token.
     "verifier": (

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.processes import ManagedProcess
@@ -131,6 +132,11 @@ class RollingStack(Stack):
 
     _names = itertools.count(1)
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        #: Settings beside the stack's, by service, which only this release is given.
+        self.settings: dict[str, dict[str, str]] = {}
+
     async def start_service(self, service: str) -> None:
         """Start as many replicas as the service has."""
         provide_key_files(service, self.state_of(service))
@@ -140,6 +146,10 @@ class RollingStack(Stack):
         self.replicas[service] = list(
             await asyncio.gather(*(self._start_replica(service) for _ in range(REPLICAS.get(service, 1))))
         )
+
+    def environment(self, service: str) -> dict[str, str]:
+        """As the embedded stack's; this release's services with settings of their own."""
+        return super().environment(service) | (self.settings.get(service, {}) if self.release is None else {})
 
     async def start(self) -> None:
         self.gateways: dict[tuple[str, str], Gateway] = {}
