@@ -2,6 +2,10 @@
 -- for each leaf, this one 28, and since hashes come at random its size decides what an append costs in a large log: once
 -- it outgrows the database's memory, each leaf reads a page and writes it back, to the write-ahead log too. That no hash
 -- is there twice is seen to by whoever holds the log's row, the only one who may add any.
+--
+-- The strongest lock first: who reads leaves and then adds some would otherwise wait for the index, and the second
+-- statement for them.
+LOCK TABLE leaf IN ACCESS EXCLUSIVE MODE;
 CREATE INDEX leaf_found_by ON leaf (substring(hash FROM 1 FOR 7));
 ALTER TABLE leaf DROP CONSTRAINT leaf_hash_key;
 
