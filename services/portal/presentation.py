@@ -16,6 +16,8 @@ from vitne.errors import InvalidArgument
 from vitne.stacking import counts_whole, purpose_of
 
 #: Kinds of credential as the national rules have them: in each country's own words, and whether they are formal.
+#: The decimal that takes the singular.
+ONE: Final = "1"
 KINDS: Final = {kind.id: kind for framework in RULES for kind in framework.credential_kinds.values()}
 
 FETCHED: Final = "fetched"
@@ -229,10 +231,17 @@ def size_text(points: str, unit: str, hours: str, texts: Mapping[str, Any]) -> s
     """Credits in their unit, and hours, in words; None where neither is stated."""
     parts = []
     if points:
-        parts.append(f"{decimal_text(points, texts)} {texts['units'].get(unit, unit)}")
+        parts.append(f"{decimal_text(points, texts)} {unit_name(unit, points, texts)}")
     if hours:
-        parts.append(texts["hours"].format(count=decimal_text(hours, texts)))
+        parts.append(texts["one_hour"] if hours == ONE else texts["hours"].format(count=decimal_text(hours, texts)))
     return ", ".join(parts) or None
+
+
+def unit_name(unit: str, number: str, texts: Mapping[str, Any]) -> str:
+    """What a unit is called after a number of it; one that the texts don't know is called as it is written."""
+    name = unit.lower()
+    called: str = (number == ONE and texts["units_one"].get(name)) or texts["units"].get(name, unit)
+    return called
 
 
 def decimal_text(number: str, texts: Mapping[str, Any]) -> str:

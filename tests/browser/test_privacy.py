@@ -65,11 +65,11 @@ async def test_a_copy_and_erasure_without_script(new_page: NewPage, stack: Stack
     await scripted.get_by_role("link", name="Last ned kopien").wait_for()
     await look_here(scripted, "privacy-copy")
 
-    button = page.get_by_role("button", name="Slett alt om meg")
+    button = page.get_by_role("button", name="Slett det som kan slettes")
     await button.focus()
     await page.keyboard.press("Enter")
     await confirm(page, "/erased")
-    assert await page.get_by_role("heading", name="Alt er slettet").is_visible()
+    assert await page.get_by_role("heading", name="Opplysningene er slettet").is_visible()
     assert await page.get_by_role("link", name="Personvern").count() == 0
 
 

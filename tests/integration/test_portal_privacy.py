@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.portal.texts import TEXTS
 from tests.integration.portal_world import MARKER, Browser, World, new_world, until
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne_api.credential.v1 import credential_pb2
@@ -63,6 +64,10 @@ async def test_she_gets_a_copy_of_all_that_is_held(world: World, browser: Browse
     assert 'href="/privacy/vitne.json"' in page
     assert "Skal arkiveres" in page
     assert "Kan slettes" not in page
+    before, rest = page.split(TEXTS["nb"]["erase_rest"])
+    assert "Skal arkiveres" in before, "the exception is told first"
+    assert TEXTS["nb"]["erase_kept"] in before
+    assert "Skal arkiveres" not in rest
     async with browser.session.get(f"{world.url}/privacy/vitne.json") as response:
         assert response.headers["Content-Disposition"] == 'attachment; filename="vitne.json"'
         assert response.headers["Cache-Control"] == "no-store"

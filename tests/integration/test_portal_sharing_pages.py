@@ -21,6 +21,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
+from services.portal.local_time import local_time_text
 from services.portal.sharing import access
 from services.portal.sharing.signature import KEY_LABEL
 from services.portal.sharing.terms import MAX_WRONG_CODES
@@ -266,13 +267,49 @@ async def test_wrong_codes_are_counted_and_lock_it_until_she_makes_a_new_link(po
         assert answer.status == 403
         assert f"{left} ganger til" in answer.text
         portal.restart()  # no restart forgets
-    assert "én gang til" in (await stranger.post(link.path, {})).text
-    assert "SHARE_LOCKED" in (await stranger.post(link.path, {"code": "22"})).text
+    assert "én gang til" in (await stranger.post(link.path, {"code": "222222"})).text
+    assert "SHARE_LOCKED" in (await stranger.post(link.path, {"code": "333333"})).text
     await refused(portal, link.path, "SHARE_LOCKED", link.code)
     assert "Låst" in (await kari.get("/me/shares")).text
     fresh = await told(kari, await kari.press(f"/me/shares/{link.share}/link"))
     await refused(portal, link.path, "SHARE_UNKNOWN", link.code)
     assert VALID in (await (await opened(portal, fresh)).get(fresh.path)).text
+
+
+async def test_what_can_be_no_code_is_told_apart_and_not_counted(portal: Portal, kari: Learner) -> None:
+    link = await share(kari, await kari.hold())
+    stranger = Browser(portal)
+    for form in [{}, *({"code": code} for code in ("ÆØ!", "22", "2222222", "O0I1LU", link.code + "!"))] * 2:
+        answer = await stranger.post(link.path, form)
+        assert answer.status == 400
+        assert TEXTS["nb"]["shared"]["code_malformed"] in answer.text
+    assert "4 ganger til" in (await stranger.post(link.path, {"code": "222222"})).text
+    assert VALID in (await (await opened(portal, link)).get(link.path)).text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_its_end_is_told_alike_everywhere(portal: Portal, kari: Learner, language: str) -> None:
+    t = TEXTS[language]
+    kari.language = language
+    form = {"share": str(uuid4()), "days": "7", "pick": await kari.hold()}
+    made = (await kari.get((await kari.press("/me/shares", form)).header("Location"))).text
+    link = read(made)
+    stranger = await opened(portal, link)
+    stranger.language = language
+    end = local_time_text(portal.clock.now() + timedelta(days=7), t)
+    for page in (made, (await kari.get("/me/shares")).text, (await stranger.get(link.path)).text):
+        assert f">{end}</time>" in page
+
+
+async def test_who_ticked_nothing_has_the_form_again(portal: Portal, kari: Learner) -> None:
+    handle = await kari.hold()
+    answer = await kari.press("/me/shares", {"share": str(uuid4()), "days": "1"})
+    assert answer.status == 400
+    assert TEXTS["nb"]["share"]["nothing_picked"] in answer.text
+    assert f'name="pick" value="{handle}"' in answer.text
+    assert re.search(r'name="days" value="1" checked', answer.text), "what she had chosen stays"
+    again = re.findall(r'name="(share|csrf_token)" value="([^"]+)"', answer.text)
+    assert (await kari.post("/me/shares", [*again, ("days", "1"), ("pick", handle)])).status == 303
 
 
 async def test_it_expires_and_is_renewed(portal: Portal, kari: Learner) -> None:
@@ -293,6 +330,7 @@ async def test_she_withdraws_and_it_is_gone_at_once(portal: Portal, kari: Learne
     assert (answer.status, answer.header("Location")) == (303, "/me/shares")
     assert "SHARE_WITHDRAWN" in (await stranger.get(link.path)).text
     await refused(portal, link.path, "SHARE_WITHDRAWN", link.code)
+    assert f"<h1>{TEXTS['nb']['refused_titles']['SHARE_WITHDRAWN']}</h1>" in (await stranger.get(link.path)).text
     listed = (await kari.get("/me/shares")).text
     assert "22.11.2026 kl. 11:00 (norsk tid)</time>: du avsluttet delingen" in listed
     assert "Havneinspeksjon" in listed, "it is told apart from others that ended"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.portal.presentation import show
+from services.portal.presentation import show, size_text
 from services.portal.store import Kept
 from services.portal.texts import LANGUAGES, TEXTS, best_text, page_texts, reader_languages
 from tests.unit.credential_samples import ENTROPY, PROVIDER_KEY, credentials, sample_achievement, sample_credential
@@ -202,6 +202,20 @@ def test_every_credential_can_be_shown(credential: Credential, language: str) ->
     assert shown.id == str(credential.id)
     assert shown.title in {text.text for text in credential.achievement.title}
     assert shown.size
+
+
+@pytest.mark.parametrize(
+    ("language", "points", "size"),
+    [
+        ("en", "1", "1 ECTS credit, 1 hour"),
+        ("en", "1.25", "1.25 ECTS credits, 1 hour"),
+        ("nb", "1", "1 studiepoeng (ECTS), 1 time"),
+        ("nn", "1", "1 studiepoeng (ECTS), 1 time"),
+        ("se", "1", "1 oahppočuokkis (ECTS), 1 diibmu"),
+    ],
+)
+def test_one_is_singular(language: str, points: str, size: str) -> None:
+    assert size_text(points, "ects", "1", TEXTS[language]) == size
 
 
 def test_hours_and_points_together() -> None:

@@ -78,6 +78,14 @@ async def test_a_code_opens_its_own_link_however_it_is_written() -> None:
     assert one.token not in repr(one)
 
 
+def test_what_was_made_is_a_code_and_what_can_not_be_made_is_none() -> None:
+    one = access.new_access()
+    assert access.is_code(one.code)
+    assert access.is_code(f" {one.code[:3].lower()}-{one.code[3:]} ")
+    for other in ("", "ÆØ!", one.code[:-1], f"{one.code}2", "00000O", "ＡＢＣＤＥＦ", "\ud800" * 6):
+        assert not access.is_code(other)
+
+
 def test_no_character_of_a_code_is_taken_for_another() -> None:
     assert not set(access.CODE_ALPHABET) & set("0O1ILU")
     assert len(set(access.CODE_ALPHABET)) == len(access.CODE_ALPHABET)

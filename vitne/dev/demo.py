@@ -35,6 +35,8 @@ from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 from vitne_api.verifier.v1 import verifier_pb2
 
+#: Told first, since institutions are called by their real names and lose what they never lost.
+MADE_UP: Final = "The institutions' names are real; the learners, events and decisions that follow are made up."
 #: Learners of the batch, besides the one whom the demonstration follows.
 BATCH: Final = 500
 #: What the learner of the demonstration gets: five of UCL's, one of the fagskole's, one of the private provider's.
@@ -85,6 +87,7 @@ class Demo:
 
     async def run(self) -> None:
         """All of it."""
+        self.narrator.say(MADE_UP)
         await self.accredit()
         await self.issue()
         await self.issue_batch()

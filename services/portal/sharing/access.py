@@ -71,6 +71,12 @@ def written(code: str) -> str:
     return "".join(code.split()).replace("-", "").upper()[: CODE_LENGTH + 1]
 
 
+def is_code(code: str) -> bool:
+    """Whether what somebody typed can be a code at all; what can't be is no guess, and takes no derivation."""
+    typed = written(code)
+    return len(typed) == CODE_LENGTH and set(typed) <= set(CODE_ALPHABET)
+
+
 async def derived(token: str, code: str) -> bytes:
     """What a code that somebody gives for a link derives to; it may be written with blanks, or in small letters."""
 

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.portal.local_time import local_day_text, local_time_text, machine_time
-from services.portal.presentation import day_text, decimal_text
+from services.portal.presentation import day_text, decimal_text, unit_name
 from services.portal.recent import RecentPages
 from services.portal.sessions import Confirming, Sessions
 from services.portal.web import headers
@@ -90,6 +90,7 @@ class Frame:
         self._templates.filters["local_time"] = local_time_text
         self._templates.filters["machine_time"] = machine_time
         self._templates.filters["number"] = decimal_text
+        self._templates.filters["unit_of"] = unit_name
 
     # -- Who -------------------------------------------------------------------------------------
 

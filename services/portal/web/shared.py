@@ -36,6 +36,7 @@ COLOURS: Final = {
     "unchecked": "warning",
 }
 _WRONG_CODE: Final = 403
+_NO_CODE: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +115,14 @@ class SharedPages:
         )
 
     async def enter(self, request: Request) -> Response:
-        """The code: right, and the page opens; wrong, and it is counted."""
+        """The code: right, and the page opens; wrong, and it is counted; what can be no code is not."""
         token, now = _token(request), self._clock.now()
         code = (await read_form(request)).text("code")
         state = (await self._shares.find(token)).state(now)
         if state is not State.OPEN:
             raise refusal(state)
+        if not access.is_code(code):
+            return await self._ask(request, malformed=True)
         with self._tries.one(token):
             secret = await self._shares.enter(token, await access.derived(token, code), now, VISIT)
         if secret is None:
@@ -146,9 +149,11 @@ class SharedPages:
         secret = request.cookies.get(self._frame.cookies.name(VISIT_COOKIE), "")
         return await self._shares.visited(_token(request), secret, self._clock.now())
 
-    async def _ask(self, request: Request, left: int | None = None) -> Response:
-        status = 200 if left is None else _WRONG_CODE
-        return await self._frame.render(request, "share_code.html", status, left=left, address=request.url.path)
+    async def _ask(self, request: Request, left: int | None = None, *, malformed: bool = False) -> Response:
+        status = _NO_CODE if malformed else 200 if left is None else _WRONG_CODE
+        return await self._frame.render(
+            request, "share_code.html", status, left=left, malformed=malformed, address=request.url.path
+        )
 
 
 def _token(request: Request) -> str:

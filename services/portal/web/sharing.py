@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -38,6 +38,7 @@ CLAIMS: Final = "claims."
 MADE_SECONDS: Final = 600
 #: Links and documents that a learner makes at once, at most: each takes a core for a moment.
 MAKING: Final = 2
+_NOTHING_PICKED: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,10 @@ class SharingPages:
 
     async def pick(self, request: Request) -> Response:
         """The form in which she picks what to share; an address may propose a credential."""
-        lookup = await self._frame.require_learner(request)
+        return await self._form(request, await self._frame.require_learner(request))
+
+    async def _form(self, request: Request, lookup: bytes, *, refused: timedelta | None = None) -> Response:
+        """The form; ``refused``: the lifetime of one that was sent with nothing picked, which is said."""
         self._signer.prepare()
         languages, today = self._frame.reader(request).languages, local_date(self._clock.now())
         kept = {one.handle: one for one in await self._store.credentials(lookup)}
@@ -163,10 +167,12 @@ class SharingPages:
         return await self._frame.render(
             request,
             "share_new.html",
+            200 if refused is None else _NOTHING_PICKED,
+            nothing_picked=refused is not None,
             choices=choices,
             share=str(self._new_id()),
             lifetimes=LIFETIMES,
-            default_lifetime=DEFAULT_LIFETIME,
+            chosen_lifetime=DEFAULT_LIFETIME if refused is None else refused.days,
             claims_prefix=CLAIMS,
         )
 
@@ -175,7 +181,12 @@ class SharingPages:
         lookup, form = await self._frame.require_form(request)
         share = parse_uuid(form.text("share"), field="share")
         duration, now = lifetime(form.text("days")), self._clock.now()
-        items = picked(await self._store.credentials(lookup), form)
+        try:
+            items = picked(await self._store.credentials(lookup), form)
+        except InvalidArgument as error:
+            if error.reason != "NOTHING_PICKED":
+                raise
+            return await self._form(request, lookup, refused=duration)
         access = new_access()
         with self._making.take(lookup.hex()):
             await self._shares.create(lookup, share, items, access=access, now=now, lifetime=duration)
