@@ -265,6 +265,7 @@ MUTATIONS: dict[str, Callable[[str], str]] = {
     "sealed at another time": lambda t: reseal(t, lambda h: h | {"sigT": "2020-01-01T00:00:00Z"}),
     "no sealing time": lambda t: reseal(t, lambda h: {k: v for k, v in h.items() if k != "sigT"} | {"crit": ["b64"]}),
     "alg none": lambda t: reseal(t, lambda h: h | {"alg": "none"}),
+    "alg that is a list": lambda t: reseal(t, lambda h: h | {"alg": ["ES256"]}),
     "HS256 with the public key": lambda t: reseal(t, lambda h: h | {"alg": "HS256"}),
     "RS1": lambda t: reseal(t, lambda h: h | {"alg": "RS1"}),
     "RS256 with a key on P-256": lambda t: reseal(t, lambda h: h | {"alg": "RS256"}),

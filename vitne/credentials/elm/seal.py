@@ -278,7 +278,7 @@ def _header(segment: str) -> _Header:
     if not isinstance(members, dict):
         raise _malformed("SEAL_MALFORMED", "protected", "the protected header is not an object")
     algorithm, critical, chain = (members.get(name) for name in ("alg", "crit", "x5c"))
-    if algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise InvalidArgument(
             "ALGORITHM_REFUSED",
             f"the algorithm {str(algorithm)[:16]!r} is not accepted here",
