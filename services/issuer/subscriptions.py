@@ -26,8 +26,7 @@ from vitne.errors import DataLoss, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks
 from vitne.identifiers import OrganisationId
 from vitne.messaging import outbox
-from vitne.outages import DATABASE_OUTAGES
-from vitne.runtime.database import CONFLICT
+from vitne.outages import CONFLICT, DATABASE_OUTAGES
 from vitne.runtime.idempotency import RequestKey, answer_once, body_digest
 from vitne.runtime.identity import current_caller
 from vitne_api.issuer.v1 import subscription_pb2

@@ -15,9 +15,9 @@ from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
 from vitne.stacking import counts_whole, purpose_of
 
-#: Kinds of credential as the national rules have them: in each country's own words, and whether they are formal.
 #: The decimal that takes the singular.
 ONE: Final = "1"
+#: Kinds of credential as the national rules have them: in each country's own words, and whether they are formal.
 KINDS: Final = {kind.id: kind for framework in RULES for kind in framework.credential_kinds.values()}
 
 FETCHED: Final = "fetched"

@@ -215,6 +215,5 @@ class RollingStack(Stack):
         name, module = f"{service}-{next(self._names)}", f"services.{service}"
         argv = [sys.executable, "-m", module, "serve"]
         log = self.log_folder / f"{name}.log"
-        folder = self.sources(module)
-        nursery = self._nursery if folder is None else None
+        folder, nursery = self.sources(module), self.nursery_of(module)
         return Replica(ManagedProcess(name, argv, environment, log, cwd=folder, nursery=nursery), grpc, http)

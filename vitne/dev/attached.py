@@ -20,6 +20,12 @@ from typing import Final
 PR_SET_PDEATHSIG: Final = 1
 
 
+def launcher(signal: int, user_and_group: tuple[int, int] = (-1, -1)) -> list[str]:
+    """What stands in front of a program's command line to have it die with this process, by that signal."""
+    ids = (os.getpid(), int(signal), *user_and_group)
+    return [sys.executable, "-I", "-S", __file__, *map(str, ids)]
+
+
 def main(arguments: list[str]) -> None:
     """Attach this process to its parent, then become the program."""
     parent, signal, user, group = (int(argument) for argument in arguments[:4])

@@ -77,19 +77,9 @@ class Nursery:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        launcher = [
-            sys.executable,
-            "-I",
-            "-S",
-            attached.__file__,
-            str(os.getpid()),
-            str(int(signal.SIGKILL)),
-            "-1",
-            "-1",
-        ]
         with there:
             self._process = subprocess.Popen(
-                [*launcher, sys.executable, "-m", "vitne.dev.forking", str(there.fileno())],
+                [*attached.launcher(signal.SIGKILL), sys.executable, "-m", "vitne.dev.forking", str(there.fileno())],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **(environment or {})},
                 pass_fds=[there.fileno()],

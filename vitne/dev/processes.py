@@ -44,14 +44,15 @@ async def run_module(
         env: the whole environment.
         stdin: what it reads.
         folder: working folder; None keeps the present one.
-        nursery: where it is forked off; not with a folder, which may hold other sources.
+        nursery: where it is forked off; not where the folder holds other sources.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         given.write(stdin)
         given.seek(0)
         streams = (given, output, errors)
-        if nursery is not None and folder is None:
-            fork = nursery.start(module, arguments, env, (given.fileno(), output.fileno(), errors.fileno()))
+        if nursery is not None:
+            descriptors = given.fileno(), output.fileno(), errors.fileno()
+            fork = nursery.start(module, arguments, env, descriptors, folder=folder)
             while (code := fork.poll()) is None:  # noqa: ASYNC110 - a process ends, and sets no event
                 await asyncio.sleep(POLL_SECONDS)
         else:
@@ -199,10 +200,8 @@ class ManagedProcess:
         return "\n".join(f"  | {line}" for line in text.splitlines()[-lines:]) or "  (it wrote nothing)"
 
     def _executed(self, log: BinaryIO) -> subprocess.Popen[bytes]:
-        ids = (os.getpid(), int(self._parent_death_signal), *(self._user_and_group or (-1, -1)))
-        launcher = [sys.executable, "-I", "-S", attached.__file__, *map(str, ids)]
         return subprocess.Popen(
-            [*launcher, *self.argv],
+            [*attached.launcher(self._parent_death_signal, self._user_and_group or (-1, -1)), *self.argv],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -628,17 +628,21 @@ class Stack:
     def _process(self, name: str, module: str, *arguments: str) -> ManagedProcess:
         argv = [sys.executable, "-m", module, *arguments]
         log = self.log_folder / f"{name}.log"
-        folder = self.sources(module)
-        nursery = self._nursery if folder is None else None
+        folder, nursery = self.sources(module), self.nursery_of(module)
         return ManagedProcess(name, argv, self.environment(name), log, cwd=folder, nursery=nursery)
 
     def sources(self, module: str) -> Path | None:
         """The folder that a module is run from; None: the present one."""
         return self.release if module.startswith("services.") else None
 
+    def nursery_of(self, module: str) -> Nursery | None:
+        """Where a module is forked off; None: it is run from other sources than were imported there, or nothing is."""
+        return self._nursery if self.sources(module) is None else None
+
     async def _run(self, service: str, module: str, *arguments: str, stdin: bytes = b"") -> tuple[int, str]:
+        folder, nursery = self.sources(module), self.nursery_of(module)
         code, output, errors = await run_module(
-            module, arguments, self.environment(service), stdin, folder=self.sources(module), nursery=self._nursery
+            module, arguments, self.environment(service), stdin, folder=folder, nursery=nursery
         )
         if code and arguments[0] not in ("check", "bundle"):
             raise FailedPrecondition("COMMAND_FAILED", f"{module} {arguments[0]} failed\n{errors.decode()}")

@@ -16,7 +16,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from google.protobuf.message import DecodeError
 
 from vitne.clock import Clock
-from vitne.errors import Aborted, DataLoss, FailedPrecondition, InvalidArgument, VitneError
+from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, VitneError
 from vitne.identifiers import UuidFactory
 from vitne.messaging import outbox
 from vitne.messaging.backoff import Backoff
@@ -30,7 +30,7 @@ from vitne.messaging.parked import STATES, Parked, Shelf
 from vitne.messaging.sequence import Place, place
 from vitne.messaging.topics import dead_topic, order_of
 from vitne.messaging.tracing import processing
-from vitne.outages import DATABASE_OUTAGES, UNREACHABLE
+from vitne.outages import CONFLICT, DATABASE_OUTAGES, UNREACHABLE
 from vitne_api.events.v1 import events_pb2
 
 _LOG: Final = logging.getLogger(__name__)
@@ -43,13 +43,6 @@ Handler = Callable[[asyncpg.Connection, Sequence[Message]], Awaitable[None]]
 #: What says that the message itself is at fault, however often it is tried. Everything else may mend itself.
 PERMANENT: Final = (InvalidArgument, FailedPrecondition, DataLoss, DecodeError, UnicodeDecodeError)
 
-#: The transaction met another one.
-_MET_ANOTHER: Final = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.InvalidCachedStatementError,
-    Aborted,
-)
 #: Causes that are told once each; a consumer that has so many has other troubles, and tells of each.
 CAUSES_TOLD: Final = 100
 
@@ -659,7 +652,7 @@ class Consumer:
         Where each message then succeeds by itself nothing else would say so, and the consumer is slower than it could
         be. That it met another transaction is nobody's fault, and an outage is told by what follows.
         """
-        expected = isinstance(error, (_OffsetMoved, *_MET_ANOTHER, *UNREACHABLE))
+        expected = isinstance(error, (_OffsetMoved, *CONFLICT, *UNREACHABLE))
         place = traceback.extract_tb(error.__traceback__)[-1]
         cause = f"{_named(error)} in {place.name}, line {place.lineno}"
         level = logging.DEBUG if expected or cause in self._told else logging.WARNING

@@ -18,8 +18,8 @@ from typing import Any, Final, Generic, TypeVar, cast
 import asyncpg
 
 from vitne.clock import Clock, SystemClock
-from vitne.errors import Aborted, FailedPrecondition, ResourceExhausted, Unavailable, VitneError
-from vitne.outages import DATABASE_OUTAGES
+from vitne.errors import FailedPrecondition, ResourceExhausted, Unavailable, VitneError
+from vitne.outages import CONFLICT, DATABASE_OUTAGES, SERVER_AWAY
 from vitne.runtime.metrics import POOL_WAIT, watch_pool
 from vitne.runtime.telemetry import DATABASE, step
 
@@ -50,19 +50,9 @@ AWAITED_SECONDS: Final = 0.05
 #: How often an item that met another transaction is tried, alone.
 ATTEMPTS: Final = 3
 
-#: The transaction met another one and may be repeated as a whole; what a migration does to a table that a prepared
-#: statement reads is such another one, too, and asyncpg has prepared it anew by then.
-CONFLICT: Final[tuple[type[Exception], ...]] = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.InvalidCachedStatementError,
-    Aborted,
-)
 #: What asyncpg raises when a connection breaks, or the server starts, stops or has no room.
 _CONNECTION_LOST: Final[tuple[type[Exception], ...]] = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.InsufficientResourcesError,
+    *SERVER_AWAY,
     ConnectionError,
     TimeoutError,
     socket.gaierror,

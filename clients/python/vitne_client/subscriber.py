@@ -174,7 +174,8 @@ class Subscriber:
         """
         request = issuer_pb2.RegisterLearnerRequest(request_id=str(request_id or self._new_id()), id_token=id_token)
         answer = await call(self.issuer.RegisterLearner, request)
-        return Registered(answer.pseudonym, answer.registered_at.ToDatetime(UTC))
+        told = answer.HasField("registered_at")  # An issuer of the release before does not say since when.
+        return Registered(answer.pseudonym, answer.registered_at.ToDatetime(UTC) if told else self._clock.now())
 
     async def withdraw(self, pseudonym: str, request_id: UUID | None = None) -> None:
         """End a learner's registration; the topic says that each of her credentials is to be forgotten.

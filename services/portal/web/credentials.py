@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from fastapi import Request, Response
 
 from services.portal.accreditors import Accreditors
@@ -17,12 +14,9 @@ from services.portal.texts import best_text
 from services.portal.timeline import timeline
 from services.portal.wallet.store import Offers
 from services.portal.web.frame import Frame
+from services.portal.web.own import own_credential
 from services.portal.web.routes import Route
 from vitne.clock import Clock
-from vitne.errors import NotFound
-
-#: A handle is 32 bytes in base64url.
-_HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
 class CredentialPages:
@@ -53,14 +47,11 @@ class CredentialPages:
     async def credential(self, request: Request) -> Response:
         """Everything that one of her credentials says; another's is as if there were none."""
         lookup = await self._frame.require_learner(request)
-        handle = request.path_params["handle"]
-        kept = await self._store.credential(lookup, handle) if _HANDLE.match(handle) else None
-        if kept is None:
-            raise NotFound("NO_SUCH_CREDENTIAL", "the learner has no such credential", field="handle")
+        kept = await own_credential(request, self._store, lookup)
         languages, today = self._frame.reader(request).languages, local_date(self._clock.now())
         (one,) = show([kept], languages, today)
         credential = read(kept)
-        taken = [offer.taken_at for offer in await self._offers.of_learner(lookup, handle) if offer.taken_at]
+        taken = [offer.taken_at for offer in await self._offers.of_learner(lookup, kept.handle) if offer.taken_at]
         accreditor = None
         if one.accreditation is not None:
             found = (await self._accreditors.of([one.accreditation])).get(one.accreditation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import re
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -30,13 +29,12 @@ from services.portal.wallet.terms import (
     unknown_offer,
 )
 from services.portal.web.frame import WALLET_COOKIE, Frame
+from services.portal.web.own import own_credential
 from services.portal.web.routes import Route
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument, NotFound
+from vitne.errors import InvalidArgument
 from vitne.identifiers import UuidFactory, parse_uuid
 
-#: A handle is 32 bytes in base64url.
-_HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 #: CSS pixels of a module of the QR code, and its quiet zone in modules (ISO/IEC 18004: four).
 _QR_SCALE: Final = 4
 _QR_BORDER: Final = 4
@@ -93,7 +91,7 @@ class WalletPages:
     async def page(self, request: Request) -> Response:
         """Whether she can take it over; the code of this browser's open offer; her other ones; what was taken over."""
         lookup = await self._frame.require_learner(request)
-        kept, now = await self._own(request, lookup), self._clock.now()
+        kept, now = await own_credential(request, self._store, lookup), self._clock.now()
         (one,) = show([kept], self._frame.reader(request).languages, local_date(now))
         offers = await self._offers.of_learner(lookup, kept.handle)
         opened = self._opened(request, offers)
@@ -117,7 +115,7 @@ class WalletPages:
     async def make(self, request: Request) -> Response:
         """Offer it; the link and the code are in her browser, and nowhere else."""
         lookup, _ = await self._frame.require_form(request)
-        kept, now = await self._own(request, lookup), self._clock.now()
+        kept, now = await own_credential(request, self._store, lookup), self._clock.now()
         if (why := await self._obstacle(kept)) is not None:
             raise not_transferable(why)
         offer, secrets = self._new_id(), OfferSecrets.new()
@@ -141,13 +139,6 @@ class WalletPages:
         if _is_of(ended, self._kept_codes(request)[0]):
             self._frame.cookies.delete(response, WALLET_COOKIE)
         return response
-
-    async def _own(self, request: Request, lookup: bytes) -> Kept:
-        handle = request.path_params["handle"]
-        kept = await self._store.credential(lookup, handle) if _HANDLE.match(handle) else None
-        if kept is None:
-            raise NotFound("NO_SUCH_CREDENTIAL", "the learner has no such credential", field="handle")
-        return kept
 
     async def _obstacle(self, kept: Kept) -> Obstacle | None:
         if (why := obstacle(kept, local_date(self._clock.now()))) is not None:

@@ -12,7 +12,8 @@ from typing import Any, Final
 import grpc
 
 from vitne.errors import Aborted, VitneError
-from vitne.runtime.database import CONFLICT, is_out_of_reach, unavailable
+from vitne.outages import CONFLICT
+from vitne.runtime.database import is_out_of_reach, unavailable
 from vitne.runtime.interceptors.chain import Method, Stream, Unary
 from vitne.runtime.status import Internal, error_from_rpc, errors_to_status, trailers
 
