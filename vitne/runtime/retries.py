@@ -40,8 +40,9 @@ MAX_BACKOFF: Final = "1s"
 #: tenth of all tries fail for long.
 BUDGET_TOKENS: Final = 100
 BUDGET_RATIO: Final = 0.1
-#: Only what says "not now". RESOURCE_EXHAUSTED says "too much": to repeat that would make it worse.
-RETRYABLE: Final = ("UNAVAILABLE",)
+#: Only what says "not now". A server that stops cancels what it has just accepted; a caller who cancels gets no answer,
+#: so this one is not the caller's. RESOURCE_EXHAUSTED says "too much": to repeat that would make it worse.
+RETRYABLE: Final = ("UNAVAILABLE", "CANCELLED")
 
 _SAFE: Final = (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
 

@@ -154,7 +154,7 @@ def error_from_status(status: status_pb2.Status) -> VitneError:
 def error_from_rpc(error: grpc.aio.AioRpcError) -> VitneError:
     """The error behind a failed call to another service.
 
-    What did not come from a Vitne service (no connection, a deadline that passed)
+    What did not come from a Vitne service (no connection, a server that stopped, a deadline that passed)
     becomes :class:`~vitne.errors.Unavailable` with reason ``UNREACHABLE``,
     :class:`DeadlineExceeded`, or the class of its code with reason ``REMOTE_<CODE>``.
     """
@@ -166,7 +166,7 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> VitneError:
                 break
             if status.code == error.code().value[0]:
                 return error_from_status(status)
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return Unavailable(
             "UNREACHABLE", "a service that this depends on is out of reach", remedy="try again, with the same request"
         )

@@ -55,7 +55,7 @@ def as_vitne_error(error: Exception) -> VitneError:
     frames = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)]
     _log.error(
         "unexpected %s",
-        type(error).__qualname__,
+        error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__qualname__,
         extra={"incident": incident, "frames": frames[-12:]},
     )
     return Internal(
