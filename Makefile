@@ -13,43 +13,43 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/clients/python
 VITNE_HOME ?= $(CURDIR)/.vitne
 export VITNE_HOME
 # How the stack of demo, up and soak is wanted: TLS=1 protects all that its parts say to each other.
-STACK = $(if $(filter 1 yes on true,$(TLS)),--tls,$(if $(filter-out 0 no off false,$(TLS)),$(error TLS=$(TLS) is neither 1 nor 0))) $(if $(KAFKA),--kafka $(KAFKA))
+on = $(filter 1 yes on true,$(1))
+STACK = $(if $(call on,$(TLS)),--tls) $(if $(KAFKA),--kafka $(KAFKA))
 
-# What may be said on the command line: a misspelt name would be passed over in silence.
-VARIABLES := ARGS GRAPHS KAFKA KEEP KILLS MINUTES ONLY PROFILE PYTHON QUICK SECONDS SIZE TARGET TLS VITNE_HOME WORKERS
-MISSPELT := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
+# What may be said on the command line: a misspelt name would be passed over in silence. Values: tools/variables.py.
+VARIABLES := ARGS EVENTS GRAPHS KAFKA KEEP KILLS MINUTES ONLY PROFILE PYTHON QUICK SECONDS SIZE TARGET TLS VERBOSE VITNE_HOME WORKERS
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+MISSPELT := $(filter-out $(VARIABLES),$(GIVEN))
 $(if $(MISSPELT),$(error nothing here is called $(MISSPELT); known are $(VARIABLES)))
 
-.PHONY: help setup demo up test unit test-kills test-docs test-browser test-operate soak record lint format proto-check test-kafka test-alerts test-deploy-crds monitoring interop bench sbom lock clean distclean
+.PHONY: help setup demo up test unit lint proto-check format test-docs test-browser test-operate test-kills \
+	test-kafka test-alerts test-deploy-crds conformance oracles interop fuzz soak record bench bench-long \
+	bench-portal-scale bench-million client rules formats asyncapi monitoring contexts lock sbom clean \
+	distclean
+
+##@ Begin
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what the locks pin, generate the stubs (every target does this first)
-	@test -n "$(PYTHON)" || { echo "setup: no Python is on the PATH; Vitne needs 3.11 or newer (PYTHON=… says where)" >&2; exit 1; }
+	@command -v "$(PYTHON)" > /dev/null || { echo "setup: $(or $(PYTHON),Python) is not on the PATH; Vitne needs Python 3.11 or newer (PYTHON=… says where)" >&2; exit 1; }
+	@$(PYTHON) tools/variables.py $(GIVEN)
 	@$(PYTHON) tools/bootstrap.py
 
-demo: setup ## Run the whole road once on the embedded stack, show the result, end (TLS=1, KAFKA=apache)
-	@$(RUN) -m vitne.dev demo $(STACK)
+demo: setup ## Run the whole road once on the embedded stack, show the result, end (VERBOSE=1, TLS=1, KAFKA=apache)
+	@$(RUN) -m vitne.dev demo $(STACK) $(if $(call on,$(VERBOSE)),--verbose)
 
 up: setup ## Start the embedded stack with the demo's data, print its pages, run until Ctrl-C (TLS=1, KAFKA=apache)
 	@$(RUN) -m vitne.dev up $(STACK)
+
+##@ Change something
 
 # Tests wait more than they compute, so two processes at a time take little more than half as long.
 WORKERS ?= 2
 test: setup ## Pass all tests on the embedded stack (ARGS=… goes to pytest, WORKERS=0 runs them one by one)
 	@$(RUN) -m pytest --numprocesses $(WORKERS) --ignore tests/faults/test_kills.py --ignore tests/operate --ignore tests/docs --ignore tests/browser $(ARGS)
-
-test-docs: setup ## Run every command of docs/ as it is written, on the stack and with kubectl
-	@$(RUN) -m pytest tests/docs $(ARGS)
-
-test-browser: setup ## Drive headless Chromium through the portal's pages, axe on each; pictures in build/screenshots
-	@$(PYTHON) tools/bootstrap.py browser
-	@$(RUN) -m tools.chromium
-	@$(RUN) -m pytest tests/browser $(ARGS)
-
-test-operate: setup ## Lose and restore databases; upgrade from the release before, and back, under load
-	@$(RUN) -m pytest tests/operate $(ARGS)
 
 unit: setup ## Only the tests that need no stack
 	@$(RUN) -m pytest -m "not stack" $(ARGS)
@@ -71,32 +71,24 @@ format: setup ## Format the code and the protos
 	@ruff check --fix-only .
 	@buf format --write proto
 
-.PHONY: rules
-rules: setup ## Write docs/rules.md from the national rules
-	@$(RUN) -m tools.rules
+##@ Test what takes longer
 
-.PHONY: asyncapi client
-asyncapi: setup ## Write docs/asyncapi.json: topics, keys, headers, messages
-	@$(RUN) -m tools.asyncapi
+test-docs: setup ## Run every command of docs/ as it is written, on the stack and with kubectl
+	@$(RUN) -m pytest tests/docs $(ARGS)
 
-client: setup ## Build the wheel of clients/python, for portals and institutions, into build/client
-	@$(RUN) -m tools.client
+test-browser: setup ## Drive headless Chromium through the portal's pages, axe on each; pictures in build/screenshots
+	@$(PYTHON) tools/bootstrap.py browser
+	@$(RUN) -m tools.chromium
+	@$(RUN) -m pytest tests/browser $(ARGS)
 
-.PHONY: formats
-formats: setup ## Write docs/formats.md: where each element of a credential goes
-	@$(RUN) -m tools.formats
+test-operate: setup ## Lose and restore databases; upgrade from the release before, and back, under load
+	@$(RUN) -m pytest tests/operate $(ARGS)
 
 test-kills: setup ## End real processes with SIGKILL, 200 times, while they work
 	@$(RUN) -m pytest tests/faults/test_kills.py $(ARGS)
 
-soak: setup ## The same for longer: KILLS=1000, TLS=1, KAFKA=apache
-	@$(RUN) -m vitne.dev soak --kills $(or $(KILLS),1000) $(STACK)
-
-record: setup ## 10,000 simulated faults and 1,000 kills; what came of it into docs/recorded-run.md (Java 17, Maven)
-	@$(RUN) -m tests.faults.record $(ARGS)
-
 test-kafka: setup ## Pass all tests that touch messaging on a real Apache Kafka, kills too (Java 17, Maven)
-	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest --ignore tests/browser $(or $(ARGS),-m kafka)
+	@VITNE_TEST_KAFKA=apache $(RUN) -m pytest --ignore tests/browser --ignore tests/docs --ignore tests/unit $(or $(ARGS),-m kafka)
 
 test-alerts: setup ## Try every alert with promtool (of Debian's package prometheus, unpacked into build/ unless it is there)
 	@command -v promtool > /dev/null || $(RUN) -m tools.promtool
@@ -105,18 +97,11 @@ test-alerts: setup ## Try every alert with promtool (of Debian's package prometh
 test-deploy-crds: setup ## Check custom resources against their makers' schemas (needs Go)
 	@VITNE_TEST_CRDS=1 $(RUN) -m pytest tests/deploy/test_deploy_crds.py $(ARGS)
 
-monitoring: setup ## Make alerts on objectives and dashboards anew, from what tools/monitoring has
-	@$(RUN) -m tools.monitoring
-
-.PHONY: conformance contexts oracles
 conformance: setup ## Official test data (../shared/vectors): a line of JSON a suite, and the table in docs/conformance.md
 	@$(RUN) -m tests.conformance
 
 oracles: setup ## RDFC-1.0 against other implementations: GRAPHS=20000 random graphs
 	@VITNE_ORACLE_GRAPHS=$(or $(GRAPHS),20000) $(RUN) -m pytest tests/unit/test_w3c_oracles.py $(ARGS)
-
-contexts: setup ## Compile the pinned JSON-LD contexts anew, from the official documents in ../shared/vectors
-	@$(RUN) -m tools.contexts
 
 interop: setup ## Node programs read the hub's topic, verify our credentials and issue theirs; Go walks the log (Node 20, npm; Go)
 	@for folder in tests/interop clients/examples; do npm ci --prefix $$folder --ignore-scripts --silent --no-audit --no-fund; done
@@ -124,24 +109,53 @@ interop: setup ## Node programs read the hub's topic, verify our credentials and
 	@$(RUN) -m tests.interop.asyncapi
 	@$(RUN) -m vitne.dev interop
 
+fuzz: setup ## Fuzz every parser, guided by coverage: SECONDS=600 of CPU each, TARGET=elmo, KEEP=1 keeps what reached new code
+	@$(PYTHON) tools/bootstrap.py fuzz
+	@$(RUN) -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(TARGET),--target $(TARGET)) $(if $(call on,$(KEEP)),--keep)
+
+soak: setup ## test-kills for longer: KILLS=1000, TLS=1, KAFKA=apache
+	@$(RUN) -m vitne.dev soak --kills $(or $(KILLS),1000) $(STACK)
+
+record: setup ## 10,000 simulated faults and 1,000 kills; what came of it into docs/recorded-run.md (Java 17, Maven)
+	@$(RUN) -m tests.faults.record $(ARGS)
+
+##@ Measure
+
 bench: setup ## What it costs: ONLY=issue (names that begin so), PROFILE=1, QUICK=1, KAFKA=apache
 	@$(PYTHON) tools/bootstrap.py bench
-	@$(RUN) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(PROFILE),--profile) $(if $(QUICK),--quick) $(if $(KAFKA),--kafka $(KAFKA))
+	@$(RUN) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(call on,$(PROFILE)),--profile) $(if $(call on,$(QUICK)),--quick) $(if $(KAFKA),--kafka $(KAFKA))
 
-.PHONY: fuzz
-fuzz: setup ## Fuzz every parser, guided by coverage: SECONDS=600 each, TARGET=elmo, KEEP=1 keeps what reached new code
-	@$(PYTHON) tools/bootstrap.py fuzz
-	@$(RUN) -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
-
-.PHONY: bench-long
 bench-long: setup ## What an append costs up to 10,000,000 leaves, drawn (SIZE=…, MINUTES=30; called again it goes on)
 	@$(PYTHON) tools/bootstrap.py bench
 	@$(RUN) -m bench.long $(if $(SIZE),--size $(SIZE)) $(if $(MINUTES),--minutes $(MINUTES))
 
-.PHONY: bench-portal-scale
 bench-portal-scale: setup ## Pages and memory of a portal with 100,000 learners of 20 credentials (SIZE=learners, MINUTES=15; 9 GB)
 	@$(PYTHON) tools/bootstrap.py bench
 	@$(RUN) -m bench.scale $(if $(SIZE),--learners $(SIZE)) $(if $(MINUTES),--minutes $(MINUTES))
+
+bench-million: setup ## A portal that begins with nothing catches up with a million events (EVENTS=…, KAFKA=apache; 12 GB)
+	@$(PYTHON) tools/bootstrap.py bench
+	@$(RUN) -m bench.million $(if $(EVENTS),--events $(EVENTS)) $(if $(KAFKA),--kafka $(KAFKA))
+
+##@ Write what is made from something else
+
+client: setup ## Build the wheel of clients/python, for portals and institutions, into build/client
+	@$(RUN) -m tools.client
+
+rules: setup ## Write docs/rules.md from the national rules
+	@$(RUN) -m tools.rules
+
+formats: setup ## Write docs/formats.md: where each element of a credential goes
+	@$(RUN) -m tools.formats
+
+asyncapi: setup ## Write docs/asyncapi.json: topics, keys, headers, messages
+	@$(RUN) -m tools.asyncapi
+
+monitoring: setup ## Make alerts on objectives and dashboards anew, from what tools/monitoring has
+	@$(RUN) -m tools.monitoring
+
+contexts: setup ## Compile the pinned JSON-LD contexts anew, from the official documents in ../shared/vectors
+	@$(RUN) -m tools.contexts
 
 lock: setup ## Renew the hash-pinned locks from pyproject.toml
 	@uv pip compile -q --upgrade pyproject.toml --universal --python-version 3.11 --generate-hashes \
@@ -160,10 +174,10 @@ lock: setup ## Renew the hash-pinned locks from pyproject.toml
 sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 	@cyclonedx-py requirements requirements/run.txt --of JSON --sv 1.6 --output-reproducible -o build/sbom.cdx.json
 
-clean: ## Remove the embedded stack's state
+##@ Clear away
+
+clean: ## Remove all that was made here, but .venv: stacks' state, what the pages' examples left, builds, caches
 	@$(PYTHON) tools/clean.py "$(VITNE_HOME)"
 
-distclean: clean ## Remove everything that was built
-	@rm -rf .venv build vitne_api state credential.sd-jwt bundle.zip bundle.json tests/interop/node_modules clients/examples/node_modules
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+distclean: clean ## Remove .venv, too
+	@rm -rf .venv

@@ -34,6 +34,8 @@ CASE: Final = "minikvalifikasjon"
 PACK: Final = 100
 #: Verifiers that share the port of HTTP: one a core of the machine that the targets are for.
 VERIFIERS: Final = 2
+#: Credentials of a day: more than any benchmark has issued, so that none is refused.
+_QUOTA: Final = 10_000_000
 #: Seconds of load before what is measured.
 WARM_UP: Final = 2.0
 #: Seconds in which everything that follows from a load must be done.
@@ -62,9 +64,11 @@ class BenchStack(Stack):
     forks = False
 
     def environment(self, service: str) -> dict[str, str]:
-        """As the demonstration's, without the file of traces; verifiers share their port."""
+        """As the demonstration's, without the file of traces; verifiers share their port, and quotas are large."""
         environment = super().environment(service)
         environment.pop("VITNE_TRACE_FILE", None)
+        if service == "issuer":
+            environment["VITNE_DAILY_QUOTA"] = str(_QUOTA)
         if service == "verifier":
             environment["VITNE_HTTP_PORT_SHARED"] = "true"
         return environment

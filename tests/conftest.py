@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -17,7 +16,9 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.folders import server_folder
 from tests.rooms import ranks, room_of
+from tests.schemas import migrated
 from vitne.clock import ManualClock
 from vitne.dev.actors import Actors
 from vitne.dev.apache_kafka import EmbeddedKafka
@@ -26,6 +27,7 @@ from vitne.dev.demo import Demo
 from vitne.dev.narrator import Narrator
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.stack import APACHE, Stack
+from vitne.dev.story import tell
 from vitne.runtime.database import open_pool
 
 # That the machine has other work to do is no defect.
@@ -40,6 +42,7 @@ MESSAGING_FIXTURE = "on_apache"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "schema(migrations): what its own database begins with")
     config.addinivalue_line("markers", "kafka: touches messaging; with VITNE_TEST_KAFKA=apache on a real Apache Kafka")
 
 
@@ -81,7 +84,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def stack_folder() -> Iterator[Path]:
     """A folder for servers. Not pytest's own: an unprivileged user can't enter those of root."""
-    folder = Path(tempfile.mkdtemp(prefix="vitne-tests-"))
+    folder = server_folder("vitne-tests-")
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -140,15 +143,16 @@ async def world(stack: Stack, actors: Actors) -> AsyncIterator[Demo]:
     """A stack in which the demonstration's whole job has run: its parts are what tests look at."""
     async with AsyncExitStack() as exits:
         demo = Demo(stack, actors, Narrator(quiet=True), exits)
-        await demo.run()
+        await tell(demo)
         yield demo
 
 
 @pytest.fixture
-async def database_dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
-    """DSN of an empty database of the test's own."""
+async def database_dsn(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """DSN of a database of the test's own: an empty one, or with the schema that the test is marked with."""
     name = f"test_{uuid.uuid4().hex}"
-    yield await postgres.create_database(name)
+    schema = request.node.get_closest_marker("schema")
+    yield await (migrated(postgres, name, *schema.args) if schema else postgres.create_database(name))
     await postgres.drop_database(name)
 
 

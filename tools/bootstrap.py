@@ -88,7 +88,8 @@ def install(lock: Path) -> None:
     say(f"installing what {lock.relative_to(ROOT)} pins into .venv (Python {sys.version.split()[0]}) …")
     pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     try:
-        run(*pip, "--no-deps", "--require-hashes", "-r", lock, sign_of_life="still installing")
+        # Python compiles what is imported, once; pip would compile all, which takes longer than the rest of it.
+        run(*pip, "--no-compile", "--no-deps", "--require-hashes", "-r", lock, sign_of_life="still installing")
     except SystemExit as error:
         raise SystemExit(f"{error}\nsetup: can this machine reach PyPI, or the index that pip is set up for?") from None
     say(f"installed in {time.monotonic() - started:.0f} s")

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -111,6 +112,8 @@ def digest_text(data: bytes) -> str:
     return b64url(sha256(data))
 
 
+# What is written together happened at one instant, and names it several times.
+@lru_cache(maxsize=256)
 def instant_text(moment: datetime) -> str:
     """An aware datetime as RFC 3339 text in UTC, with milliseconds only where there are any."""
     if moment.tzinfo is None:

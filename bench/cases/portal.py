@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
 from typing import Final
 
+from bench.catching_up import catch_up, registered
 from bench.http import Connections, request
 from bench.load import LOOK_SECONDS, closed, paced, percentile, until
-from bench.resources import cpu_seconds, on_one_core
+from bench.resources import on_one_core
 from bench.results import Finding
 from bench.session import Case
 from bench.world import World
-from services.portal.wiring import CONSUMER, MIGRATIONS
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.learner import LearnerBrowser
-from vitne.dev.stack import DATABASES, LEARNERS
-from vitne.runtime.database import migrate
-from vitne_api.issuer.v1 import issuer_pb2
+from vitne.dev.stack import LEARNERS
 
 #: Issuances a second while it is measured how soon they are in the portal.
 RATE: Final = 200.0
@@ -35,7 +32,6 @@ _PAGE: Final = 60
 _READERS: Final = 8
 #: Events that a portal must catch up with, at least.
 _EVENTS: Final = 50_000
-_BATCH: Final = 500
 _PATIENCE: Final = 60.0
 
 
@@ -61,7 +57,7 @@ async def batch_to_portal_apache(world: World) -> None:
 
 async def _to_portal(world: World, name: str, together: int) -> None:
     """From an item's answer until the credential itself is in the portal's database, seen from outside."""
-    learners = await _registered(world)
+    learners = await registered(world)
     rate = (RATE if together == 1 else BATCH_RATE) / together
     answered: dict[str, float] = {}
     seen: dict[str, float] = {}
@@ -151,12 +147,12 @@ async def _pages(world: World, wire: bytes) -> None:
     world.session.record(Finding.rate("portal.page.rps", measured, rss_mib=world.rss_mib("portal"), cpu_ms_per_op=cpu))
 
 
-async def catch_up(world: World) -> None:
+async def caught_up(world: World) -> None:
     """On the embedded broker."""
     await _catch_up(world, "")
 
 
-async def catch_up_apache(world: World) -> None:
+async def caught_up_apache(world: World) -> None:
     """On Apache Kafka."""
     await _catch_up(world, ".apache")
 
@@ -165,75 +161,28 @@ async def _catch_up(world: World, kafka: str) -> None:
     """A portal with an empty database reads the hub's topic from its beginning, and fetches what it names, five hundred
     in a call. ``kafka`` ends the names.
     """
-    learners = await _registered(world)
-    database = DATABASES["portal"][0]
-    while await _told(world) < world.session.amount(_EVENTS):
-        await world.issue_batch([learners[number % len(learners)] for number in range(_BATCH)])
-    await world.settled()
-    events = await _told(world)
-    await world.stack.processes["portal"].stop()
-    world.database("portal").terminate()
-    await world.stack.postgres.drop_database(database)
-    await migrate(await world.stack.postgres.create_database(database), MIGRATIONS)
-    await world.reconnect("portal")
-    await world.stack.start_service("portal")
-    began, first = await _applied(world, 1)
-    counted = {name: world.service_pids()[name] for name in ("portal", "issuer")}
-    counted["PostgreSQL"] = world.stack.postgres.pid
-    before = {name: cpu_seconds([pid]) for name, pid in counted.items()}
-    ended, last = await _applied(world, events)
-    rate = (last - first) / (ended - began) if last > first else last / LOOK_SECONDS
-    await world.settled()
-    fetched = events / (time.perf_counter() - began)
-    used = {name: (cpu_seconds([pid]) - before[name]) * 1000 / events for name, pid in counted.items()}
-    world.session.say(f"CPU-ms each: {', '.join(f'{name} {cost:.3f}' for name, cost in used.items())}")
-    rss, cost = world.rss_mib("portal"), sum(used.values())
-    world.session.record(Finding(f"portal.catchup{kafka}", rate, rss_mib=rss))
-    world.session.record(Finding(f"portal.catchup.fetched{kafka}", fetched, rss_mib=rss, cpu_ms_per_op=cost))
-    world.session.say(f"{events:,} events; at that rate a million take {1e6 / fetched:.0f} s")
-
-
-async def _told(world: World) -> int:
-    """Events in the hub's topic."""
-    count: int = await world.database("issuer").fetchval(
-        "SELECT count(*) FROM outbox WHERE topic = $1 AND published_at IS NOT NULL", world.stack.hub_topic()
+    found = await catch_up(world, world.session.amount(_EVENTS))
+    world.session.say(found.text())
+    world.session.record(Finding(f"portal.catchup{kafka}", found.applied, rss_mib=found.rss_mib))
+    world.session.record(
+        Finding(
+            f"portal.catchup.fetched{kafka}",
+            found.fetched,
+            rss_mib=found.rss_mib,
+            cpu_ms_per_op=sum(found.cpu_ms.values()),
+        )
     )
-    return count
-
-
-async def _applied(world: World, events: int) -> tuple[float, int]:
-    """When the portal had applied so many events, and how many it had by then."""
-    async with asyncio.timeout(_PATIENCE):
-        while True:
-            applied: int = await world.database("portal").fetchval(
-                "SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offset WHERE consumer = $1", CONSUMER
-            )
-            if applied >= events:
-                return time.perf_counter(), applied
-            await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _registered(world: World) -> list[issuer_pb2.Learner]:
-    """Learners who are registered with the portal: all who can log in, but the last, who has her page to herself."""
-    learners = synthetic_learners(LEARNERS)[:-1]
-    async with AsyncExitStack() as exits:
-        for learner in learners:
-            browser = await exits.enter_async_context(LearnerBrowser(world.stack.portal_url))
-            await browser.log_in(learner.value)
-            if not await browser.registered():
-                await browser.register()
-    return learners
 
 
 #: On the embedded broker only; where Apache Kafka is wanted, it is there that these are measured.
 EMBEDDED: Final = (
     Case(("issue.to_portal.p99.embedded",), to_portal),
     Case(("issue.batch.to_portal.p99.embedded",), batch_to_portal),
-    Case(("portal.catchup", "portal.catchup.fetched"), catch_up),
+    Case(("portal.catchup", "portal.catchup.fetched"), caught_up),
 )
 APACHE: Final = (
     Case(("issue.to_portal.p99",), to_portal_apache),
     Case(("issue.batch.to_portal.p99",), batch_to_portal_apache),
-    Case(("portal.catchup.apache", "portal.catchup.fetched.apache"), catch_up_apache),
+    Case(("portal.catchup.apache", "portal.catchup.fetched.apache"), caught_up_apache),
 )
 CASES: Final = (Case(("portal.page", "portal.page.rps"), page),)

@@ -19,13 +19,14 @@ from vitne.audit.log_contents import SeenList
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
 from vitne.errors import VitneError
-from vitne.inspection.lists import fetch_seen
+from vitne.inspection.lists import fetch_seen, registered_list_keys
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.mirror import Mirror
 from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witness_marks
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
+from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects, replace_file
 
@@ -86,6 +87,11 @@ def parser() -> argparse.ArgumentParser:
         "--list-key", action="append", type=Path, default=[], metavar="FILE", help="public JWK that signs status lists"
     )
     made.add_argument(
+        "--trust-list", metavar="URL", help="the registry's signed list, which names these keys; with --registry-key"
+    )
+    made.add_argument("--registry-key", metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key that signs it")
+    made.add_argument("--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="(default: %(default)s)")
+    made.add_argument(
         "--served-at", action="append", default=[], metavar="PREFIX=BASE", help="where lists are really fetched"
     )
     made.add_argument("--settle", type=float, default=DEFAULT_SETTLE_SECONDS, metavar="SECONDS", help="(%(default)s)")
@@ -98,6 +104,8 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser().parse_args(arguments)
     try:
         policy = Policy.of_log(NoteKey.parse(asked.key)) if asked.key else Policy.parse(asked.policy.read_text("utf-8"))
+        if bool(asked.trust_list) is not bool(asked.registry_key):
+            raise ValueError("--trust-list and --registry-key go together")
         keys = [parse_public_jwk(strict_json(file.read_bytes())) for file in asked.list_key]
         served = dict(_pair(text) for text in asked.served_at)
         looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, served))
@@ -118,7 +126,9 @@ def script() -> None:
 async def _run(
     asked: argparse.Namespace, policy: Policy, keys: dict[str, PublicKey], served_at: dict[str, str]
 ) -> Looked:
-    timeout = aiohttp.ClientTimeout(total=FILE_SECONDS)
+    clock, timeout = SystemClock(), aiohttp.ClientTimeout(total=FILE_SECONDS)
+    if asked.trust_list:
+        keys = keys | await registered_list_keys(asked.trust_list, asked.registry_key, asked.registry_uri, clock)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         return await look(
             session,
@@ -129,7 +139,7 @@ async def _run(
             memory=asked.remember,
             copy=FolderObjects(asked.mirror) if asked.mirror else None,
             seconds=asked.settle,
-            clock=SystemClock(),
+            clock=clock,
             progress=lambda text: print(text, file=sys.stderr),  # noqa: T201 - this is a command
         )
 
@@ -263,7 +273,7 @@ def as_text(looked: Looked) -> str:
     agree = (
         "the log, its lists and its witnesses agree"
         if looked.lists
-        else "the log and its witnesses agree; its lists were not looked at (--list-key)"
+        else "the log and its witnesses agree; its lists were not looked at (--trust-list or --list-key)"
     )
     lines += [str(each) for each in looked.disagreements] or [agree]
     return "".join(f"{line}\n" for line in lines)

@@ -10,11 +10,11 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from services.issuer.admission import Order, admit
-from services.issuer.issuance import Stored
 from services.issuer.measuring import FINAL, measured_issue, refused_at_once
 from services.issuer.metrics import BATCH
 from services.issuer.quota import Quota
 from services.issuer.renditions import require_known
+from services.issuer.stored import Stored
 from vitne.clock import Clock
 from vitne.errors import Aborted, InvalidArgument, ResourceExhausted, Unavailable, VitneError
 from vitne.identifiers import OrganisationId

@@ -19,8 +19,8 @@ import asyncpg
 
 from services.issuer import store
 from services.issuer.archive import Deposit
-from services.issuer.hubs import Notices
 from services.issuer.key_store import LearnerKeyStore
+from services.issuer.notices import Notices
 from services.issuer.renditions import Renditions
 from vitne.clock import Clock
 from vitne.errors import VitneError

@@ -30,21 +30,21 @@ from services.issuer.admission import Order
 from services.issuer.certificates import TokenCertificates
 from services.issuer.crypto import DataKey, IndexKey
 from services.issuer.events import Events
-from services.issuer.hubs import Issued, Notices
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import INSERT, Learner, Learners, being_erased
 from services.issuer.metrics import ALLOWED, DECIDE_DURATION, FAILED, REFUSED
+from services.issuer.notices import Issued, Notices
 from services.issuer.origins import Origins
 from services.issuer.parts import Parts
 from services.issuer.projection import Permission, RegistryView
 from services.issuer.refusals import erased
 from services.issuer.signing import SigningKeys
 from services.issuer.store import Credential, RequestKey
+from services.issuer.stored import Stored
 from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.credentials import model, sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
-from vitne.credentials.sd_jwt import Prepared
 from vitne.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, Unavailable, VitneError
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
@@ -81,24 +81,6 @@ class Asked:
     body: bytes = field(repr=False)
     #: The call's span, where that is recorded: what is done for a whole group is told to each.
     call: Span | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A credential that is stored, pending or issued, and its learner."""
-
-    credential: Credential
-    learner: Learner
-    #: What is, or was, to be signed, where that is at hand; else the credential has it sealed.
-    prepared: Prepared | None = field(default=None, repr=False)
-
-    def open(self) -> Prepared:
-        """What is, or was, to be signed.
-
-        Raises:
-            DataLoss: ``SEAL_BROKEN``.
-        """
-        return self.prepared or self.credential.open(self.learner.key)
 
 
 @dataclass(frozen=True, slots=True)

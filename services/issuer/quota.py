@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -21,12 +22,31 @@ from vitne.identifiers import OrganisationId, lowest_uuid
 
 #: The window, which moves with the time.
 WINDOW: Final = timedelta(days=1)
+#: How long a count is good enough to let batches in, and up to which part of the quota: counting takes the longer the
+#: more was issued, and where there is much room it need not be exact.
+_FRESH: Final = timedelta(seconds=10)
+_MUCH_ROOM: Final = 2
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What a provider had issued in the window.
+
+    Attributes:
+        at: when that was counted.
+        used: credentials, those of open batches too.
+    """
+
+    at: datetime
+    used: int
 
 
 class Quota:
     """Counts what providers issue.
 
-    Replicas don't know of each other's open batches, so together they may go beyond a quota by what is open.
+    Nobody is refused by an old count, but up to half of the quota batches may be let in by one that is up to ten
+    seconds old: what was issued meanwhile one by one, or by other replicas, is not in it. Nor do replicas know of each
+    other's open batches. Together they may go beyond a quota by these, and by what they let in within ten seconds.
 
     Args:
         pool: the issuer's database.
@@ -42,6 +62,7 @@ class Quota:
         self._own = own
         #: Credentials that open batches may still issue, by provider.
         self._reserved: Counter[str] = Counter()
+        self._counted: dict[str, _Counted] = {}
 
     @asynccontextmanager
     async def admit(self, provider: OrganisationId, request_id: UUID, items: int) -> AsyncIterator[None]:
@@ -51,20 +72,12 @@ class Quota:
             ResourceExhausted: ``QUOTA_EXCEEDED``.
         """
         name = str(provider)
-        since = lowest_uuid(self._clock.now() - WINDOW)
-        row = await self._pool.fetchrow(
-            """
-            SELECT (SELECT count(*) FROM credential WHERE provider = $1 AND id >= $2 AND signature IS NOT NULL) AS used,
-                   (SELECT count(*) FROM credential WHERE provider = $1 AND request_id = $3) AS known
-            """,
-            name,
-            since,
-            request_id,
-        )
         quota = self._own.get(name, self._default)
-        new = max(0, items - row["known"])
-        used = row["used"] + self._reserved[name]
-        if new and used + new > quota:
+        new = max(0, items - await self._known(name, request_id))
+        used = self._lately(name)
+        if new and (used is None or (used + new) * _MUCH_ROOM > quota):
+            used = await self._count(name)
+        if new and used is not None and used + new > quota:
             raise ResourceExhausted(
                 "QUOTA_EXCEEDED",
                 f"the batch would issue {new} more credentials than the {used} of the last 24 hours",
@@ -73,8 +86,36 @@ class Quota:
                 metadata={"quota": str(quota), "used": str(used), "asked": str(new)},
             )
         self._reserved[name] += new
+        if name in self._counted:
+            self._counted[name].used += new
         try:
             yield
         finally:
             self._reserved[name] -= new
             self._reserved += Counter()  # forgets those that have none
+
+    async def _known(self, provider: str, request_id: UUID) -> int:
+        """Items of a request that were ordered before."""
+        known: int = await self._pool.fetchval(
+            "SELECT count(*) FROM credential WHERE provider = $1 AND request_id = $2", provider, request_id
+        )
+        return known
+
+    def _lately(self, provider: str) -> int | None:
+        """What the last count came to, with what was let in since; None when that is too long ago."""
+        counted = self._counted.get(provider)
+        if counted is None or not timedelta(0) <= self._clock.now() - counted.at < _FRESH:
+            return None
+        return counted.used
+
+    async def _count(self, provider: str) -> int:
+        """Credentials of the window, and those that open batches may still issue."""
+        now = self._clock.now()
+        issued: int = await self._pool.fetchval(
+            "SELECT count(*) FROM credential WHERE provider = $1 AND id >= $2 AND signature IS NOT NULL",
+            provider,
+            lowest_uuid(now - WINDOW),
+        )
+        used = issued + self._reserved[provider]
+        self._counted[provider] = _Counted(now, used)
+        return used

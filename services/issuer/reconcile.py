@@ -21,9 +21,9 @@ import msgspec
 
 from services.issuer import store
 from services.issuer.grounds import TAKEN_UP
-from services.issuer.hubs import Notices, Registration
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners
+from services.issuer.notices import Notices, Registration
 from services.issuer.origins import Origin, Origins
 from vitne.clock import Clock
 from vitne.credentials import pseudonyms

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +22,7 @@ from services.issuer.crypto import DataKey
 from services.issuer.formats import FORMATS, SALT_BYTES, Certified, Format, Occasion
 from services.issuer.projection import RegistryView
 from services.issuer.signing import SigningKeys
+from services.issuer.stored import Stored
 from vitne.canonical import b64url
 from vitne.clock import Clock
 from vitne.credentials import sd_jwt_vc
@@ -34,9 +35,6 @@ from vitne.runtime.status import errors_to_status
 from vitne.runtime.telemetry import current_traceparent
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
-
-if TYPE_CHECKING:  # Hubs render, and what is issued tells hubs.
-    from services.issuer.issuance import Stored
 
 
 class Renditions:

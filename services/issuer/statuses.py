@@ -11,7 +11,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from services.issuer import store
-from services.issuer.hubs import Notices
+from services.issuer.notices import Notices
 from services.issuer.parts import Parts
 from services.issuer.refusals import unknown_credential
 from vitne.accreditation import instant, timestamp

@@ -16,10 +16,10 @@ import asyncpg
 from services.issuer.acts import LearnerActs
 from services.issuer.grounds import COLUMNS as GROUND_COLUMNS
 from services.issuer.grounds import ground_message
-from services.issuer.hubs import Issued, Notices, Registration
 from services.issuer.interests import COLUMNS, Interest
 from services.issuer.key_store import LearnerKeyStore
 from services.issuer.learners import Learner, Learners
+from services.issuer.notices import Issued, Notices, Registration
 from vitne.accreditation import timestamp
 from vitne.clock import Clock
 from vitne.errors import DataLoss, InvalidArgument, VitneError

@@ -18,13 +18,14 @@ from services.issuer.effects import Effects, EffectTeller
 from services.issuer.erasure import Erasures
 from services.issuer.events import SOURCE, Events
 from services.issuer.flags import Flags
-from services.issuer.hubs import Hubs, Notices
+from services.issuer.hubs import Hubs
 from services.issuer.issuance import Road
 from services.issuer.key_store import LearnerKeyStore, PostgresKeyStore
 from services.issuer.learners import Learners
 from services.issuer.leases import LeaseKeeper
 from services.issuer.legal_grounds import SERVICE as LEGAL_GROUND_SERVICE
 from services.issuer.legal_grounds import GroundEndings, LegalGroundRpc
+from services.issuer.notices import Notices
 from services.issuer.origins import Origins
 from services.issuer.parts import Parts
 from services.issuer.projection import RegistryView, folder

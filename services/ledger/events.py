@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from vitne_api.events.v1 import events_pb2
 #: ``ce_source`` of the ledger's events.
 SOURCE: Final = "/vitne/ledger"
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS: Final = 86_400
 _TYPES: Final[dict[type[Message], str]] = {
     events_pb2.StatusChanged: STATUS_CHANGED,
     events_pb2.StatusListPublished: LIST_PUBLISHED,
@@ -30,9 +32,13 @@ def list_aggregate(url: str) -> str:
 
 
 def list_event(
-    value: events_pb2.StatusChanged | events_pb2.StatusListPublished, *, time: datetime, new_id: Callable[[], UUID]
+    value: events_pb2.StatusChanged | events_pb2.StatusListPublished,
+    *,
+    time: datetime,
+    new_id: Callable[[], UUID],
+    traceparent: str = "",
 ) -> Event:
-    """The event of a list, whose next revision it takes."""
+    """The event of a list, whose next revision it takes; without a trace of its own in the one that is active."""
     return Event(
         topic=topics.LEDGER_STATUS,
         key=value.list,
@@ -42,11 +48,12 @@ def list_event(
         value=value.SerializeToString(),
         time=time,
         id=new_id(),
+        traceparent=traceparent,
     )
 
 
 def timestamp(moment: datetime) -> Timestamp:
     """An aware datetime as a protobuf timestamp."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
+    # A tenth of what ``FromDatetime`` takes, and each change has four of them.
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)

@@ -31,7 +31,7 @@ from vitne.credentials.jose import Signer
 from vitne.credentials.status_list import CLOCK_SKEW, decode, sign_token
 from vitne.errors import Unavailable
 from vitne.merkle.leaves import ListPublished
-from vitne.messaging.outbox import append
+from vitne.messaging.outbox import Statement, append
 from vitne.outages import DATABASE_OUTAGES
 from vitne_api.events.v1 import events_pb2
 
@@ -43,6 +43,19 @@ RESIGN_AFTER: Final = 1 / 3
 PATIENCE_SECONDS: Final = 5.0
 #: How long to wait after the database or the key custody failed.
 RETRY_SECONDS: Final = 0.5
+
+#: What a list's next version is made of: the changes from a number on, in their order, and what is there already.
+_CATCH_UP: Final = """
+    SELECT fresh.*,
+        (SELECT greatest(coalesce(max(version), 0), $3::integer) + 1 FROM list_version WHERE list_id = $1) AS version,
+        coalesce((SELECT changes FROM list_version WHERE list_id = $1 ORDER BY version DESC LIMIT 1), 0) AS shown,
+        coalesce((SELECT leaves_before + size FROM log), 0) AS tree_size
+    FROM (
+        SELECT array_agg(number ORDER BY number) AS numbers, array_agg(index ORDER BY number) AS indexes,
+            array_agg(status ORDER BY number) AS statuses, array_agg(recorded ORDER BY number) AS moments
+        FROM status_change WHERE list_id = $1 AND number > $2
+    ) AS fresh
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -205,7 +218,7 @@ class ListPublisher:
                 await self._take_over(shelf, row["version"])
             old = row["version"] is not None and self._is_old(shelf, now - row["published"])
             if row["version"] is None or row["changes"] > row["shown"] or old:
-                published += await self._publish(shelf)
+                published += await self._publish(shelf, last_logged=row["last_logged"])
             elif row["logged"] is None and now - row["last_logged"] >= LOG_EVERY:
                 async with self._pool.acquire() as connection, connection.transaction():
                     await self._log_version(connection, shelf, row["version"])
@@ -272,8 +285,14 @@ class ListPublisher:
         progress, self._progress = self._progress, asyncio.Event()
         progress.set()
 
-    async def _publish(self, shelf: _Shelf, *, beyond: int = 0) -> bool:
-        """Sign the list as it is now and make that its newest version; False when another replica was faster."""
+    async def _publish(self, shelf: _Shelf, *, beyond: int = 0, last_logged: datetime | None = None) -> bool:
+        """Sign the list as it is now and make that its newest version; False when another replica was faster.
+
+        Args:
+            shelf: the list.
+            beyond: see :meth:`publish_anew`.
+            last_logged: when a version of the list was put into the log, as far as it is known.
+        """
         draft = await self._catch_up(shelf, beyond)
         published = self._clock.now()
         expires = published + self._lifetime
@@ -290,10 +309,14 @@ class ListPublisher:
         )
         token = signed.encode("ascii")
         newest = PublishedList(shelf.url, draft.version, token, sha256(token), published)
-        async with self._pool.acquire() as connection, connection.transaction():
-            inserted = await connection.fetchval(
-                "INSERT INTO list_version (list_id, version, changes, tree_size, token, digest, published, expires) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING version",
+        told = events_pb2.StatusListPublished(
+            list=newest.url, version=newest.version, digest=b64url(newest.digest), published=timestamp(published)
+        )
+        event = list_event(told, time=published, new_id=self._new_id)
+        added = Statement(
+            "INSERT INTO list_version (list_id, version, changes, tree_size, token, digest, published, expires) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING list_id",
+            (
                 shelf.list_id,
                 newest.version,
                 draft.changes,
@@ -302,14 +325,25 @@ class ListPublisher:
                 newest.digest,
                 published,
                 expires,
-            )
-            if inserted is None:
-                return False
-            await self._log_version(connection, shelf, newest.version)
-            told = events_pb2.StatusListPublished(
-                list=newest.url, version=newest.version, digest=b64url(newest.digest), published=timestamp(published)
-            )
-            await append(connection, [list_event(told, time=published, new_id=self._new_id)])
+            ),
+            name="added",
+        )
+        # Two who publish meet at the version, holding nothing: who waited there with the list would stand in the way
+        # of the other. Then the list, before its aggregate, as whoever changes statuses; these wait meanwhile, so it
+        # is one statement.
+        held = Statement("SELECT FROM status_list WHERE id = (SELECT list_id FROM added) FOR UPDATE", ())
+        try:
+            async with self._pool.acquire() as connection:
+                if last_logged is not None and published - last_logged < LOG_EVERY:
+                    await append(connection, [event], beside=[added], first=held)
+                else:
+                    async with connection.transaction():
+                        await append(connection, [event], beside=[added], first=held)
+                        await self._log_version(connection, shelf, newest.version)
+        except asyncpg.UniqueViolationError as error:
+            if error.table_name != "list_version":
+                raise
+            return False
         self._show(shelf, newest)
         served = self._clock.now()
         for recorded in draft.recorded:
@@ -318,32 +352,18 @@ class ListPublisher:
 
     async def _catch_up(self, shelf: _Shelf, beyond: int) -> _Draft:
         """Bring the vector up to the newest change, and say what a version made of it shows."""
-        # One snapshot: whatever leaf the log has in it, its change is in it too.
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
+        # One statement, one snapshot: whatever leaf the log has in it, its change is in it too.
+        row = await self._pool.fetchrow(_CATCH_UP, shelf.list_id, shelf.changes, beyond)
+        recorded: list[datetime] = []
+        for number, index, status, moment in zip(
+            *(row[name] or () for name in ("numbers", "indexes", "statuses", "moments")), strict=True
         ):
-            rows = await connection.fetch(
-                "SELECT number, index, status, recorded FROM status_change "
-                "WHERE list_id = $1 AND number > $2 ORDER BY number",
-                shelf.list_id,
-                shelf.changes,
-            )
-            version = await connection.fetchval(
-                "SELECT greatest(coalesce(max(version), 0), $2::integer) + 1 FROM list_version WHERE list_id = $1",
-                shelf.list_id,
-                beyond,
-            )
-            shown = await connection.fetchval(
-                "SELECT changes FROM list_version WHERE list_id = $1 ORDER BY version DESC LIMIT 1", shelf.list_id
-            )
-            tree_size = await connection.fetchval("SELECT coalesce((SELECT leaves_before + size FROM log), 0)")
-        for row in rows:
-            shelf.vector[row["index"]] = Status(row["status"])
-            shelf.changes = row["number"]
-        # A list that is read anew after a start has changes that were published long ago.
-        fresh = tuple(row["recorded"] for row in rows if row["number"] > (shown or 0))
-        return _Draft(version, shelf.changes, tree_size, fresh)
+            shelf.vector[index] = Status(status)
+            shelf.changes = number
+            # A list that is read anew after a start has changes that were published long ago.
+            if number > row["shown"]:
+                recorded.append(moment)
+        return _Draft(row["version"], shelf.changes, row["tree_size"], tuple(recorded))
 
     async def _log_version(self, connection: Any, shelf: _Shelf, version: int) -> None:
         """Queue the version's leaf unless the list had one less than a minute ago."""

@@ -3,12 +3,15 @@
 A change, its event and its leaf are written together or not at all. The lists'
 rows are locked first and in one order, so changes of a list are numbered in the
 order in which they become visible, and replicas can't block each other.
+
+First changes of places, which most are, need no transaction of several statements
+where one ledger writes: :mod:`services.ledger.first_changes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -70,8 +73,8 @@ class StatusRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Recorded:
-    """A change that is to be written."""
+class Recorded:
+    """A change that is to be written: the ``number``-th of its list."""
 
     request: StatusRequest
     list_id: int
@@ -113,7 +116,7 @@ class Statuses:
 
         answers: list[ledger_pb2.SetStatusResponse | VitneError] = []
         first: dict[tuple[str, Any], tuple[RequestKey, ledger_pb2.SetStatusResponse]] = {}
-        recorded: list[_Recorded] = []
+        recorded: list[Recorded] = []
         for request, answer in zip(requests, known, strict=True):
             name = (request.key.caller, request.key.request_id)
             if isinstance(answer, AlreadyExists):
@@ -126,7 +129,7 @@ class Statuses:
                 answers.append(first[name][1] if first[name][0] == request.key else _reused())
                 continue
             try:
-                list_id = self._leased_place(lists.get(request.list_url), request)
+                list_id = self.leased_place(lists.get(request.list_url), request)
                 current = standings.get((list_id, request.index))
                 standing = change_status(
                     current,
@@ -141,19 +144,34 @@ class Statuses:
             if standing is not current:
                 changes[list_id] += 1
                 standings[list_id, request.index] = standing
-                recorded.append(_Recorded(request, list_id, changes[list_id], standing))
-            response = _response(standing)
+                recorded.append(Recorded(request, list_id, changes[list_id], standing))
+            response = response_of(standing)
             first[name] = (request.key, response)
             answers.append(response)
         remembered = [(key, response.SerializeToString()) for key, response in first.values()]
         if recorded:
-            await self._write(connection, recorded, changes, remember_statement(remembered, now))
+            touched = sorted({change.list_id for change in recorded})
+            numbered = Statement(
+                "UPDATE status_list SET changes = new.changes "
+                "FROM unnest($1::integer[], $2::bigint[]) AS new (id, changes) WHERE status_list.id = new.id",
+                (touched, [changes[list_id] for list_id in touched]),
+            )
+            await self.write(connection, recorded, remember_statement(remembered, now), numbered)
         elif remembered:
             await remember_many(connection, remembered, now)
         return answers
 
-    def _leased_place(self, row: Any, request: StatusRequest) -> int:
-        """The list's id, where the index is leased."""
+    def leased_place(self, row: Any, request: StatusRequest) -> int:
+        """The list's id, where the index is leased.
+
+        Args:
+            row: ``id``, ``url``, ``size``, ``leased`` and ``order_check`` of the list; None: there is none.
+            request: the change that is asked for.
+
+        Raises:
+            NotFound: ``STATUS_LIST_UNKNOWN``, ``STATUS_INDEX_UNKNOWN``.
+            DataLoss: ``INDEX_ORDER_LOST``.
+        """
         if row is None:
             raise NotFound(
                 "STATUS_LIST_UNKNOWN",
@@ -174,15 +192,23 @@ class Statuses:
         list_id: int = row["id"]
         return list_id
 
-    async def _write(
-        self, connection: Any, recorded: Sequence[_Recorded], changes: dict[int, int], remembered: Statement
+    async def write(
+        self, connection: Any, recorded: Sequence[Recorded], *beside: Statement, first: Statement | None = None
     ) -> None:
-        """The changes, their numbers, their leaves, their events and the answers, in one round trip.
+        """The changes, their leaves, their events and what is written beside, in one round trip.
 
         The lists' locks are held meanwhile, so whoever comes next waits for each round trip of this one.
+
+        Args:
+            connection: in a transaction that holds the lists; or in none, where ``first`` takes hold of them.
+            recorded: at least one, in the order of their numbers.
+            beside: the lists' new numbers, unless ``first`` has them, and the answers.
+            first: see :func:`~vitne.messaging.outbox.append`.
+
+        Raises:
+            Aborted: ``REQUEST_RACED``.
         """
-        touched = sorted({change.list_id for change in recorded})
-        beside = [
+        written = [
             Statement(
                 """
                 INSERT INTO status_change
@@ -202,22 +228,17 @@ class Statuses:
                     [change.request.key.caller for change in recorded],
                 ),
             ),
-            Statement(
-                "UPDATE status_list SET changes = new.changes "
-                "FROM unnest($1::integer[], $2::bigint[]) AS new (id, changes) WHERE status_list.id = new.id",
-                (touched, [changes[list_id] for list_id in touched]),
-            ),
             queue_statement(
                 [_leaf(change).to_bytes() for change in recorded],
                 happened=[change.standing.recorded for change in recorded],
                 traceparents=[change.request.traceparent or None for change in recorded],
             ),
-            remembered,
+            *beside,
         ]
         with races_told():
-            await append(connection, [self._event(change) for change in recorded], beside=beside)
+            await append(connection, [self._event(change) for change in recorded], beside=written, first=first)
 
-    def _event(self, change: _Recorded) -> Event:
+    def _event(self, change: Recorded) -> Event:
         told = events_pb2.StatusChanged(
             list=change.request.list_url,
             index=change.request.index,
@@ -225,8 +246,9 @@ class Statuses:
             effective=timestamp(change.standing.effective),
             recorded=timestamp(change.standing.recorded),
         )
-        event = list_event(told, time=change.standing.recorded, new_id=self._new_id)
-        return replace(event, traceparent=change.request.traceparent)
+        return list_event(
+            told, time=change.standing.recorded, new_id=self._new_id, traceparent=change.request.traceparent
+        )
 
 
 async def _lock_lists(connection: Any, urls: set[str]) -> dict[str, Any]:
@@ -254,7 +276,7 @@ async def _read_standings(connection: Any, places: Sequence[tuple[int, int]]) ->
     }
 
 
-def _leaf(change: _Recorded) -> leaves.StatusChanged:
+def _leaf(change: Recorded) -> leaves.StatusChanged:
     return leaves.StatusChanged(
         change.request.list_url,
         change.request.index,
@@ -264,7 +286,8 @@ def _leaf(change: _Recorded) -> leaves.StatusChanged:
     )
 
 
-def _response(standing: Standing) -> ledger_pb2.SetStatusResponse:
+def response_of(standing: Standing) -> ledger_pb2.SetStatusResponse:
+    """What who asked for a change is told."""
     return ledger_pb2.SetStatusResponse(
         status=STATUS_MESSAGE[standing.status],
         effective=timestamp(standing.effective),

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from services.ledger.alone import PUBLICATION_LOCK, WITNESSES_LOCK, work_alone
 from services.ledger.closing import Closing, Succeeded
 from services.ledger.events import SOURCE
+from services.ledger.first_changes import FirstChanges
 from services.ledger.history import History
 from services.ledger.intake import ALLOWED, CONSUMER, GATHER_SECONDS, take_leaves
 from services.ledger.journal import Told, tell_log
@@ -213,10 +214,12 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     store = LogStore(pool)
     publisher = list_publisher(settings, pool, clock, keys)
     returning = Returning()
+    deciding = Statuses(orders, clock, new_id)
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
         pool,
-        Statuses(orders, clock, new_id).apply,
+        deciding.apply,
         MAX_GROUP,
+        at_once=FirstChanges(deciding, clock).apply,
         name="change statuses",
         gathers=returning,
         answers=returning,

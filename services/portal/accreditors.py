@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 
+from services.portal.details import Said
+from services.portal.texts import best_text
 from vitne.clock import Clock
 from vitne.errors import VitneError
 from vitne.runtime.status import error_from_rpc
@@ -38,6 +40,11 @@ class Accreditor:
 
     id: str
     name: Mapping[str, str]
+
+    def said(self, languages: Sequence[str]) -> Said:
+        """What it is called to a reader; by its id where the registry does not say."""
+        language, name = best_text(self.name, languages) if self.name else ("", self.id)
+        return Said(name, language)
 
 
 class Accreditors:

@@ -23,8 +23,8 @@ from vitne_api.issuer.v1 import issuer_pb2
 
 #: Handles in one call: the contract's most.
 BATCH: Final = 500
-#: Batches at a time while there is more than one call takes: the issuer works on one while the other is stored.
-LANES: Final = 2
+#: Batches at a time while there is more than one call takes: the issuer works on some while another is stored.
+LANES: Final = 3
 #: Seconds of the first pause after a failure; doubled each time, up to the second.
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 60.0
@@ -60,8 +60,6 @@ class Fetcher:
         self._issuer = issuer
         self._clock = clock
         self._arrived = asyncio.Event()
-        #: Whether the last batch was as large as it may be.
-        self._full = False
 
     def wake(self) -> None:
         """Something to fetch has arrived, or is about to commit."""
@@ -89,24 +87,31 @@ class Fetcher:
                 pass
 
     async def _fetch_due(self) -> bool:
-        """Fetch a batch, or several at a time where much is due; False when nothing was."""
-        if not self._full:
-            return await self.step()
-        ended = await asyncio.gather(*(self.step() for _ in range(LANES)), return_exceptions=True)
-        for one in ended:
-            if isinstance(one, BaseException):
-                raise one
-        return any(ended)
+        """Fetch a batch, and where that was full, several at a time until one is not; False when nothing was due."""
+        claimed = await self._step()
+        if claimed == BATCH:
+            failed = asyncio.Event()
+            for ended in await asyncio.gather(*(self._lane(failed) for _ in range(LANES)), return_exceptions=True):
+                if ended is not None:
+                    raise ended
+        return claimed > 0
 
-    async def step(self) -> bool:
-        """Fetch one batch; False when nothing was due."""
+    async def _lane(self, failed: asyncio.Event) -> None:
+        """One batch after the other, while they are full and no lane has failed."""
+        try:
+            while not failed.is_set() and await self._step() == BATCH:
+                pass
+        except BaseException:
+            failed.set()
+            raise
+
+    async def _step(self) -> int:
+        """Fetch one batch; how much was due, as far as one call takes it."""
         wanted = await self._store.claim(self._clock.now(), BATCH)
-        self._full = len(wanted) == BATCH
-        if not wanted:
-            return False
-        with joined("fetch credentials", (one.traceparent for one in wanted)):
-            await self._fetch(wanted)
-        return True
+        if wanted:
+            with joined("fetch credentials", (one.traceparent for one in wanted)):
+                await self._fetch(wanted)
+        return len(wanted)
 
     async def _fetch(self, wanted: Sequence[Wanted]) -> None:
         try:

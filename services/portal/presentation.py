@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
@@ -38,10 +38,12 @@ class Shown:
         formal: whether it belongs to the education system; None for kinds that are not known here.
         kind: term of its kind.
         kind_name: the kind in words.
+        kind_language: BCP 47 tag of ``kind_name`` where that is not in the page's language; None where it is.
         title: in the reader's language, as far as it exists in it.
         title_language: BCP 47 tag of ``title``.
         provider: organisation that issued it.
-        provider_name: its name.
+        provider_name: its name, in the reader's language as far as it has one in it.
+        provider_language: BCP 47 tag of ``provider_name``.
         country: ISO 3166-1 alpha-2 code of the provider.
         country_name: in words.
         points: credits, a decimal.
@@ -71,10 +73,12 @@ class Shown:
     kind: str
     kind_name: str
     provider: str
+    kind_language: str | None = None
     id: str | None = None
     title: str | None = None
     title_language: str | None = None
     provider_name: str | None = None
+    provider_language: str | None = None
     country: str | None = None
     country_name: str | None = None
     points: str | None = None
@@ -121,13 +125,31 @@ def show(
     """
     texts = page_texts(languages)
     shown = [_show(one, _words(one, texts, languages, known), texts, languages, today) for one in kept]
-    shown.sort(key=lambda one: (one.title or "", one.handle))
-    shown.sort(key=lambda one: one.awarded_on or "", reverse=True)
-    return shown
+    return newest_first(shown)
+
+
+def newest_first(shown: Iterable[Shown]) -> list[Shown]:
+    """In the order of :func:`show`."""
+    by_title = sorted(shown, key=lambda one: (one.title or "", one.handle))
+    return sorted(by_title, key=lambda one: one.awarded_on or "", reverse=True)
+
+
+def describe(kept: Kept, credential: Credential | None, languages: Sequence[str], today: date) -> Shown:
+    """One credential that was read already.
+
+    Args:
+        kept: what the portal has of it.
+        credential: what that says (:func:`read`).
+        languages: the reader's, best first.
+        today: decides what has expired.
+    """
+    texts = page_texts(languages)
+    return _show(kept, _in_words(credential, texts, languages), texts, languages, today)
 
 
 def _show(kept: Kept, words: Words | None, texts: Mapping[str, Any], languages: Sequence[str], today: date) -> Shown:
     kind = KINDS.get(kept.kind)
+    kind_language, kind_text = named_kind(kept.kind, texts, languages)
     common: dict[str, Any] = {
         "handle": kept.handle,
         "state": FETCHING if kept.pending else UNREADABLE if kept.unreadable else FETCHED,
@@ -135,7 +157,8 @@ def _show(kept: Kept, words: Words | None, texts: Mapping[str, Any], languages: 
         "status": "unknown" if kept.pending else kept.status or "unknown",
         "formal": None if kind is None else kind.formal,
         "kind": kept.kind,
-        "kind_name": kind_name(kept.kind, texts, languages),
+        "kind_name": kind_text,
+        "kind_language": kind_language if kind_language != texts["language"] else None,
         "provider": kept.provider,
         "fetched_at": instant_text(kept.fetched_at) if kept.fetched_at else None,
     }
@@ -157,27 +180,45 @@ def _words(
     digest = sha256(kept.artefact.encode()) if kept.artefact is not None and known is not None else b""
     if known is not None and digest in known:
         return known[digest]
-    credential = read(kept)
-    words = None if credential is None else {**_said(credential, texts, languages), **_recognised(credential)}
+    words = _in_words(read(kept), texts, languages)
     if known is not None and digest:
         known[digest] = words
     return words
 
 
+def _in_words(credential: Credential | None, texts: Mapping[str, Any], languages: Sequence[str]) -> Words | None:
+    return None if credential is None else {**_said(credential, texts, languages), **_recognised(credential)}
+
+
 def read(kept: Kept) -> Credential | None:
     """What a credential says; None where it is not here, does not decrypt, or is of another type or a newer version."""
+    whole = read_whole(kept)
+    return None if whole is None else whole.credential
+
+
+def read_whole(kept: Kept) -> sd_jwt_vc.Presentation | None:
+    """The same with what can be withheld of it."""
     if kept.artefact is None:
         return None
     try:
-        return sd_jwt_vc.parse(kept.artefact).credential
+        return sd_jwt_vc.parse(kept.artefact)
     except InvalidArgument:
         return None
 
 
-def kind_name(kind: str, texts: Mapping[str, Any], languages: Sequence[str]) -> str:
-    """A kind of credential in words: the page's, else those of the national rules, else its term."""
+def named_kind(kind: str, texts: Mapping[str, Any], languages: Sequence[str]) -> tuple[str | None, str]:
+    """A kind of credential in words, and before that their language: the page's words, else those of the national
+    rules, else its term, which is in none.
+    """
+    if (own := texts["kinds"].get(kind)) is not None:
+        return texts["language"], own
     known = KINDS.get(kind)
-    return texts["kinds"].get(kind) or (best_text(known.name, languages)[1] if known else kind)
+    return best_text(known.name, languages) if known else (None, kind)
+
+
+def kind_name(kind: str, texts: Mapping[str, Any], languages: Sequence[str]) -> str:
+    """The words of :func:`named_kind`."""
+    return named_kind(kind, texts, languages)[1]
 
 
 def unequal_to(kind: str, texts: Mapping[str, Any], languages: Sequence[str]) -> tuple[str, ...]:
@@ -202,13 +243,15 @@ def _said(credential: Credential, texts: Mapping[str, Any], languages: Sequence[
     achievement, body = credential.achievement, credential.awarding_body
     titles = {text.language: text.text for text in achievement.title}
     title_language, title = best_text(titles, languages)
+    provider_language, provider_name = best_text(body.name, languages)
     workload = achievement.workload
     placed = achievement.HasField("level")
     return {
         "id": str(credential.id),
         "title": title,
         "title_language": title_language,
-        "provider_name": best_text(body.name, languages)[1],
+        "provider_name": provider_name,
+        "provider_language": provider_language,
         "country": body.country,
         "country_name": texts["countries"].get(body.country, body.country),
         "points": workload.points or None,

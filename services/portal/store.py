@@ -11,6 +11,7 @@ from typing import Any, Final
 from services.portal.metrics import VISIBLE_DELAY
 from services.portal.sealing import DataKey, PortalKeys
 from services.portal.sharing.store import unshare
+from services.portal.wallet.withdrawal import end_offers
 from vitne.errors import DataLoss
 from vitne.runtime.database import repeated
 
@@ -125,6 +126,19 @@ class LegalGround:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """That a learner's credentials are gathered here.
+
+    Attributes:
+        pseudonym: who she is to the issuer and this hub.
+        legal_ground: on what she is registered who did not ask for it; None: she did.
+    """
+
+    pseudonym: str
+    legal_ground: LegalGround | None
+
+
 class Store:
     """The portal's database.
 
@@ -196,12 +210,15 @@ class Store:
 
         Args:
             conn: with a transaction.
-            gone: names of the credentials, and when they were withdrawn: what was shared by then is not any more.
+            gone: names of the credentials, and when they were withdrawn: what was shared or offered by then is not any
+                more.
         """
-        await unshare(conn, gone)
+        # Credentials first, whose lock a fetcher never waits for (`_hold`): who has it takes what hangs on them.
         pseudonyms = await conn.fetch(
             "DELETE FROM credential WHERE handle = ANY($1::text[]) RETURNING pseudonym", list(gone)
         )
+        await unshare(conn, gone)
+        await end_offers(conn, gone)
         await conn.execute(
             """
             DELETE FROM subscriber s WHERE pseudonym = ANY($1::text[]) AND lookup IS NULL
@@ -304,7 +321,10 @@ class Store:
                 VISIBLE_DELAY.record(max(0.0, (now - one.wanted.happened).total_seconds()))
         if gone:
             async with self._pool.acquire() as conn, conn.transaction():
-                await self.forget(conn, dict.fromkeys(sorted(await self._hold(conn, gone)), now))
+                held = await self._hold(conn, gone)
+                # Not before it was told of, which the issuer's clock says: it may be ahead.
+                ends = {one.handle: max(now, one.happened or now) for one in gone if one.handle in held}
+                await self.forget(conn, dict(sorted(ends.items())))
         return [one.wanted for one in fetched if one.wanted.pseudonym in broken]
 
     async def postpone(self, failed: Mapping[Wanted, datetime]) -> None:
@@ -359,6 +379,18 @@ class Store:
                 *(astuple(ground) if ground else (None,) * len(fields(LegalGround))),
             )
 
+    async def registration(self, lookup: bytes) -> Registration | None:
+        """A learner's registration; None when there is none."""
+        row = await self._pool.fetchrow(
+            "SELECT pseudonym, ground_citation, ground_reference, ground_decided_by, ground_recorded_at "
+            "FROM subscriber WHERE lookup = $1",
+            lookup,
+        )
+        if row is None:
+            return None
+        pseudonym, *ground = row
+        return Registration(pseudonym, None if ground[0] is None else LegalGround(*ground))
+
     async def pseudonym(self, lookup: bytes) -> str | None:
         """The pseudonym of a registered learner; None when she is not."""
         found: str | None = await self._pool.fetchval("SELECT pseudonym FROM subscriber WHERE lookup = $1", lookup)
@@ -366,12 +398,8 @@ class Store:
 
     async def legal_ground(self, lookup: bytes) -> LegalGround | None:
         """On what a registered learner is registered; None: she asked for it herself, or is not registered."""
-        row = await self._pool.fetchrow(
-            "SELECT ground_citation, ground_reference, ground_decided_by, ground_recorded_at FROM subscriber "
-            "WHERE lookup = $1 AND ground_citation IS NOT NULL",
-            lookup,
-        )
-        return None if row is None else LegalGround(*row)
+        found = await self.registration(lookup)
+        return None if found is None else found.legal_ground
 
     async def erase(self, lookup: bytes) -> None:
         """Delete all that is held of a learner, her key included.

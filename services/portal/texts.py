@@ -74,7 +74,12 @@ def best_text(texts: Mapping[str, str], languages: Sequence[str]) -> tuple[str, 
     return negotiation.best_text(texts, languages, DEFAULT_LANGUAGE)
 
 
+def one_line(text: str) -> str:
+    """A text that somebody wrote as one line that can be shown: without controls, with single blanks."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 #: What the pages say, by language.
 TEXTS: Final[Mapping[str, Mapping[str, Any]]] = _texts()
 
-__all__ = ["DEFAULT_LANGUAGE", "LANGUAGES", "TEXTS", "best_text", "page_texts", "reader_languages"]
+__all__ = ["DEFAULT_LANGUAGE", "LANGUAGES", "TEXTS", "best_text", "one_line", "page_texts", "reader_languages"]

@@ -10,16 +10,13 @@ from pydantic import AfterValidator, Field, model_validator
 from vitne.errors import InvalidArgument
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, LearnerId, parse_uuid
 from vitne.runtime.fetch import AllowRule, Fetcher
+from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from vitne.runtime.settings import Address, AllowRuleText, CommonSettings, OrganisationText
 
 #: Once a minute: an alert that waits for five failures speaks within five minutes.
 DEFAULT_INTERVAL_SECONDS: Final = 60.0
 #: What a step may take before it counts as failed: far beyond every objective, so that it means "does not happen".
 DEFAULT_STEP_SECONDS: Final = 20.0
-#: Who issues the trust list; the same as the registry's default.
-DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
-#: The log whose proofs count; the same as the ledger's default.
-DEFAULT_LOG_ORIGIN: Final = "log.vitne.example/2026"
 #: What Skatteetaten adds to the month of a number of the synthetic population.
 _SYNTHETIC_MONTHS: Final = range(81, 93)
 

@@ -46,7 +46,10 @@ _TEMPLATE: Final = "registry.html"
 #: The weight of what is refused (RFC 9110, section 12.4.2).
 _NOT_AT_ALL: Final = re.compile(r"q=0(\.0{0,3})?\Z", re.IGNORECASE)
 
-
+#: What lists take: whose entries, beyond which id, how many.
+_Provider = Annotated[str, Query(max_length=40)]
+_After = Annotated[str, Query(max_length=36)]
+_Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 _Revision = Annotated[int, Path(ge=0, le=(1 << 31) - 1)]
 
 
@@ -137,11 +140,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         return _json(projection, {"providers": found})
 
     @app.get("/v1/achievements")
-    async def get_achievements(
-        provider: Annotated[str, Query(max_length=40)] = "",
-        after: Annotated[str, Query(max_length=36)] = "",
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-    ) -> Response:
+    async def get_achievements(provider: _Provider = "", after: _After = "", limit: _Limit = DEFAULT_LIMIT) -> Response:
         """The newest version of achievements, by id; go on with ``after`` the last one's id."""
         recorder.as_of()
         beyond = parse_uuid(after, field="after") if after else None
@@ -150,9 +149,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
 
     @app.get("/v1/qualifications")
     async def get_qualifications(
-        provider: Annotated[str, Query(max_length=40)] = "",
-        after: Annotated[str, Query(max_length=36)] = "",
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+        provider: _Provider = "", after: _After = "", limit: _Limit = DEFAULT_LIMIT
     ) -> Response:
         """The newest version of qualifications, by id; go on with ``after`` the last one's id."""
         recorder.as_of()

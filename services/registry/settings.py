@@ -8,10 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from vitne.frameworks import LAW, Standing
+from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.settings import CommonSettings
 
-#: ``iss`` of the trust list. Logical: where it is really fetched is the reader's allow-rule.
-DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
 #: Every two seconds (RECORDS: Events): three hundred may be missed before readers refuse.
 DEFAULT_HEARTBEAT_SECONDS: Final = 2.0
 #: How often facts that another replica wrote are looked for: below what a person notices.

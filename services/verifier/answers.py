@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Final
 
 import msgspec
 from pydantic import BaseModel, Field
 
+from services.verifier.checks.names import SKIPPED, Check
 from services.verifier.verdict import name_of
 from services.verifier.verification import Verification
 from vitne.accreditation import timestamp
@@ -99,11 +101,25 @@ def to_json_bytes(verification: Verification) -> bytes:
     )
 
 
-def to_text(verification: Verification) -> str:
-    """As the command line prints: the verdict's line, then every check with outcome, detail and evidence."""
-    lines = [verification.headline]
-    for check in verification.checks:
-        lines.append(f"  {outcome_word(check.outcome):<17}{check.name}: {check.detail}")
-        if check.evidence:
-            lines.append(f"  {'':<17}{check.evidence}")
-    return "\n".join(lines)
+def to_text(verification: Verification, *, verbose: bool = False) -> str:
+    """As the command line prints: the verdict's line, then the checks as :func:`check_lines`."""
+    return "\n".join([verification.headline, *check_lines(verification.checks, verbose=verbose)])
+
+
+def check_lines(checks: Sequence[Check], *, verbose: bool) -> Iterator[str]:
+    """Checks with outcome, detail and evidence.
+
+    Args:
+        checks: in their order.
+        verbose: each in a line of its own; else those that were skipped for one reason share one that names them.
+    """
+    alike: dict[str, list[str]] = {}
+    for check in checks:
+        if check.outcome == SKIPPED and not verbose:
+            alike.setdefault(check.detail, []).append(check.name)
+    for check in checks:
+        names = alike.pop(check.detail, []) if check.outcome == SKIPPED and not verbose else [check.name]
+        if names:
+            yield f"  {outcome_word(check.outcome):<17}{', '.join(names)}: {check.detail}"
+        if names and check.evidence:
+            yield f"  {'':<17}{check.evidence}"

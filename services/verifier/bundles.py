@@ -8,17 +8,17 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from services.verifier.answers import outcome_word
+from services.verifier.answers import check_lines
 from services.verifier.checks.names import PASSED
 from services.verifier.command import (
     EXIT_NOT_VALID,
     EXIT_USAGE,
     EXIT_VALID,
     add_credential,
+    add_verbose,
     read_argument,
     read_credential,
 )
-from services.verifier.settings import DEFAULT_REGISTRY_URI
 from vitne.accreditation.chain import MAX_SIZE, Bundle, Chain, check_bundle, parse_bundle
 from vitne.accreditation.credential import MAX_LENGTH, TYPE
 from vitne.accreditation.dids import path_name
@@ -30,6 +30,7 @@ from vitne.credentials.jose import strict_json
 from vitne.errors import InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher, Fetches
+from vitne.runtime.names import DEFAULT_REGISTRY_URI
 
 #: What a zip file begins with.
 ZIP: Final = b"PK"
@@ -68,18 +69,14 @@ async def gather(credential: str, registry: str, fetcher: Fetches) -> Bundle:
     return Bundle(credential, accreditation.body.decode("ascii", "replace"), Extract(statement, facts.encode()))
 
 
-def to_text(chain: Chain) -> str:
-    """A chain as the command line prints it: the answer in one line, then every step."""
+def to_text(chain: Chain, *, verbose: bool = False) -> str:
+    """A chain as the command line prints it: the answer in one line, then its steps, as checks are told."""
     broken = next((step for step in chain.steps if step.outcome != PASSED), chain.steps[0])
     if chain.holds and chain.as_of is not None:
-        lines = [f"The chain holds, as of {instant_text(chain.as_of)}. Status and log were not looked at."]
+        answer = f"The chain holds, as of {instant_text(chain.as_of)}. Status and log were not looked at."
     else:
-        lines = [f"The chain does not hold: {broken.detail}."]
-    for step in chain.steps:
-        lines.append(f"  {outcome_word(step.outcome):<17}{step.name}: {step.detail}")
-        if step.evidence:
-            lines.append(f"  {'':<17}{step.evidence}")
-    return "\n".join(lines)
+        answer = f"The chain does not hold: {broken.detail}."
+    return "\n".join([answer, *check_lines(chain.steps, verbose=verbose)])
 
 
 def gather_command(arguments: Sequence[str]) -> int:
@@ -122,6 +119,7 @@ def bundle_command(arguments: Sequence[str]) -> int:
     made.add_argument(
         "--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="who issues it (default: %(default)s)"
     )
+    add_verbose(made)
     made.add_argument("bundle", metavar="BUNDLE_FILE", help="what gather printed; - for stdin")
     asked = made.parse_args(arguments)
     try:
@@ -145,7 +143,7 @@ def bundle_command(arguments: Sequence[str]) -> int:
         frameworks=Frameworks.load(Standing),
         now=clock.now(),
     )
-    sys.stdout.write(to_text(chain) + "\n")
+    sys.stdout.write(to_text(chain, verbose=asked.verbose) + "\n")
     return EXIT_VALID if chain.holds else EXIT_NOT_VALID
 
 

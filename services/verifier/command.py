@@ -15,11 +15,7 @@ from services.verifier.answers import to_text
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
 from services.verifier.knowledge import Knowledge
 from services.verifier.presented import MAX_BYTES
-from services.verifier.settings import (
-    DEFAULT_LOG_ORIGIN,
-    DEFAULT_REGISTRY_STALENESS_SECONDS,
-    DEFAULT_REGISTRY_URI,
-)
+from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection
@@ -31,6 +27,7 @@ from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.policy import Policy
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
+from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from vitne.runtime.tls import TlsFiles
 from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2_grpc
@@ -46,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m services.verifier check",
         description="Verify a credential with public endpoints only: the registry's signed list of providers, keys and "
-        "accreditations, the status lists, and the log. Prints the verdict in one line, then every check.",
+        "accreditations, the status lists, and the log. Prints the verdict in one line, then the checks.",
         epilog="Exit code: 0 valid (also with notes), 1 anything else, 2 wrong usage.",
     )
     add_endpoints(made)
@@ -59,7 +56,13 @@ def parser() -> argparse.ArgumentParser:
         "name in BASE that resolves to a private address is called only with ';private' at the end",
     )
     add_anchors(made)
+    add_verbose(made)
     return made
+
+
+def add_verbose(made: argparse.ArgumentParser) -> None:
+    """The argument that asks for a line of every check."""
+    made.add_argument("--verbose", action="store_true", help="a line for each check that was not made, too")
 
 
 def add_anchors(made: argparse.ArgumentParser) -> None:
@@ -140,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
     except (InvalidArgument, FailedPrecondition, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
-    sys.stdout.write(to_text(verification) + "\n")
+    sys.stdout.write(to_text(verification, verbose=asked.verbose) + "\n")
     return EXIT_VALID if verification.verdict in {VALID, VALID_WITH_NOTES} else EXIT_NOT_VALID
 
 

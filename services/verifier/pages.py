@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Form
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field
 
 from services.verifier.answers import VerifyAnswer, to_json, to_json_bytes
-from services.verifier.presented import MAX_LENGTH
+from services.verifier.presented import MAX_LENGTH, one_required
 from services.verifier.verification import Verifier
 from vitne.credentials.w3c.baking import MAX_IMAGE
+from vitne.errors import InvalidArgument
 
 #: Largest request body in bytes: a credential that a form's encoding made three times as long.
 MAX_BODY: Final = 3 * MAX_LENGTH + 4_096
@@ -50,23 +51,26 @@ class VerifyRequest(BaseModel):
         description=f"Instead: a PNG or SVG of at most {MAX_IMAGE} bytes that a badge was baked into, in base64.",
     )
 
-    @field_validator("badge_image")
-    @classmethod
-    def _is_base64(cls, text: str | None) -> str | None:
-        if text is not None:
-            base64.b64decode(text, validate=True)
-        return text
-
-    @model_validator(mode="after")
-    def _has_one(self) -> Self:
-        if (self.credential is None) is (self.badge_image is None):
-            raise ValueError("either credential or badge_image is required")
-        return self
-
-    @property
     def shown(self) -> str | bytes:
-        """What is to be verified."""
-        return self.credential or base64.b64decode(self.badge_image or "")
+        """What is to be verified.
+
+        Raises:
+            InvalidArgument: ``ONE_REQUIRED``, ``BAD_BASE64``.
+        """
+        if self.credential is not None and self.badge_image is None:
+            return self.credential
+        if self.badge_image is None or self.credential is not None:
+            raise one_required()
+        try:
+            return base64.b64decode(self.badge_image, validate=True)
+        except ValueError:
+            raise InvalidArgument(
+                "BAD_BASE64",
+                "the image can't be decoded",
+                field="badge_image",
+                rule="base64 with padding (RFC 4648, section 4)",
+                remedy="encode the image's bytes, without line breaks",
+            ) from None
 
 
 def build_pages(verifier: Verifier) -> FastAPI:
@@ -95,7 +99,7 @@ def build_pages(verifier: Verifier) -> FastAPI:
     )
     async def verify(request: VerifyRequest) -> Response:
         # Bytes rather than a model: FastAPI would validate again what was made here, and write it once more.
-        return Response(to_json_bytes(await verifier.verify(request.shown)), media_type="application/json")
+        return Response(to_json_bytes(await verifier.verify(request.shown())), media_type="application/json")
 
     @app.get("/", include_in_schema=False)
     async def form() -> Response:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Final, Protocol
+from typing import Final
 
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
@@ -41,43 +42,37 @@ _DESCRIBED: Final = {
 }
 
 
-class Presented(Protocol):
-    """What the checks ask of a presentation. It was read, and nothing of it is verified but its form."""
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What the checks ask of a presentation. It was read, and nothing of it is verified but its form.
 
-    @property
-    def credential(self) -> Credential:
-        """What it says."""
-        ...
+    Attributes:
+        credential: what it says.
+        described: what it is, in a few words.
+        type: what says how it is to be read.
+        key_id: RFC 7638 thumbprint of the key that it says to be signed with.
+        algorithm: of the signature.
+        digest: what the log knows it by, base64url (RECORDS: Artefact digest).
+        signed_at: when it says that it was signed.
+        verified_by: whether a key signed it.
+        read_certificates: see :attr:`certificates`.
+        certified_uri: what a certificate that is for addresses has to name: ``iss`` of a token; of others empty.
+        withheld: how many claims its holder does not show.
+        bound: whether its holder made this presentation; raises VitneError when somebody else did.
+    """
 
-    @property
-    def described(self) -> str:
-        """What it is, in a few words."""
-        ...
-
-    @property
-    def type(self) -> str:
-        """What says how it is to be read."""
-        ...
-
-    @property
-    def key_id(self) -> str:
-        """RFC 7638 thumbprint of the key that it says to be signed with."""
-        ...
-
-    @property
-    def algorithm(self) -> str:
-        """Of the signature."""
-        ...
-
-    @property
-    def withheld(self) -> int:
-        """How many claims its holder does not show."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """What the log knows it by, base64url (RECORDS: Artefact digest)."""
-        ...
+    credential: Credential = field(repr=False)
+    described: str
+    type: str
+    key_id: str
+    algorithm: str
+    digest: str
+    signed_at: datetime
+    verified_by: Callable[[PublicKey], bool] = field(repr=False)
+    read_certificates: Callable[[], tuple[Certificate, ...]] = field(repr=False)
+    certified_uri: str = ""
+    withheld: int = 0
+    bound: Callable[[], bool] = field(default=lambda: False, repr=False)
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -86,25 +81,7 @@ class Presented(Protocol):
         Raises:
             InvalidArgument: ``BAD_CERTIFICATE``.
         """
-        ...
-
-    @property
-    def certified_uri(self) -> str:
-        """What a certificate that is for addresses has to name: ``iss`` of a token; empty for other formats."""
-        ...
-
-    @property
-    def signed_at(self) -> datetime:
-        """When it says that it was signed."""
-        ...
-
-    def verified_by(self, key: PublicKey) -> bool:
-        """Whether ``key`` signed it."""
-        ...
-
-    def bound(self) -> bool:
-        """Whether its holder made this presentation; raises VitneError when somebody else did."""
-        ...
+        return self.read_certificates()
 
 
 def read(text: str) -> Presented:
@@ -127,241 +104,124 @@ def read(text: str) -> Presented:
                 rule="one credential is verified at a time",
                 remedy="present each credential as its issuer signed it",
             )
-        return _Elmo(signed, credentials[0])
+        return _elmo(signed, credentials[0])
     if _DISCLOSURES not in text:
-        return _W3c(renditions.parse(text))
-    return _SdJwt(sd_jwt_vc.parse(text))
+        return _w3c(renditions.parse(text))
+    return _sd_jwt(sd_jwt_vc.parse(text))
+
+
+def one_required() -> InvalidArgument:
+    """``ONE_REQUIRED``, the refusal of a request that shows no credential, or two."""
+    return InvalidArgument(
+        "ONE_REQUIRED",
+        "a credential and an image came, or neither",
+        field="credential",
+        rule="either credential or badge_image",
+        remedy="send the credential, or the image that it was baked into",
+    )
 
 
 def _read_json(text: str) -> Presented:
     seal.require_size(text)
     document = strict_json(text, field="credential")
     if not isinstance(document, dict) or _PROOF not in document:
-        sealed = seal.parse_read(text, document)
-        return _Sealed(sealed, sealed.credential())
+        return _sealed(seal.parse_read(text, document))
     if len(text) > renditions.MAX_LENGTH:
         raise too_large(renditions.MAX_LENGTH, "credential")
     if selective.is_selective(document):
-        return _Derived(selective.read(document))
-    return _W3c(renditions.read(document))
+        return _derived(selective.read(document))
+    return _w3c(renditions.read(document))
 
 
-@dataclass(frozen=True, slots=True)
-class _SdJwt:
-    presentation: sd_jwt_vc.Presentation = field(repr=False)
+def _sd_jwt(presentation: sd_jwt_vc.Presentation) -> Presented:
+    sd_jwt, credential = presentation.sd_jwt, presentation.credential
+    shown, withheld = len(sd_jwt.disclosures), sd_jwt.withheld
 
-    type: ClassVar[str] = sd_jwt_vc.VCT
-
-    @property
-    def credential(self) -> Credential:
-        return self.presentation.credential
-
-    @property
-    def described(self) -> str:
-        shown = len(self.presentation.sd_jwt.disclosures)
-        return f"an SD-JWT VC with {shown} disclosed and {self.withheld} withheld claims"
-
-    @property
-    def key_id(self) -> str:
-        return self.presentation.key_id
-
-    @property
-    def algorithm(self) -> str:
-        return self.presentation.sd_jwt.jws.header.algorithm
-
-    @property
-    def withheld(self) -> int:
-        return self.presentation.sd_jwt.withheld
-
-    @property
-    def digest(self) -> str:
-        return sd_jwt_digest(self.presentation.sd_jwt.issuer_signed)
-
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        return self.presentation.certificates
-
-    @property
-    def certified_uri(self) -> str:
-        return self.credential.awarding_body.issuer_uri
-
-    @property
-    def signed_at(self) -> datetime:
-        return self.credential.issued_at
-
-    def verified_by(self, key: PublicKey) -> bool:
-        return self.presentation.sd_jwt.jws.verified_by(key)
-
-    def bound(self) -> bool:
+    def bound() -> bool:
         """A key binding is checked as far as it can be here: that the credential's holder made it, for these
         disclosures. Whether it was made for us, only who asked for it can tell.
         """
-        if not self.presentation.sd_jwt.key_binding:
-            return False
-        open_key_binding(self.presentation.sd_jwt)
-        return True
+        if sd_jwt.key_binding:
+            open_key_binding(sd_jwt)
+        return bool(sd_jwt.key_binding)
+
+    return Presented(
+        credential,
+        f"an SD-JWT VC with {shown} disclosed and {withheld} withheld claims",
+        sd_jwt_vc.VCT,
+        presentation.key_id,
+        sd_jwt.jws.header.algorithm,
+        sd_jwt_digest(sd_jwt.issuer_signed),
+        credential.issued_at,
+        sd_jwt.jws.verified_by,
+        lambda: presentation.certificates,
+        certified_uri=credential.awarding_body.issuer_uri,
+        withheld=withheld,
+        bound=bound,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _W3c:
-    rendition: renditions.Rendition = field(repr=False)
-
-    type: ClassVar[str] = documents.CONTEXT
-    #: What secures it is over all of it.
-    withheld: ClassVar[int] = 0
-
-    @property
-    def credential(self) -> Credential:
-        return self.rendition.credential
-
-    @property
-    def described(self) -> str:
-        return _DESCRIBED[self.rendition.form]
-
-    @property
-    def key_id(self) -> str:
-        return self.rendition.key_id
-
-    @property
-    def algorithm(self) -> str:
-        return self.rendition.algorithm
-
-    @property
-    def digest(self) -> str:
-        return self.rendition.digest
-
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        return self.rendition.certificates
-
-    @property
-    def certified_uri(self) -> str:
-        return self.credential.awarding_body.issuer_uri
-
-    @property
-    def signed_at(self) -> datetime:
-        return self.credential.issued_at
-
-    def verified_by(self, key: PublicKey) -> bool:
-        return self.rendition.verified_by(key)
-
-    def bound(self) -> bool:
-        return False
+def _w3c(rendition: renditions.Rendition) -> Presented:
+    """What secures it is over all of it: nothing can be withheld."""
+    credential = rendition.credential
+    return Presented(
+        credential,
+        _DESCRIBED[rendition.form],
+        documents.CONTEXT,
+        rendition.key_id,
+        rendition.algorithm,
+        rendition.digest,
+        credential.issued_at,
+        rendition.verified_by,
+        lambda: rendition.certificates,
+        certified_uri=credential.awarding_body.issuer_uri,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Derived:
-    shown: selective.Shown = field(repr=False)
-
-    type: ClassVar[str] = documents.CONTEXT
-    algorithm: ClassVar[str] = ecdsa_sd_2023.NAME
-    #: A proof names its key by its address.
-    certificates: ClassVar[tuple[Certificate, ...]] = ()
-    certified_uri: ClassVar[str] = ""
-
-    @property
-    def credential(self) -> Credential:
-        return self.shown.credential
-
-    @property
-    def described(self) -> str:
-        return (
-            "a credential of W3C's data model, of which its holder shows parts: "
-            f"{len(self.shown.claims)} of the {len(DISCLOSABLE)} claims that may be withheld"
-        )
-
-    @property
-    def key_id(self) -> str:
-        return self.shown.key_id
-
-    @property
-    def withheld(self) -> int:
-        """Also those that the credential may lack: nobody is told."""
-        return len(DISCLOSABLE) - len(self.shown.claims)
-
-    @property
-    def digest(self) -> str:
-        return self.shown.digest
-
-    @property
-    def signed_at(self) -> datetime:
-        return self.credential.issued_at
-
-    def verified_by(self, key: PublicKey) -> bool:
-        return self.shown.verified_by(key)
-
-    def bound(self) -> bool:
-        return False
+def _derived(shown: selective.Shown) -> Presented:
+    """Withheld are also those claims that the credential may lack: nobody is told. The proof names its key by its
+    address, so no certificates come along.
+    """
+    return Presented(
+        shown.credential,
+        "a credential of W3C's data model, of which its holder shows parts: "
+        f"{len(shown.claims)} of the {len(DISCLOSABLE)} claims that may be withheld",
+        documents.CONTEXT,
+        shown.key_id,
+        ecdsa_sd_2023.NAME,
+        shown.digest,
+        shown.credential.issued_at,
+        shown.verified_by,
+        lambda: (),
+        withheld=len(DISCLOSABLE) - len(shown.claims),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    sealed: seal.Sealed = field(repr=False)
-    credential: Credential
-
-    described: ClassVar[str] = "a sealed European Digital Credential"
-    type: ClassVar[str] = ELM_RULE
-    #: A seal is over all of it.
-    withheld: ClassVar[int] = 0
-    certified_uri: ClassVar[str] = ""
-
-    @property
-    def key_id(self) -> str:
-        return self.sealed.key_id
-
-    @property
-    def algorithm(self) -> str:
-        return self.sealed.algorithm
-
-    @property
-    def digest(self) -> str:
-        return self.sealed.digest
-
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        return self.sealed.certificates
-
-    @property
-    def signed_at(self) -> datetime:
-        return self.sealed.sealed_at
-
-    def verified_by(self, key: PublicKey) -> bool:
-        return self.sealed.verified_by(key)
-
-    def bound(self) -> bool:
-        return False
+def _sealed(sealed: seal.Sealed) -> Presented:
+    """A seal is over all of it."""
+    return Presented(
+        sealed.credential(),
+        "a sealed European Digital Credential",
+        ELM_RULE,
+        sealed.key_id,
+        sealed.algorithm,
+        sealed.digest,
+        sealed.sealed_at,
+        sealed.verified_by,
+        lambda: sealed.certificates,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Elmo:
-    signed: signature.Signed = field(repr=False)
-    credential: Credential
-
-    described: ClassVar[str] = "a signed ELMO document of one credential"
-    type: ClassVar[str] = ELMO
-    algorithm: ClassVar[str] = "XML signature"
-    #: The signature is over all of it.
-    withheld: ClassVar[int] = 0
-    certified_uri: ClassVar[str] = ""
-
-    @property
-    def key_id(self) -> str:
-        return self.signed.key_id
-
-    @property
-    def digest(self) -> str:
-        return self.signed.document.digest
-
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        return self.signed.certificates
-
-    @property
-    def signed_at(self) -> datetime:
-        return self.signed.document.generated_at
-
-    def verified_by(self, key: PublicKey) -> bool:
-        return self.signed.verified_by(key)
-
-    def bound(self) -> bool:
-        return False
+def _elmo(signed: signature.Signed, credential: Credential) -> Presented:
+    """The signature is over all of it."""
+    return Presented(
+        credential,
+        "a signed ELMO document of one credential",
+        ELMO,
+        signed.key_id,
+        "XML signature",
+        signed.document.digest,
+        signed.document.generated_at,
+        signed.verified_by,
+        lambda: signed.certificates,
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from services.verifier.answers import to_message
+from services.verifier.presented import one_required
 from services.verifier.verification import Verifier
-from vitne.errors import InvalidArgument
 from vitne_api.verifier.v1 import verifier_pb2, verifier_pb2_grpc
 
 
@@ -26,11 +26,5 @@ class VerifierRpc(verifier_pb2_grpc.VerifierServiceServicer):
             ResourceExhausted: ``OVERLOADED``.
         """
         if bool(request.credential) is bool(request.badge_image):
-            raise InvalidArgument(
-                "ONE_REQUIRED",
-                "a credential and an image came, or neither",
-                field="credential",
-                rule="either credential or badge_image",
-                remedy="send the credential, or the image that it was baked into",
-            )
+            raise one_required()
         return to_message(await self._verifier.verify(request.credential or request.badge_image))

@@ -13,14 +13,11 @@ from vitne.errors import InvalidArgument
 from vitne.frameworks import LAW, Standing
 from vitne.merkle.policy import Policy
 from vitne.runtime.fetch import AllowRule, Fetcher
+from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from vitne.runtime.settings import Address, AllowRuleText, CommonSettings
 
 #: How old the registry's word may be (DESIGN: ten minutes): past it nothing is called valid.
 DEFAULT_REGISTRY_STALENESS_SECONDS: Final = 600
-#: Who issues the trust list. Logical: where it is fetched is a setting of its own.
-DEFAULT_REGISTRY_URI: Final = "https://registry.vitne.example"
-#: The log whose proofs count; the same as the ledger's default.
-DEFAULT_LOG_ORIGIN: Final = "log.vitne.example/2026"
 #: How often the trust list is fetched: a withdrawal is seen within it.
 DEFAULT_TRUST_LIST_REFRESH_SECONDS: Final = 5.0
 

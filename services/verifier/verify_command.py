@@ -11,13 +11,13 @@ from typing import Final
 
 from services.verifier.answers import to_text
 from services.verifier.bundle_file import Bundle
-from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID, add_anchors, read_anchors
+from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID, add_anchors, add_verbose, read_anchors
 from services.verifier.offline import verify_bundle
-from services.verifier.settings import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from vitne.canonical import instant_text
 from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
+from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 
 DESCRIPTION: Final = (
     "Verify a bundle without a network: the credential, the registry's list of authorities, providers, keys and "
@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         help="policy (C2SP tlog-policy) of the log and its witnesses; without it, the log's own signature counts",
     )
     add_anchors(made)
+    add_verbose(made)
     made.add_argument("--log-origin", default=DEFAULT_LOG_ORIGIN, metavar="NAME", help="(default: %(default)s)")
     return made
 
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     witnesses = "seen by the policy's witnesses" if policy else "by the log's own word"
-    sys.stdout.write(f"{to_text(verification)}\nas at {instant_text(bundle.at)}, {witnesses}\n")
+    told = to_text(verification, verbose=asked.verbose)
+    sys.stdout.write(f"{told}\nas at {instant_text(bundle.at)}, {witnesses}\n")
     return EXIT_VALID if verification.verdict in {VALID, VALID_WITH_NOTES} else EXIT_NOT_VALID
 
 

@@ -13,7 +13,7 @@ PAGES: Final = {
     "GET /me/credentials/{handle}": {"credential", "credential-{state}", "stack-credential"},
     "GET /me/timeline": {"timeline"},
     "GET /me/shares": {"shares", "shares-none", "shares-withdrawn"},
-    "GET /me/shares/new": {"share-new"},
+    "GET /me/shares/new": {"share-new", "share-new-many"},
     "GET /me/shares/{share}/made": {"share-made"},
     "GET /s/{token}": {"share-code", "share-locked", "shared"},
     "POST /s/{token}": {"share-code-wrong", "shared-{verdict}"},
@@ -28,7 +28,7 @@ PAGES: Final = {
     "GET /emrex/results": {"emrex-log-in", "emrex-choose", "emrex-nothing"},
     "POST /emrex/answer": {"emrex-answer"},
     "GET /me/imports": {"imports", "imports-kept"},
-    "GET /me/imports/{import}": {"import-go", "import-unsure", "import-nothing"},
+    "GET /me/imports/{import}": {"import-go", "import-unsure", "import-nothing", "import-of-others"},
 }
 #: What is refused is a page too, wherever it is.
 REFUSALS: Final = {"no-such-page", "forged-form", "emrex-not-registered", "share-locked"}
@@ -63,6 +63,7 @@ NO_PAGES: Final = {
         "POST /me/shares",
         "POST /me/shares/{share}/withdraw",
         "POST /me/shares/{share}/renew",
+        "POST /me/shares/{share}/label",
         "POST /me/shares/{share}/link",
         "POST /employer/logout",
         "POST /invitation/{token}",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
+from services.portal.emrex.envelope import seal
 from services.portal.texts import TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.browser.conftest import NewPage
 from tests.browser.support import look, look_here, press, tab_to_field
-from tests.integration.emrex_world import served
+from tests.integration.emrex_world import Traveller, served
 from tests.integration.portal_pages import Learner, Portal
-from tests.unit.emrex_samples import NUMBER, learner
+from tests.unit.emrex_samples import BORN, NUMBER, learner, sent_by_another
+from vitne.dev.emrex import Leaving
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.runtime.database import migrate, open_pool
 
@@ -134,6 +137,19 @@ async def test_each_page_in_each_language(new_page: NewPage, kari: tuple[Learner
     await page.get_by_role("button", name=E["keep"]).click()
     await page.get_by_text(E["file"]).wait_for()
     await look(page, "imports-kept")
+
+
+async def test_what_another_s_software_wrote(new_page: NewPage, kari: tuple[Learner, Learner], vectors: Path) -> None:
+    """ELMO's own example, signed as it should be."""
+    text = (vectors / "elmo" / "v1.7.0" / "example.xml").read_bytes().replace(b"1983-04-12", BORN.isoformat().encode())
+    traveller = Traveller(*kari)
+    request = await traveller.begin("ZZ")
+    fields = {**request.fields, "returnCode": "NCP_OK", "returnMessage": "", "elmo": seal(sent_by_another(text))}
+    address = await traveller.arrived(Leaving(f"{kari[0].portal.url}/emrex/return", fields))
+    page = await opened(new_page, kari[0])
+    await page.goto(f"{kari[0].portal.url}{address}")
+    assert "University of Warsaw" in await page.locator("main").inner_text()
+    await look(page, "import-of-others")
 
 
 async def test_she_sends_nothing(new_page: NewPage, kari: tuple[Learner, Learner]) -> None:

@@ -26,6 +26,7 @@ from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
 from vitne.dev.narrator import Narrator
 from vitne.dev.stack import HubRecord, Stack
+from vitne.dev.story import tell
 from vitne.messaging import topics
 from vitne_api.events.v1 import events_pb2
 
@@ -52,7 +53,7 @@ async def record(folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="vitne-record-") as scratch:
         Path(scratch).chmod(0o755)  # an unprivileged PostgreSQL must get in
         async with Stack(Path(scratch)) as stack, Actors(stack) as actors, AsyncExitStack() as exits:
-            await Demo(stack, actors, Narrator(quiet=True), exits).run()
+            await tell(Demo(stack, actors, Narrator(quiet=True), exits))
             for name in (*(topic.name for topic in topics.fixed_topics()), stack.hub_topic()):
                 records = (await stack.read_topic(name))[: KEPT.get(name)]
                 lines = [json.dumps(plain(one), ensure_ascii=False) + "\n" for one in records]

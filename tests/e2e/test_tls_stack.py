@@ -22,6 +22,7 @@ from vitne.dev.demo import Demo, new_id
 from vitne.dev.narrator import Narrator
 from vitne.dev.ports import LOOPBACK
 from vitne.dev.stack import APACHE, DATABASES, SERVICES, Stack
+from vitne.dev.story import tell
 from vitne.errors import PermissionDenied
 from vitne.inspection.published_log import witness_marks
 from vitne.merkle.policy import Policy
@@ -46,7 +47,7 @@ async def travelled(protected: Stack) -> AsyncIterator[Demo]:
     """A protected stack in which the demonstration's whole job has run."""
     async with Actors(protected) as actors, AsyncExitStack() as exits:
         demo = Demo(protected, actors, Narrator(quiet=True), exits)
-        await demo.run()
+        await tell(demo)
         yield demo
 
 

@@ -65,8 +65,15 @@ def hub_topic(world: WorldSnapshot, change: Callable[[list[Any]], list[Any]]) ->
     return replace(world, topics={**world.topics, name: replace(topic, records=change(list(topic.records)))})
 
 
-def ended(last: Any) -> Any:
-    """What would follow on a record, if its learner's registration ended."""
+def ended(records: list[Any]) -> Any:
+    """What would follow on the newest record of a learner who has something, if her registration ended."""
+    newest = {record.key: record for record in records}
+    last = next(
+        record
+        for record in reversed(newest.values())
+        if events_pb2.HubCredentialNotice.FromString(record.value).notice
+        in (events_pb2.HUB_NOTICE_ISSUED, events_pb2.HUB_NOTICE_STATUS_CHANGED)
+    )
     notice = events_pb2.HubCredentialNotice(notice=events_pb2.HUB_NOTICE_REGISTRATION_ENDED, pseudonym=last.key)
     return replace(last, offset=last.offset + 1, revision=last.revision + 1, value=notice.SerializeToString())
 
@@ -128,7 +135,7 @@ CASES: Final[dict[str, Callable[[WorldSnapshot], WorldSnapshot]]] = {
     "handle.unregistered": lambda world: issuer(world, registrations=[]),
     "notice.unregistered": lambda world: issuer(world, registrations=[], handles=[]),
     "notice.missing": lambda world: hub_topic(world, lambda records: []),
-    "notice.left": lambda world: hub_topic(world, lambda records: [*records, ended(records[-1])]),
+    "notice.left": lambda world: hub_topic(world, lambda records: [*records, ended(records)]),
     "event.gap": lambda world: hub_topic(world, lambda records: records[1:]),
     "event.differs": lambda world: hub_topic(
         world, lambda records: [*records, replace(records[0], offset=99, value=b"")]

@@ -23,6 +23,16 @@ FIXED: range = range(1, 41)
 RANDOM_SECONDS = 10.0
 #: Scenarios within which each planted bug has to be found.
 WITHIN = 40
+#: The one that finds it first in the code as it is: tried first; where that changed, the others as long as none does.
+LIKELY = {
+    "failed_is_handled": 3,
+    "id_beyond_the_last": 3,
+    "lease_reuse": 5,
+    "lock_kept": 21,
+    "mark_before_publish": 1,
+    "no_compare_and_set": 2,
+    "offset_outside_the_transaction": 4,
+}
 #: Sets the one seed to run, and prints how it went.
 SEED = "VITNE_FAULT_SEED"
 
@@ -86,7 +96,7 @@ def test_without_faults_nothing_disagrees_and_everything_is_done(grounds: Ground
 
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_found(grounds: Grounds, name: str) -> None:
-    for seed in range(1, WITHIN + 1):
+    for seed in sorted(range(1, WITHIN + 1), key=lambda each: each != LIKELY.get(name)):
         with PLANTS[name]():
             outcome = run(grounds, make_scenario(seed))
         if outcome.disagreements:

@@ -1,8 +1,9 @@
 """Fuzz every parser, guided by coverage: ``make fuzz``, ``make fuzz SECONDS=60``, ``make fuzz TARGET=elmo KEEP=1``.
 
-Two targets at a time, each in a process of its own. A crash, or an input that takes longer than :data:`HANG_SECONDS`,
-ends a target and is printed with the input; ends non-zero where there is one. ``--keep`` puts what reached new code
-into ``tests/fuzz/corpus``, which ``make test`` replays.
+Two targets at a time, each in a process of its own, which ends when it has computed for so many seconds, or after three
+times as many by the clock: beside other work it takes longer, and may try less. A crash, or an input that takes longer
+than :data:`HANG_SECONDS`, ends a target and is printed with the input; ends non-zero where there is one. ``--keep``
+puts what reached new code into ``tests/fuzz/corpus``, which ``make test`` replays.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ from tests.fuzz.targets import TARGETS
 
 #: Targets at a time.
 PROCESSES: Final = 2
-#: Longest that one input may take, in seconds: some thousand times what the slowest takes on a busy machine.
-HANG_SECONDS: Final = 10
+#: Longest that one input may take by the clock, in seconds: some thousand times what the slowest computes, since others
+#: may leave this process little of the machine.
+HANG_SECONDS: Final = 60
+#: Seconds by the clock, for each of computing, after which a target ends.
+PATIENCE: Final = 3
+#: Seconds of computing of a process that ends by itself.
+ENDLESS: Final = 0
 #: Longest input, in bytes: beyond the largest of the seeds.
 MAX_INPUT: Final = 16_384
 #: Largest input that is kept, and how large those of a target may be together: replaying all takes about a second.
@@ -39,7 +45,7 @@ _STATISTIC: Final = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=600, help="for each target")
+    parser.add_argument("--seconds", type=int, default=600, help="of computing, for each target")
     parser.add_argument("--target", choices=sorted(TARGETS), action="append", help="only this one")
     parser.add_argument("--keep", action="store_true", help="put what was found into the corpus")
     arguments = parser.parse_args()
@@ -63,7 +69,8 @@ def fuzz(target: str, seconds: int, folder: Path) -> bool:
     ended = _child(
         target,
         folder,
-        f"-max_total_time={seconds}",
+        seconds,
+        f"-max_total_time={seconds * PATIENCE}",
         f"-timeout={HANG_SECONDS}",
         f"-max_len={MAX_INPUT}",
         f"-rss_limit_mb={_MEMORY_MIB}",
@@ -89,7 +96,9 @@ def _keep(target: str, folder: Path) -> None:
     known = kept.load(target)
     kept.unpack(known, folder / "known")
     (folder / "merged").mkdir()
-    merging = _child(target, folder, "-merge=1", *(str(folder / name) for name in ("merged", "known", "found")))
+    merging = _child(
+        target, folder, ENDLESS, "-merge=1", *(str(folder / name) for name in ("merged", "known", "found"))
+    )
     if merging.returncode or not any((folder / "merged").iterdir()):
         print(f"{target}: the corpus is left as it was, since the inputs could not be merged", file=sys.stderr)
         return
@@ -100,14 +109,14 @@ def _keep(target: str, folder: Path) -> None:
     kept.keep(target, [each for each, size in zip(merged, together, strict=True) if size <= MAX_KEPT_TOGETHER])
 
 
-def _child(target: str, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+def _child(target: str, folder: Path, seconds: int, *flags: str) -> subprocess.CompletedProcess[str]:
     """The target's process, to its end. libFuzzer starts copies of it by the name of an executable: a script."""
     command = (sys.executable, "-m", "tests.fuzz.child")
     script = folder / "fuzz"
-    script.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$0" {target} "$@"\n', "ascii")
+    script.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$0" {target} {seconds} "$@"\n', "ascii")
     script.chmod(0o700)
     return subprocess.run(
-        (*command, str(script), target, *flags),
+        (*command, str(script), target, str(seconds), *flags),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,11 +1,12 @@
 """One target under atheris, which ends this process; started by ``tests.fuzz``.
 
-Usage: ``python -m tests.fuzz.child EXECUTABLE TARGET [flags and folders of libFuzzer]``, EXECUTABLE what starts the
-same again with the flags that it is given (libFuzzer does that to merge).
+Usage: ``python -m tests.fuzz.child EXECUTABLE TARGET SECONDS [flags and folders of libFuzzer]``, EXECUTABLE what starts
+the same again with the flags that it is given (libFuzzer does that to merge), SECONDS of computing until it ends.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import atheris
@@ -15,12 +16,15 @@ with atheris.instrument_imports(include=["vitne", "services.verifier"]):
 
 
 def main() -> None:
-    executable, target, *flags = sys.argv[1:]
+    executable, target, seconds, *flags = sys.argv[1:]
 
     def one(data: bytes) -> None:
         feed(target, data)
 
     atheris.Setup([executable, *flags], one)
+    # libFuzzer's own limit is by the clock on the wall, of which a busy machine leaves little to compute in.
+    signal.signal(signal.SIGPROF, lambda _number, _frame: signal.raise_signal(signal.SIGUSR1))
+    signal.setitimer(signal.ITIMER_PROF, float(seconds))
     atheris.Fuzz()
 
 

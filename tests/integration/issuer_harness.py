@@ -18,9 +18,9 @@ import pytest
 
 from services.issuer.crypto import INDEX_KEY, IndexKey
 from services.issuer.events import SOURCE, Events
-from services.issuer.hubs import Notices
 from services.issuer.learners import Learners
 from services.issuer.legal_grounds import SERVICE as LEGAL_GROUND_SERVICE
+from services.issuer.notices import Notices
 from services.issuer.origins import Origins
 from services.issuer.reconcile import Reconciliation
 from services.issuer.rights import SERVICE as RIGHTS_SERVICE
@@ -28,6 +28,7 @@ from services.issuer.rpc import SERVICE
 from services.issuer.settings import IssuerSettings
 from services.issuer.subscriptions import SERVICE as SUBSCRIPTION_SERVICE
 from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, Issuer
+from tests.schemas import migrated
 from tests.unit.accreditation_samples import PRIVATE, T0, UCL, UIO, Chronicle, achievement, scope, uuid
 from vitne.accreditation import Projection, timestamp
 from vitne.clock import Clock
@@ -37,7 +38,7 @@ from vitne.identifiers import LearnerId, OrganisationId, synthetic_national_id
 from vitne.messaging.headers import Message
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
 from vitne.runtime.identity import HIGH, Caller, LearnerIdentity
 from vitne.runtime.interceptors.chain import Chain
 from vitne.runtime.interceptors.errors import ErrorsInterceptor
@@ -409,9 +410,8 @@ async def ledger_server(ledger: FakeLedger) -> AsyncIterator[str]:
 async def make_world(postgres: Any, folder: Path, clock: Clock, **values: Any) -> AsyncIterator[World]:
     """An issuer that serves, with fresh facts, keys of UCL and UiO, and leased indexes; no background tasks."""
     names = [f"test_{uuid4().hex}" for _ in range(2)]
-    dsn, keys_dsn = [await postgres.create_database(name) for name in names]
-    await migrate(dsn, MIGRATIONS)
-    await migrate(keys_dsn, KEY_MIGRATIONS)
+    dsn = await migrated(postgres, names[0], MIGRATIONS)
+    keys_dsn = await migrated(postgres, names[1], KEY_MIGRATIONS)
     pool, keys_pool = await open_pool(dsn), await open_pool(keys_dsn, max_size=4)
     settings = IssuerSettings(
         environment="development",

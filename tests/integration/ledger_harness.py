@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import uvicorn
 from fastapi import FastAPI
 
+from services.ledger.first_changes import FirstChanges
 from services.ledger.history import History
 from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
@@ -71,7 +72,7 @@ class Ledger:
         self.leases = Leases(self.orders, self.clock, base_url=BASE_URL, list_size=LIST_SIZE)
         self.statuses = Statuses(self.orders, self.clock, new_id)
         self.committer: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
-            self.pool, self.statuses.apply
+            self.pool, self.statuses.apply, at_once=FirstChanges(self.statuses, self.clock).apply
         )
         self.publisher = ListPublisher(
             self.pool, self.keys.status_list, self.clock, new_id, lifetime=LIFETIME, ttl=TTL, interval=0.05

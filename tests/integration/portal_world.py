@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
-import functools
 import hashlib
 import hmac
 import html
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -32,7 +30,7 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Learner
 from vitne.dev.broker import TopicSpec, create_topics
 from vitne.dev.identity import DevelopmentIdentity, log_in
-from vitne.dev.nursery import SUPPORTED, Nursery
+from vitne.dev.nursery import shared_nursery
 from vitne.dev.ports import free_ports
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.processes import ManagedProcess, run_module
@@ -59,16 +57,6 @@ FEIDE_SECRET: Final = "hemmelig+=&%"
 
 #: Longer than a portal's own grace.
 STOP_SECONDS: Final = 90.0
-
-
-@functools.cache
-def nursery() -> Nursery | None:
-    """Where these tests' portals and issuers of identities are forked off, where the system can."""
-    if not SUPPORTED:
-        return None
-    made = Nursery()
-    atexit.register(made.close)
-    return made
 
 
 def pid_of(number: int) -> str:
@@ -220,11 +208,11 @@ class Browser:
             status, _, page = await Choice(page).choose(self.session, self.pid)
         return status, page
 
-    async def send(self, path: str) -> tuple[int, str]:
+    async def send(self, path: str, form: Mapping[str, str] | None = None) -> tuple[int, str]:
         """Status and text of the page that a form leads to at first."""
         token = re.search(r'name="csrf_token" value="([^"]+)"', await self.page())
         assert token is not None
-        async with self.session.post(f"{self.portal}{path}", data={"csrf_token": token[1]}) as response:
+        async with self.session.post(f"{self.portal}{path}", data={"csrf_token": token[1], **(form or {})}) as response:
             return response.status, await response.text()
 
 
@@ -308,14 +296,14 @@ class World:
             [sys.executable, "-m", module, *arguments],
             self.environment,
             self.folder / f"{name}.log",
-            nursery=nursery(),
+            nursery=shared_nursery(),
         )
         process.start()
 
     async def command(self, *arguments: str, said: str = "") -> tuple[int, str, str]:
         """Run a command of the portal's, which is said something; exit code, standard output and standard error."""
         code, output, errors = await run_module(
-            "services.portal", arguments, self.environment, said.encode(), nursery=nursery()
+            "services.portal", arguments, self.environment, said.encode(), nursery=shared_nursery()
         )
         return code, output.decode(), errors.decode()
 

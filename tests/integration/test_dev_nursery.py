@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.integration.portal_world import until
-from vitne.dev.nursery import SUPPORTED, Nursery
+from vitne.dev import nursery as nurseries
+from vitne.dev.nursery import SUPPORTED, Nursery, shared_nursery
 from vitne.dev.processes import ManagedProcess, run_module
 from vitne.errors import Unavailable
 
@@ -95,6 +96,21 @@ async def test_it_ends_with_the_nursery(tmp_path: Path) -> None:
     await told(running)
     nursery.close()
     assert await running.wait() == -signal.SIGKILL
+
+
+def test_one_is_shared_by_all_who_need_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nurseries, "_shared", {})
+    first = shared_nursery()
+    assert first is not None
+    assert shared_nursery({}) is first
+    other = shared_nursery({"SSL_CERT_FILE": "/nowhere"})
+    assert other not in (None, first)
+    first.close()
+    again = shared_nursery()
+    assert again not in (None, first, other), "one that ended is replaced"
+    for each in (other, again):
+        assert each is not None
+        each.close()
 
 
 def test_what_can_not_be_imported_is_refused_and_others_are_not(nursery: Nursery) -> None:

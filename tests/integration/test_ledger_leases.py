@@ -13,11 +13,14 @@ import asyncpg
 import pytest
 
 from services.ledger.leases import Orders
+from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, ISSUER, LIST_SIZE, Ledger, make_ledger
 from vitne.clock import ManualClock
 from vitne.errors import AlreadyExists, DataLoss
 from vitne.runtime.idempotency import RequestKey, answer_once, body_digest
 from vitne_api.ledger.v1 import ledger_pb2
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from services.ledger.lists import LOG_EVERY
 from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, LIFETIME, TTL, Ledger, eventually, make_ledger, request, served
 from vitne.canonical import b64url, sha256
 from vitne.clock import ManualClock, SystemClock
@@ -21,6 +22,8 @@ from vitne.credentials.status_list import INVALID, SUSPENDED, VALID
 from vitne.errors import Unavailable
 from vitne.merkle.leaves import ListPublished, StatusChanged, parse_leaf
 from vitne_api.events.v1 import events_pb2
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 
 @pytest.fixture
@@ -189,6 +192,38 @@ async def test_a_revocation_is_published_by_every_replica(
 
 async def _found(ledger: Ledger) -> Any:
     return ledger.publisher.find("/2026/no-1")
+
+
+async def test_who_publishes_as_the_release_before_did_is_not_stood_in_the_way_of(ledger: Ledger) -> None:
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    next_version = (
+        "INSERT INTO list_version (list_id, version, changes, tree_size, token, digest, published, expires) "
+        "SELECT list_id, version + 1, changes, tree_size, token, digest, published, expires FROM list_version "
+        "ON CONFLICT DO NOTHING RETURNING version"
+    )
+
+    async def wait(sessions: int) -> None:
+        waiting = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        await eventually(lambda: ledger.pool.fetchval(f"SELECT count(*) = $1 {waiting}", sessions))
+
+    async def theirs(connection: Any) -> int | None:
+        async with connection.transaction():
+            version: int | None = await connection.fetchval(next_version)
+            if version is not None:
+                await connection.execute("SELECT FROM status_list FOR UPDATE")
+            return version
+
+    async with ledger.pool.acquire() as holder, ledger.pool.acquire() as other:
+        async with holder.transaction():  # who changes statuses
+            await holder.execute("SELECT FROM status_list FOR UPDATE")
+            ours = asyncio.create_task(ledger.publisher.publish_due())
+            await wait(1)
+            older = asyncio.create_task(theirs(other))
+            await wait(2)
+        assert (await ours, await older) == (1, None)
+    assert (await ledger.published(lease.list)).status_at(lease.indexes[0]) == INVALID
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from services.ledger import sequencer as sequencer_module
 from services.ledger.keys import LedgerKeys
 from services.ledger.log_store import queue_leaves
 from services.ledger.sequencer import Sequencer
+from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger
 from vitne.canonical import sha256
 from vitne.clock import ManualClock, SystemClock
@@ -26,6 +27,8 @@ from vitne.merkle.notes import open_checkpoint
 from vitne.merkle.proofs import verify_consistency, verify_inclusion
 from vitne.merkle.tree import CompactTree
 from vitne.runtime.custody import FileKeyCustody
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 
 @pytest.fixture

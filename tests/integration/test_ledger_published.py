@@ -15,6 +15,7 @@ import pytest
 from services.ledger.log_store import queue_leaves
 from services.ledger.publication import CHECKPOINT
 from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
 from services.ledger.witnesses import Cosigning
 from services.ledger.witnesses import Witness as AskedWitness
 from services.witness.memory import Memory, origin_hash
@@ -39,6 +40,8 @@ from vitne.runtime.objects import Kind
 from vitne.runtime.objects.folder import FolderObjects
 from vitne.runtime.objects.s3 import S3Objects
 from vitne.runtime.objects.signature_v4 import Credentials, signed_headers
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from services.ledger import journal
 from services.ledger.reconcile import CLOSED, Reconciliation
 from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, LIFETIME, LIST_SIZE, ORIGIN, Ledger, make_ledger, request
 from tests.integration.published import published
 from tests.integration.test_ledger_log import claimed, integrated, issued, queue
@@ -24,6 +25,8 @@ from vitne.messaging import topics
 from vitne.messaging.headers import Message
 from vitne.messaging.relay import LOCK_KEY
 from vitne_api.events.v1 import events_pb2
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 
 @pytest.fixture

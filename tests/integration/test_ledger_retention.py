@@ -13,10 +13,13 @@ from services.ledger import retention
 from services.ledger.lists import LOG_EVERY
 from services.ledger.retention import REQUESTS_KEPT, Retention
 from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import LIFETIME, Ledger, make_ledger, request
 from vitne.canonical import sha256
 from vitne.clock import ManualClock
 from vitne.credentials.status_list import INVALID, SUSPENDED
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 
 @pytest.fixture

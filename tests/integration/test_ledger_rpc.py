@@ -44,6 +44,8 @@ from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
+pytestmark = pytest.mark.schema(MIGRATIONS)
+
 OPERATOR = OrganisationId.parse("0192:971035854")
 LEASE, STATUS = "vitne:ledger.lease", "vitne:ledger.status"
 INSTITUTION = "0184:30859480"

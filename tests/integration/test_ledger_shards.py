@@ -22,6 +22,7 @@ from services.ledger.closing import BOTH_SIGN, Closing
 from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.retention import Retention
 from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
 from services.ledger.witnesses import Cosigning
 from services.ledger.witnesses import Witness as AskedWitness
 from services.witness.memory import Memory
@@ -50,6 +51,8 @@ from vitne.merkle.tree import CompactTree
 from vitne.messaging import topics
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.objects.folder import FolderObjects
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 NEXT = "log.vitne.example/2027"
 AFTER = "log.vitne.example/2028"

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, INSTITUTION, LIST_SIZE, Ledger, make_ledger, request
 from vitne.clock import ManualClock
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VitneError
@@ -18,6 +19,8 @@ from vitne.merkle.leaves import StatusChanged, parse_leaf
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 MINUTE = timedelta(minutes=1)
 

@@ -155,6 +155,33 @@ async def test_an_aggregate_stays_in_its_topic(database: asyncpg.Pool, event: Ma
     assert await revisions(database, "a") == [1]
 
 
+async def test_without_a_transaction_what_is_refused_has_no_effect(database: asyncpg.Pool, event: MakeEvent) -> None:
+    await database.execute("CREATE TABLE kept (number integer)")
+    beside = [Statement("INSERT INTO kept VALUES ($1)", (1,))]
+    async with database.acquire() as conn:
+        assert await append(conn, [event("a"), event("b"), event("a")]) == [1, 1, 2]
+        for refused, reason in (
+            ([event("b"), event("a", topic="other")], "AGGREGATE_MOVED"),
+            ([event("b"), replace(event("a"), key="other")], "AGGREGATE_MOVED"),
+            ([event("b"), event("a", 2)], "REVISION_NOT_TAKEN"),  # taken, but in a transaction that is over
+            ([event("b"), event("a", 3)], "REVISION_NOT_TAKEN"),
+        ):
+            with pytest.raises(InvalidArgument, match=reason):
+                await append(conn, refused, beside=beside)
+    assert await database.fetchval("SELECT count(*) FROM kept") == 0
+    assert (await revisions(database, "a"), await revisions(database, "b")) == ([1, 2], [1])
+
+
+async def test_what_comes_first_may_wait_for_what_is_beside(database: asyncpg.Pool, event: MakeEvent) -> None:
+    await database.execute("CREATE TABLE kept (number integer)")
+    added = Statement("INSERT INTO kept VALUES ($1) RETURNING number", (7,), name="added")
+    async with database.acquire() as conn:
+        for expected, number in ((1, "number"), (2, "8")):
+            noted = Statement(f"INSERT INTO kept SELECT {number} + $1 FROM added RETURNING number", (1,))
+            assert await append(conn, [event("a")], beside=[added], first=noted) == [expected]
+    assert await database.fetchval("SELECT array_agg(number ORDER BY number) FROM kept") == [7, 7, 8, 9]
+
+
 async def test_an_event_that_kafka_would_not_take_is_refused_with_its_state(
     database: asyncpg.Pool, event: MakeEvent
 ) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.issuer.issuance import Stored
+from services.issuer.stored import Stored
 from tests.integration.issuer_harness import MINI, World, item, make_world, refusal
 from tests.unit.accreditation_samples import UIO
 from vitne.clock import ManualClock
@@ -87,6 +87,14 @@ async def test_a_batch_beyond_the_quota_is_refused_whole_and_one_within_it_is_no
     # Another provider's quota is its own.
     assert (await world.batch([item(1, achievement_id=MINI)], provider=UIO))[1].issued == 1
     assert (await refusal(world.batch([item(2, achievement_id=MINI)], provider=UIO))).reason == "QUOTA_EXCEEDED"
+
+
+async def test_what_a_batch_did_not_issue_is_left_for_the_next(world: World) -> None:
+    ahead_of_time = {"awarded_on": "2027-01-01"}
+    items = [item(number, **(ahead_of_time if number < 4 else {})) for number in range(QUOTA)]
+    assert (await world.batch(items))[1].issued == QUOTA - 4
+    assert (await world.batch([item(number) for number in range(20, 24)]))[1].issued == 4
+    assert (await refusal(world.batch([item(50)]))).reason == "QUOTA_EXCEEDED"
 
 
 async def test_a_batch_can_be_resumed_when_the_quota_is_used_up_by_it(world: World) -> None:

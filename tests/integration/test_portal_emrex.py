@@ -41,7 +41,7 @@ from tests.integration.emrex_world import (
 )
 from tests.integration.portal_pages import NOW, Browser, Portal
 from tests.unit.credential_samples import sample_credential
-from tests.unit.emrex_samples import BORN, NUMBER, learner
+from tests.unit.emrex_samples import BORN, NUMBER, learner, sent_by_another
 from tests.unit.european_samples import SALT
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
@@ -422,6 +422,43 @@ async def test_what_does_not_hold_changes_nothing(kari: Traveller, portals: tupl
         assert (row["code"], row["content"]) == (None, None), reason
     # What holds is taken after all that.
     assert (await kari.come_back(forged(kari, good, request))).status == 303
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_what_another_s_software_wrote_is_a_clear_page(kari: Traveller, vectors: Path, language: str) -> None:
+    """ELMO's own example, from a data provider that signs as it should: parts, attachments, grades of three scales."""
+    t = TEXTS[language]
+    kari.home.language = language
+    text = (vectors / "elmo" / "v1.7.0" / "example.xml").read_bytes().replace(b"1983-04-12", BORN.isoformat().encode())
+    report = text[text.index(b"    <report>") : text.index(b"</report>") + len(b"</report>")]
+    other = report.replace(b"Uniwersytet Warszawski", b"Inny Uniwersytet").replace(b"University of Warsaw", b"Another")
+    request = await kari.begin("ZZ")
+    answer = forged(kari, sent_by_another(text.replace(report, report + other)), request)
+    page = html.unescape((await kari.home.get(await kari.arrived(answer))).text)
+    for said in (
+        *(t["emrex"]["unsure"], t["emrex"]["part"], t["emrex"]["attachments"].format(count=8 + 1)),
+        *("Wojciech Łukasz Rygielski", "University of Warsaw", "Another", "The importance of <br> in HTML"),
+        f'{t["grade"]}: 45.1 (<span lang="en">A number of the scale from 0.0 to 100.0',
+        f"{t['frameworks']['eqf']}: 5",
+        *(t["hours"].format(count=30), t["countries"].get("PL", "PL")),
+        '<span lang="en">Master of Science in Biology' if language == "en" else '<span lang="no">Master i biologi',
+    ):
+        assert said in page, said
+    assert f">{t['emrex']['delete']}<" in page
+
+
+async def test_what_another_s_software_wrote_about_another_is_refused(kari: Traveller, vectors: Path) -> None:
+    text, request = (vectors / "elmo" / "v1.7.0" / "example.xml").read_bytes(), await kari.begin("ZZ")
+    for document, reason in (
+        (text, "ALGORITHM_REFUSED"),
+        (sent_by_another(text), "OTHER_PERSON"),
+        (sent_by_another(text, at="2015-10-31T12:00:00+02:00"), "ELMO_STALE"),
+        (sent_by_another(text, at="2026-11-22T10:00:00"), "BAD_INSTANT"),
+    ):
+        refused = await kari.come_back(forged(kari, document, request))
+        assert f">{reason}<" in refused.text
+        assert T["refused"][reason] in refused.text
+        assert "Rygielski" not in refused.text
 
 
 async def test_somebody_whose_name_is_another_has_to_say_that_it_is_her(

@@ -23,6 +23,8 @@ EXPORTED = {
     *("employer_consent", "employer_consent_item"),
     *("emrex_import", "wallet_offer"),
 }
+#: For whom she shares something.
+LABEL = "Søknad hos Havna"
 ARCHIVE = {"retention": credential_pb2.RETENTION_CLASS_ARCHIVE}
 
 
@@ -55,8 +57,17 @@ async def prepared(world: World, browser: Browser, number: int) -> str:
     return pid
 
 
+async def shared(browser: Browser) -> str:
+    """Share a credential of hers that she calls :data:`LABEL`; the share's id."""
+    share, handle = str(uuid4()), (await browser.shown())[0]["handle"]
+    status, page = await browser.send("/me/shares", {"share": share, "days": "7", "pick": handle, "label": LABEL})
+    assert status == 200, page
+    return share
+
+
 async def test_she_gets_a_copy_of_all_that_is_held(world: World, browser: Browser) -> None:
     pid = await prepared(world, browser, 0)
+    share = await shared(browser)
     async with browser.session.get(f"{world.url}/privacy/vitne.json") as response:
         assert response.status == 404
     status, page = await browser.press("/privacy/export")
@@ -77,11 +88,13 @@ async def test_she_gets_a_copy_of_all_that_is_held(world: World, browser: Browse
     assert len(gathered["credentials"]) == 2
     assert all(one["artefact"].count("~") for one in gathered["credentials"])
     assert len(copy["portal"]["sessions"]) == 1
-    assert (copy["portal"]["shares"], copy["portal"]["employers"]) == ([], [])
+    told = [(one["share"]["terms"]["id"], one["share"]["label"]) for one in copy["portal"]["shares"]]
+    assert (told, copy["portal"]["employers"]) == ([(share, LABEL)], [])
     assert copy["issuer"] == [{"learner": {"scheme": "no.national_id", "value": pid}}]
     # What lies there meanwhile says nothing to who reads the tables.
     dump = await world.dump()
     assert MARKER not in dump
+    assert LABEL not in dump
     assert pid not in dump
 
 
@@ -101,6 +114,7 @@ async def test_nobody_else_gets_it_and_it_goes_by_itself(world: World, browser: 
 
 async def test_she_is_erased_everywhere_and_logged_out(world: World, browser: Browser) -> None:
     pid = await prepared(world, browser, 3)
+    share = await shared(browser)
     handles = [one["handle"] for one in await browser.shown()]
     pseudonym = world.issuer.pseudonym(pid)
     await browser.press("/privacy/export")
@@ -122,7 +136,7 @@ async def test_she_is_erased_everywhere_and_logged_out(world: World, browser: Br
         return bool(await world.rows("SELECT 1 FROM credential WHERE handle = $1", other))
 
     await until(read)
-    names = [pseudonym, lookup.hex(), *handles]
+    names = [pseudonym, lookup.hex(), share, *handles]
     tables = [row[0] for row in await world.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
     naming = {
         table

@@ -18,6 +18,8 @@ from services.portal.sharing.access import Access
 from services.portal.sharing.store import Item, Shares
 from services.portal.sharing.terms import KEPT_AFTER_END, MAX_WRONG_CODES, State
 from services.portal.store import Store, Told
+from services.portal.wallet.codes import OfferSecrets
+from services.portal.wallet.store import Offers
 from services.portal.wiring import MIGRATIONS
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, NotFound, VitneError
@@ -56,8 +58,8 @@ class World:
     async def share(self, *handles: str, id_: UUID | None = None, at: datetime = NOW) -> tuple[UUID, Access]:
         id_, given = id_ or uuid4(), access.new_access()
         items = [Item(handle, SECRET_TEXT) for handle in handles or (self.handle,)]
-        await self.shares.create(self.learner, id_, items, access=given, now=at, lifetime=DAY)
-        return id_, given
+        made = await self.shares.create(self.learner, id_, items, otherwise=uuid4(), access=given, now=at, lifetime=DAY)
+        return made, given
 
     async def enter(self, given: Access, code: str | None = None, now: datetime = NOW) -> str | None:
         """Give a code as the page does; the visit's secret where it is right."""
@@ -103,6 +105,42 @@ async def test_link_and_code_open_it_and_she_sees_that_they_did(world: World) ->
     assert (share.terms.id, share.opened) == (id_, 2)
     assert share.openings == (NOW + timedelta(minutes=1), NOW)
     assert [item.handle for item in share.items] == [world.handle]
+
+
+async def test_what_she_calls_it_stays_when_it_ends_and_is_sealed(world: World) -> None:
+    id_ = uuid4()
+    items = [Item(world.handle, SECRET_TEXT)]
+    await world.shares.create(
+        world.learner,
+        id_,
+        items,
+        otherwise=uuid4(),
+        access=access.new_access(),
+        now=NOW,
+        lifetime=DAY,
+        label="Søknad: Havn <1>",
+    )
+    await world.share(world.other)
+    await world.shares.withdraw(world.learner, id_, NOW)
+    assert sorted(share.label for share in await world.shares.of_learner(world.learner)) == ["", "Søknad: Havn <1>"]
+    kept = await world.pool.fetchval("SELECT label FROM share WHERE id = $1", id_)
+    assert b"Havn" not in kept
+
+
+async def test_what_she_calls_it_can_be_changed_and_removed(world: World) -> None:
+    async def called() -> list[str]:
+        return [share.label for share in await world.shares.of_learner(world.learner)]
+
+    id_, given = await world.share()
+    await world.shares.relabel(world.learner, id_, "Havna")
+    assert await called() == ["Havna"]
+    assert b"Havna" not in await world.pool.fetchval("SELECT label FROM share WHERE id = $1", id_)
+    assert await world.enter(given) is not None, "link and code stay"
+    await world.shares.withdraw(world.learner, id_, NOW)
+    await world.shares.relabel(world.learner, id_, "")
+    assert await called() == [""]
+    assert await world.pool.fetchval("SELECT label FROM share WHERE id = $1", id_) is None
+    assert await reason(world.shares.relabel(b"another", id_, "Mine")) == "SHARE_UNKNOWN"
 
 
 async def test_a_visit_is_one_share_s(world: World) -> None:
@@ -205,10 +243,23 @@ async def test_nobody_touches_another_learner_s_share(world: World) -> None:
 
 async def test_asked_for_twice_the_last_time_counts(world: World) -> None:
     id_, first = await world.share()
-    _, second = await world.share(world.other, world.handle, id_=id_)
+    again, second = await world.share(id_=id_)
+    assert again == id_
     assert await reason(world.shares.find(first.token)) == "SHARE_UNKNOWN"
-    (share,) = await world.shares.of_learner(world.learner)
-    assert [item.handle for item in share.items] == [world.other, world.handle]
+    assert len(await world.shares.of_learner(world.learner)) == 1
+    assert await world.enter(second) is not None
+
+
+async def test_a_page_that_is_sent_again_with_something_else_takes_no_share_away(world: World) -> None:
+    id_, first = await world.share()
+    other, second = await world.share(world.other, world.handle, id_=id_)
+    assert other != id_
+    # Nor does one that is sent again after somebody opened what it made.
+    assert await world.enter(first) is not None
+    third, _ = await world.share(id_=id_)
+    shares = {share.terms.id: share for share in await world.shares.of_learner(world.learner)}
+    assert shares.keys() == {id_, other, third}
+    assert [item.handle for item in shares[other].items] == [world.other, world.handle]
     assert await world.enter(second) is not None
 
 
@@ -228,6 +279,40 @@ async def test_it_goes_with_the_credential_and_with_the_learner(world: World) ->
     assert await reason(world.shares.find(other.token)) == "SHARE_UNKNOWN"
     with pytest.raises(FailedPrecondition, match="NOT_REGISTERED"):
         await world.share()
+
+
+async def test_fetcher_and_consumer_that_forget_one_credential_never_wait_crosswise(world: World) -> None:
+    await world.share()
+    offer = uuid4()
+    await Offers(world.pool).make(world.learner, offer, world.handle, OfferSecrets.new(), NOW)
+    claimed = [one for one in await world.store.claim(NOW, 100) if one.handle == world.handle]
+    async with world.pool.acquire() as hers, hers.transaction():
+        # She is about to end the offer; the consumer waits for that in the middle of its work …
+        await hers.execute("SELECT FROM wallet_offer WHERE id = $1 FOR UPDATE", offer)
+        own = await hers.fetchval("SELECT pg_backend_pid()")
+        consumer = asyncio.create_task(world.withdrawn(world.handle, NOW))
+        async with asyncio.timeout(60):
+            while not await world.pool.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))", own
+            ):
+                await asyncio.sleep(0.01)
+            # … and the fetcher, which is told the same, lets it be.
+            await world.store.keep([], claimed, NOW)
+    await consumer
+    (share,) = await world.shares.of_learner(world.learner)
+    assert share.items == ()
+
+
+async def test_what_is_gone_at_the_issuer_ends_all_though_its_clock_is_ahead(world: World) -> None:
+    await world.told(NOW + HOUR, world.handle)
+    await world.share()
+    offers = Offers(world.pool)
+    await offers.make(world.learner, uuid4(), world.handle, OfferSecrets.new(), NOW)
+    claimed = [one for one in await world.store.claim(NOW, 100) if one.handle == world.handle]
+    await world.store.keep([], claimed, NOW)
+    (share,) = await world.shares.of_learner(world.learner)
+    (offer,) = await offers.of_learner(world.learner)
+    assert (share.items, offer.ended_at) == ((), NOW + HOUR)
 
 
 async def test_an_end_that_the_issuer_tells_takes_all_of_hers_unless_she_has_registered_since(world: World) -> None:

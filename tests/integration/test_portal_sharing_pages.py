@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,10 +21,11 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
+from services.portal.grouping import PICKED_UNFOLDED
 from services.portal.local_time import local_time_text
 from services.portal.sharing import access
 from services.portal.sharing.signature import KEY_LABEL
-from services.portal.sharing.terms import MAX_WRONG_CODES
+from services.portal.sharing.terms import KEPT_AFTER_END, MAX_WRONG_CODES
 from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.wiring import MIGRATIONS
 from tests.integration.portal_pages import NOW, URL, Browser, Learner, Portal
@@ -336,6 +337,76 @@ async def test_she_withdraws_and_it_is_gone_at_once(portal: Portal, kari: Learne
     assert "Havneinspeksjon" in listed, "it is told apart from others that ended"
 
 
+async def test_what_ended_is_told_apart_when_nothing_is_left_of_it(portal: Portal, kari: Learner) -> None:
+    handle = await kari.hold("Havneinspeksjon")
+    form = {"days": "7", "pick": handle}
+    await told(kari, await kari.press("/me/shares", {**form, "share": str(uuid4()), "label": " Søknad  hos\x07Havna "}))
+    portal.clock.advance(timedelta(hours=1))
+    await share(kari, handle)
+    listed = (await kari.get("/me/shares")).text
+    assert ">Søknad hos Havna</h2>" in listed
+    assert "Havneinspeksjon</span></h2>" in listed, "what it is of, where she calls it nothing"
+    async with portal.pool.acquire() as conn, conn.transaction():
+        await portal.store.forget(conn, {handle: portal.clock.now()})
+    listed = (await kari.get("/me/shares")).text
+    assert ">Søknad hos Havna</h2>" in listed
+    assert ">Delt 22.11.2026 kl. 12:00 (norsk tid)</h2>" in listed
+    assert listed.count(TEXTS["nb"]["share"]["gone"]) == 2
+    refused = await kari.press("/me/shares", {**form, "share": str(uuid4()), "label": "x" * 81})
+    assert (refused.status, ">LABEL_TOO_LONG<" in refused.text) == (400, True)
+
+
+async def test_what_she_calls_it_is_hers_to_change(portal: Portal, kari: Learner) -> None:
+    link = await share(kari, await kari.hold("Havneinspeksjon"))
+    path = f"/me/shares/{link.share}/label"
+    changed = await kari.press(path, {"label": " Søknad  hos\x07Havna "})
+    assert (changed.status, changed.header("Location")) == (303, "/me/shares")
+    listed = (await kari.get("/me/shares")).text
+    assert ">Søknad hos Havna</h2>" in listed
+    assert 'value="Søknad hos Havna"' in listed
+    for form, status, refusal in (
+        ({"label": "x" * 81}, 400, "LABEL_TOO_LONG"),
+        ({"label": "Mine", "csrf_token": "forged"}, 403, "FORGED_FORM"),
+    ):
+        answer = await (kari.post if "csrf_token" in form else kari.press)(path, form)
+        assert (answer.status, refusal in answer.text) == (status, True)
+    assert ">Søknad hos Havna</h2>" in (await kari.get("/me/shares")).text
+    assert (await kari.press(path, {"label": ""})).status == 303
+    assert "Havneinspeksjon</span></h2>" in (await kari.get("/me/shares")).text
+
+
+async def test_what_ended_long_ago_is_swept_out_where_she_looks(portal: Portal, kari: Learner) -> None:
+    link = await share(kari, await kari.hold())
+    portal.clock.advance(timedelta(days=7) + KEPT_AFTER_END + timedelta(seconds=1))
+    assert "Du har ikke delt noe ennå" in (await kari.get("/me/shares")).text
+    assert not await portal.pool.fetchval("SELECT count(*) FROM share WHERE id = $1::text::uuid", link.share)
+
+
+async def test_of_many_she_picks_by_year(portal: Portal, kari: Learner) -> None:
+    for number in range(PICKED_UNFOLDED):
+        await kari.hold(f"Kurs {number}", awarded_on=date(2026, 1, 1))
+    few = (await kari.get("/me/shares/new")).text
+    assert "<summary>2026" not in few
+    old = await kari.hold("Gammelt kurs", awarded_on=date(2019, 5, 2))
+    older = await kari.hold("Eldre kurs", awarded_on=date(2011, 5, 2))
+    many = (await kari.get(f"/me/shares/new?pick={old}")).text
+    folded = re.findall(r"<details( open)?>\s*<summary>(\d+) \((\d+)\)</summary>", many)
+    assert folded == [(" open", "2026", "12"), (" open", "2019", "1"), ("", "2011", "1")]
+    made = await told(kari, await kari.press("/me/shares", {"share": str(uuid4()), "days": "7", "pick": older}))
+    assert "Eldre kurs" in (await (await opened(portal, made)).get(made.path)).text
+
+
+async def test_what_an_issuer_wrote_says_in_which_language(portal: Portal, kari: Learner) -> None:
+    kari.language = "en"
+    link = await share(kari, await kari.hold())
+    stranger = await opened(portal, link)
+    stranger.language = "en"
+    for page in ("/me/shares/new", "/me/timeline"):
+        assert '<span lang="da">UCL Erhvervsakademi' in (await kari.get(page)).text, page
+    assert '<span lang="da">UCL Erhvervsakademi' in (await stranger.get(link.path)).text
+    assert re.search(r'<span class="hidden">: <span lang="nb">Klimaregnskap', (await stranger.get(link.path)).text)
+
+
 async def test_a_learner_who_is_erased_meanwhile_leaves_no_link(portal: Portal, kari: Learner) -> None:
     link = await share(kari, await kari.hold())
     stranger = await opened(portal, link)
@@ -394,10 +465,11 @@ async def test_nobody_shares_or_ends_what_is_another_s(portal: Portal, kari: Lea
     other = await portal.learner()
     stolen = await other.press("/me/shares", {"share": str(uuid4()), "days": "7", "pick": handle})
     assert "CREDENTIAL_NOT_HERS" in stolen.text
-    for act in ("withdraw", "renew", "link", "document"):
+    for act in ("withdraw", "renew", "label", "link", "document"):
         answer = await other.press(f"/me/shares/{link.share}/{act}", {"days": "7", **vars(link)})
         assert (answer.status, "SHARE_UNKNOWN" in answer.text) == (404, True), act
-    assert (await other.get(f"/me/credentials/{handle}/files")).status == 404
+    files = await other.get(f"/me/credentials/{handle}/files")
+    assert (files.status, ">NO_SUCH_CREDENTIAL<" in files.text) == (404, True)
     await opened(portal, link)
 
 
@@ -451,7 +523,11 @@ async def test_the_document_is_signed_says_it_all_and_carries_the_credential(por
     pdf = await document(kari, link)
     read: Any = pypdf.PdfReader(io.BytesIO(pdf))
     text = "\n".join(page.extract_text() for page in read.pages)
-    for said in ("Čállin ja ŋ, đ, ŧ, ž", "Kurs to", "Kari Prøvesen", link.code, "Læringsutbytte", "1,25 studiepoeng"):
+    made = "Laget: 22.11.2026 kl. 11:00 (norsk tid)"
+    for said in (
+        *("Čállin ja ŋ, đ, ŧ, ž", "Kurs to", "Kari Prøvesen", link.code, "Læringsutbytte", "1,25 studiepoeng"),
+        made,
+    ):
         assert said in text
     assert "01825500042" not in text
     assert read.trailer["/Root"]["/Lang"] == "nb"

@@ -19,6 +19,8 @@ from vitne.messaging.hub_notices import ISSUER_SOURCE
 from vitne.runtime.database import migrate
 from vitne_api.events.v1 import events_pb2
 
+pytestmark = pytest.mark.schema(MIGRATIONS)
+
 HANDLE, PSEUDONYM = "h" * 43, "p" * 43
 OTHER = "a" * 43
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)

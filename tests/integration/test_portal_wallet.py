@@ -22,7 +22,8 @@ from services.portal.holdings import OfferedToWallets
 from services.portal.local_time import machine_time
 from services.portal.reconcile import reconcile
 from services.portal.texts import LANGUAGES, TEXTS
-from services.portal.wallet.permission import KEPT_SECONDS
+from services.portal.wallet.codes import OfferSecrets
+from services.portal.wallet.permission import KEPT_SECONDS, SILENT_SECONDS
 from services.portal.wallet.protocol import CONFIGURATION, PRE_AUTHORIZED
 from services.portal.wallet.store import Offers
 from services.portal.wallet.terms import A_DAY, MAX_OFFERS, MAX_TRIES, OFFER_LIFETIME, TOKEN_LIFETIME
@@ -32,6 +33,7 @@ from tests.unit.asgi import Answer, call
 from tests.unit.credential_samples import HOLDER_KEY, PROVIDER
 from vitne.credentials import type_metadata
 from vitne.dev.postgres import EmbeddedPostgres
+from vitne.errors import NotFound
 from vitne.runtime.database import migrate, open_pool
 from vitne.runtime.rules import check_rules
 from vitne_api.credential.v1 import credential_pb2
@@ -48,10 +50,12 @@ class Registry:
         self.provider = PROVIDER
         self.down = False
         self.unknown = False
+        self.asked = 0
 
     async def GetAchievement(self, request: Any, timeout: float) -> Any:  # noqa: N802 - the contract's name
         check_rules(request)
         assert timeout > 0
+        self.asked += 1
         await asyncio.sleep(0)
         if self.down:
             raise away()
@@ -334,15 +338,39 @@ async def test_what_became_of_it_meanwhile_counts(portal: Portal, kari: Learner,
     handle, withdrawn = await kari.hold(), await kari.hold()
     token, other = await wallet.granted(await offer(kari, handle)), await wallet.granted(await offer(kari, withdrawn))
     await portal.pool.execute("UPDATE credential SET status = 'revoked' WHERE handle = $1", handle)
-    await portal.pool.execute("DELETE FROM credential WHERE handle = $1", withdrawn)
-    for one in (token, other):
-        refused(await wallet.credential(one), "credential_request_denied")
+    async with portal.pool.acquire() as conn, conn.transaction():
+        await portal.store.forget(conn, {withdrawn: portal.clock.now()})
+    refused(await wallet.credential(token), "credential_request_denied")
+    refused(await wallet.credential(other), "invalid_token", 401)
     assert await portal.pool.fetchval("SELECT count(*) FROM wallet_offer WHERE taken_at IS NOT NULL AND handle = $1",
                                       handle) == 0  # fmt: skip
     # Erased, withdrawn from here: her row goes, and with it all of hers.
     await portal.store.erase(kari.lookup)
     refused(await wallet.credential(token), "invalid_token", 401)
     assert await portal.pool.fetchval("SELECT count(*) FROM wallet_offer WHERE pseudonym = $1", kari.pseudonym) == 0
+
+
+async def test_a_withdrawal_that_is_read_late_ends_what_was_offered_since(
+    portal: Portal, kari: Learner, wallet: Wallet
+) -> None:
+    handle = await kari.hold()
+    withdrawn = portal.clock.now()
+    await portal.pool.execute("UPDATE credential SET happened = $2 WHERE handle = $1", handle, withdrawn - A_DAY)
+    portal.clock.advance(timedelta(seconds=1))
+    token = await wallet.granted(await offer(kari, handle))
+    async with portal.pool.acquire() as conn, conn.transaction():
+        await portal.store.forget(conn, {handle: withdrawn})
+    refused(await wallet.credential(token), "invalid_token", 401)
+
+
+async def test_what_is_withdrawn_meanwhile_is_not_offered(portal: Portal, kari: Learner) -> None:
+    offers, handle = Offers(portal.pool), await kari.hold()
+    async with portal.pool.acquire() as conn, conn.transaction():
+        await portal.store.forget(conn, {handle: portal.clock.now()})
+    await portal.store.register(kari.lookup, kari.pseudonym, portal.clock.now())
+    with pytest.raises(NotFound, match="CREDENTIAL_UNKNOWN"):
+        await offers.make(kari.lookup, uuid4(), handle, OfferSecrets.new(), portal.clock.now())
+    assert await offers.of_learner(kari.lookup) == []
 
 
 async def test_a_wallet_waits_for_what_is_being_fetched(portal: Portal, kari: Learner, wallet: Wallet) -> None:
@@ -354,6 +382,70 @@ async def test_a_wallet_waits_for_what_is_being_fetched(portal: Portal, kari: Le
     assert timedelta() < timedelta(seconds=int(later.header("Retry-After"))) < TOKEN_LIFETIME
     await portal.pool.execute("UPDATE credential SET fetch_at = NULL WHERE handle = $1", handle)
     assert (await wallet.credential(token)).status == 200
+
+
+async def test_a_wallet_waits_while_all_is_gathered_anew(portal: Portal, kari: Learner, wallet: Wallet) -> None:
+    handle = await kari.hold()
+    token = await wallet.granted(await offer(kari, handle))
+    row = await portal.pool.fetchval("SELECT to_jsonb(c)::text FROM credential c WHERE handle = $1", handle)
+    # A rebuild empties the table, and reads again of a withdrawal from before she registered again.
+    async with portal.pool.acquire() as conn, conn.transaction():
+        await conn.execute("DELETE FROM credential WHERE handle = $1", handle)
+        await portal.store.forget(conn, {handle: portal.clock.now() - A_DAY})
+    later = await wallet.credential(token)
+    assert (later.status, int(later.header("Retry-After")) > 0) == (503, True)
+    gone = await kari.get(page_of(handle))
+    assert (gone.status, TEXTS["nb"]["refused"]["NO_SUCH_CREDENTIAL"] in gone.text) == (404, True)
+    await portal.pool.execute(
+        "INSERT INTO credential SELECT * FROM jsonb_populate_record(NULL::credential, $1::jsonb)", row
+    )
+    assert (await wallet.credential(token)).status == 200
+
+
+async def test_her_page_leads_to_a_wallet_only_where_that_is_offered(
+    portal: Portal, registry: Registry, kari: Learner, wallet: Wallet
+) -> None:
+    handle = await kari.hold()
+    leads = f'href="{page_of(handle)}">'
+    page = f"/me/credentials/{handle}"
+    assert f"{leads}{WORDS['put']}<" in (await kari.get(page)).text
+    offered = await offer(kari, handle)
+    registry.offers = False
+    portal.clock.advance(timedelta(seconds=KEPT_SECONDS))
+    # There is one to be ended still, and later its history.
+    assert f"{leads}{WORDS['offered']}<" in (await kari.get(page)).text
+    token = await wallet.granted(offered)
+    assert f"{leads}{WORDS['offered']}<" in (await kari.get(page)).text
+    assert (await wallet.credential(token)).status == 200
+    assert f"{leads}{WORDS['taken']}<" in (await kari.get(page)).text
+    other = await kari.hold()
+    assert page_of(other) not in (await kari.get(f"/me/credentials/{other}")).text
+    # An offer that nobody took, and that is over, leads to nothing.
+    registry.offers = True
+    portal.clock.advance(timedelta(seconds=KEPT_SECONDS))
+    await offer(kari, other)
+    registry.offers = False
+    portal.clock.advance(OFFER_LIFETIME)
+    assert page_of(other) not in (await kari.get(f"/me/credentials/{other}")).text
+    # While nobody can say, the wallet's page says so.
+    registry.down = True
+    portal.clock.advance(timedelta(seconds=KEPT_SECONDS))
+    assert page_of(other) in (await kari.get(f"/me/credentials/{other}")).text
+
+
+async def test_a_registry_that_does_not_answer_is_waited_for_once(
+    portal: Portal, registry: Registry, kari: Learner
+) -> None:
+    handle = await kari.hold()
+    page = f"/me/credentials/{handle}"
+    registry.down = True
+    for _ in range(3):
+        assert page_of(handle) in (await kari.get(page)).text
+        assert WORDS["obstacles"]["not_known"] in (await kari.get(page_of(handle))).text
+    assert registry.asked == 1
+    registry.down = False
+    portal.clock.advance(timedelta(seconds=SILENT_SECONDS))
+    assert WORDS["lead"] in (await kari.get(page_of(handle))).text
 
 
 async def test_it_expires_when_the_day_begins_in_norway(portal: Portal, kari: Learner, wallet: Wallet) -> None:

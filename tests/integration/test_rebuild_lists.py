@@ -10,10 +10,13 @@ import pytest
 
 from services.ledger.rebuild import Rebuilt, rebuild_lists
 from services.ledger.transitions import Change
+from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import Ledger, make_ledger, request
 from vitne.clock import ManualClock
 from vitne.credentials.status_list import INVALID, SUSPENDED, VALID
 from vitne.errors import DataLoss
+
+pytestmark = pytest.mark.schema(MIGRATIONS)
 
 
 @pytest.fixture

@@ -53,6 +53,8 @@ from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.registry.v1 import facts_pb2, qualification_pb2, registry_pb2, registry_pb2_grpc, stacking_pb2
 
+pytestmark = pytest.mark.schema(MIGRATIONS)
+
 OPERATOR = "0192:313000044"
 NOKUT = "0192:985042667"
 DAI = "0184:99000007"

@@ -343,6 +343,68 @@ async def test_a_connection_killed_by_the_server_is_unavailable_and_then_recover
     assert await written() == [2]
 
 
+async def test_what_is_left_at_once_is_done_in_a_transaction(pool: Any, written: Any) -> None:
+    asked: list[Sequence[int]] = []
+
+    async def at_once(conn: Any, items: Sequence[int]) -> list[int | None]:
+        assert not conn.is_in_transaction()
+        asked.append(items)
+        await conn.executemany("INSERT INTO written VALUES ($1)", [(item,) for item in items if item % 2])
+        return [item * 100 if item % 2 else None for item in items]
+
+    ledger = Ledger(pool, at_once=at_once)
+    assert await ledger.committer.submit_all([1, 2, 3, 4]) == [100, 20, 300, 40]
+    assert await ledger.committer.submit(5) == 500
+    assert (asked, ledger.groups) == ([[1, 2, 3, 4], [5]], [[2, 4]])
+    assert await written() == [1, 2, 3, 4, 5]
+
+
+async def test_who_is_answered_at_once_is_expected_back_before_the_others_are_answered(pool: Any, written: Any) -> None:
+    async def at_once(_conn: Any, items: Sequence[int]) -> list[int | None]:
+        return [item * 100 if item % 2 else None for item in items]
+
+    told: list[int] = []
+
+    class Answers(Returning):
+        def answered(self, callers: int, now: float) -> None:
+            told.append(callers)
+
+    ledger = Ledger(pool, at_once=at_once, answers=Answers())
+    ledger.hold = asyncio.Event()
+    others = asyncio.create_task(ledger.committer.submit_all([2, 4]))
+    assert await asyncio.gather(*(ledger.committer.submit(number) for number in (1, 3, 5))) == [100, 300, 500]
+    assert told == [3]
+    ledger.hold.set()
+    assert await others == [20, 40]
+    await ledger.committer.close()
+    assert told == [3, 2]
+
+
+async def test_what_fails_at_once_is_tried_in_transactions_where_a_poisoned_item_fails_alone(
+    pool: Any, written: Any
+) -> None:
+    async def at_once(conn: Any, items: Sequence[int]) -> list[int | None]:
+        await conn.execute("INSERT INTO written SELECT unnest($1::integer[])", [*items, items[0]])
+        return [item * 100 for item in items]
+
+    ledger = Ledger(pool, at_once=at_once)
+    ledger.refuse = lambda item: NotFound("POISONED", "") if item == 2 else None
+    one, two, three = await ledger.committer.submit_all([1, 2, 3])
+    assert (one, three) == (10, 30)
+    assert isinstance(two, NotFound)
+    assert await written() == [1, 3]
+
+
+async def test_an_outage_at_once_is_an_answer(pool: Any, written: Any) -> None:
+    async def at_once(conn: Any, items: Sequence[int]) -> list[int | None]:
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    ledger = Ledger(pool, at_once=at_once)
+    with pytest.raises(Unavailable):  # Whether it was committed is not known, so nothing is tried again here.
+        await ledger.committer.submit(1)
+    assert ledger.groups == []
+
+
 async def test_too_many_waiting_are_refused_at_once(pool: Any, written: Any) -> None:
     ledger = Ledger(pool, max_group=1, max_waiting=3)
     ledger.hold = asyncio.Event()

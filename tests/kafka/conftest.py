@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.folders import server_folder
 from vitne.dev.apache_kafka import EmbeddedKafka
 
 collect_ignore_glob = [] if os.environ.get("VITNE_TEST_KAFKA") == "apache" else ["test_*.py"]
@@ -36,7 +36,7 @@ def tools() -> None:
 @pytest.fixture(scope="session")
 def kafka_folder(tools: None) -> Iterator[Path]:
     """A folder for brokers, with a name that an escape could get wrong."""
-    folder = Path(tempfile.mkdtemp(prefix="vitne kafka ø-"))
+    folder = server_folder("vitne kafka ø-")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -15,6 +15,7 @@ from vitne.dev.apache_kafka import EmbeddedKafka
 from vitne.dev.demo import Demo
 from vitne.dev.narrator import Narrator
 from vitne.dev.stack import APACHE_TLS, Stack
+from vitne.dev.story import tell
 from vitne.errors import FailedPrecondition
 from vitne.messaging import topics
 
@@ -30,7 +31,7 @@ async def secured(stack_folder: Path) -> AsyncIterator[Stack]:
 async def test_the_whole_road_with_the_rules_of_the_access_list(secured: Stack) -> None:
     async with Actors(secured) as actors, AsyncExitStack() as exits:
         demo = Demo(secured, actors, Narrator(quiet=True), exits)
-        await demo.run()
+        await tell(demo)
     assert demo.narrator.held >= 20
     refused = [path.name for path in secured.log_folder.glob("*.log") if "AuthorizationFailed" in path.read_text()]
     assert refused == []

@@ -14,6 +14,8 @@ import pytest
 from tests.integration.ledger_harness import make_ledger
 from tests.integration.ledger_leaves import check_log, extends, leaves, queue
 from vitne.clock import SystemClock
+from vitne.dev.nursery import shared_nursery
+from vitne.dev.processes import run_module
 
 #: Leaves that wait when a sequencer is killed.
 GROUP = 100
@@ -38,7 +40,8 @@ async def test_a_sequencer_that_is_killed_before_any_statement_leaves_a_whole_lo
     step, code = 0, -signal.SIGKILL
     while code == -signal.SIGKILL:
         await queue(ledger, leaves(step * GROUP, GROUP))
-        code, output = await run(sys.executable, "-m", "tests.operate.killed", database_dsn, str(tmp_path), str(step))
+        told = [database_dsn, str(tmp_path), str(step)]
+        code, _, errors = await run_module("tests.operate.killed", told, os.environ, nursery=shared_nursery())
         known = await extends(ledger, known)
         other = ledger.replica().sequencer()
         await other.claim()
@@ -46,7 +49,7 @@ async def test_a_sequencer_that_is_killed_before_any_statement_leaves_a_whole_lo
         known = await extends(ledger, known)
         step += 1
         assert known.size == step * GROUP
-    assert code == 0, output
+    assert code == 0, errors.decode()
     await check_log(ledger, leaves(0, step * GROUP))
     assert step > 15, "claiming and integrating are that many statements and commits"
 

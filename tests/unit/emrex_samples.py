@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from lxml import etree
+from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
+from signxml.signer import XMLSigner
 
 from services.portal.emrex.checking import Expected
 from services.portal.emrex.person import Name
 from services.portal.emrex.providers import DataProvider, DataProviders
 from services.portal.store import Kept
 from tests.unit.credential_samples import FOREIGN_KEY, ISSUED_AT, sample_credential
-from tests.unit.european_samples import FOREIGN_SCALAR, SALT, certificate
+from tests.unit.european_samples import FOREIGN_SCALAR, SALT, certificate, issue
 from tests.unit.test_portal_presentation import kept
+from vitne.credentials.elmo.names import DSIG, elmo
+from vitne.credentials.elmo.reading import parse
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
 from vitne.credentials.jose import Signer
@@ -75,6 +81,36 @@ def document(
     """Signed ELMO of a data provider's; all of one learner."""
     forest = [Node(each) for each in credentials or [sample_credential(**({"learner": learner} if learner else {}))]]
     return sign(forest, key, certificates=[certificate(scalar)], salt=SALT, at=at)
+
+
+def sent_by_another(
+    text: bytes, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None, *, at: str = NOW.isoformat()
+) -> bytes:
+    """A document that somebody else's software wrote, as a data provider sends it: put together at ``at``, and signed.
+
+    Args:
+        text: the document; a signature of before is taken away.
+        key: the data provider's; None: the one of :func:`entry`.
+        at: what it says when it was made; empty: nothing.
+    """
+    root = parse(text).root
+    for signature in root.findall(f"{{{DSIG}}}Signature"):
+        root.remove(signature)
+    made = root.find(elmo("generatedDate"))
+    assert made is not None
+    made.text = at
+    if not at:
+        root.remove(made)
+    own = key or ec.derive_private_key(FOREIGN_SCALAR, ec.SECP256R1())
+    signer = XMLSigner(
+        signature_algorithm=SignatureMethod.RSA_SHA256
+        if isinstance(own, rsa.RSAPrivateKey)
+        else SignatureMethod.ECDSA_SHA256,
+        digest_algorithm=DigestAlgorithm.SHA256,
+        c14n_algorithm=CanonicalizationMethod.CANONICAL_XML_1_0,
+    )
+    signed = signer.sign(root, key=own, cert=[issue(own).public_bytes(Encoding.PEM).decode()])
+    return etree.tostring(signed, method="c14n")
 
 
 def learner(**changes: Any) -> Learner:

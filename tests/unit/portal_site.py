@@ -14,13 +14,13 @@ from services.portal.emrex.assembly import Emrex
 from services.portal.emrex.clients import Clients
 from services.portal.emrex.providers import DataProviders
 from services.portal.sharing.assembly import Sharing
-from services.portal.store import Kept
+from services.portal.store import Kept, Registration
 from services.portal.wallet.terms import Offer
 from services.portal.web.application import application
 from services.portal.web.learner import CHOICES_SHOWN
 from services.portal.web.site import Parts, site
 from tests.unit.accreditation_samples import uuid
-from tests.unit.credential_samples import texts
+from tests.unit.credential_samples import PROVIDER, texts
 from tests.unit.test_portal_presentation import FETCHED_AT
 from vitne.clock import ManualClock
 from vitne.runtime.rules import check_rules
@@ -53,8 +53,8 @@ class Store:
     async def pseudonym(self, _lookup: bytes) -> str | None:
         return "pseudonym" if self._registered else None
 
-    async def legal_ground(self, _lookup: bytes) -> None:
-        return None
+    async def registration(self, _lookup: bytes) -> Registration | None:
+        return Registration("pseudonym", None) if self._registered else None
 
     async def credentials(self, _lookup: bytes) -> list[Kept]:
         return self._credentials
@@ -79,6 +79,14 @@ class Registry:
         if self._answer is None:
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "down")
         return self._answer
+
+    async def GetAchievement(self, request: Any, *, timeout: float) -> Any:  # noqa: N802 - the contract's
+        check_rules(request)
+        assert timeout > 0
+        await asyncio.sleep(0)
+        information = credential_pb2.CatalogueInformation(wallet_transfer=True)
+        achievement = credential_pb2.Achievement(id=request.id, provider=PROVIDER, catalogue=information)
+        return registry_pb2.GetAchievementResponse(achievement=achievement)
 
     async def GetCase(self, request: Any, *, timeout: float) -> Any:  # noqa: N802 - the contract's
         check_rules(request)

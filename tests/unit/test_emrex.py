@@ -31,6 +31,7 @@ from services.portal.emrex.person import Match, Name, Stated, match
 from services.portal.emrex.protocol import Answer, ReturnCode, return_code, session_id
 from services.portal.emrex.providers import DataProvider, DataProviders
 from services.portal.store import Kept
+from services.portal.texts import TEXTS, best_text
 from tests.unit.credential_samples import FOREIGN_KEY, PROVIDER_KEY, sample_credential
 from tests.unit.emrex_samples import (
     ACRONYM,
@@ -48,6 +49,7 @@ from tests.unit.emrex_samples import (
     pem,
     provider,
     providers_file,
+    sent_by_another,
 )
 from tests.unit.european_samples import FOREIGN_SCALAR, PROVIDER_SCALAR, SALT, certificate, issue
 from tests.unit.european_schemas import elmo_schema
@@ -61,6 +63,7 @@ from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, VitneErr
 from vitne.identifiers import LearnerId, norwegian_birth_date
 
 RETURN_URL = "https://client.example/emrex/return"
+EXAMPLE = Path("elmo", "v1.7.0", "example.xml")
 
 
 def reason(of: Callable[[], Any]) -> str:
@@ -355,16 +358,21 @@ def resigned(method: SignatureMethod, digest: DigestAlgorithm, **changes: Any) -
         (lambda: seal(b'<!DOCTYPE e SYSTEM "file:///etc/passwd"><elmo/>'), "DTD_REFUSED"),
         (lambda: seal(b"<html/>"), "NOT_ELMO"),
         (lambda: seal(b"no xml"), "BAD_XML"),
+        (lambda: seal(document().replace(b"<report>", b"<a>" * 50 + b"</a>" * 50 + b"<report>")), "TOO_DEEP"),
+        (lambda: seal(document().replace(b"<report>", b"<a/>" * 20_001 + b"<report>")), "TOO_MANY_ELEMENTS"),
+        (lambda: seal(sent_by_another(document(), at="")), "ELMO_MALFORMED"),
+        (lambda: seal(sent_by_another(document(), at="2026-11-22T10:00:00")), "BAD_INSTANT"),
         (lambda: seal(document())[:-8], "ENVELOPE_BROKEN"),
         (lambda: "", "ENVELOPE_BROKEN"),
     ],
     ids=[
         *("person", "key", "grade", "birth", "unsigned", "sha1", "rsa", "old", "early", "entity", "system", "html"),
-        *("text", "truncated", "empty"),
+        *("text", "deep", "many", "dateless", "zoneless", "truncated", "empty"),
     ],
 )
 def test_results_that_dont_hold_are_refused(tmp_path: Path, envelope: Callable[[], str], said: str) -> None:
     assert reason(lambda: check(envelope(), expected(provider(tmp_path)), NOW)) == said
+    assert said in TEXTS["nb"]["refused"], "she is told what it means for her"
 
 
 # --- What any document says -----------------------------------------------------------------------
@@ -372,13 +380,56 @@ def test_results_that_dont_hold_are_refused(tmp_path: Path, envelope: Callable[[
 
 def test_the_official_example_is_read(vectors: Path) -> None:
     """What another has written: ELMO 1.7's own example, with wholes, parts, groups and things that are unknown here."""
-    read = results.read(parse((vectors / "elmo" / "v1.7.0" / "example.xml").read_bytes()))
+    read = results.read(parse((vectors / EXAMPLE).read_bytes()))
     assert read.name.family == "Rygielski"
     assert read.birth_date is not None
-    assert read.count > 1
-    assert all(one.titles for institution in read.institutions for one in institution.results)
-    assert all(institution.names for institution in read.institutions)
-    assert any(one.credits for institution in read.institutions for one in institution.results)
+    (institution,) = read.institutions
+    assert (institution.names, institution.country, institution.originals, read.attachments) == (
+        {"pl": "Uniwersytet Warszawski", "en": "University of Warsaw"},
+        "PL",
+        0,
+        5,
+    )
+    degree, _, compilers, lecture, _, html = institution.results
+    assert [one.depth for one in institution.results] == [0, 1, 0, 1, 1, 0]
+    assert (degree.awarded_on, degree.credits) == ("2009-06-15", (("120", "ECTS"),))
+    assert best_text(degree.titles, ["nb"]) == ("no", "Master i biologi"), "what others call Norwegian is bokmål"
+    assert (compilers.grade, compilers.scale["pl"].partition(" ")[0]) == ("45.1", "Liczba")
+    assert compilers.levels == (("eqf", "5"), ("Norwegian Qualification Framework", "5"))
+    assert (lecture.hours, lecture.scale, lecture.passed) == ("30", {}, True)
+    assert html.titles == {"und": "The importance of <br> in HTML"}
+
+
+@pytest.mark.parametrize("method", ["ecdsa", "rsa"])
+def test_what_another_s_software_wrote_is_received(tmp_path: Path, vectors: Path, method: str) -> None:
+    key = rsa.generate_private_key(65537, 2048) if method == "rsa" else None
+    listed = provider(tmp_path, **({"pubKey": issue(key).public_bytes(Encoding.PEM).decode()} if key else {}))
+    text = (vectors / EXAMPLE).read_bytes().replace(b"1983-04-12", BORN.isoformat().encode())
+    received = check(seal(sent_by_another(text, key)), expected(listed), NOW)
+    assert received.match is Match.UNSURE, "another name than she is known by"
+    same = expected(listed, names=[Name("Wojciech", "Rygielski")])
+    assert check(seal(sent_by_another(text, key)), same, NOW).match is Match.SAME
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (lambda text: text, "ALGORITHM_REFUSED"),  # as it is published: RSA with 1024 bits and SHA-1
+        (sent_by_another, "OTHER_PERSON"),
+        (lambda text: sent_by_another(text, at="2015-10-31T12:00:00+02:00"), "ELMO_STALE"),
+        (lambda text: sent_by_another(text, ec.derive_private_key(7, ec.SECP256R1())), "EMP_KEY_UNKNOWN"),
+        (
+            lambda text: text.replace(b"Signature xmlns", b"Other xmlns").replace(b"/Signature>", b"/Other>"),
+            "ELMO_NOT_SIGNED",
+        ),
+    ],
+    ids=["published", "person", "old", "key", "unsigned"],
+)
+def test_the_official_example_is_refused_for_what_does_not_hold(
+    tmp_path: Path, vectors: Path, changed: Callable[[bytes], bytes], said: str
+) -> None:
+    envelope = seal(changed((vectors / EXAMPLE).read_bytes()))
+    assert reason(lambda: check(envelope, expected(provider(tmp_path)), NOW)) == said
 
 
 def test_what_is_not_told_is_not_shown_and_what_was_failed_is() -> None:
@@ -461,6 +512,24 @@ def test_an_answer_is_one_document_of_one_person_under_the_portal_s_seal(vectors
     assert [institution.originals for institution in read.institutions] == [2, 1]
     result = read.institutions[0].results[0]
     assert (result.credits, result.levels, result.grade) == ((("1.25", "ects"),), (("dk.nqf", "5"),), "12")
+
+
+def test_each_attachment_is_told_of_once_wherever_it_hangs() -> None:
+    def attachment(of: str) -> etree._Element:
+        attached = etree.Element(elmo("attachment"))
+        etree.SubElement(attached, elmo("content")).text = f"data:{of};base64,eA=="
+        return attached
+
+    document = parse(answered(*differing()))
+    before = results.read(document)
+    (result, *_) = document.root.iter(elmo("learningOpportunitySpecification"))
+    result.append(attachment(ORIGINAL_TYPE))
+    result.append(attachment("application/pdf"))
+    document.root.append(attachment(ORIGINAL_TYPE))  # no institution's own, as far as it says
+    after = results.read(document)
+    assert [one.originals for one in before.institutions] == [2, 1]
+    assert [one.originals for one in after.institutions] == [3, 1]
+    assert after.attachments == before.attachments + 2
 
 
 def originals(text: bytes) -> list[str]:

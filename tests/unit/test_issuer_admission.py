@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from services.issuer import batch as batch_module
 from services.issuer.admission import Order, admit
 from services.issuer.batch import Batch
-from services.issuer.issuance import Stored
 from services.issuer.settings import IssuerSettings
+from services.issuer.stored import Stored
 from vitne.clock import ManualClock
 from vitne.credentials.jose import LocalSigner
 from vitne.errors import FailedPrecondition, InvalidArgument, ResourceExhausted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitne.canonical import from_b64url, sha256
+from vitne.canonical import canonical_bytes, from_b64url, sha256
 from vitne.errors import InvalidArgument
 from vitne.merkle.hashing import node_hash
 from vitne.merkle.leaves import (
@@ -65,6 +66,13 @@ LEAVES = st.one_of(
 
 @given(LEAVES)
 def test_every_leaf_reads_as_it_was_written(leaf: Leaf) -> None:
+    assert parse_leaf(leaf.to_bytes()) == leaf
+
+
+@pytest.mark.parametrize("path", ["", "2026/dk-7", 'with"quotation/and\\backslash', "~<&>'"])
+def test_a_changes_bytes_are_canonical_whatever_its_list_is_called(path: str) -> None:
+    leaf = replace(REVOKED, list_url=f"https://status.example/{path}")
+    assert leaf.to_bytes() == canonical_bytes({"type": "status", "v": 1, **leaf.members()})
     assert parse_leaf(leaf.to_bytes()) == leaf
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vitne.clock import to_milliseconds
 from vitne.errors import DataLoss
-from vitne.messaging.headers import build, format_time, pack, parse, unpack
+from vitne.messaging.headers import build, pack, parse, unpack
 
 EVENT_ID = uuid.UUID("01930f6e-7a00-7000-8000-00000000a001")
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -159,6 +159,13 @@ def test_foreign_headers_are_ignored() -> None:
     assert parse(FakeRecord([("x", b"\xff"), *headers(), ("x", b"")])).revision == 3
 
 
-def test_times_have_whole_milliseconds_at_most() -> None:
-    assert format_time(datetime(2026, 11, 21, 11, 5, 0, 999, timezone(timedelta(hours=1)))) == "2026-11-21T10:05:00Z"
-    assert format_time(datetime(2026, 11, 21, 10, 5, 0, 214999, UTC)) == "2026-11-21T10:05:00.214Z"
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (datetime(2026, 11, 21, 11, 5, 0, 999, timezone(timedelta(hours=1))), b"2026-11-21T10:05:00Z"),
+        (datetime(2026, 11, 21, 10, 5, 0, 214999, UTC), b"2026-11-21T10:05:00.214Z"),
+    ],
+)
+def test_times_have_whole_milliseconds_at_most(time: datetime, text: bytes) -> None:
+    built = build(event_id=EVENT_ID, source="/s", type_="t", time=time, key="k", revision=1, traceparent=None)
+    assert dict(built)["ce_time"] == text

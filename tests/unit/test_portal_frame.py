@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.web import assets
 from services.portal.web.application import application, largest_body
-from services.portal.web.frame import Frame
+from services.portal.web.frame import Frame, in_language
 from services.portal.web.routes import Route
 from tests.unit.asgi import Answer, call
 from vitne.clock import ManualClock
@@ -233,3 +233,12 @@ async def test_no_page_leads_again_to_an_address_that_is_good_for_one_time() -> 
     answer = await call(app, "/once?code=secret&state=s")
     assert (answer.status, "ISSUER_AWAY" in answer.text) == (503, True)
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("da", '<span lang="da">K&lt;1&gt;</span>'), ('"><b', '<span lang="&#34;&gt;&lt;b">K&lt;1&gt;</span>')]
+    + [(untold, "K&lt;1&gt;") for untold in (None, "", "und")],
+)
+def test_a_text_of_somebody_s_own_says_its_language(language: str | None, said: str) -> None:
+    assert in_language("K<1>", language) == said

@@ -148,7 +148,9 @@ def check_indexes(world: WorldSnapshot) -> Iterator[Disagreement]:
     places += [(each.list_url, each.index) for each in world.issuer.lost if each.list_url and each.index is not None]
     places += [(block.list_url, index) for block in world.issuer.blocks if block.list_url for index in block.indexes]
     yield from _twice("index.twice", (f"{url}#{index}" for url, index in places), "several have this place")
-    held = Counter(url for url, _ in places)
+    held: dict[str, list[int]] = defaultdict(list)
+    for url, index in places:
+        held[url].append(index)
     restored = max(world.issuer.restores, default=None)
     for url in held.keys() - lists.keys():
         yield Disagreement("list.unknown", url, "the issuer uses a list that the ledger does not keep")
@@ -161,7 +163,7 @@ def check_indexes(world: WorldSnapshot) -> Iterator[Disagreement]:
             reached = lease.first + lease.count
         if reached != each.leased:
             yield Disagreement("lease.count", each.url, f"leases reach {reached}, the list says {each.leased}")
-        missing = each.leased - held[each.url]
+        missing = each.leased - len(held[each.url])
         # A restored issuer can't know what of earlier leases was given out, nor a restored ledger what it leased.
         given_up = sum(
             lease.count
@@ -171,8 +173,10 @@ def check_indexes(world: WorldSnapshot) -> Iterator[Disagreement]:
         missing = max(0, missing - given_up) if missing > 0 else missing
         if missing:
             what = "lost" if missing > 0 else "invented"
-            yield Disagreement(f"index.{what}", each.url, f"{each.leased} were leased, the issuer has {held[each.url]}")
-        for _, index in (place for place in places if place[0] == each.url):
+            yield Disagreement(
+                f"index.{what}", each.url, f"{each.leased} were leased, the issuer has {len(held[each.url])}"
+            )
+        for index in held[each.url]:
             if not 0 <= index < each.size:
                 yield Disagreement("index.outside", each.url, f"there is no place {index}")
 
@@ -393,17 +397,21 @@ def check_hubs(world: WorldSnapshot) -> Iterator[Disagreement]:
     by_id = {credential.id: credential for credential in world.issuer.credentials}
     served: dict[str, dict[str, UUID]] = defaultdict(dict)
     pseudonyms = {(each.hub, each.learner): each.pseudonym for each in world.issuer.registrations}
+    signed: dict[UUID, set[UUID]] = defaultdict(set)
+    for each in by_id.values():
+        if each.digest is not None:
+            signed[each.learner].add(each.id)
+    fetchable: dict[tuple[str, UUID], set[UUID]] = defaultdict(set)
     for handle in world.issuer.handles:
         served[handle.hub][handle.handle] = handle.credential
+        fetchable[handle.hub, handle.learner].add(handle.credential)
         credential = by_id.get(handle.credential)
         if credential is None or credential.digest is None or credential.learner != handle.learner:
             yield Disagreement("handle.wrong", handle.handle, "it leads to no credential of that learner's")
         if (handle.hub, handle.learner) not in pseudonyms:
             yield Disagreement("handle.unregistered", handle.handle, "its learner is not registered with the hub")
     for hub, learner in pseudonyms:
-        expected = {each.id for each in by_id.values() if each.learner == learner and each.digest is not None}
-        have = {each.credential for each in world.issuer.handles if (each.hub, each.learner) == (hub, learner)}
-        for id_ in expected - have:
+        for id_ in signed[learner] - fetchable[hub, learner]:
             yield Disagreement(
                 "handle.missing", str(id_), f"hub {hub} can't fetch it, though its learner is registered"
             )

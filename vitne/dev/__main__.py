@@ -24,6 +24,7 @@ from vitne.dev.demo import Demo
 from vitne.dev.narrator import ExpectationFailed, Narrator
 from vitne.dev.soak import soak as kill_and_compare
 from vitne.dev.stack import SERVICES, Stack
+from vitne.dev.story import tell
 from vitne.errors import VitneError
 from vitne.runtime.status import error_from_rpc
 
@@ -35,6 +36,12 @@ EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 WITNESSES: Final = 2
 #: Kills of a soak where nothing else is said.
 DEFAULT_KILLS: Final = 1000
+#: What somebody does next who has seen the demonstration.
+NEXT: Final = """Next:
+  make up            the same stack, left running, with pages to look at
+  docs/integrate.md  issue a credential of your own on it
+  docs/verify.md     check one, as an employer would"""
+MORE: Final = "\n(make demo VERBOSE=1 tells every check, rule and page.)"
 #: A Node program gets this long to read seven credentials; group formation takes some seconds of it.
 INTEROP_SECONDS: Final = 120
 #: A Go program gets this long to be compiled for the first time, its modules fetched, and to walk a small log.
@@ -52,6 +59,7 @@ class Options:
         renew_topics: delete what a cluster has of an earlier run.
         kills: of a soak.
         seed: of a soak.
+        verbose: of the demonstration: details, too.
     """
 
     folder: Path
@@ -60,30 +68,34 @@ class Options:
     renew_topics: bool
     kills: int
     seed: int
+    verbose: bool
 
-    def stack(self) -> Stack:
-        """The stack as it is wanted, not started yet."""
+    def stack(self, progress: Callable[[str], None]) -> Stack:
+        """The stack as it is wanted, not started yet; ``progress`` is told what is started next."""
         return Stack(
             self.folder,
             kafka=self.kafka,
             tls=self.tls,
             renew_topics=self.renew_topics,
             witnesses=WITNESSES,
-            progress=_starting,
+            progress=progress,
         )
 
 
 async def demo(options: Options) -> None:
     """Run the whole job, print what happened, end."""
     started = time.monotonic()
-    narrator = Narrator()
+    narrator = Narrator(verbose=options.verbose)
+    if not options.verbose:
+        _starting("PostgreSQL, a broker, a token issuer and Vitne's services")
     async with AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(options.stack())
+        stack = await exits.enter_async_context(options.stack(_starting if options.verbose else _ignore))
         actors = await exits.enter_async_context(Actors(stack))
         print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(options.folder)})")
         print(f"  {stack.transport}")
-        await Demo(stack, actors, narrator, exits).run()
+        await tell(Demo(stack, actors, narrator, exits))
     print(f"\nDone: {narrator.held} expectations held, in {time.monotonic() - started:.1f} s.")
+    print(NEXT if options.verbose else NEXT + MORE)
 
 
 async def up(options: Options) -> None:
@@ -96,7 +108,7 @@ async def up(options: Options) -> None:
 
 
 async def _filled(options: Options, exits: AsyncExitStack) -> None:
-    stack = await exits.enter_async_context(options.stack())
+    stack = await exits.enter_async_context(options.stack(_starting))
     actors = await exits.enter_async_context(Actors(stack))
     filled = Demo(stack, actors, Narrator(quiet=True), exits)
     await filled.fill()
@@ -123,7 +135,7 @@ async def interop(options: Options) -> None:
     if node is None:
         raise ExpectationFailed("node is not on the PATH: this target needs Node 20 or newer")
     async with AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(options.stack())
+        stack = await exits.enter_async_context(options.stack(_starting))
         actors = await exits.enter_async_context(Actors(stack))
         job = Demo(stack, actors, Narrator(quiet=True), exits)
         await job.accredit()
@@ -181,7 +193,7 @@ async def _foreign(name: str, seconds: int, *command: str) -> None:
 
 async def soak(options: Options) -> None:
     """Kill everything again and again under load; fail when the services disagree in the end."""
-    async with options.stack() as stack, Actors(stack) as actors:
+    async with options.stack(_starting) as stack, Actors(stack) as actors:
         report = await kill_and_compare(stack, actors, options.kills, seed=options.seed, progress=_telling)
     print()
     for line in report.lines():
@@ -248,9 +260,18 @@ def main() -> int:
     parser.add_argument(
         "--renew-topics", action="store_true", help="delete our topics of an earlier run from that cluster"
     )
+    parser.add_argument("--verbose", action="store_true", help="of demo: every check, rule and page, too")
     arguments = parser.parse_args()
     folder: Path = arguments.home / arguments.command
-    options = Options(folder, arguments.kafka, arguments.tls, arguments.renew_topics, arguments.kills, arguments.seed)
+    options = Options(
+        folder,
+        arguments.kafka,
+        arguments.tls,
+        arguments.renew_topics,
+        arguments.kills,
+        arguments.seed,
+        arguments.verbose,
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -282,6 +303,10 @@ def _failed(reason: str, folder: Path) -> int:
 
 def _starting(what: str) -> None:
     print(f"starting {what} …", flush=True)
+
+
+def _ignore(_what: str) -> None:
+    """Who wants the story alone is told once that all of it is started."""
 
 
 def _telling(what: str) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from vitne.dev.cases import AchievementCase
+from vitne.dev.demo import Demo
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import qualification_pb2, registry_pb2, stacking_pb2
-
-if TYPE_CHECKING:
-    from vitne.dev.demo import Demo
 
 #: Mikromeriter of Skellefteå Kraft's qualification: it needs the whole set.
 SET: Final = 24
@@ -56,7 +54,9 @@ class AddingUp:
         )
         found = await self._evaluate(certificate, [_held(one) for one in issued])
         self._narrator.expect(
-            found.outcome == stacking_pb2.STACKING_OUTCOME_COMPLETE, f"all {SET}: complete, and certified"
+            found.outcome == stacking_pb2.STACKING_OUTCOME_COMPLETE,
+            f"all {SET}: complete, and certified",
+            detail=True,
         )
         parts = [
             issuer_pb2.CountedPart(
@@ -135,7 +135,7 @@ class AddingUp:
                 achievement_version=1,
             ),
         )
-        self._narrator.say(f"the fagskole recognises it as an elective ({recognised.decision.rule})")
+        self._narrator.detail(f"the fagskole recognises it as an elective ({recognised.decision.rule})")
         shown: list[dict[str, Any]] = []
 
         async def counted() -> bool:

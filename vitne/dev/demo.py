@@ -20,7 +20,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from vitne.canonical import b64url, from_b64url
 from vitne.clock import SystemClock
 from vitne.dev.actors import Actors, Organisation
-from vitne.dev.adding_up import AddingUp
 from vitne.dev.cases import AchievementCase, Cases, synthetic_learners
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.narrator import Narrator
@@ -35,8 +34,6 @@ from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2, registry_pb2
 from vitne_api.verifier.v1 import verifier_pb2
 
-#: Told first, since institutions are called by their real names and lose what they never lost.
-MADE_UP: Final = "The institutions' names are real; the learners, events and decisions that follow are made up."
 #: Learners of the batch, besides the one whom the demonstration follows.
 BATCH: Final = 500
 #: What the learner of the demonstration gets: five of UCL's, one of the fagskole's, one of the private provider's.
@@ -68,7 +65,7 @@ async def until(look: Callable[[], Awaitable[bool]], what: str, narrator: Narrat
 
 
 class Demo:
-    """The job. Its parts are called in order; ``make up`` calls only those that fill the pages."""
+    """The job. Its parts are called in order (:mod:`vitne.dev.story`), and by ``make up`` only some of them."""
 
     browser: LearnerBrowser
 
@@ -84,22 +81,6 @@ class Demo:
         #: The learner's credentials by the same names.
         self.issued: dict[str, issuer_pb2.IssuedCredential] = {}
         self.accreditations: dict[str, facts_pb2.Accreditation] = {}
-
-    async def run(self) -> None:
-        """All of it."""
-        self.narrator.say(MADE_UP)
-        await self.accredit()
-        await self.issue()
-        await self.issue_batch()
-        await self.refuse()
-        await self.aggregate()
-        await self.verify()
-        await self.revoke_and_suspend()
-        await AddingUp(self).run()
-        await self.withdraw_accreditation()
-        await self.withdraw_backwards()
-        await self.show_outsiders()
-        await self.audit()
 
     async def fill(self) -> None:
         """What the pages of a running stack should show."""
@@ -130,7 +111,7 @@ class Demo:
             )
             if self.stack.release is None:  # the release before has no keys for accreditations
                 await self._give_authority_key(self.actors.organisation(authority.id))
-            self.narrator.say(
+            self.narrator.detail(
                 f"authority  {_name(authority.name)}, for {', '.join(authority.remit.accreditation_kinds)}"
             )
         await self._register_service_keys(operator)
@@ -153,12 +134,15 @@ class Demo:
             )
             granted = await self.actors.confirmed(answer.fact, new_id())
             self.accreditations[case.provider] = granted.accreditation
-            self.narrator.say(
+            self.narrator.detail(
                 f"accredited {_name(provider.message.name)}: {case.kind} for {', '.join(case.scope.credential_kinds)}"
                 f" ({case.standing.replace('_', ' ')})"
             )
         nobody = self.cases.providers["unaccredited"].message
-        self.narrator.say(f"not accredited by anybody: {_name(nobody.name)}")
+        self.narrator.say(
+            f"{len(self.cases.authorities)} authorities, {len(self.cases.accreditations)} accreditations;"
+            f" nobody accredited {_name(nobody.name)}"
+        )
 
     async def _register_service_keys(self, operator: Organisation) -> None:
         for key in await self.stack.service_keys():
@@ -214,7 +198,7 @@ class Demo:
         case = self.cases.achievements[key]
         self.issued[key] = await self.issue_when_known(self.learner, case)
         provider = self.cases.providers[case.provider].message
-        self.narrator.say(f"{_name(provider.name)}: {_name(case.message.title)}, {_size(case.message.workload)}")
+        self.narrator.detail(f"{_name(provider.name)}: {_name(case.message.title)}, {_size(case.message.workload)}")
 
     async def publish_case(self, case: AchievementCase) -> None:
         """Publish one achievement, under a fresh id."""
@@ -283,6 +267,7 @@ class Demo:
         self.narrator.expect(
             all(again[item].credential.id == result.credential.id for item, result in answers.items()),
             "the same batch sent again is answered with the same credentials",
+            detail=True,
         )
 
     # -- 4 ----------------------------------------------------------------------------
@@ -297,11 +282,11 @@ class Demo:
                 await self.issue_when_known(self.learner, case)
             except VitneError as error:
                 self.narrator.expect(error.reason == refusal.reason, f"{refusal.title}: {error.reason}")
-                self.narrator.say(f"      {error.message}")
-                self.narrator.say(f"      rule: {error.rule}")
+                self.narrator.detail(f"      {error.message}")
+                self.narrator.detail(f"      rule: {error.rule}")
                 if basis := error.metadata.get("basis"):
                     standing = error.metadata.get("standing", "?").replace("_", " ")
-                    self.narrator.say(f"      {standing}, as described in {basis}")
+                    self.narrator.detail(f"      {standing}, as described in {basis}")
             else:
                 self.narrator.fail(f"{refusal.title} was issued")
 
@@ -312,7 +297,8 @@ class Demo:
         self.narrator.step("The portal gathers the learner's credentials from events")
         browser = self.browser = await self.exits.enter_async_context(self.stack.browser())
         await browser.log_in(self.learner.value)
-        self.narrator.expect(await browser.credentials() == [], "before she registers, the portal shows nothing")
+        nothing = await browser.credentials() == []
+        self.narrator.expect(nothing, "before she registers, the portal shows nothing", detail=True)
         await browser.register()
         seconds = await until(self._portal_shows(CREDENTIALS - 1), "the backfill in the portal", self.narrator)
         self.narrator.expect(True, f"backfill: six earlier credentials shown {seconds:.2f} s after she registered")
@@ -321,7 +307,7 @@ class Demo:
         self.narrator.expect(True, f"live: the seventh shown {seconds:.2f} s after it was issued")
         shown = await browser.credentials()
         for entry in shown:
-            self.narrator.say(f"      {entry['provider_name']:<42.42} {entry['title']:<38.38} {entry['size']}")
+            self.narrator.detail(f"      {entry['provider_name']:<42.42} {entry['title']:<38.38} {entry['size']}")
         institutions, countries = ({entry[of] for entry in shown} for of in ("provider", "country"))
         self.narrator.expect(
             (len(shown), len(institutions), len(countries)) == (7, 3, 2),
@@ -335,7 +321,8 @@ class Demo:
         )
         async with self.stack.browser() as other:
             await other.log_in(self.stranger.value)
-            self.narrator.expect(await other.credentials() == [], "a learner who did not register finds nothing there")
+            nothing = await other.credentials() == []
+            self.narrator.expect(nothing, "a learner who did not register finds nothing there", detail=True)
 
     def _portal_shows(self, count: int) -> Callable[[], Awaitable[bool]]:
         async def look() -> bool:
@@ -358,8 +345,9 @@ class Demo:
 
         await until(integrated, "the leaves of credential, accreditation and key in the log", self.narrator, every=0.1)
         code, output = await self.stack.verify_publicly(credential.artefact)
-        self.narrator.say(output)
-        self.narrator.expect(code == 0, "valid, with every check shown")
+        headline, *checks = output.splitlines()
+        self.narrator.expect(code == 0, headline)
+        self.narrator.detail("\n".join(checks))
         broken = _with_another_title(credential.artefact)
         code, output = await self.stack.verify_publicly(broken)
         self.narrator.expect(code == 1, f"tampered with: {output.splitlines()[0]}")
@@ -388,8 +376,8 @@ class Demo:
             )
         except VitneError as error:
             self.narrator.expect(error.reason == "STATUS_FINAL", f"reinstating the revoked one: {error.reason}")
-            self.narrator.say(f"      {error.message}")
-            self.narrator.say(f"      rule: {error.rule}")
+            self.narrator.detail(f"      {error.message}")
+            self.narrator.detail(f"      rule: {error.rule}")
         else:
             self.narrator.fail("a revoked credential was reinstated")
 
@@ -428,7 +416,7 @@ class Demo:
         if in_list > PROMISED:
             self.narrator.say(f"      that is more than the {PROMISED:.0f} s that is promised: is this machine busy?")
         verdict = await self._verdict_within(key, wanted)
-        self.narrator.say(f"      verifier: {verdict}")
+        self.narrator.detail(f"      verifier: {verdict}")
 
     async def _verdict_within(self, key: str, wanted: str) -> str:
         """The verifier's line once its cached list (at most ``ttl`` old) shows the status."""
@@ -554,9 +542,8 @@ class Demo:
             summary.revoked + summary.revoked_before == len(flags) and not summary.unfinished,
             f"on their order {summary.revoked} are revoked, {summary.revoked_before} was before",
         )
-        self.narrator.expect(
-            await self._revoke_flagged(one, order) == summary, "the operation resumed answers the same"
-        )
+        again = await self._revoke_flagged(one, order)
+        self.narrator.expect(again == summary, "the operation resumed answers the same", detail=True)
         answer = await self._verdict_becomes("klimaregnskaber-1", verifier_pb2.VERDICT_INVALID)
         self.narrator.expect(
             "as known at issuance" in answer.headline,
@@ -587,8 +574,10 @@ class Demo:
         if not self.stack.witnesses:
             return
         self.narrator.step("What can be checked without trusting us: the log, its witnesses, a credential years later")
-        for line in (await self.stack.audit_publicly()).splitlines():
-            self.narrator.say(f"vitne-audit   {line}")
+        *found, agree = (await self.stack.audit_publicly()).splitlines()
+        for line in found:
+            self.narrator.detail(f"vitne-audit   {line}")
+        self.narrator.say(f"vitne-audit   {agree}")
         file = self.stack.folder / "bundle.zip"
         await self.stack.collect_bundle(self.issued["eldrehelse-modul"].artefact, file)
         headline, *_, instant = (await self.stack.verify_offline(file)).splitlines()

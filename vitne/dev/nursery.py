@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +32,7 @@ class Fork:
         returncode: how it ended (negative: by that signal); None before that was asked.
     """
 
-    def __init__(self, channel: socket.socket, pid: int) -> None:
+    def __init__(self, channel: _Channel, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
         self._channel = channel
@@ -57,8 +59,8 @@ class Fork:
     def _look(self, milliseconds: int | None) -> int | None:
         if self.returncode is None and self._ended.poll(milliseconds):
             try:
-                self.returncode = _ask(self._channel, {"ended": self.pid})["code"]
-            except (OSError, Unavailable):  # The nursery is gone, and took it along.
+                self.returncode = self._channel.ask({"ended": self.pid})["code"]
+            except Unavailable:  # The nursery is gone, and took it along.
                 self.returncode = -signal.SIGKILL
             os.close(self._descriptor)
         return self.returncode
@@ -69,7 +71,7 @@ class Nursery:
 
     A program is a module whose ``__main__`` has ``main(arguments)``. What is forked off is a process like any other,
     with arguments, environment, folder and output of its own, and dies with the nursery; its command line in the
-    system's list of processes is the nursery's. From one thread only.
+    system's list of processes is the nursery's. It dies with the thread that makes it, the main one therefore.
 
     Args:
         environment: what libraries read when they are imported, beside this process's own: ``SSL_CERT_FILE``.
@@ -85,8 +87,14 @@ class Nursery:
                 pass_fds=[there.fileno()],
                 process_group=0,
             )
-        self._channel = here
-        self._programs: dict[str, socket.socket] = {}
+        self._channel = _Channel(here)
+        self._opening = threading.Lock()
+        self._programs: dict[str, _Channel] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
 
     def open(self, module: str) -> None:
         """Begin to import a program, once what all share is imported; for the second time, nothing.
@@ -94,11 +102,12 @@ class Nursery:
         Raises:
             Unavailable: ``NURSERY_ENDED``.
         """
-        if module not in self._programs:
-            channel, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with there:
-                _ask(self._channel, {"open": module}, [there.fileno()])
-            self._programs[module] = channel
+        with self._opening:
+            if module not in self._programs:
+                here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                with there:
+                    self._channel.ask({"open": module}, [there.fileno()])
+                self._programs[module] = _Channel(here)
 
     def start(
         self,
@@ -131,7 +140,7 @@ class Nursery:
             "folder": "" if folder is None else str(folder),
             "signal": int(parent_death_signal),
         }
-        return Fork(channel, _ask(channel, order, streams)["pid"])
+        return Fork(channel, channel.ask(order, streams)["pid"])
 
     def close(self) -> None:
         """End it, and what it forked off."""
@@ -141,17 +150,54 @@ class Nursery:
         self._process.wait()
 
 
-def _ask(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
-    try:
-        socket.send_fds(channel, [json.dumps(message).encode()], descriptors)
-        answer = channel.recv(MESSAGE_BYTES)
-    except OSError:
-        answer = b""
-    if not answer:
-        raise Unavailable(
-            "NURSERY_ENDED",
-            "the process that programs are forked from has ended",
-            remedy="what it said stands above",
-        )
-    told: dict[str, Any] = json.loads(answer)
-    return told
+class _Channel:
+    """The way to a process that forks; one question at a time, whoever asks."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._asking = threading.Lock()
+
+    def ask(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
+        """Raises: Unavailable: ``NURSERY_ENDED``."""
+        try:
+            with self._asking:
+                socket.send_fds(self._socket, [json.dumps(message).encode()], descriptors)
+                answer = self._socket.recv(MESSAGE_BYTES)
+        except OSError:
+            answer = b""
+        if not answer:
+            raise Unavailable(
+                "NURSERY_ENDED",
+                "the process that programs are forked from has ended",
+                remedy="what it said stands above",
+            )
+        told: dict[str, Any] = json.loads(answer)
+        return told
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+        self._socket.close()
+
+
+_shared: Final[dict[frozenset[tuple[str, str]], Nursery]] = {}
+
+
+def shared_nursery(environment: Mapping[str, str] | None = None) -> Nursery | None:
+    """The nursery of this process for all who need no other environment; it ends with the process.
+
+    Several stacks, one after the other or side by side, import each program once.
+
+    Args:
+        environment: as :class:`Nursery` takes it.
+
+    Returns:
+        None where the system has not what it takes (:data:`SUPPORTED`).
+    """
+    if not SUPPORTED:
+        return None
+    key = frozenset((environment or {}).items())
+    known = _shared.get(key)
+    if known is None or not known.running:
+        known = _shared[key] = Nursery(environment)
+        atexit.register(known.close)
+    return known

@@ -153,17 +153,23 @@ class EmbeddedPostgres:
         if self._process is not None:
             self._process.kill()
 
-    async def create_database(self, name: str) -> str:
+    async def create_database(self, name: str, *, template: str = "") -> str:
         """Create a database unless it exists; returns its DSN.
+
+        Args:
+            name: of it.
+            template: the database that it is a copy of, which nobody may use meanwhile; none: it is empty.
 
         Raises:
             InvalidArgument: ``BAD_DATABASE_NAME``.
         """
         quoted = _quoted(name)
+        # Files are copied: through the write-ahead log, as by default, takes twice as long.
+        begins = f"TEMPLATE {_quoted(template)} STRATEGY FILE_COPY" if template else ""
         connection = await asyncpg.connect(self.dsn("postgres"))
         try:
             if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-                await connection.execute(f"CREATE DATABASE {quoted}")
+                await connection.execute(f"CREATE DATABASE {quoted} {begins}")
         finally:
             await connection.close()
         return self.dsn(name)

@@ -37,7 +37,7 @@ from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
 from vitne.dev.learner import LearnerBrowser
-from vitne.dev.nursery import SUPPORTED, Nursery
+from vitne.dev.nursery import Nursery, shared_nursery
 from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.postgres_tls import DatabaseFront
@@ -351,7 +351,6 @@ class Stack:
             self.protection = Protection(self.folder / "tls", (*SERVICES, *self.witnesses))
         self._write_clients()
         self._say("PostgreSQL, the broker and the token issuer")
-        # Whatever becomes of the others: stop() closes the nursery, which one thread at a time may use.
         opened = asyncio.create_task(self._open_nursery())
         try:
             await asyncio.gather(self._start_postgres(), self._start_broker())
@@ -369,8 +368,6 @@ class Stack:
         """Stop everything in order: the services, then what they stand on."""
         await asyncio.gather(*(self.processes[name].stop() for name in SERVICES if name in self.processes))
         await self._exits.aclose()
-        if self._nursery is not None:
-            self._nursery.close()
         if self._lock is not None:  # else the folder is another stack's
             self._remove_exports()
             self._lock.close()
@@ -500,9 +497,11 @@ class Stack:
 
     async def _open_nursery(self) -> None:
         """Import what will be started, while others of whom nobody can say the same begin."""
-        if not (self.forks and SUPPORTED):
+        if not self.forks:
             return
-        self._nursery = Nursery(self.protection.trust_environment if self.protection is not None else None)
+        self._nursery = shared_nursery(self.protection.trust_environment if self.protection is not None else None)
+        if self._nursery is None:
+            return
         modules = [
             "vitne.dev.identity",
             *(f"services.{service}" for service in SERVICES),

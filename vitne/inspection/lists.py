@@ -10,13 +10,16 @@ from typing import Final
 
 import aiohttp
 
+from vitne.accreditation import Projection, public_keys
 from vitne.audit.log_contents import SeenList
 from vitne.canonical import sha256
+from vitne.clock import Clock
 from vitne.credentials.jose import PublicKey, parse_public_jwk
 from vitne.credentials.status_list import StatusList, verify_token
-from vitne.errors import VitneError
+from vitne.errors import NotFound, VitneError
 from vitne.inspection.published_log import fetch_file
 from vitne.inspection.snapshots import STATUS_TYPES
+from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.events.v1 import events_pb2
 from vitne_api.registry.v1 import facts_pb2
 
@@ -32,6 +35,38 @@ def status_list_keys(facts: Iterable[bytes]) -> dict[str, PublicKey]:
         if fact.HasField("key") and fact.key.use == facts_pb2.KEY_USE_STATUS_LIST:
             key = parse_public_jwk(fact.key.public_jwk)
             keys[key.key_id] = key
+    return keys
+
+
+async def registered_list_keys(
+    trust_list: str, registry_key: str, registry_uri: str, clock: Clock
+) -> dict[str, PublicKey]:
+    """The keys for status lists that count now, by thumbprint, as the registry's signed list names them.
+
+    Args:
+        trust_list: address of the list's statement.
+        registry_key: RFC 7638 thumbprint of the key that signs it: pinned. The organisation that has it has the others.
+        registry_uri: who issues it.
+        clock: tells the present.
+
+    Raises:
+        InvalidArgument, Unavailable, DataLoss: as :meth:`~vitne.runtime.trust_list.TrustListSource.refresh`.
+        NotFound: ``LIST_KEYS_UNKNOWN``, it names none.
+    """
+    projection = Projection()
+    # Plain http goes to loopback only, and only where whoever runs this says so.
+    async with trust_list_fetcher(trust_list, development=True) as fetcher:
+        await TrustListSource(trust_list, registry_key, registry_uri, projection, clock, fetcher=fetcher).refresh()
+    own = projection.key(registry_key)
+    keys = {} if own is None else public_keys(projection, own.owner, facts_pb2.KEY_USE_STATUS_LIST, clock.now())
+    if not keys:
+        raise NotFound(
+            "LIST_KEYS_UNKNOWN",
+            "the registry's signed list names no key for status lists that counts now",
+            field="trust_list",
+            rule="a key for status lists, of the organisation whose key signs the list",
+            remedy="ask the operator which key signs the lists, and name it by --list-key",
+        )
     return keys
 
 

@@ -7,7 +7,8 @@ snapshot of its database; that no work is under way is the caller's to arrange.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from vitne.audit.snapshots import (
@@ -43,6 +44,8 @@ _STATUS: Final = {
     credential_pb2.STATUS_SUSPENDED: "suspended",
     credential_pb2.STATUS_REVOKED: "revoked",
 }
+#: Rows that are fetched at once of what grows with every credential.
+CHUNK: Final = 1_000
 #: Who "leased" what the ledger closed after a restore.
 CLOSED: Final = "closed by reconcile"
 #: Status types of a Token Status List (draft-20, section 7.1).
@@ -53,6 +56,12 @@ STATUS_TYPES: Final = {0: "valid", 1: "revoked", 2: "suspended"}
 Published = Callable[[str], tuple[Mapping[int, str], bytes] | None]
 #: Opens what a portal keeps sealed: (handle, pseudonym, wrapped key, content) to the artefact.
 Unseal = Callable[[str, str, bytes, bytes], str]
+
+
+def _rows(connection: Any, query: str) -> AsyncIterable[Any]:
+    """A large answer, a chunk at a time: rows need not all be there beside what is made of them. In a transaction."""
+    rows: AsyncIterable[Any] = connection.cursor(query, prefetch=CHUNK)
+    return rows
 
 
 async def read_messaging(connection: Any, service: str) -> Messaging:
@@ -74,21 +83,7 @@ async def read_messaging(connection: Any, service: str) -> Messaging:
 async def read_issuer(connection: Any) -> IssuerSnapshot:
     """The issuer's database."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        credentials = await connection.fetch(
-            "SELECT id, provider, request_id, request_item, learner, kind, status_list, status_index, status, digest "
-            "FROM credential"
-        )
-        registrations = await connection.fetch(
-            "SELECT hub, pseudonym, learner FROM registration WHERE withdrawn_at IS NULL"
-        )
-        handles = await connection.fetch("SELECT hub, handle, credential, learner FROM hub_credential")
-        blocks = await connection.fetch("SELECT request_id, list, indexes[taken + 1 :] AS rest, size FROM index_lease")
-        lost = await connection.fetch("SELECT digest, id, provider, status_list, status_index FROM lost_credential")
-        artefacts = await connection.fetch("SELECT digest, credential FROM artefact WHERE digest IS NOT NULL")
-        restores = await connection.fetch("SELECT reconciled_at FROM restore ORDER BY reconciled_at")
-        messaging = await read_messaging(connection, "issuer")
-    return IssuerSnapshot(
-        credentials=[
+        credentials = [
             Credential(
                 id=row["id"],
                 request=(row["provider"], str(row["request_id"]), row["request_item"].hex()),
@@ -100,14 +95,35 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
                 status=_STATUS.get(row["status"], f"unknown {row['status']}"),
                 digest=row["digest"],
             )
-            for row in credentials
-        ],
+            async for row in _rows(
+                connection,
+                "SELECT id, provider, request_id, request_item, learner, kind, status_list, status_index, status, "
+                "digest FROM credential",
+            )
+        ]
+        registrations = await connection.fetch(
+            "SELECT hub, pseudonym, learner FROM registration WHERE withdrawn_at IS NULL"
+        )
+        handles = [
+            Handle(*row)
+            async for row in _rows(connection, "SELECT hub, handle, credential, learner FROM hub_credential")
+        ]
+        blocks = await connection.fetch("SELECT request_id, list, indexes[taken + 1 :] AS rest, size FROM index_lease")
+        lost = await connection.fetch("SELECT digest, id, provider, status_list, status_index FROM lost_credential")
+        artefacts = {
+            row["digest"]: row["credential"]
+            async for row in _rows(connection, "SELECT digest, credential FROM artefact WHERE digest IS NOT NULL")
+        }
+        restores = await connection.fetch("SELECT reconciled_at FROM restore ORDER BY reconciled_at")
+        messaging = await read_messaging(connection, "issuer")
+    return IssuerSnapshot(
+        credentials=credentials,
         registrations=[Registration(*row) for row in registrations],
-        handles=[Handle(*row) for row in handles],
+        handles=handles,
         blocks=[Block(row["request_id"], row["list"], row["rest"] or (), row["size"]) for row in blocks],
         messaging=messaging,
         lost=[Lost(*row) for row in lost],
-        artefacts={row["digest"]: row["credential"] for row in artefacts},
+        artefacts=artefacts,
         restores=[row["reconciled_at"] for row in restores],
     )
 
@@ -116,20 +132,29 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
     """The ledger's database, and what it serves."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         log = await connection.fetchrow("SELECT size, root FROM log")
-        leaves = await connection.fetch("SELECT leaf_index, record FROM leaf")
+        leaves = {
+            row["leaf_index"]: row["record"]
+            async for row in _rows(connection, "SELECT leaf_index, record FROM leaf ORDER BY leaf_index")
+        }
         queued = await connection.fetchval("SELECT count(*) FROM queued_leaf")
         ended = await connection.fetch("SELECT origin, size, root FROM closed_log ORDER BY shard")
         statements = await connection.fetch("SELECT statement FROM succession ORDER BY number")
         lists = await connection.fetch("SELECT id, url, size, leased FROM status_list ORDER BY id")
         leases = await connection.fetch("SELECT list_id, first, count, recorded, caller FROM lease")
-        changes = await connection.fetch(
-            "SELECT list_id, number, index, status, effective, recorded FROM status_change ORDER BY list_id, number"
-        )
+        changes: dict[int, list[Change]] = defaultdict(list)
+        async for row in _rows(
+            connection,
+            "SELECT list_id, number, index, status, effective, recorded FROM status_change ORDER BY list_id, number",
+        ):
+            changes[row["list_id"]].append(
+                Change(row["number"], row["index"], STATUS_TYPES[row["status"]], row["effective"], row["recorded"])
+            )
         versions = await connection.fetch(
             "SELECT list_id, version, changes, tree_size, digest, logged IS NOT NULL AS logged FROM list_version"
         )
         restores = await connection.fetch("SELECT reconciled_at FROM restore ORDER BY reconciled_at")
         messaging = await read_messaging(connection, "ledger")
+    leased, told = _by_list(leases), _by_list(versions)
     snapshots = []
     for row in lists:
         shown = published(row["url"])
@@ -140,24 +165,12 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
                 leased=row["leased"],
                 leases=[
                     Lease(each["first"], each["count"], each["recorded"], closed=each["caller"] == CLOSED)
-                    for each in leases
-                    if each["list_id"] == row["id"]
+                    for each in leased[row["id"]]
                 ],
-                changes=[
-                    Change(
-                        each["number"],
-                        each["index"],
-                        STATUS_TYPES[each["status"]],
-                        each["effective"],
-                        each["recorded"],
-                    )
-                    for each in changes
-                    if each["list_id"] == row["id"]
-                ],
+                changes=changes[row["id"]],
                 versions=[
                     Version(each["version"], each["changes"], each["tree_size"], each["digest"], each["logged"])
-                    for each in versions
-                    if each["list_id"] == row["id"]
+                    for each in told[row["id"]]
                 ],
                 published=None if shown is None else shown[0],
                 published_digest=b"" if shown is None else shown[1],
@@ -167,7 +180,7 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
         log=LogSnapshot(
             size=log["size"] if log else 0,
             root=log["root"] if log else b"",
-            leaves={row["leaf_index"]: row["record"] for row in leaves},
+            leaves=leaves,
             queued=queued,
             ended=[EndedLog(*row) for row in ended],
             statements=[row["statement"] for row in statements],
@@ -178,35 +191,43 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
     )
 
 
+def _by_list(rows: Iterable[Any]) -> Mapping[int, Sequence[Any]]:
+    """Rows by their list's id, in their order."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row["list_id"]].append(row)
+    return found
+
+
 async def read_portal(connection: Any, hub: str, unseal: Unseal | None = None) -> PortalSnapshot:
     """A portal's database; without ``unseal``, what its credentials say is not looked at."""
+    # An auditor may read neither content nor keys.
+    query = (
+        "SELECT handle, pseudonym, kind, provider, status, fetch_at, NULL AS content FROM credential"
+        if unseal is None
+        else "SELECT handle, pseudonym, kind, provider, status, fetch_at, content, wrapped_key "
+        "FROM credential JOIN subscriber USING (pseudonym)"
+    )
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # An auditor may read neither content nor keys.
-        rows = await connection.fetch(
-            "SELECT handle, pseudonym, kind, provider, status, fetch_at, NULL AS content FROM credential"
-            if unseal is None
-            else "SELECT handle, pseudonym, kind, provider, status, fetch_at, content, wrapped_key "
-            "FROM credential JOIN subscriber USING (pseudonym)"
-        )
+        gathered = [_gathered(row, unseal) async for row in _rows(connection, query)]
         messaging = await read_messaging(connection, "portal")
-    gathered = []
-    for row in rows:
-        digest = None
-        if unseal is not None and row["content"] is not None:
-            artefact = unseal(row["handle"], row["pseudonym"], row["wrapped_key"], row["content"])
-            digest = from_b64url(sd_jwt_digest(artefact))
-        gathered.append(
-            Gathered(
-                handle=row["handle"],
-                pseudonym=row["pseudonym"],
-                kind=row["kind"],
-                provider=row["provider"],
-                status=row["status"],
-                digest=digest,
-                pending=row["fetch_at"] is not None,
-            )
-        )
     return PortalSnapshot(hub, gathered, messaging)
+
+
+def _gathered(row: Any, unseal: Unseal | None) -> Gathered:
+    digest = None
+    if unseal is not None and row["content"] is not None:
+        artefact = unseal(row["handle"], row["pseudonym"], row["wrapped_key"], row["content"])
+        digest = from_b64url(sd_jwt_digest(artefact))
+    return Gathered(
+        handle=row["handle"],
+        pseudonym=row["pseudonym"],
+        kind=row["kind"],
+        provider=row["provider"],
+        status=row["status"],
+        digest=digest,
+        pending=row["fetch_at"] is not None,
+    )
 
 
 def make_topic(name: str, records: Iterable[Record], ends: Mapping[int, int]) -> TopicSnapshot:
@@ -215,20 +236,12 @@ def make_topic(name: str, records: Iterable[Record], ends: Mapping[int, int]) ->
     Raises:
         DataLoss: a record is no event of Vitne's.
     """
-    found = [(parse(record), record) for record in records]
-    return TopicSnapshot(
-        name,
-        [
-            EventRecord(
-                record.partition,
-                record.offset,
-                message.key,
-                message.revision,
-                message.id,
-                message.type,
-                message.value,
-            )
-            for message, record in sorted(found, key=lambda each: (each[1].partition, each[1].offset))
-        ],
-        ends,
+    in_order = sorted(records, key=lambda record: (record.partition, record.offset))
+    return TopicSnapshot(name, [_event(record) for record in in_order], ends)
+
+
+def _event(record: Record) -> EventRecord:
+    message = parse(record)
+    return EventRecord(
+        record.partition, record.offset, message.key, message.revision, message.id, message.type, message.value
     )

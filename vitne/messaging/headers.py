@@ -16,8 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from vitne.canonical import digest_text
-from vitne.clock import to_milliseconds
+from vitne.canonical import digest_text, instant_text
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.identifiers import parse_uuid
 
@@ -98,12 +97,6 @@ class Message:
     traceparent: str | None
 
 
-def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with ``Z`` and at most milliseconds (RECORDS: canonical bytes)."""
-    text = to_milliseconds(moment).replace(tzinfo=None).isoformat(timespec="milliseconds")
-    return text.removesuffix(".000") + "Z"
-
-
 def build(
     *, event_id: UUID, source: str, type_: str, time: datetime, key: str, revision: int, traceparent: str | None
 ) -> list[tuple[str, bytes]]:
@@ -113,7 +106,7 @@ def build(
         "ce_id": str(event_id),
         "ce_source": source,
         "ce_type": type_,
-        "ce_time": format_time(time),
+        "ce_time": instant_text(time),
         "ce_subject": key,
         "ce_partitionkey": key,
         "content-type": CONTENT_TYPE,

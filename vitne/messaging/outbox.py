@@ -22,22 +22,21 @@ MAX_VALUE_BYTES: Final = 512 * 1024
 
 #: Takes revisions and writes events. Aggregates ($1 to $4) come in the order of their names, events with their
 #: aggregate's number in it, so that nothing is joined: the planner, which knows no array's length, would choose badly.
-#: Row numbers rise in the order of the list, so that is how the relay takes them. ``WITH`` stands in front of it, and
-#: what is executed beside.
+#: Row numbers rise in the order of the list, so that is how the relay takes them. An aggregate that stands for another
+#: topic or key gets NULL for its revision, which the column is not: all fails that is written beside, too. ``WITH``
+#: stands in front of it, and what is executed before and beside; ``%s`` is where it waits for what comes first.
 _APPEND: Final = """
     held AS (
         INSERT INTO aggregate_revision AS a (aggregate, topic, key, revision)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])%s
         ON CONFLICT (aggregate) DO UPDATE
-        SET revision = a.revision + excluded.revision,
+        SET revision = CASE WHEN (coalesce(a.topic, excluded.topic), coalesce(a.key, excluded.key))
+                = (excluded.topic, excluded.key) THEN a.revision + excluded.revision END,
             topic = coalesce(a.topic, excluded.topic),
             key = coalesce(a.key, excluded.key)
-        RETURNING aggregate, topic, key, revision
+        RETURNING aggregate, revision
     ), known AS MATERIALIZED (
-        SELECT array_agg(revision ORDER BY aggregate COLLATE "C") AS revisions,
-               array_agg(topic ORDER BY aggregate COLLATE "C") AS topics,
-               array_agg(key ORDER BY aggregate COLLATE "C") AS keys
-        FROM held
+        SELECT array_agg(revision ORDER BY aggregate COLLATE "C") AS revisions FROM held
     ), told AS (
         INSERT INTO outbox (event_id, topic, key, aggregate, revision, type, source, time, value, traceparent)
         SELECT event_id, e.topic, e.key, e.aggregate, coalesce(given, revisions[number] - behind),
@@ -49,8 +48,10 @@ _APPEND: Final = """
                                       type, source, time, value, traceparent, place)
         ORDER BY place
     )
-    SELECT revisions, topics, keys, (topics, keys) <> ($2, $3) AS moved FROM known
+    SELECT revisions FROM known
 """
+#: Counted before any row is asked for, so all of what is counted has taken effect by then.
+_AFTER_FIRST: Final = " WHERE (SELECT count(*) FROM first) IS NOT NULL"
 _APPEND_PARAMETERS: Final = 16
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
@@ -112,29 +113,45 @@ class Statement:
     Attributes:
         sql: without ``WITH`` in front; its parameters are ``$1``, ``$2``, …
         arguments: values of the parameters.
+        name: what the statement that comes first (:func:`append`) calls the rows that this one answers by
+            ``RETURNING``, where it is to wait for them; only then does it answer any.
     """
 
     sql: str
     arguments: tuple[Any, ...]
+    name: str = ""
 
 
-async def append(conn: asyncpg.Connection, events: Sequence[Event], *, beside: Sequence[Statement] = ()) -> list[int]:
-    """Append events in the transaction that is open on ``conn``; returns their revisions, in the events' order.
+async def append(
+    conn: asyncpg.Connection,
+    events: Sequence[Event],
+    *,
+    beside: Sequence[Statement] = (),
+    first: Statement | None = None,
+) -> list[int]:
+    """Append events in the transaction that is open on ``conn``, or in one of their own; returns their revisions.
+
+    The revisions are in the events' order.
 
     One statement whatever their number, with what is to be executed ``beside``; that takes at least one event.
     Aggregates are locked in the order of their names, so that two calls never wait for each other crosswise;
-    whoever calls more than once in a transaction sees to that himself.
+    whoever calls more than once in a transaction sees to that himself. Where other locks come before these,
+    ``first`` takes them: one more statement, which answers rows (a ``SELECT … FOR UPDATE``, or with ``RETURNING``), and
+    takes effect before any aggregate is locked.
+
+    Without a transaction that is open, the statement is one: committed on return, and without effect where it raises
+    an error of ours.
 
     The trace that is active now travels with those that name none of their own.
 
     Raises:
         InvalidArgument: ``AGGREGATE_MOVED``: the aggregate stands for another topic or key;
-            ``REVISION_NOT_TAKEN``: a revision was given that :func:`next_revision` never gave;
-            ``EVENT_TOO_LARGE``: what it tells of is larger than an event can be. The transaction
-            must then be rolled back.
+            ``REVISION_NOT_TAKEN``: a revision was given that :func:`next_revision` never gave in this transaction,
+            or without one; ``EVENT_TOO_LARGE``: what it tells of is larger than an event can be. A transaction
+            that is open must then be rolled back.
     """
     if not events:
-        if beside:
+        if beside or first:
             raise ValueError("statements are executed beside events, and there are none")
         return []
     given: dict[str, int] = {}
@@ -143,9 +160,10 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event], *, beside: S
         if len(event.value) > MAX_VALUE_BYTES:
             raise _too_large(event)
         if places.setdefault(event.aggregate, (event.topic, event.key)) != (event.topic, event.key):
-            raise _moved(event)
+            raise _moved([event.aggregate])
         if event.revision is not None:
-            if event.revision <= given.get(event.aggregate, 0):
+            # Taken in the same transaction, which only one that is open can have done.
+            if event.revision <= given.get(event.aggregate, 0) or not conn.is_in_transaction():
                 raise _not_taken(event)
             given[event.aggregate] = event.revision
     names = sorted(places)
@@ -158,8 +176,7 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event], *, beside: S
         left[event.aggregate] -= event.revision is None
         behind.append(left[event.aggregate])
     active = current_traceparent()
-    row = await conn.fetchrow(
-        _append_beside(tuple(statement.sql for statement in beside)),
+    arguments = (
         names,
         [places[name][0] for name in names],
         [places[name][1] for name in names],
@@ -177,14 +194,18 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event], *, beside: S
         [event.value for event in events],
         [event.traceparent or active for event in events],
         *(argument for statement in beside for argument in statement.arguments),
+        *(first.arguments if first else ()),
     )
-    last = dict(zip(names, row["revisions"], strict=True))
-    known = dict(zip(names, zip(row["topics"], row["keys"], strict=True), strict=True)) if row["moved"] else places
+    sql = _append_beside(tuple((statement.name, statement.sql) for statement in beside), first.sql if first else "")
+    try:
+        last = dict(zip(names, await conn.fetchval(sql, *arguments), strict=True))
+    except asyncpg.NotNullViolationError as error:
+        if (error.table_name, error.column_name) != ("aggregate_revision", "revision"):
+            raise
+        raise _moved(names) from error
     revisions: list[int] = []
     taken: dict[str, int] = {}
     for event, after in zip(events, behind, strict=True):
-        if known[event.aggregate] != (event.topic, event.key):
-            raise _moved(event)
         revision = last[event.aggregate] - after if event.revision is None else event.revision
         if not taken.get(event.aggregate, 0) < revision <= last[event.aggregate]:
             raise _not_taken(event)
@@ -194,14 +215,15 @@ async def append(conn: asyncpg.Connection, events: Sequence[Event], *, beside: S
 
 
 @lru_cache(maxsize=32)
-def _append_beside(statements: tuple[str, ...]) -> str:
-    """:data:`_APPEND` with statements in front of it; their parameters are numbered on from its own."""
+def _append_beside(statements: tuple[tuple[str, str], ...], first: str) -> str:
+    """:data:`_APPEND` with statements in front of it, as (name, SQL); their parameters are numbered on from its own."""
     taken, parts = _APPEND_PARAMETERS, []
-    for number, sql in enumerate(statements):
+    named = [(name or f"beside_{number}", sql) for number, (name, sql) in enumerate(statements)]
+    for name, sql in [*named, ("first", first)] if first else named:
         shifted = _PARAMETER.sub(lambda found, by=taken: f"${int(found[1]) + by}", sql)  # type: ignore[misc]
-        parts.append(f"beside_{number} AS ({shifted}), ")
-        taken += max(int(found) for found in _PARAMETER.findall(sql))
-    return f"WITH {''.join(parts)}{_APPEND}"
+        parts.append(f"{name} AS ({shifted}), ")
+        taken += max((int(found) for found in _PARAMETER.findall(sql)), default=0)
+    return f"WITH {''.join(parts)}{_APPEND % (_AFTER_FIRST if first else '')}"
 
 
 def _too_large(event: Event) -> InvalidArgument:
@@ -213,10 +235,11 @@ def _too_large(event: Event) -> InvalidArgument:
     )
 
 
-def _moved(event: Event) -> InvalidArgument:
+def _moved(aggregates: Sequence[str]) -> InvalidArgument:
+    which = f"the aggregate {aggregates[0]}" if len(aggregates) == 1 else f"one of {len(aggregates)} aggregates"
     return InvalidArgument(
         "AGGREGATE_MOVED",
-        f"the aggregate {event.aggregate} has its events under another topic or key than {event.topic}",
+        f"{which} has its events under another topic or key",
         rule="an aggregate stands for one (topic, key): its revisions have no gaps there",
         remedy="name the aggregate differently for each topic",
     )

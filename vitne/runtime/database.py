@@ -321,6 +321,7 @@ class Returning:
     def __init__(self) -> None:
         self._count = 0
         self._until = 0.0
+        self._all_back: asyncio.Future[None] | None = None
 
     def answered(self, callers: int, now: float) -> None:
         """So many got their answers, at this time of the event loop's."""
@@ -330,6 +331,19 @@ class Returning:
     def came(self, callers: int) -> None:
         """So many wait for a group, whether they were here before or not."""
         self._count = max(0, self._count - callers)
+        if not self._count and self._all_back is not None and not self._all_back.done():
+            self._all_back.set_result(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when nobody is on the way back any more, after so many seconds at the latest.
+
+        One group waits at a time: of the committers that answer the same callers, the first gathers them.
+        """
+        self._all_back = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait([self._all_back], timeout=seconds)
+        finally:
+            self._all_back = None
 
     def begun(self) -> None:
         """A group began: who is not back by now does other things."""
@@ -371,6 +385,9 @@ class GroupCommitter(Generic[T, R]):
         answers: whom to tell of callers that these transactions answer; the same where there is but one of them.
         turn: held during each transaction. Committers that share a lock take turns: what arrives meanwhile gathers, so
             groups are larger and each item costs less.
+        at_once: ``await at_once(conn, items)`` without a transaction, before ``apply``: commits by one statement what
+            needs no more, and answers None for each item that it leaves to ``apply``. Where it raises, it wrote
+            nothing, unless the database is out of reach.
     """
 
     def __init__(
@@ -384,7 +401,9 @@ class GroupCommitter(Generic[T, R]):
         turn: asyncio.Lock | None = None,
         gathers: Returning | None = None,
         answers: Returning | None = None,
+        at_once: Callable[[Any, Sequence[T]], Awaitable[Sequence[R | None]]] | None = None,
     ) -> None:
+        self._at_once = at_once
         self._name = name
         self._gathers = gathers
         self._answers = answers
@@ -469,8 +488,6 @@ class GroupCommitter(Generic[T, R]):
                         began = loop.time()
                         await self._commit(group)
                         self._took = loop.time() - began
-                        if self._answers is not None:
-                            self._answers.answered(len(group), loop.time())
         finally:
             # Only a cancelled flusher leaves something behind.
             for _, future in [*group, *self._waiting]:
@@ -495,7 +512,7 @@ class GroupCommitter(Generic[T, R]):
             before = len(self._waiting)
             if not self._gathers.expected(loop.time()) or quiet == QUIET_LOOKS or before >= self._max_group:
                 return
-            await asyncio.sleep(pause)
+            await self._gathers.wait(pause)
             quiet = quiet + 1 if len(self._waiting) == before else 0
 
     async def _gather(self) -> None:
@@ -520,6 +537,43 @@ class GroupCommitter(Generic[T, R]):
         return group
 
     async def _commit(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        if self._at_once is not None:
+            left = await self._commit_at_once(group, self._at_once)
+            self._tell(len(group) - len(left))
+            group = left
+        if group:
+            await self._transact(group)
+            self._tell(len(group))
+
+    def _tell(self, callers: int) -> None:
+        """Say that callers were answered: now, since they may be back before the others of their group are done."""
+        if self._answers is not None and callers:
+            self._answers.answered(callers, asyncio.get_running_loop().time())
+
+    async def _commit_at_once(
+        self,
+        group: Sequence[tuple[T, asyncio.Future[R]]],
+        at_once: Callable[[Any, Sequence[T]], Awaitable[Sequence[R | None]]],
+    ) -> Sequence[tuple[T, asyncio.Future[R]]]:
+        """Commit what needs no transaction; what is left of the group."""
+        try:
+            async with self._pool.acquire() as conn:
+                results = await at_once(conn, [item for item, _ in group])
+        except Exception as error:  # noqa: BLE001 - whoever it belongs to is found in transactions
+            if is_out_of_reach(error):
+                self._give_up(group, error)
+                return ()
+            _log.warning("group commit: failed at once, and is tried in a transaction: %s", type(error).__name__)
+            return group
+        left: list[tuple[T, asyncio.Future[R]]] = []
+        for (item, future), result in zip(group, results, strict=True):
+            if result is None:
+                left.append((item, future))
+            elif not future.done():
+                future.set_result(result)
+        return left
+
+    async def _transact(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         items = [item for item, _ in group]
         attempt = 1
         while True:
@@ -531,14 +585,12 @@ class GroupCommitter(Generic[T, R]):
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is, it goes to the one it belongs to
                 if is_out_of_reach(error):
-                    _log.warning("group commit: database out of reach: %s", type(error).__name__)
-                    for _, future in group:
-                        _raise_to(future, unavailable())
+                    self._give_up(group, error)
                     return
                 if len(group) > 1:
                     middle = len(group) // 2
-                    await self._commit(group[:middle])
-                    await self._commit(group[middle:])
+                    await self._transact(group[:middle])
+                    await self._transact(group[middle:])
                     return
                 if isinstance(error, CONFLICT) and attempt < ATTEMPTS:
                     attempt += 1
@@ -550,6 +602,12 @@ class GroupCommitter(Generic[T, R]):
                 _raise_to(future, result)
             elif not future.done():
                 future.set_result(result)
+
+    def _give_up(self, group: Sequence[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
+        """Tell all of a group that the database is out of reach."""
+        _log.warning("group commit: database out of reach: %s", type(error).__name__)
+        for _, future in group:
+            _raise_to(future, unavailable())
 
 
 def _raise_to(future: asyncio.Future[Any], error: Exception) -> None:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitne.errors import ResourceExhausted, VitneError
+from vitne.runtime.bad_fields import bad_fields
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.metrics import HTTP_SERVER_DURATION
 from vitne.runtime.problem_page import problem_page, wants_page
@@ -55,6 +56,26 @@ HTTP_STATUS: Final = {
     "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
     "UNKNOWN": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+
+
+#: What the router refuses, in words: detail, rule, remedy.
+_ROUTERS: Final = {
+    HTTPStatus.NOT_FOUND: (
+        "there is nothing at this address",
+        "an address that the interface describes",
+        "compare the path with the interface's description",
+    ),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "this address does not take that method",
+        "a method that the address takes",
+        "send the request with another method",
+    ),
+}
+_UNREAD: Final = (
+    "the request could not be read",
+    "a request in the form that the interface describes",
+    "compare the request with the interface's description",
+)
 
 
 class BodyTooLarge(ResourceExhausted):
@@ -131,32 +152,27 @@ async def _on_vitne_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
-    """FastAPI's own complaint, without the input that it quotes."""
-    entries = error.errors() if isinstance(error, RequestValidationError) else []
-    violations = [
-        {"field": ".".join(str(part) for part in entry["loc"][1:]), "rule": entry["msg"], "reason": "BAD_FIELD"}
-        for entry in entries
-    ]
-    status = HTTPStatus.BAD_REQUEST
-    body = {
-        "type": f"{PROBLEM_TYPE}bad-field",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": "the request does not have the documented form",
-        "reason": "BAD_FIELD",
-        "field": violations[0]["field"] if violations else "",
-        "rule": violations[0]["rule"] if violations else "",
-        "remedy": "compare the request with /openapi.json",
-        "violations": violations,
-    }
-    return _told(body, status, None, _accept(request))
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    return problem(bad_fields(found), _accept(request))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Refusals of the router's: a path that is none, a method that it does not take, a body that can't be read."""
     if not isinstance(error, HTTPException):
         return problem(as_vitne_error(error), _accept(request))
     status = HTTPStatus(error.status_code)
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "reason": status.name}
+    detail, rule, remedy = _ROUTERS.get(status, _UNREAD)
+    allowed = (error.headers or {}).get("Allow", "")
+    body = {
+        # RFC 9457, section 4.2.1: nothing is meant but the status.
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "reason": status.name,
+        "rule": f"{rule}: {allowed}" if allowed else rule,
+        "remedy": remedy,
+    }
     return _told(body, status, error.headers, _accept(request))
 
 

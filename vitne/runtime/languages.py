@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 #: Where to look next when a text is not in a reader's language: Nordic readers understand their neighbours.
@@ -21,7 +22,7 @@ _COMMON: Final = "en"
 #: Characters of an Accept-Language header that are read.
 _HEADER_LIMIT: Final = 200
 _ENTRY: Final = re.compile(r"\s*([a-zA-Z]{2,3})(?:-[a-zA-Z0-9]+)*\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*\Z")
-#: ``no`` is what older browsers send; it means bokmål in practice.
+#: ``no`` is what older browsers send, and ELMO's own example has; it means bokmål in practice.
 _ALIASES: Final = {"no": "nb"}
 
 
@@ -31,7 +32,7 @@ def reader_languages(accept_language: str) -> list[str]:
     for entry in accept_language[:_HEADER_LIMIT].split(","):
         match = _ENTRY.match(entry)
         if match is not None:
-            language = _ALIASES.get(match[1].lower(), match[1].lower())
+            language = _language(match[1])
             quality = 1.0 if match[2] is None else float(match[2])
             wanted[language] = max(quality, wanted.get(language, 0.0))
     return [language for language, quality in sorted(wanted.items(), key=lambda one: -one[1]) if quality > 0]
@@ -53,8 +54,8 @@ def best_text(texts: Mapping[str, str], languages: Sequence[str], default: str) 
         languages: of the reader, best first.
         default: of who asks for none.
     """
-    by_primary = {tag.split("-", 1)[0].lower(): tag for tag in reversed(list(texts))}
-    for language in read_by(languages or [default]):
+    by_primary = {_language(tag): tag for tag in reversed(list(texts))}
+    for language in _read_by(tuple(languages or [default])):
         if (tag := by_primary.get(language)) is not None:
             return tag, texts[tag]
     return next(iter(texts.items()), ("", ""))
@@ -71,12 +72,24 @@ def read_by(languages: Sequence[str]) -> list[str]:
     Browsers name English for everybody, whatever they are told besides: who reads Northern Sami and finds a title in
     bokmål and in English reads the bokmål. Neighbours that the reader names keep the order in which she does.
     """
+    return list(_read_by(tuple(languages)))
+
+
+# A page asks for each of its texts; readers' languages are few, and what they are asked for by strangers is bounded.
+@lru_cache(maxsize=256)
+def _read_by(languages: tuple[str, ...]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for language in languages:
         near = [one for one in _near(language) if _COMMON not in (one, language)]
         named = [one for one in languages if one in near]
         found |= dict.fromkeys([language, *named, *near])
-    return list(found | dict.fromkeys(with_neighbours(languages)))
+    return tuple(found | dict.fromkeys(with_neighbours(languages)))
+
+
+def _language(tag: str) -> str:
+    """The language of a tag, without its region."""
+    primary = tag.split("-", 1)[0].lower()
+    return _ALIASES.get(primary, primary)
 
 
 def _near(language: str) -> Sequence[str]:

@@ -86,6 +86,8 @@ def _is_date(text: str) -> bool:
     return True
 
 
+# What is asked for often is one of a few lists.
+@lru_cache(maxsize=1024)
 def _is_uri(text: str) -> bool:
     if not _URI_CHARACTERS.fullmatch(text):
         return False

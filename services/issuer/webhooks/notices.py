@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from services.issuer.events import Events
-from services.issuer.hubs import Issued, Notices
 from services.issuer.learners import Learners
+from services.issuer.notices import Issued, Notices
 from services.issuer.store import Holding
 from services.issuer.webhooks import store
 from services.issuer.webhooks.payload import TYPES, Kind, credential_value

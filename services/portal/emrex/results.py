@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -11,7 +11,16 @@ from typing import Final
 from lxml import etree
 
 from services.portal.emrex.person import Name, Stated
-from vitne.credentials.elmo.names import LANG, NATIONAL_IDENTIFIER, NQF, ORIGINAL_TYPE, elmo
+from vitne.credentials.elmo.names import (
+    EQF,
+    EQF_FRAMEWORK,
+    LANG,
+    NATIONAL_IDENTIFIER,
+    NOTIONAL_HOURS,
+    NQF,
+    ORIGINAL_TYPE,
+    elmo,
+)
 from vitne.credentials.elmo.reading import MAX_CREDENTIALS, Document
 from vitne.errors import InvalidArgument
 
@@ -33,7 +42,9 @@ class Result:
         depth: how many wholes it is a part of.
         awarded_on: day, ISO 8601; empty where none is told.
         grade: as the institution writes it; empty where there is none.
+        scale: what kind of grade that is, by language; empty where it is not told.
         credits: value and scheme of each.
+        hours: of attendance, or of work, as written; empty where neither is told.
         levels: framework and value of each; a national framework as the document describes it.
         passed: False where it says that it was failed, or is not finished.
     """
@@ -42,7 +53,9 @@ class Result:
     depth: int
     awarded_on: str = ""
     grade: str = ""
+    scale: dict[str, str] = field(default_factory=dict)
     credits: tuple[tuple[str, str], ...] = ()
+    hours: str = ""
     levels: tuple[tuple[str, str], ...] = ()
     passed: bool = True
 
@@ -72,11 +85,13 @@ class Results:
         name: whom it is about.
         birth_date: likewise; None where none is told.
         institutions: in its order.
+        attachments: how many are in it besides the institutions' own credentials: transcripts, for people to read.
     """
 
     name: Name
     birth_date: date | None = field(repr=False)
     institutions: tuple[Institution, ...]
+    attachments: int
 
     @property
     def count(self) -> int:
@@ -104,10 +119,13 @@ def read(document: Document) -> Results:
         )
     if not count:
         raise _incomplete("report")
+    institutions = tuple(_institution(report) for report in document.root.iterfind(elmo("report")))
+    attached = sum(1 for _ in document.root.iter(elmo("attachment")))
     return Results(
         Name(_text(learner, "givenNames"), _text(learner, "familyName")),
         _day(_text(learner, "bday")),
-        tuple(_institution(report) for report in document.root.iterfind(elmo("report"))),
+        institutions,
+        attached - sum(institution.originals for institution in institutions),
     )
 
 
@@ -133,47 +151,71 @@ def _institution(report: etree._Element) -> Institution:
     issuer = report.find(elmo("issuer"))
     if issuer is None:
         raise _incomplete("report/issuer")
-    contents = report.iterfind(f"{elmo('attachment')}/{elmo('content')}")
+    schemes = report.iterfind(elmo("gradingScheme"))
+    scales = {scheme.get("localId", ""): _by_language(scheme, "description") for scheme in schemes}
     return Institution(
         _titles(issuer),
         _text(issuer, "country"),
-        tuple(_results(report.findall(elmo("learningOpportunitySpecification")), 0)),
-        sum((content.text or "").lstrip().startswith(f"data:{ORIGINAL_TYPE};") for content in contents),
+        tuple(_results(report.findall(elmo("learningOpportunitySpecification")), scales, 0)),
+        sum(map(_is_original, report.iter(elmo("attachment")))),
     )
 
 
-def _results(specifications: Sequence[etree._Element], depth: int) -> Iterator[Result]:
+def _is_original(attachment: etree._Element) -> bool:
+    """Whether it is a credential of the institution's own."""
+    contents = attachment.iterfind(elmo("content"))
+    return any((content.text or "").lstrip().startswith(f"data:{ORIGINAL_TYPE};") for content in contents)
+
+
+def _results(
+    specifications: Sequence[etree._Element], scales: Mapping[str, dict[str, str]], depth: int
+) -> Iterator[Result]:
     # How deep a document may be was decided as it was read.
     for specification in specifications:
         instance = specification.find(f"{elmo('specifies')}/{elmo('learningOpportunityInstance')}")
-        yield _result(specification, instance, depth)
+        yield _result(specification, instance, scales, depth)
         parts = specification.findall(f"{elmo('hasPart')}/{elmo('learningOpportunitySpecification')}")
-        yield from _results(parts, depth + 1)
+        yield from _results(parts, scales, depth + 1)
 
 
-def _result(specification: etree._Element, instance: etree._Element | None, depth: int) -> Result:
+def _result(
+    specification: etree._Element,
+    instance: etree._Element | None,
+    scales: Mapping[str, dict[str, str]],
+    depth: int,
+) -> Result:
     titles = _titles(specification)
     if instance is None:
         return Result(titles, depth)
-    day = _day(_text(instance, "date"))
+    day, grade = _day(_text(instance, "date")), _text(instance, "resultLabel")
+    worth = [(_text(each, "value"), _text(each, "scheme")) for each in instance.iterfind(elmo("credit"))]
+    notional = next((value for value, scheme in worth if scheme == NOTIONAL_HOURS), "")
     return Result(
         titles,
         depth,
-        day.isoformat() if day else "",
-        _text(instance, "resultLabel"),
-        tuple((_text(each, "value"), _text(each, "scheme")) for each in instance.iterfind(elmo("credit"))),
-        tuple((_framework(each), _text(each, "value")) for each in instance.iterfind(elmo("level"))),
-        _text(instance, "status") not in _NOT_PASSED,
+        awarded_on=day.isoformat() if day else "",
+        grade=grade,
+        scale=scales.get(_text(instance, "gradingSchemeLocalId"), {}) if grade else {},
+        credits=tuple((value, scheme) for value, scheme in worth if scheme != NOTIONAL_HOURS),
+        hours=_text(instance, "engagementHours") or notional,
+        levels=tuple((_framework(each), _text(each, "value")) for each in instance.iterfind(elmo("level"))),
+        passed=_text(instance, "status") not in _NOT_PASSED,
     )
 
 
 def _framework(level: etree._Element) -> str:
     kind = _text(level, "type")
+    if kind == EQF:
+        return EQF_FRAMEWORK
     return _text(level, "description") or kind if kind == NQF else kind
 
 
 def _titles(element: etree._Element) -> dict[str, str]:
-    return {title.get(LANG, "und"): _words(title) for title in element.iterfind(elmo("title"))}
+    return _by_language(element, "title")
+
+
+def _by_language(element: etree._Element, tag: str) -> dict[str, str]:
+    return {text.get(LANG, "und"): _words(text) for text in element.iterfind(elmo(tag))}
 
 
 def _text(parent: etree._Element, tag: str) -> str:

@@ -13,10 +13,19 @@ CREDENTIAL_TYPE: Final = "application/dc+sd-jwt"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A label and what it labels, in words."""
+    """A label and what it labels, in words.
+
+    Attributes:
+        label: in the reader's language.
+        value: what it labels.
+        language: BCP 47 tag of ``value`` where that is the issuer's own text; empty where it is the reader's language.
+        rest: what stands behind ``value``, in the reader's language.
+    """
 
     label: str
     value: str
+    language: str = ""
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Paper:
         address: that the QR code leads to.
         code: that the page there asks for.
         code_label: what ``code`` is.
+        made_label: what ``made`` is.
+        made: ``at`` in words.
         entries: the credentials.
         at: when it is made.
     """
@@ -65,5 +76,7 @@ class Paper:
     address: str = field(repr=False)
     code: str = field(repr=False)
     code_label: str
+    made_label: str
+    made: str
     entries: Sequence[Entry]
     at: datetime

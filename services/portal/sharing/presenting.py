@@ -18,7 +18,12 @@ def claims_of(artefact: str) -> tuple[str, ...]:
     Raises:
         InvalidArgument: it is no credential that this release reads.
     """
-    shown = sd_jwt_vc.parse(artefact).sd_jwt.unverified_claims
+    return withholdable(sd_jwt_vc.parse(artefact))
+
+
+def withholdable(presentation: sd_jwt_vc.Presentation) -> tuple[str, ...]:
+    """The same of a credential that was read already."""
+    shown = presentation.sd_jwt.unverified_claims
     return tuple(name for name in sd_jwt_vc.DISCLOSABLE if name in shown)
 
 

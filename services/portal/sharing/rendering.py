@@ -90,6 +90,7 @@ def _introduce(pdf: fpdf.FPDF, paper: Paper) -> None:
     _write(pdf, f"{paper.code_label}: {paper.code}", _BODY, width=width)
     pdf.set_y(max(pdf.get_y(), top + _QR_SIDE) + _LINE)
     _write(pdf, paper.address, _SMALL, muted=True)
+    _write(pdf, f"{paper.made_label}: {paper.made}", _SMALL, muted=True)
 
 
 def _tell(pdf: fpdf.FPDF, entry: Entry) -> None:
@@ -108,7 +109,7 @@ def _tell(pdf: fpdf.FPDF, entry: Entry) -> None:
 
 def _row(pdf: fpdf.FPDF, line: Line) -> None:
     """A label and beside it what it labels; each may take several lines, which stay on one page."""
-    label, value = (line.label, _LABEL_WIDTH - _GAP), (line.value, pdf.epw - _LABEL_WIDTH)
+    label, value = (line.label, _LABEL_WIDTH - _GAP), (f"{line.value}{line.rest}", pdf.epw - _LABEL_WIDTH)
     pdf.set_font(_FONT, size=_BODY)
     height = max(_height(pdf, text, width) for text, width in (label, value))
     if pdf.will_page_break(height):

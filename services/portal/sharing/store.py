@@ -48,14 +48,16 @@ class Share:
         terms: when it opens.
         items: what is in it; empty once it is withdrawn.
         handles: of what was shared, also once it is withdrawn.
+        label: what she calls it; empty where nothing.
         ended_by: ``learner`` or ``operator``, who withdrew it; None: nobody did, or it is not known any more.
-        opened: how often it was.
+        opened: how often the code was given for it.
         openings: when, the latest first, at most :data:`OPENINGS_SHOWN`.
     """
 
     terms: Terms
     items: tuple[Item, ...]
     handles: tuple[str, ...]
+    label: str = field(repr=False)
     ended_by: str | None
     opened: int
     openings: tuple[datetime, ...]
@@ -81,11 +83,29 @@ class Shares:
         id_: UUID,
         items: Sequence[Item],
         *,
+        otherwise: UUID,
         access: Access,
         now: datetime,
         lifetime: timedelta,
-    ) -> None:
+        label: str = "",
+    ) -> UUID:
         """Share; repeated under the same id (the answer was lost, or she pressed twice) the last time counts.
+
+        A page that a browser kept may be sent again with something else picked, or after somebody opened what it made:
+        that is a share of its own, and the former stays.
+
+        Args:
+            lookup: hers.
+            id_: of the share, UUIDv7.
+            items: what is in it.
+            otherwise: its id where it is one of its own; UUIDv7.
+            access: its link and code.
+            now: from when on.
+            lifetime: for how long.
+            label: what she calls it; empty: nothing.
+
+        Returns:
+            The share's id.
 
         Raises:
             FailedPrecondition: ``NOT_REGISTERED``, ``SHARE_WITHDRAWN``.
@@ -94,8 +114,8 @@ class Shares:
                 meanwhile.
         """
         code_hash = await access.code_hash()
+        await self.sweep(now)
         async with self._pool.acquire() as conn, conn.transaction():
-            await self._sweep(conn, now)
             learner = await conn.fetchrow(
                 "SELECT pseudonym, wrapped_key FROM subscriber WHERE lookup = $1 FOR NO KEY UPDATE", lookup
             )
@@ -103,9 +123,13 @@ class Shares:
                 raise FailedPrecondition(
                     "NOT_REGISTERED", "nothing is held here that could be shared", remedy="register first"
                 )
+            key = self._keys.data_key(learner["wrapped_key"], learner["pseudonym"])
             if await conn.fetchval("SELECT true FROM share WHERE id = $1", id_):
                 await self._not_withdrawn(conn, lookup, id_, now)
-                await conn.execute("DELETE FROM share WHERE id = $1", id_)
+                if await self._is_repeated(conn, key, id_, items):
+                    await conn.execute("DELETE FROM share WHERE id = $1", id_)
+                else:
+                    id_ = otherwise
             count = await conn.fetchval("SELECT count(*) FROM share WHERE pseudonym = $1", learner["pseudonym"])
             if count >= MAX_SHARES:
                 raise ResourceExhausted(
@@ -114,10 +138,9 @@ class Shares:
                     rule=f"at most {MAX_SHARES} at a time",
                     remedy="withdraw some; they go after a while",
                 )
-            key = self._keys.data_key(learner["wrapped_key"], learner["pseudonym"])
             await conn.execute(
-                "INSERT INTO share (id, pseudonym, token_hash, code_hash, created_at, expires_at, handles) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO share (id, pseudonym, token_hash, code_hash, created_at, expires_at, handles, label) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                 id_,
                 learner["pseudonym"],
                 access.token_hash,
@@ -125,6 +148,7 @@ class Shares:
                 now,
                 now + lifetime,
                 [item.handle for item in items],
+                _sealed_label(key, id_, label),
             )
             told = await self._told(conn, learner["pseudonym"], items)
             await conn.executemany(
@@ -140,6 +164,28 @@ class Shares:
                     for position, item in enumerate(items)
                 ],
             )
+        return id_
+
+    async def _is_repeated(self, conn: Any, key: DataKey, id_: UUID, items: Sequence[Item]) -> bool:
+        """Whether a share holds just these, and nobody has opened it."""
+        if await conn.fetchval("SELECT EXISTS (SELECT FROM share_opening WHERE share = $1)", id_):
+            return False
+        return (await self._items(conn, key, [id_])).get(id_, ()) == tuple(items)
+
+    async def sweep(self, now: datetime) -> None:
+        """Delete what ended long ago.
+
+        In no transaction of another's, and passing over what is locked: it concerns many learners, in no order, and an
+        erasure takes several of these rows at once.
+        """
+        await self._pool.execute(
+            """
+            DELETE FROM share WHERE id IN (
+                SELECT id FROM share WHERE least(expires_at, coalesce(withdrawn_at, expires_at)) < $1
+                FOR UPDATE SKIP LOCKED)
+            """,
+            now - KEPT_AFTER_END,
+        )
 
     async def of_learner(self, lookup: bytes) -> list[Share]:
         """A learner's shares, the newest first, those that ended lately too.
@@ -149,7 +195,7 @@ class Shares:
         """
         rows = await self._pool.fetch(
             f"""
-            SELECT u.pseudonym, u.wrapped_key, s.handles, s.ended_by, {_TERMS},
+            SELECT u.pseudonym, u.wrapped_key, s.handles, s.label, s.ended_by, {_TERMS},
                 (SELECT count(*) FROM share_opening o WHERE o.share = s.id) AS opened,
                 ARRAY(SELECT opened_at FROM share_opening o WHERE o.share = s.id ORDER BY opened_at DESC LIMIT $2)
                     AS openings
@@ -167,6 +213,7 @@ class Shares:
                 terms=_terms(row),
                 items=items.get(row["id"], ()),
                 handles=tuple(row["handles"]),
+                label="" if row["label"] is None else key.open(row["label"], *_label_place(row["id"])).decode(),
                 ended_by=row["ended_by"],
                 opened=row["opened"],
                 openings=tuple(row["openings"]),
@@ -189,6 +236,21 @@ class Shares:
             )
             await conn.execute("DELETE FROM share_item WHERE share = $1", id_)
             await conn.execute("DELETE FROM share_visit WHERE share = $1", id_)
+
+    async def relabel(self, lookup: bytes, id_: UUID, label: str) -> None:
+        """Call a share something else, also one that ended; empty: nothing.
+
+        Raises:
+            NotFound: ``SHARE_UNKNOWN``.
+            DataLoss: ``SEAL_BROKEN``.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            await self._own(conn, lookup, id_)
+            learner = await conn.fetchrow("SELECT pseudonym, wrapped_key FROM subscriber WHERE lookup = $1", lookup)
+            if learner is None:
+                raise unknown()
+            key = self._keys.data_key(learner["wrapped_key"], learner["pseudonym"])
+            await conn.execute("UPDATE share SET label = $2 WHERE id = $1", id_, _sealed_label(key, id_, label))
 
     async def renew(self, lookup: bytes, id_: UUID, now: datetime, lifetime: timedelta) -> None:
         """Let a share last for ``lifetime`` from now on, under its link and code.
@@ -374,12 +436,6 @@ class Shares:
             found[row["share"]] = (*found.get(row["share"], ()), Item(row["handle"], plain.decode()))
         return found
 
-    async def _sweep(self, conn: Any, now: datetime) -> None:
-        """Delete what ended long ago."""
-        await conn.execute(
-            "DELETE FROM share WHERE least(expires_at, coalesce(withdrawn_at, expires_at)) < $1", now - KEPT_AFTER_END
-        )
-
 
 async def unshare(conn: Any, gone: Mapping[str, datetime]) -> None:
     """Take credentials that are withdrawn from this hub out of the shares that there were by then.
@@ -408,6 +464,14 @@ async def _open_anew(conn: Any, id_: UUID, token: bytes, code: bytes) -> None:
 
 def _terms(row: Any) -> Terms:
     return Terms(row["id"], row["created_at"], row["expires_at"], row["withdrawn_at"], row["wrong_codes"], row["items"])
+
+
+def _sealed_label(key: DataKey, share: UUID, label: str) -> bytes | None:
+    return key.seal(label.encode(), *_label_place(share)) if label else None
+
+
+def _label_place(share: UUID) -> tuple[str, ...]:
+    return "share", str(share), "label"
 
 
 def _place(share: UUID, position: int) -> tuple[str, ...]:

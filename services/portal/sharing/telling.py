@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from services.portal.presentation import Shown, day_text, show
+from services.portal.presentation import Shown, day_text, describe
 from services.portal.sharing.document import Line
 from services.portal.store import Kept
 from services.portal.texts import STANDINGS, best_text
@@ -60,10 +60,9 @@ def tell(artefact: str, languages: Sequence[str], today: date) -> Told | None:
         return None
     # No status: that is for the verifier to say.
     kept = Kept("", credential.achievement.kind, str(credential.awarding_body.id), artefact, None, False, None)
-    (shown,) = show([kept], languages, today)
     learner = credential.learner
     return Told(
-        shown=shown,
+        shown=describe(kept, credential, languages, today),
         name=" ".join(filter(None, (learner.given_name, learner.family_name))),
         birth_date=learner.birth_date.isoformat() if learner.birth_date else "",
         identifier=learner.id.value if learner.id else "",
@@ -96,16 +95,16 @@ def lines(told: Told, t: Mapping[str, Any]) -> list[Line]:
     where = f", {one.country_name}" if one.country_name else ""
     framework = t["frameworks"].get(one.level_framework, one.level_framework)
     said = (
-        (t["shared"]["name"], told.name),
-        (t["shared"]["birth_date"], day_text(told.birth_date, t) if told.birth_date else ""),
-        (t["shared"]["identifier"], told.identifier),
-        (t["provider"], f"{one.provider_name or one.provider}{where}"),
-        (t["kind"], one.kind_name),
-        (t["size"], one.size),
-        (t["level"], f"{one.level} ({framework})" if one.level else ""),
-        (t["awarded_on"], day_text(one.awarded_on, t)),
-        (t["grade"], one.grade),
-        (t["expires_on"], day_text(one.expires_on, t)),
-        (t["rule"], t["standings"].get(told.standing, told.standing)),
+        Line(t["shared"]["name"], told.name),
+        Line(t["shared"]["birth_date"], day_text(told.birth_date, t) or ""),
+        Line(t["shared"]["identifier"], told.identifier),
+        Line(t["provider"], one.provider_name or one.provider, one.provider_language or "", where),
+        Line(t["kind"], one.kind_name, one.kind_language or ""),
+        Line(t["size"], one.size or ""),
+        Line(t["level"], f"{one.level} ({framework})" if one.level else ""),
+        Line(t["awarded_on"], day_text(one.awarded_on, t) or ""),
+        Line(t["grade"], one.grade or ""),
+        Line(t["expires_on"], day_text(one.expires_on, t) or ""),
+        Line(t["rule"], t["standings"].get(told.standing, told.standing)),
     )
-    return [Line(label, value) for label, value in said if value]
+    return [line for line in said if line.value]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from services.portal.texts import one_line
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, VitneError
 
 #: Days for which a learner can share; an application takes weeks, a year is for a CV.
@@ -19,6 +20,8 @@ MAX_WRONG_CODES: Final = 5
 #: Credentials in one share, and shares that a learner can have at a time.
 MAX_ITEMS: Final = 50
 MAX_SHARES: Final = 200
+#: Characters of what a learner calls a share, at most: a name, and what for.
+MAX_LABEL: Final = 80
 #: How long a share that ended stays with its learner, who may renew one that expired.
 KEPT_AFTER_END: Final = timedelta(days=30)
 
@@ -78,6 +81,24 @@ def lifetime(days: str) -> timedelta:
             remedy="choose one of these",
         )
     return timedelta(days=int(days))
+
+
+def label(text: str) -> str:
+    """What a learner calls a share, as her form says it: on one line; empty where she calls it nothing.
+
+    Raises:
+        InvalidArgument: ``LABEL_TOO_LONG``.
+    """
+    written = one_line(text)
+    if len(written) > MAX_LABEL:
+        raise InvalidArgument(
+            "LABEL_TOO_LONG",
+            "what the share is called is too long",
+            field="label",
+            rule=f"at most {MAX_LABEL} characters",
+            remedy="write less",
+        )
+    return written
 
 
 def refusal(state: State) -> VitneError:

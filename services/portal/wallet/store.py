@@ -19,7 +19,7 @@ from services.portal.wallet.terms import (
     bad_token,
     unknown_offer,
 )
-from vitne.errors import FailedPrecondition, ResourceExhausted
+from vitne.errors import FailedPrecondition, NotFound, ResourceExhausted
 
 _OFFER: Final = "id, handle, reference_hash, made_at, expires_at, tries, token_expires_at, taken_at, ended_at"
 #: Whether a wallet can still ask with an offer, at $2, having tried fewer than $3 transaction codes.
@@ -43,6 +43,7 @@ class Offers:
 
         Raises:
             FailedPrecondition: ``NOT_REGISTERED``.
+            NotFound: ``CREDENTIAL_UNKNOWN``: it was withdrawn meanwhile.
             ResourceExhausted: ``TOO_MANY_OFFERS``.
         """
         async with self._pool.acquire() as conn, conn.transaction():
@@ -64,6 +65,12 @@ class Offers:
                     rule=f"at most {MAX_OFFERS} within {A_DAY}",
                     remedy="try again tomorrow",
                 )
+            # Not locked: the consumer of the topic waits for no page.
+            told = await conn.fetchrow(
+                "SELECT happened FROM credential WHERE handle = $1 AND pseudonym = $2", handle, pseudonym
+            )
+            if told is None:
+                raise NotFound("CREDENTIAL_UNKNOWN", "the credential was withdrawn meanwhile", remedy="begin anew")
             await conn.execute(
                 "UPDATE wallet_offer SET ended_at = $3 "
                 "WHERE pseudonym = $1 AND handle = $2 AND token_hash IS NULL AND ended_at IS NULL",
@@ -74,8 +81,8 @@ class Offers:
             await conn.execute(
                 """
                 INSERT INTO wallet_offer
-                    (id, pseudonym, handle, reference_hash, code_hash, tx_code_hash, made_at, expires_at)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                    (id, pseudonym, handle, reference_hash, code_hash, tx_code_hash, made_at, expires_at, told_at)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                 """,
                 id_,
                 pseudonym,
@@ -85,6 +92,7 @@ class Offers:
                 codes.tx_code_hash(secrets.code, secrets.tx_code),
                 now,
                 now + OFFER_LIFETIME,
+                told["happened"],
             )
 
     async def sweep(self, now: datetime) -> None:

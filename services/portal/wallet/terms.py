@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from services.portal.presentation import read
 from services.portal.store import Kept
+from vitne.credentials.model import Credential
 from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, Unauthenticated, Unavailable
 
 #: For how long a wallet may ask with an offer: time to unlock a phone and to type a code.
@@ -38,6 +38,10 @@ class State(StrEnum):
     EXPIRED = "expired"
     #: By the learner, or by the next offer of the same credential.
     ENDED = "ended"
+
+
+#: States in which a wallet can get something still: she can end such an offer.
+LIVE: Final = (State.OPEN, State.REDEEMED)
 
 
 class Obstacle(StrEnum):
@@ -96,13 +100,18 @@ class Offer:
         return State.LOCKED if self.tries >= MAX_TRIES else State.OPEN
 
 
-def obstacle(kept: Kept, today: date) -> Obstacle | None:
-    """What keeps a credential from being taken over, whatever its provider says; None: nothing does."""
+def obstacle(kept: Kept, credential: Credential | None, today: date) -> Obstacle | None:
+    """What keeps a credential from being taken over, whatever its provider says; None: nothing does.
+
+    Args:
+        kept: what the portal has of it.
+        credential: what that says; None where it can't be read.
+        today: decides what has expired.
+    """
     if kept.unreadable:
         return Obstacle.UNREADABLE
     if kept.pending or kept.artefact is None:
         return Obstacle.FETCHING
-    credential = read(kept)
     if credential is None:
         return Obstacle.UNREADABLE
     if kept.status != _VALID or (credential.expires_on is not None and credential.expires_on <= today):

@@ -8,6 +8,7 @@ from typing import Final
 from fastapi import Request, Response
 
 from services.portal.employers.store import Employers
+from services.portal.grouping import by_years
 from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import show
@@ -79,7 +80,7 @@ class ConsentPages:
             "invitation.html",
             employer=employer,
             known=lookup is not None,
-            choices=shown,
+            years=by_years(shown, lambda one: one, lambda _: False) if shown else [],
             address=request.url.path,
             lifetimes=LIFETIMES,
             default_lifetime=DEFAULT_LIFETIME,

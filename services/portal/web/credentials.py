@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request, Response
 
-from services.portal.accreditors import Accreditors
-from services.portal.details import Said, details
+from services.portal.accreditors import Accreditor, Accreditors
+from services.portal.details import details
 from services.portal.history import history
 from services.portal.local_time import local_date
-from services.portal.presentation import read, show
+from services.portal.presentation import describe, read, show
 from services.portal.store import Store
-from services.portal.texts import best_text
 from services.portal.timeline import timeline
+from services.portal.wallet.permission import Permissions, in_the_way
 from services.portal.wallet.store import Offers
+from services.portal.wallet.terms import LIVE, Obstacle
 from services.portal.web.frame import Frame
 from services.portal.web.own import own_credential
 from services.portal.web.routes import Route
@@ -26,14 +29,25 @@ class CredentialPages:
         frame: what every page shares.
         store: what was gathered.
         offers: what she took over to wallets.
+        permissions: what providers let her take over.
         accreditors: who accredited the issuers.
         clock: what has expired.
     """
 
-    def __init__(self, frame: Frame, *, store: Store, offers: Offers, accreditors: Accreditors, clock: Clock) -> None:
+    def __init__(
+        self,
+        frame: Frame,
+        *,
+        store: Store,
+        offers: Offers,
+        permissions: Permissions,
+        accreditors: Accreditors,
+        clock: Clock,
+    ) -> None:
         self._frame = frame
         self._store = store
         self._offers = offers
+        self._permissions = permissions
         self._accreditors = accreditors
         self._clock = clock
 
@@ -48,24 +62,33 @@ class CredentialPages:
         """Everything that one of her credentials says; another's is as if there were none."""
         lookup = await self._frame.require_learner(request)
         kept = await own_credential(request, self._store, lookup)
-        languages, today = self._frame.reader(request).languages, local_date(self._clock.now())
-        (one,) = show([kept], languages, today)
+        now = self._clock.now()
+        languages, today = self._frame.reader(request).languages, local_date(now)
         credential = read(kept)
-        taken = [offer.taken_at for offer in await self._offers.of_learner(lookup, kept.handle) if offer.taken_at]
-        accreditor = None
-        if one.accreditation is not None:
-            found = (await self._accreditors.of([one.accreditation])).get(one.accreditation)
-            if found is not None:
-                language, name = best_text(found.name, languages)
-                accreditor = Said(name or found.id, language)
+        one = describe(kept, credential, languages, today)
+        offers = await self._offers.of_learner(lookup, kept.handle)
+        taken = [offer.taken_at for offer in offers if offer.taken_at]
+        accreditor, obstacle = await asyncio.gather(
+            self._accreditor(one.accreditation), in_the_way(kept, credential, today, self._permissions)
+        )
         return await self._frame.render(
             request,
             "credential.html",
             one=one,
             details=details(credential, languages) if credential else None,
-            accreditor=accreditor,
+            accreditor=accreditor and accreditor.said(languages),
+            # While nobody can say, the wallet's own page says so.
+            transferable=obstacle in (None, Obstacle.NOT_KNOWN),
+            taken=bool(taken),
+            offered=any(offer.state(now) in LIVE for offer in offers),
             history=history(kept, credential, today, taken) if credential else [],
         )
+
+    async def _accreditor(self, accreditation: str | None) -> Accreditor | None:
+        """Who gave it; None where that is not known now."""
+        if accreditation is None:
+            return None
+        return (await self._accreditors.of([accreditation])).get(accreditation)
 
     async def timeline(self, request: Request) -> Response:
         """Her credentials by the days on which something happened, or will."""

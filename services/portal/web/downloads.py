@@ -12,6 +12,7 @@ from services.portal.sharing.downloads import Format, download
 from services.portal.store import Kept, Store
 from services.portal.web.files import attachment
 from services.portal.web.frame import Frame
+from services.portal.web.own import own_credential
 from services.portal.web.routes import Route
 from vitne.clock import Clock
 from vitne.errors import NotFound
@@ -55,9 +56,4 @@ class DownloadPages:
         return attachment(made.content, made.media_type, made.name)
 
     async def _own(self, request: Request) -> Kept:
-        lookup = await self._frame.require_learner(request)
-        handle = request.path_params["handle"]
-        for one in await self._store.credentials(lookup):
-            if one.handle == handle:
-                return one
-        raise NotFound("CREDENTIAL_UNKNOWN", "it is not one of the learner's credentials")
+        return await own_credential(request, self._store, await self._frame.require_learner(request))

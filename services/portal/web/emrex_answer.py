@@ -12,6 +12,7 @@ from services.portal.emrex.addresses import host, policy_source
 from services.portal.emrex.answering import AnswerSigner, answerable, chosen
 from services.portal.emrex.clients import Client, Clients
 from services.portal.emrex.protocol import RETURN_URL, SESSION_ID, Answer, ReturnCode, session_id
+from services.portal.grouping import by_years
 from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
 from services.portal.presentation import show
@@ -112,7 +113,7 @@ class EmrexAnswerPages:
             client=client,
             host=host(client.return_url),
             known=lookup is not None,
-            choices=shown,
+            years=by_years(shown, lambda one: one, lambda _: False) if shown else [],
             others=len(kept) - len(shown),
             asked={SESSION_ID: session, RETURN_URL: client.return_url},
             leave=Answer(session, code).fields(),

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, unquote
 
 from fastapi import Request
 
-#: Fields of a form, at most: a page's choices, with room for what a browser's extension may add.
-MAX_FIELDS: Final = 512
+#: Fields of a form, at most: a page's choices, some four for each of 500 credentials. Each route bounds their bytes.
+MAX_FIELDS: Final = 2_048
 #: The same of a form that carries a large text: EMREX has four.
 MAX_LARGE_FIELDS: Final = 16
 #: Escapes in such a form besides those of Base64.

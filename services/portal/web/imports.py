@@ -33,7 +33,7 @@ from services.portal.openid import LoggedIn
 from services.portal.presentation import read as read_credential
 from services.portal.sealing import PortalKeys
 from services.portal.store import Store
-from services.portal.texts import best_text
+from services.portal.texts import best_text, one_line
 from services.portal.web.files import attachment
 from services.portal.web.forms import Form, parse_large_form
 from services.portal.web.frame import Frame
@@ -342,7 +342,7 @@ def _titles(document: bytes, languages: Sequence[str]) -> list[tuple[tuple[str, 
 
 def _printable(text: str) -> str:
     """A foreign text as one line; no more is looked at than is kept."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[:MAX_MESSAGE]).split())
+    return one_line(text[:MAX_MESSAGE])
 
 
 def _announced(request: Request) -> int:
@@ -374,4 +374,7 @@ def _too_many() -> ResourceExhausted:
 
 
 def _import(request: Request) -> UUID:
-    return parse_uuid(request.path_params["import"], field="import")
+    try:
+        return parse_uuid(request.path_params["import"], field="import")
+    except InvalidArgument:  # an address that never was an import's
+        raise unknown() from None

@@ -12,7 +12,6 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from services.portal.accreditors import Accreditors
-from services.portal.details import Said
 from services.portal.grouping import groups
 from services.portal.local_time import local_date
 from services.portal.openid import LoggedIn
@@ -21,7 +20,6 @@ from services.portal.recent import Recent
 from services.portal.registering import registered
 from services.portal.stacks import AddingUp, question, stacks
 from services.portal.store import Store
-from services.portal.texts import best_text
 from services.portal.web import headers
 from services.portal.web.frame import LOGGED_OUT, Frame
 from services.portal.web.log_in import Arrival, LogIn
@@ -98,7 +96,7 @@ class LearnerPages:
         """The learner's credentials."""
         lookup = await self._frame.require_learner(request)
         languages = self._frame.reader(request).languages
-        is_registered = await self._store.pseudonym(lookup) is not None
+        registration = await self._store.registration(lookup)
         recent = self._frame.recent.of(lookup, languages)
         shown = show(await self._store.credentials(lookup), languages, local_date(self._clock.now()), recent.words)
         adding_up, accreditors = await asyncio.gather(
@@ -110,16 +108,13 @@ class LearnerPages:
         return await self._frame.render(
             request,
             "me.html",
-            registered=is_registered,
-            legal_ground=await self._store.legal_ground(lookup),
+            registered=registration is not None,
+            legal_ground=registration and registration.legal_ground,
             groups=[(one.name, one.alone, one.counted) for one in groups(arrived, found)],
             something=bool(arrived),
             awaited=[one for one in shown if one.fetched_at is None],
             adding_up=adding_up,
-            accreditors={
-                one: Said(*reversed(best_text(said.name, languages) if said.name else ("", said.id)))
-                for one, said in accreditors.items()
-            },
+            accreditors={one: accreditor.said(languages) for one, accreditor in accreditors.items()},
             choices_shown=CHOICES_SHOWN,
             parts_open=PARTS_OPEN,
         )

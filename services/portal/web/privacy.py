@@ -75,13 +75,13 @@ class PrivacyPages:
     async def privacy(self, request: Request) -> Response:
         """What is held of her, why, and what she can do about it."""
         lookup = await self._frame.require_learner(request)
-        kept = await self._store.credentials(lookup)
+        registration, kept = await self._store.registration(lookup), await self._store.credentials(lookup)
         archived = [one for one in kept if _is_archived(one)]
         return await self._frame.render(
             request,
             "privacy.html",
-            registered=await self._store.pseudonym(lookup) is not None,
-            legal_ground=await self._store.legal_ground(lookup),
+            registered=registration is not None,
+            legal_ground=registration and registration.legal_ground,
             count=len(kept),
             archived=show(archived, self._frame.reader(request).languages, local_date(self._clock.now())),
             copy_made=await self._holdings.copy_made(lookup) is not None,

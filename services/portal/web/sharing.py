@@ -10,15 +10,25 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from services.portal.local_time import local_date
-from services.portal.presentation import FETCHED, Shown, show
+from services.portal.grouping import by_years
+from services.portal.local_time import local_date, local_time_text
+from services.portal.presentation import FETCHED, Shown, describe, newest_first, read_whole, show
 from services.portal.sharing import document
 from services.portal.sharing.access import Access, new_access
 from services.portal.sharing.assembly import Sharing
-from services.portal.sharing.presenting import PROPOSED, claims_of, present
+from services.portal.sharing.presenting import PROPOSED, claims_of, present, withholdable
 from services.portal.sharing.store import Item, Share
 from services.portal.sharing.telling import lines, tell
-from services.portal.sharing.terms import DEFAULT_LIFETIME, LIFETIMES, MAX_ITEMS, State, lifetime, unknown
+from services.portal.sharing.terms import (
+    DEFAULT_LIFETIME,
+    LIFETIMES,
+    MAX_ITEMS,
+    MAX_LABEL,
+    State,
+    label,
+    lifetime,
+    unknown,
+)
 from services.portal.store import Kept, Store
 from services.portal.web.files import attachment
 from services.portal.web.forms import Form
@@ -29,8 +39,8 @@ from vitne.errors import FailedPrecondition, InvalidArgument, NotFound, Resource
 from vitne.identifiers import UuidFactory, parse_uuid
 from vitne.runtime.room import Room
 
-#: Bytes of the form in which credentials and claims are picked.
-MAX_PICKED: Final = 64 * 1024
+#: Bytes of the form in which credentials and claims are picked: some 250 for each credential that she has.
+MAX_PICKED: Final = 128 * 1024
 #: Name of the field with a credential's handle, and what the name of the field with its claims begins with.
 PICK: Final = "pick"
 CLAIMS: Final = "claims."
@@ -118,6 +128,7 @@ class SharingPages:
             Route("GET", "/me/shares/{share}/made", self.made),
             Route("POST", "/me/shares/{share}/withdraw", self.withdraw),
             Route("POST", "/me/shares/{share}/renew", self.renew),
+            Route("POST", "/me/shares/{share}/label", self.relabel),
             Route("POST", "/me/shares/{share}/link", self.replace),
             Route("POST", "/me/shares/{share}/document", self.sign),
         ]
@@ -127,6 +138,7 @@ class SharingPages:
         lookup = await self._frame.require_learner(request)
         self._signer.prepare()
         languages, now = self._frame.reader(request).languages, self._clock.now()
+        await self._shares.sweep(now)
         shares = await self._shares.of_learner(lookup)
         kept = await self._store.credentials(lookup) if any(not share.items for share in shares) else []
         own = {one.handle: Content(one.title, one.title_language, ()) for one in show(kept, languages, local_date(now))}
@@ -142,35 +154,34 @@ class SharingPages:
                 )
             )
         return await self._frame.render(
-            request, "shares.html", listed=listed, lifetimes=LIFETIMES, default_lifetime=DEFAULT_LIFETIME
+            request,
+            "shares.html",
+            listed=listed,
+            lifetimes=LIFETIMES,
+            default_lifetime=DEFAULT_LIFETIME,
+            max_label=MAX_LABEL,
         )
 
     async def pick(self, request: Request) -> Response:
         """The form in which she picks what to share; an address may propose a credential."""
         return await self._form(request, await self._frame.require_learner(request))
 
-    async def _form(self, request: Request, lookup: bytes, *, refused: timedelta | None = None) -> Response:
-        """The form; ``refused``: the lifetime of one that was sent with nothing picked, which is said."""
+    async def _form(
+        self, request: Request, lookup: bytes, *, refused: timedelta | None = None, called: str = ""
+    ) -> Response:
+        """The form; of one that was sent with nothing picked, which is said, lifetime and label stay."""
         self._signer.prepare()
         languages, today = self._frame.reader(request).languages, local_date(self._clock.now())
-        kept = {one.handle: one for one in await self._store.credentials(lookup)}
-        proposed = request.query_params.getlist(PICK)
-        choices = [
-            Choice(
-                shown,
-                [(name, name in PROPOSED) for name in claims_of(kept[shown.handle].artefact or "")],
-                shown.handle in proposed,
-            )
-            for shown in show(list(kept.values()), languages, today)
-            if shown.title is not None and shown.state == FETCHED
-        ]
+        choices = _choices(await self._store.credentials(lookup), languages, today, request.query_params.getlist(PICK))
         return await self._frame.render(
             request,
             "share_new.html",
             200 if refused is None else _NOTHING_PICKED,
             nothing_picked=refused is not None,
-            choices=choices,
+            years=by_years(choices, lambda one: one.shown, lambda one: one.picked) if choices else [],
             share=str(self._new_id()),
+            label=called,
+            max_label=MAX_LABEL,
             lifetimes=LIFETIMES,
             chosen_lifetime=DEFAULT_LIFETIME if refused is None else refused.days,
             claims_prefix=CLAIMS,
@@ -180,16 +191,25 @@ class SharingPages:
         """Share what she picked; the link and the code are in her browser, and nowhere else."""
         lookup, form = await self._frame.require_form(request)
         share = parse_uuid(form.text("share"), field="share")
-        duration, now = lifetime(form.text("days")), self._clock.now()
+        duration, called, now = lifetime(form.text("days")), label(form.text("label")), self._clock.now()
         try:
             items = picked(await self._store.credentials(lookup), form)
         except InvalidArgument as error:
             if error.reason != "NOTHING_PICKED":
                 raise
-            return await self._form(request, lookup, refused=duration)
+            return await self._form(request, lookup, refused=duration, called=called)
         access = new_access()
         with self._making.take(lookup.hex()):
-            await self._shares.create(lookup, share, items, access=access, now=now, lifetime=duration)
+            share = await self._shares.create(
+                lookup,
+                share,
+                items,
+                otherwise=self._new_id(),
+                access=access,
+                now=now,
+                lifetime=duration,
+                label=called,
+            )
         return self._told(request, share, access)
 
     async def made(self, request: Request) -> Response:
@@ -219,6 +239,12 @@ class SharingPages:
         """Let a share last longer, under the same link and code."""
         lookup, form = await self._frame.require_form(request)
         await self._shares.renew(lookup, _share(request), self._clock.now(), lifetime(form.text("days")))
+        return self._frame.redirect("/me/shares")
+
+    async def relabel(self, request: Request) -> Response:
+        """Call a share something else; empty: nothing."""
+        lookup, form = await self._frame.require_form(request)
+        await self._shares.relabel(lookup, _share(request), label(form.text("label")))
         return self._frame.redirect("/me/shares")
 
     async def replace(self, request: Request) -> Response:
@@ -288,9 +314,25 @@ class SharingPages:
             address=self._link(access),
             code=access.code,
             code_label=t["share"]["code"],
+            made_label=words["made"],
+            made=local_time_text(now, t),
             entries=entries,
             at=now,
         )
+
+
+def _choices(kept: Sequence[Kept], languages: Sequence[str], today: date, proposed: Sequence[str]) -> list[Choice]:
+    """What can be shared: what is here in its newest state, and can be read."""
+    found = {}
+    for one in kept:
+        whole = read_whole(one)
+        if whole is not None:
+            shown = describe(one, whole.credential, languages, today)
+            found[one.handle] = Choice(
+                shown, [(name, name in PROPOSED) for name in withholdable(whole)], one.handle in proposed
+            )
+    ordered = newest_first(choice.shown for choice in found.values() if choice.shown.state == FETCHED)
+    return [found[shown.handle] for shown in ordered]
 
 
 def _end(share: Share, now: datetime) -> tuple[datetime | None, str]:

@@ -100,10 +100,16 @@ def site(parts: Parts) -> tuple[Frame, list[Route]]:
         accreditors=accreditors,
         clock=parts.clock,
     )
+    permissions = Permissions(parts.registry, parts.clock)
     credentials = CredentialPages(
-        frame, store=parts.store, offers=parts.offers, accreditors=accreditors, clock=parts.clock
+        frame,
+        store=parts.store,
+        offers=parts.offers,
+        permissions=permissions,
+        accreditors=accreditors,
+        clock=parts.clock,
     )
-    wallet = WalletPages(frame, parts.store, parts.offers, Permissions(parts.registry, parts.clock), parts.clock)
+    wallet = WalletPages(frame, parts.store, parts.offers, permissions, parts.clock)
     wallets = WalletProtocol(frame, parts.store, parts.offers, parts.clock)
     shares = SharingPages(frame, parts.store, parts.sharing, parts.clock)
     shared = SharedPages(frame, parts.sharing, parts.clock)

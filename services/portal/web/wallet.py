@@ -13,19 +13,18 @@ from markupsafe import Markup
 
 from services.portal.local_time import local_date
 from services.portal.metrics import WALLET_OFFERS
-from services.portal.presentation import read, show
-from services.portal.store import Kept, Store
+from services.portal.presentation import describe, read
+from services.portal.store import Store
 from services.portal.wallet.codes import OfferSecrets, hash_of
-from services.portal.wallet.permission import Permissions
+from services.portal.wallet.permission import Permissions, in_the_way
 from services.portal.wallet.protocol import offer_link
 from services.portal.wallet.store import Offers
 from services.portal.wallet.terms import (
+    LIVE,
     OFFER_LIFETIME,
-    Obstacle,
     Offer,
     State,
     not_transferable,
-    obstacle,
     unknown_offer,
 )
 from services.portal.web.frame import WALLET_COOKIE, Frame
@@ -38,8 +37,6 @@ from vitne.identifiers import UuidFactory, parse_uuid
 #: CSS pixels of a module of the QR code, and its quiet zone in modules (ISO/IEC 18004: four).
 _QR_SCALE: Final = 4
 _QR_BORDER: Final = 4
-#: Offers by which a wallet can get something still: she can end them.
-_LIVE: Final = (State.OPEN, State.REDEEMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +89,20 @@ class WalletPages:
         """Whether she can take it over; the code of this browser's open offer; her other ones; what was taken over."""
         lookup = await self._frame.require_learner(request)
         kept, now = await own_credential(request, self._store, lookup), self._clock.now()
-        (one,) = show([kept], self._frame.reader(request).languages, local_date(now))
+        credential, today = read(kept), local_date(now)
         offers = await self._offers.of_learner(lookup, kept.handle)
         opened = self._opened(request, offers)
         return await self._frame.render(
             request,
             "wallet.html",
-            one=one,
-            obstacle=await self._obstacle(kept),
+            one=describe(kept, credential, self._frame.reader(request).languages, today),
+            obstacle=await in_the_way(kept, credential, today, self._permissions),
             opened=opened,
             # Made in another browser, or before this browser's newest; or a wallet is fetching by it.
             others=[
                 (offer, state is State.REDEEMED)
                 for offer in offers
-                if (state := offer.state(now)) in _LIVE and (opened is None or offer.id != opened.id)
+                if (state := offer.state(now)) in LIVE and (opened is None or offer.id != opened.id)
             ],
             taken=[offer.taken_at for offer in offers if offer.taken_at is not None],
             locked=bool(offers) and offers[0].state(now) is State.LOCKED,
@@ -116,7 +113,7 @@ class WalletPages:
         """Offer it; the link and the code are in her browser, and nowhere else."""
         lookup, _ = await self._frame.require_form(request)
         kept, now = await own_credential(request, self._store, lookup), self._clock.now()
-        if (why := await self._obstacle(kept)) is not None:
+        if (why := await in_the_way(kept, read(kept), local_date(now), self._permissions)) is not None:
             raise not_transferable(why)
         offer, secrets = self._new_id(), OfferSecrets.new()
         await self._offers.sweep(now)
@@ -139,12 +136,6 @@ class WalletPages:
         if _is_of(ended, self._kept_codes(request)[0]):
             self._frame.cookies.delete(response, WALLET_COOKIE)
         return response
-
-    async def _obstacle(self, kept: Kept) -> Obstacle | None:
-        if (why := obstacle(kept, local_date(self._clock.now()))) is not None:
-            return why
-        credential = read(kept)
-        return Obstacle.UNREADABLE if credential is None else await self._permissions.obstacle(credential)
 
     def _opened(self, request: Request, offers: list[Offer]) -> Opened | None:
         """The open offer whose reference this browser keeps."""

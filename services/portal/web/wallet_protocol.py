@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 
 from services.portal.local_time import local_date
 from services.portal.metrics import WALLET_OFFERS
+from services.portal.presentation import read
 from services.portal.store import Store
 from services.portal.wallet import protocol
 from services.portal.wallet.codes import REFERENCE_LENGTH, pre_authorized_code
@@ -130,13 +131,16 @@ class WalletProtocol:
         _require_type(request, _JSON, "WALLET_CREDENTIAL_REQUEST_BAD")
         protocol.check_credential_request(await request.body())
         kept = await self._store.credential(lookup, handle)
-        why = Obstacle.NOT_VALID if kept is None else obstacle(kept, local_date(now))
+        if kept is None:
+            # What is gathered anew: with a withdrawal the offer ends, too.
+            raise not_yet()
+        why = obstacle(kept, read(kept), local_date(now))
         if why is Obstacle.FETCHING:
             raise not_yet()
-        if kept is None or why is not None:
-            # It was revoked or withdrawn since she made the offer.
+        if why is not None:
+            # It was revoked since she made the offer.
             WALLET_OFFERS.add(1, "denied")
-            raise not_transferable(why or Obstacle.NOT_VALID)
+            raise not_transferable(why)
         if await self._offers.take(token, now):
             WALLET_OFFERS.add(1, "taken")
         return JSONResponse({"credentials": [{"credential": kept.artefact}]}, headers=_PRIVATE)

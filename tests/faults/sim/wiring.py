@@ -12,6 +12,7 @@ from services.issuer.projection import folder
 from services.issuer.settings import IssuerSettings
 from services.issuer.statuses import OPTIONS as STATUSES
 from services.issuer.wiring import Issuer
+from services.ledger.first_changes import FirstChanges
 from services.ledger.history import History
 from services.ledger.intake import ALLOWED, take_leaves
 from services.ledger.intake import CONSUMER as LEAVES
@@ -164,7 +165,10 @@ class Wiring:
         publisher = ListPublisher(
             pool, keys.status_list, clock, new_id, lifetime=LIFETIME, ttl=timedelta(seconds=10), interval=INTERVAL
         )
-        statuses: GroupCommitter[Any, Any] = GroupCommitter(pool, Statuses(orders, clock, new_id).apply)
+        deciding = Statuses(orders, clock, new_id)
+        statuses: GroupCommitter[Any, Any] = GroupCommitter(
+            pool, deciding.apply, at_once=FirstChanges(deciding, clock).apply
+        )
         sequencer = Sequencer(pool, ORIGIN, keys.note_signer, clock, UuidFactory(clock), interval=INTERVAL, max_batch=8)
         store = LogStore(pool)
         self.parts[process.name] = LedgerRpc(

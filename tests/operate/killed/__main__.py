@@ -15,7 +15,8 @@ from tests.integration.ledger_leaves import Fuse, Killed, Mortal
 from vitne.clock import SystemClock
 
 
-async def main(dsn: str, state: Path, step: int) -> None:
+async def integrate(dsn: str, state: Path, step: int) -> None:
+    """Claim the log and integrate what waits, in a process that may end in the middle."""
     Mortal.fuse = Fuse(step)
     async with asyncpg.create_pool(dsn, min_size=1, max_size=2, connection_class=Mortal) as pool:
         sequencer = Ledger(pool, SystemClock(), state).sequencer()
@@ -26,5 +27,11 @@ async def main(dsn: str, state: Path, step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def main(arguments: list[str]) -> None:
+    """``DSN STATE STEP``."""
+    dsn, state, step = arguments
+    asyncio.run(integrate(dsn, Path(state), int(step)))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    main(sys.argv[1:])

@@ -1,0 +1,294 @@
+"""First changes of places: one statement where this ledger knows its lists, and nothing by what it only remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.ledger import untouched
+from services.ledger.first_changes import FirstChanges
+from services.ledger.statuses import StatusRequest
+from services.ledger.transitions import Change
+from services.ledger.untouched import REST_SECONDS, Untouched
+from tests.integration.ledger_harness import Ledger, make_ledger, request
+from vitne.clock import ManualClock
+from vitne.errors import AlreadyExists, FailedPrecondition, NotFound
+from vitne_api.credential.v1 import credential_pb2
+from vitne_api.ledger.v1 import ledger_pb2
+
+REVOKED = credential_pb2.STATUS_REVOKED
+
+
+@pytest.fixture
+async def ledger(database_dsn: str, pool: asyncpg.Pool, clock: ManualClock, tmp_path: Path) -> Ledger:
+    return await make_ledger(database_dsn, pool, clock, tmp_path)
+
+
+@pytest.fixture
+async def lease(ledger: Ledger) -> ledger_pb2.LeaseIndexesResponse:
+    return await ledger.lease(20)
+
+
+@pytest.fixture
+def first(ledger: Ledger) -> FirstChanges:
+    """Of a ledger that does nothing else."""
+    return FirstChanges(ledger.statuses, ledger.clock)
+
+
+@pytest.fixture
+async def connection(ledger: Ledger) -> AsyncIterator[Any]:
+    async with ledger.pool.acquire() as connection:
+        yield connection
+
+
+@pytest.fixture
+def statements(connection: Any) -> Iterator[Callable[[], Awaitable[list[str]]]]:
+    """What was done with lists, statement by statement, since that was asked for last."""
+    executed: list[str] = []
+
+    async def taken() -> list[str]:
+        await asyncio.sleep(0)  # the event loop's next turn brings what was executed
+        newest = executed.copy()
+        executed.clear()
+        return newest
+
+    def note(record: Any) -> None:
+        if "status_list" in record.query:  # what asyncpg asks about types is its own matter
+            executed.append("write" if "INSERT INTO" in record.query else "read")
+
+    with connection.query_logger(note):
+        yield taken
+
+
+async def recorded(ledger: Ledger) -> tuple[int, ...]:
+    """How many rows there are of each kind that a change has."""
+    counts = await ledger.pool.fetchrow(
+        "SELECT (SELECT count(*) FROM status_change), (SELECT sum(changes)::integer FROM status_list), "
+        "(SELECT count(*) FROM outbox), (SELECT count(*) FROM queued_leaf), (SELECT count(*) FROM request)"
+    )
+    return tuple(counts)
+
+
+async def test_a_list_that_is_known_is_changed_by_one_statement(
+    ledger: Ledger,
+    lease: ledger_pb2.LeaseIndexesResponse,
+    first: FirstChanges,
+    connection: Any,
+    statements: Callable[[], Awaitable[list[str]]],
+) -> None:
+    other = await ledger.lease(5, country="DK")
+    places = [(lease.list, index) for index in lease.indexes] + [(other.list, index) for index in other.indexes]
+    changes = [request(*place, Change.REVOKE) for place in places]
+    assert [answer and answer.status for answer in await first.apply(connection, changes[:1])] == [REVOKED]
+    assert await statements() == ["read", "write"]
+    assert all(await first.apply(connection, changes[1:15]))
+    assert await statements() == ["write"]
+    assert all(await first.apply(connection, changes[15:]))
+    assert await statements() == ["read", "write"]  # Denmark's list was not known.
+    assert await recorded(ledger) == (25, 25, 25, 25, 25)
+    # Numbered as they were asked for, without gaps, in the lists and in their events.
+    for url, indexes in ((lease.list, lease.indexes), (other.list, other.indexes)):
+        rows = await ledger.pool.fetch(
+            "SELECT index FROM status_change AS change JOIN status_list ON id = list_id WHERE url = $1 "
+            "ORDER BY change.number",
+            url,
+        )
+        assert [row["index"] for row in rows] == list(indexes)
+        revisions = await ledger.pool.fetch("SELECT revision FROM outbox WHERE key = $1 ORDER BY id", url)
+        assert [row["revision"] for row in revisions] == list(range(1, len(indexes) + 1))
+
+
+async def test_nothing_is_changed_by_what_is_only_remembered(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any, clock: ManualClock
+) -> None:
+    url, (one, two, three, four) = lease.list, lease.indexes[:4]
+    assert all(await first.apply(connection, [request(url, one, Change.REVOKE)]))
+    # Another replica revokes what is, as far as this one knows, valid.
+    assert (await ledger.replica().set(request(url, two, Change.REVOKE))).status == REVOKED
+    before = await recorded(ledger)
+    late = [request(url, two, Change.SUSPEND), request(url, three, Change.REVOKE)]
+    assert await first.apply(connection, late) == [None, None]
+    assert await recorded(ledger) == before
+    # For a while it leaves the list to transactions, which read it; then it knows better.
+    assert await first.apply(connection, late) == [None, None]
+    await clock.sleep(REST_SECONDS)
+    suspended, revoked = await first.apply(connection, [*late[:1], request(url, four, Change.REVOKE)])
+    assert suspended is None
+    assert revoked is not None
+    with pytest.raises(FailedPrecondition, match="STATUS_FINAL"):
+        await ledger.set(late[0])
+
+
+async def test_a_memory_that_is_wrong_revokes_nothing_twice(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any
+) -> None:
+    url, (one, two, three) = lease.list, lease.indexes[:3]
+    assert all(await first.apply(connection, [request(url, index, Change.REVOKE) for index in (one, two)]))
+    # As after a database that lost its last commits: the number is the remembered one again, the place another.
+    await ledger.pool.execute("UPDATE status_change SET index = $1 WHERE index = $2", three, two)
+    before = await recorded(ledger)
+    assert await first.apply(connection, [request(url, three, Change.SUSPEND)]) == [None]
+    assert await recorded(ledger) == before
+
+
+async def test_what_must_be_read_is_left(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any
+) -> None:
+    url, indexes = lease.list, lease.indexes
+    done = request(url, indexes[0], Change.REVOKE)
+    assert all(await first.apply(connection, [done]))
+    before = await recorded(ledger)
+    unleased = next(index for index in range(1000) if index not in indexes)
+    once, twice = request(url, indexes[1], Change.REVOKE), request(url, indexes[1], Change.SUSPEND)
+    for left in (
+        [done],  # a repetition
+        [request(url, indexes[0], Change.REVOKE)],
+        [request(url, indexes[2], Change.REVOKE, request_id=done.key.request_id)],  # a request id of another body
+        [request(url, indexes[2], Change.REINSTATE)],  # would be refused
+        [once, twice],
+        [request(url, unleased, Change.REVOKE)],
+        [request(url, 1000, Change.REVOKE)],
+        [request(f"{url}x", 1, Change.REVOKE)],
+    ):
+        assert await first.apply(connection, left) == [None] * len(left)
+    assert await recorded(ledger) == before
+
+
+async def test_beside_what_is_left_the_others_are_changed(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse
+) -> None:
+    url, indexes = lease.list, lease.indexes
+    done = request(url, indexes[0], Change.SUSPEND)
+    answer = await ledger.set(done)
+    answers = await ledger.committer.submit_all(
+        [
+            done,
+            request(url, indexes[1], Change.REVOKE),
+            request(url, indexes[2], Change.REVOKE, request_id=done.key.request_id),
+            request(url, indexes[0], Change.REVOKE),
+            request(url, indexes[3], Change.REVOKE),
+            request(url, 1000, Change.REVOKE),
+            request(url, indexes[4], Change.SUSPEND),
+            request(url, indexes[4], Change.REINSTATE),
+        ]
+    )
+    assert answers[0] == answer
+    statuses = [getattr(answer, "status", type(answer)) for answer in answers]
+    assert statuses == [
+        credential_pb2.STATUS_SUSPENDED,
+        REVOKED,
+        AlreadyExists,
+        REVOKED,
+        REVOKED,
+        NotFound,
+        credential_pb2.STATUS_SUSPENDED,
+        credential_pb2.STATUS_VALID,
+    ]
+    assert (await recorded(ledger))[:4] == (6, 6, 6, 6)
+
+
+async def test_a_place_that_was_leased_since_is_changed(ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse) -> None:
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    for index in (await ledger.lease(3)).indexes:
+        assert (await ledger.set(request(lease.list, index, Change.REVOKE))).status == REVOKED
+
+
+async def test_a_list_that_somebody_holds_is_left_rather_than_waited_for(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, connection: Any
+) -> None:
+    """When a change is recorded was read before: it would be in the past by the time it is committed."""
+    url, (one, two, three) = lease.list, lease.indexes[:3]
+    ours, theirs = (FirstChanges(each.statuses, each.clock) for each in (ledger, ledger.replica()))
+    assert all(await ours.apply(connection, [request(url, one, Change.REVOKE)]))
+    async with ledger.pool.acquire() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        assert all(await theirs.apply(other, [request(url, two, Change.REVOKE)]))
+        assert await ours.apply(connection, [request(url, three, Change.REVOKE)]) == [None]
+        await transaction.commit()
+    assert (await recorded(ledger))[:2] == (2, 2)
+    # That was no loss: nothing rests, and what came meanwhile is read.
+    assert await ours.apply(connection, [request(url, two, Change.SUSPEND), request(url, three, Change.REVOKE)]) != [
+        None,
+        None,
+    ]
+
+
+async def test_another_history_of_as_many_changes_is_told_apart(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any, clock: ManualClock
+) -> None:
+    url, (one, two, three, four) = lease.list, lease.indexes[:4]
+    for index in (one, two):
+        assert all(await first.apply(connection, [request(url, index, Change.REVOKE)]))
+    # A fail-over loses the last change, and another ledger makes another.
+    await connection.execute(
+        "DELETE FROM status_change WHERE number = 2; UPDATE status_list SET changes = 1; DELETE FROM request"
+    )
+    await clock.sleep(1)
+    assert (await ledger.replica().set(request(url, three, Change.REVOKE))).status == REVOKED
+    suspend = request(url, three, Change.SUSPEND)
+    before = await recorded(ledger)
+    assert await first.apply(connection, [suspend]) == [None]
+    assert await recorded(ledger) == before
+    with pytest.raises(FailedPrecondition, match="STATUS_FINAL"):
+        await ledger.set(suspend)
+    # What was lost is forgotten, and what came instead is known.
+    await clock.sleep(REST_SECONDS)
+    answers = await first.apply(connection, [request(url, index, Change.REVOKE) for index in (two, four, three)])
+    assert [answer is None for answer in answers] == [False, False, True]
+
+
+async def test_a_list_that_went_back_to_its_beginning_is_not_taken_for_another(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any
+) -> None:
+    # Nothing was changed, so that its number names nothing; but the database has fewer leases, or another list.
+    url, index = lease.list, lease.indexes[-1]
+    reinstate, revoke = (request(url, index, change) for change in (Change.REINSTATE, Change.REVOKE))
+    assert await first.apply(connection, [reinstate]) == [None]  # as good as any to look at the list
+    await connection.execute("UPDATE status_list SET url = url || 'x'")
+    assert await first.apply(connection, [revoke]) == [None]
+    await connection.execute("UPDATE status_list SET url = left(url, -1)")
+    assert await first.apply(connection, [reinstate]) == [None]
+    await connection.execute("UPDATE status_list SET leased = leased - 1")
+    assert await first.apply(connection, [revoke]) == [None]
+    assert (await recorded(ledger))[:2] == (0, 0)
+
+
+async def test_of_two_lists_only_what_moved_is_left_alone(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any
+) -> None:
+    other = await ledger.lease(5, country="DK")
+
+    def both(place: int) -> list[StatusRequest]:
+        return [request(each.list, each.indexes[place], Change.REVOKE) for each in (lease, other)]
+
+    assert all(await first.apply(connection, both(0)))
+    await ledger.replica().set(request(lease.list, lease.indexes[1], Change.REVOKE))
+    assert await first.apply(connection, both(2)) == [None, None]
+    norway, denmark = await first.apply(connection, both(2))
+    assert norway is None
+    assert denmark is not None
+
+
+async def test_long_histories_are_read_over_several_looks_the_short_ones_first(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(untouched, "READ_AT_ONCE", 6)
+    other = await ledger.lease(5, country="DK")
+    for each, changed in ((lease, lease.indexes[:10]), (other, other.indexes[:2])):
+        for index in changed:
+            await ledger.apply([request(each.list, index, change) for change in (Change.SUSPEND, Change.REVOKE)])
+    lists = Untouched()
+    # 20 changes and 4; two are read beside the four.
+    for looked, number in ((1, 2), (2, 8), (3, 14)):
+        assert list(await lists.look(connection, [lease.list, other.list], 0.0)) == [other.list], looked
+        found = lists.find(lease.list)
+        assert found is not None
+        assert (found.last.number, found.certain) == (number, False)
+    known = (await lists.look(connection, [lease.list], 0.0))[lease.list]
+    assert {index for index in range(1000) if known.is_touched(index)} == set(lease.indexes[:10])

@@ -1,0 +1,1 @@
+"""A sequencer that is killed."""
