@@ -26,6 +26,7 @@ from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witne
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
+from vitne.runtime.arguments import thumbprints_joined
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects, replace_file
@@ -101,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
-    asked = parser().parse_args(arguments)
+    asked = parser().parse_args(thumbprints_joined(arguments))
     try:
         policy = Policy.of_log(NoteKey.parse(asked.key)) if asked.key else Policy.parse(asked.policy.read_text("utf-8"))
         if bool(asked.trust_list) is not bool(asked.registry_key):

@@ -25,6 +25,7 @@ from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.policy import Policy
+from vitne.runtime.arguments import thumbprints_joined
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
@@ -135,7 +136,7 @@ def add_credential(
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
-    asked = parser().parse_args(arguments)
+    asked = parser().parse_args(thumbprints_joined(arguments))
     try:
         rules = [AllowRule.parse(text) for text in asked.allow]
         credential = read_credential(asked.credential)

@@ -1,0 +1,71 @@
+"""A registry's key is told to commands by its thumbprint, of which one in 64 begins with a hyphen."""
+
+import argparse
+import base64
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.auditor import log_command
+from services.verifier import bundles, collect, command, verify_command
+from vitne.runtime.arguments import thumbprints_joined
+
+HYPHENATED = base64.urlsafe_b64encode(b"\xfb" + bytes(31)).decode().rstrip("=")
+NOWHERE = ["--trust-list", "http://127.0.0.1:1/v1/trust-list"]
+LEDGER = ["--ledger", "127.0.0.1:1"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(exit_on_error=False)
+    made.add_argument("--registry-key", required=True)
+    made.add_argument("--verbose", action="store_true")
+    made.add_argument("file")
+    return made
+
+
+@given(st.binary(min_size=31, max_size=31), st.booleans())
+def test_each_thumbprint_is_a_value(rest: bytes, first: bool) -> None:
+    key = base64.urlsafe_b64encode(b"\xfb" + rest).decode().rstrip("=")
+    assert key.startswith("-")
+    given_key = ["--registry-key", key]
+    arguments = [*given_key, "--verbose", "-"] if first else ["-", "--verbose", *given_key]
+    asked = _parser().parse_args(thumbprints_joined(arguments))
+    assert (asked.registry_key, asked.file, asked.verbose) == (key, "-", True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--registry-key", "--verbose", "-"], ["-", "--registry-key"], [HYPHENATED, "-"]], ids=str
+)
+def test_what_is_missing_is_still_told(arguments: list[str]) -> None:
+    with pytest.raises((argparse.ArgumentError, SystemExit)):
+        _parser().parse_args(thumbprints_joined(arguments))
+
+
+@pytest.mark.parametrize(
+    ("run", "arguments"),
+    [
+        (command.main, [*NOWHERE, *LEDGER]),
+        (collect.main, [*NOWHERE, *LEDGER, "--out", "/dev/null"]),
+        (bundles.bundle_command, []),
+        (verify_command.main, []),
+        (log_command.main, [*NOWHERE, "--url", "http://127.0.0.1:1", "--policy", "/nowhere"]),
+    ],
+    ids=["check", "collect", "bundle", "verify-bundle", "audit"],
+)
+def test_each_command_takes_it(
+    run: Callable[[Sequence[str]], int],
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That there is nothing to be had, or to be read, is what it says; not that its usage is wrong."""
+    file = tmp_path / "credential"
+    file.write_text("nothing that could be read")
+    named = [] if run is log_command.main else [str(file)]
+    assert run([*arguments, "--registry-key", HYPHENATED, *named]) > 0
+    shown = capsys.readouterr()
+    assert shown.out or shown.err
+    assert "usage:" not in shown.err
