@@ -43,6 +43,8 @@ _MESSAGE: Final = 500
 #: Whose lists are leased from, and indexes at once.
 _COUNTRY: Final = "NO"
 _LEASE: Final = 5000
+#: Places that are leased before single revocations are measured: more than are revoked meanwhile.
+_AHEAD: Final = 25_000
 #: Seconds until a status or a leaf must be there.
 _PATIENCE: Final = 30.0
 _REVOKED: Final = 1
@@ -111,14 +113,18 @@ class _Revoker:
         self._free: list[tuple[str, int]] = []
         self._leasing = asyncio.Lock()
 
-    async def place(self) -> tuple[str, int]:
-        """A place that nobody has revoked."""
+    async def reserve(self, count: int) -> None:
+        """Lease so many places ahead."""
         async with self._leasing:
-            if not self._free:
+            while len(self._free) < count:
                 lease = await self._ledger.LeaseIndexes(
                     ledger_pb2.LeaseIndexesRequest(request_id=new_id(), country=_COUNTRY, count=_LEASE)
                 )
-                self._free = [(lease.list, index) for index in lease.indexes]
+                self._free += [(lease.list, index) for index in lease.indexes]
+
+    async def place(self) -> tuple[str, int]:
+        """A place that nobody has revoked."""
+        await self.reserve(1)
         return self._free.pop()
 
     async def places(self, count: int) -> list[tuple[str, int]]:
@@ -155,8 +161,9 @@ class _Revoker:
 
 
 async def revoke(world: World) -> None:
-    """Sixteen at a time."""
+    """Sixteen at a time, at places that were leased before."""
     revoker = _Revoker(world)
+    await revoker.reserve(world.session.amount(_AHEAD))
 
     async def operation(_number: int) -> None:
         await revoker.revoke(*await revoker.place())

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from services.issuer import store
 from services.issuer.notices import Notices
@@ -16,15 +15,14 @@ from services.issuer.parts import Parts
 from services.issuer.refusals import unknown_credential
 from vitne.accreditation import instant, timestamp
 from vitne.clock import Clock
-from vitne.errors import DataLoss, InvalidArgument, Unauthenticated
+from vitne.errors import InvalidArgument, Unauthenticated
 from vitne.identifiers import OrganisationId, parse_uuid
 from vitne.messaging import outbox
 from vitne.messaging.consumer import ConsumerOptions
-from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED
 from vitne.messaging.headers import Message
+from vitne.messaging.status_events import read_changes
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2 as credential
-from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2 as issuer
 from vitne_api.ledger.v1 import ledger_pb2 as ledger
 from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
@@ -33,7 +31,8 @@ from vitne_api.ledger.v1 import ledger_pb2_grpc as ledger_grpc
 CONSUMER: Final = "issuer"
 #: Events together lock credentials, learners, then the hubs' aggregates, each in the order in which everybody does. One
 #: by one in a transaction they would lock in the order of the events, and wait for an issuance that waits for them.
-OPTIONS: Final = ConsumerOptions(singly=1)
+#: Fewer than elsewhere, since each may tell of a hundred changes.
+OPTIONS: Final = ConsumerOptions(batch=50, singly=1)
 #: What the ledger says about the change itself, and so to the institution that asked for it.
 _REFUSALS: Final = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -118,24 +117,24 @@ class Statuses:
         Raises:
             DataLoss: ``BAD_EVENT``, ``UNKNOWN_EVENT_TYPE``.
         """
-        changes = [(change, message) for message in messages if (change := _read(message)) is not None]
+        changes = [change for message in messages for change in read_changes(message)]
         if not changes:
             return
         # Of several changes of one status the last is the one that stays, and all of them are told.
         ours = await store.change_statuses(
-            connection, {(change.list, change.index): change.status for change, _ in changes}
+            connection, {(change.list_url, change.index): change.status for change in changes}
         )
         changed = [
-            (holding, message.traceparent or "")
-            for change, message in changes
-            if (holding := ours.get((change.list, change.index)))  # else another issuer's: lists are shared
+            (holding, change.traceparent)
+            for change in changes
+            if (holding := ours.get((change.list_url, change.index)))  # else another issuer's: lists are shared
         ]
         await outbox.append(connection, await self._notices.status_changed(connection, changed))
         await self._parts.revoked(
             connection,
             {  # another issuer's may be a part of one of ours, too
-                (change.list, change.index): instant(change.recorded)
-                for change, _ in changes
+                (change.list_url, change.index): change.recorded
+                for change in changes
                 if change.status == credential.STATUS_REVOKED
             },
         )
@@ -174,21 +173,3 @@ async def ledger_answers(call: Awaitable[A]) -> A:
         raise
     except Unauthenticated as error:  # The issuer's own client at the token issuer, not whoever called.
         raise RuntimeError(f"the issuer gets no access token for the ledger: {error.reason}") from error
-
-
-_KNOWN: Final = frozenset((credential.STATUS_VALID, credential.STATUS_SUSPENDED, credential.STATUS_REVOKED))
-
-
-def _read(message: Message) -> events_pb2.StatusChanged | None:
-    """The change that an event tells of; None where it tells of something else that the issuer knows."""
-    if message.type == LIST_PUBLISHED:
-        return None
-    if message.type != STATUS_CHANGED:
-        raise DataLoss("UNKNOWN_EVENT_TYPE", f"the issuer does not know events of type {message.type[:64]}")
-    try:
-        change = events_pb2.StatusChanged.FromString(message.value)
-    except DecodeError as error:
-        raise DataLoss("BAD_EVENT", "not a StatusChanged message") from error
-    if change.list != message.key or change.status not in _KNOWN:
-        raise DataLoss("BAD_EVENT", "the status is not known here, or the list is not the event's key")
-    return change

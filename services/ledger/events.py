@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vitne.messaging import topics
-from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED
+from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED, STATUSES_CHANGED
 from vitne.messaging.outbox import Event
 from vitne_api.events.v1 import events_pb2
 
@@ -22,6 +22,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_SECONDS: Final = 86_400
 _TYPES: Final[dict[type[Message], str]] = {
     events_pb2.StatusChanged: STATUS_CHANGED,
+    events_pb2.StatusesChanged: STATUSES_CHANGED,
     events_pb2.StatusListPublished: LIST_PUBLISHED,
 }
 
@@ -32,7 +33,7 @@ def list_aggregate(url: str) -> str:
 
 
 def list_event(
-    value: events_pb2.StatusChanged | events_pb2.StatusListPublished,
+    value: events_pb2.StatusChanged | events_pb2.StatusesChanged | events_pb2.StatusListPublished,
     *,
     time: datetime,
     new_id: Callable[[], UUID],

@@ -33,9 +33,10 @@ from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.merkle.leaves import ListPublished, StatusChanged, parse_leaf
 from vitne.messaging import recovery, topics
-from vitne.messaging.event_types import STATUS_CHANGED
+from vitne.messaging.event_types import LIST_PUBLISHED
 from vitne.messaging.headers import Message
 from vitne.messaging.outbox import append
+from vitne.messaging.status_events import read_changes
 from vitne_api.events.v1 import events_pb2
 
 #: Who leased what a restore closed: nobody. Whoever compares knows it by this (vitne.inspection.snapshots).
@@ -179,13 +180,10 @@ class Reconciliation:
         """Changes that the topic has, then those that only the log has; how many in all, and how many of the latter."""
         told = [
             StatusChanged(
-                change.list,
-                change.index,
-                STATUS_NAME[_STATUS[change.status]],
-                instant(change.effective),
-                instant(change.recorded),
+                change.list_url, change.index, STATUS_NAME[_STATUS[change.status]], change.effective, change.recorded
             )
-            for change in _of(events, events_pb2.StatusChanged)
+            for message in events
+            for change in read_changes(message)
         ]
         # What the database has, it told first: the topic goes on from there.
         fresh = told[row["changes"] :]
@@ -245,8 +243,8 @@ class Reconciliation:
         leaves = {leaf.version: leaf for leaf in logged}
         shown, told = 0, {}
         for message in events:
-            if message.type == STATUS_CHANGED:
-                shown += 1
+            if message.type != LIST_PUBLISHED:
+                shown += len(read_changes(message))
             else:
                 published = events_pb2.StatusListPublished.FromString(message.value)
                 told[published.version] = shown, published
@@ -327,7 +325,3 @@ def _by_list(status: Sequence[Message]) -> dict[str, list[Message]]:
         if message.topic == topics.LEDGER_STATUS:
             by_revision[message.key].setdefault(message.revision, message)
     return {url: [found[revision] for revision in sorted(found)] for url, found in by_revision.items()}
-
-
-def _of(events: Iterable[Message], kind: type[events_pb2.StatusChanged]) -> list[events_pb2.StatusChanged]:
-    return [kind.FromString(message.value) for message in events if message.type == STATUS_CHANGED]

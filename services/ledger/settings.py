@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from services.ledger.statuses import MAX_TOLD_TOGETHER
 from vitne.errors import InvalidArgument
 from vitne.merkle.cosignatures import CosignerKey
 from vitne.runtime.settings import CommonSettings
@@ -86,6 +87,8 @@ class LedgerSettings(CommonSettings):
         list_lifetime_seconds: how long a signed list may be relied on.
         publish_interval_seconds: time at least between two versions of a list.
         sequence_interval_seconds: time between looks at the queue of leaves.
+        changes_told_together: most changes of a list that one event tells of; 1 while an issuer runs a release that
+            knows only events of one change.
         witnesses: who is asked to cosign checkpoints: submission prefixes by verifier keys.
         witness_quorum: how many of them have to, for a checkpoint to be shown as witnessed; 0: all.
         witness_interval_seconds: time between two rounds of asking.
@@ -106,6 +109,7 @@ class LedgerSettings(CommonSettings):
     list_lifetime_seconds: int = Field(default=DEFAULT_LIST_LIFETIME_SECONDS, ge=3, le=7 * 86_400)
     publish_interval_seconds: float = Field(default=DEFAULT_PUBLISH_INTERVAL_SECONDS, gt=0, le=1)
     sequence_interval_seconds: float = Field(default=DEFAULT_SEQUENCE_INTERVAL_SECONDS, gt=0, le=1)
+    changes_told_together: int = Field(default=MAX_TOLD_TOGETHER, ge=1, le=MAX_TOLD_TOGETHER)
     witnesses: dict[WitnessKey, WitnessUrl] = Field(default_factory=dict)
     witness_quorum: int = Field(default=0, ge=0)
     witness_interval_seconds: float = Field(default=DEFAULT_WITNESS_INTERVAL_SECONDS, gt=0, le=60)

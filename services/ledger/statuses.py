@@ -10,7 +10,7 @@ where one ledger writes: :mod:`services.ledger.first_changes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +24,7 @@ from vitne.clock import Clock
 from vitne.errors import AlreadyExists, NotFound, VitneError
 from vitne.merkle import leaves
 from vitne.messaging.outbox import Event, Statement, append
+from vitne.messaging.tracing import is_sampled
 from vitne.runtime.idempotency import RequestKey, races_told, recall_many, remember_many, remember_statement
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
@@ -31,6 +32,8 @@ from vitne_api.ledger.v1 import ledger_pb2
 
 #: Most changes in one transaction: a message of a stream, so that revoking many costs one commit for each message.
 MAX_GROUP: Final = 500
+#: Most changes of a list that one event tells of. Who reads it handles them in one transaction.
+MAX_TOLD_TOGETHER: Final = 100
 #: Statuses as messages name them.
 STATUS_MESSAGE: Final = {
     Status.VALID: credential_pb2.STATUS_VALID,
@@ -89,12 +92,21 @@ class Statuses:
         orders: which indexes are leased.
         clock: says when a change is recorded.
         new_id: makes the UUIDv7 of events.
+        told_together: most changes of a list that one event tells of.
     """
 
-    def __init__(self, orders: Orders, clock: Clock, new_id: Callable[[], UUID]) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        clock: Clock,
+        new_id: Callable[[], UUID],
+        *,
+        told_together: int = MAX_TOLD_TOGETHER,
+    ) -> None:
         self._orders = orders
         self._clock = clock
         self._new_id = new_id
+        self._told_together = told_together
 
     async def apply(
         self, connection: Any, requests: Sequence[StatusRequest]
@@ -208,24 +220,30 @@ class Statuses:
         Raises:
             Aborted: ``REQUEST_RACED``.
         """
+        together = recorded[0].standing.recorded
         written = [
             Statement(
                 """
                 INSERT INTO status_change
                     (list_id, number, index, status, effective, recorded, reason, on_behalf_of, caller)
-                SELECT * FROM unnest($1::integer[], $2::bigint[], $3::integer[], $4::smallint[], $5::timestamptz[],
+                SELECT list_id, number, index, status, coalesce(effective, recorded, $10::timestamptz),
+                    coalesce(recorded, $10), reason, on_behalf_of, caller
+                FROM unnest($1::integer[], $2::bigint[], $3::integer[], $4::smallint[], $5::timestamptz[],
                     $6::timestamptz[], $7::text[], $8::text[], $9::text[])
+                    AS new (list_id, number, index, status, effective, recorded, reason, on_behalf_of, caller)
                 """,
                 (
                     [change.list_id for change in recorded],
                     [change.number for change in recorded],
                     [change.request.index for change in recorded],
                     [change.standing.status.value for change in recorded],
-                    [change.standing.effective for change in recorded],
-                    [change.standing.recorded for change in recorded],
+                    # Instants are dear to hand over, and nearly all are one.
+                    [_unless(change.standing.recorded, change.standing.effective) for change in recorded],
+                    [_unless(together, change.standing.recorded) for change in recorded],
                     [change.request.reason for change in recorded],
                     [change.request.on_behalf_of for change in recorded],
                     [change.request.key.caller for change in recorded],
+                    together,
                 ),
             ),
             queue_statement(
@@ -236,18 +254,27 @@ class Statuses:
             *beside,
         ]
         with races_told():
-            await append(connection, [self._event(change) for change in recorded], beside=written, first=first)
+            await append(connection, self._events(recorded), beside=written, first=first)
 
-    def _event(self, change: Recorded) -> Event:
-        told = events_pb2.StatusChanged(
-            list=change.request.list_url,
-            index=change.request.index,
-            status=STATUS_MESSAGE[change.standing.status],
-            effective=timestamp(change.standing.effective),
-            recorded=timestamp(change.standing.recorded),
-        )
+    def _events(self, recorded: Iterable[Recorded]) -> list[Event]:
+        """What is told: of each list its changes in their order, several in one event."""
+        lists: dict[str, list[Recorded]] = {}
+        for change in recorded:
+            lists.setdefault(change.request.list_url, []).append(change)
+        return [
+            self._event(changes[at : at + self._told_together])
+            for changes in lists.values()
+            for at in range(0, len(changes), self._told_together)
+        ]
+
+    def _event(self, changes: Sequence[Recorded]) -> Event:
+        first, *others = changes
+        traces = [change.request.traceparent for change in changes]
         return list_event(
-            told, time=change.standing.recorded, new_id=self._new_id, traceparent=change.request.traceparent
+            _told_together(changes) if others else _told_alone(first),
+            time=first.standing.recorded,
+            new_id=self._new_id,
+            traceparent=next(filter(is_sampled, traces), traces[0]),
         )
 
 
@@ -274,6 +301,35 @@ async def _read_standings(connection: Any, places: Sequence[tuple[int, int]]) ->
         (row["list_id"], row["index"]): Standing(Status(row["status"]), row["effective"], row["recorded"])
         for row in rows
     }
+
+
+def _told_alone(change: Recorded) -> events_pb2.StatusChanged:
+    return events_pb2.StatusChanged(
+        list=change.request.list_url,
+        index=change.request.index,
+        status=STATUS_MESSAGE[change.standing.status],
+        effective=timestamp(change.standing.effective),
+        recorded=timestamp(change.standing.recorded),
+    )
+
+
+def _told_together(changes: Sequence[Recorded]) -> events_pb2.StatusesChanged:
+    together = changes[0].standing.recorded
+    told = events_pb2.StatusesChanged(list=changes[0].request.list_url, recorded=timestamp(together))
+    for change in changes:
+        standing, trace = change.standing, change.request.traceparent
+        added = told.changes.add(index=change.request.index, status=STATUS_MESSAGE[standing.status])
+        if standing.effective != standing.recorded:
+            added.effective.CopyFrom(timestamp(standing.effective))
+        if standing.recorded != together:
+            added.recorded.CopyFrom(timestamp(standing.recorded))
+        if is_sampled(trace):  # Nothing leads on from what is not recorded.
+            added.traceparent = trace
+    return told
+
+
+def _unless(usual: datetime, moment: datetime) -> datetime | None:
+    return None if moment == usual else moment
 
 
 def _leaf(change: Recorded) -> leaves.StatusChanged:

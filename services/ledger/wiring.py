@@ -214,7 +214,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     store = LogStore(pool)
     publisher = list_publisher(settings, pool, clock, keys)
     returning = Returning()
-    deciding = Statuses(orders, clock, new_id)
+    deciding = Statuses(orders, clock, new_id, told_together=settings.changes_told_together)
     statuses: GroupCommitter[StatusRequest, ledger_pb2.SetStatusResponse] = GroupCommitter(
         pool,
         deciding.apply,

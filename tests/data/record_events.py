@@ -36,6 +36,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     "vitne.registry.heartbeat.v1": events_pb2.RegistryHeartbeat,
     "vitne.log.leaf.v1": events_pb2.LeafSubmitted,
     "vitne.ledger.status_changed.v1": events_pb2.StatusChanged,
+    "vitne.ledger.statuses_changed.v1": events_pb2.StatusesChanged,
     "vitne.ledger.list_published.v1": events_pb2.StatusListPublished,
     "vitne.hub.notice.v1": events_pb2.HubCredentialNotice,
 }

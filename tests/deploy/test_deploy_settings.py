@@ -122,7 +122,7 @@ LEFT_BY: dict[str, tuple[str, ...]] = {
     "registry": (*CALLS_NOBODY, "client_id", "client_key_file", "grpc_allowed_peers"),
     # Nobody's tokens carry certificates until an operator says whose (docs/decisions/0035).
     "issuer": ("grpc_allowed_peers", "x5c", "hub_registration_ends"),
-    "ledger": (*CALLS_NOBODY, "client_id", "client_key_file"),
+    "ledger": (*CALLS_NOBODY, "client_id", "client_key_file", "changes_told_together"),
     # It follows topics, and asks the ledger without a token.
     "verifier": (
         "client_id",

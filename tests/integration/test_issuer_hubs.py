@@ -39,7 +39,7 @@ from vitne.errors import (
     Unauthenticated,
     Unavailable,
 )
-from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED
+from vitne.messaging.event_types import LIST_PUBLISHED, STATUS_CHANGED, STATUSES_CHANGED
 from vitne.messaging.headers import Message
 from vitne.messaging.tracing import processing
 from vitne.runtime.status import error_from_status
@@ -382,6 +382,31 @@ async def test_an_institution_changes_its_own_credentials_only_and_not_from_befo
         error = await refusal(world.caller(UCL).ChangeStatus(change(issued, REVOKE, effective=timestamp(moment))))
         assert (error.reason, error.field) == (reason, "effective")
     assert world.ledger.changes == []
+
+
+async def test_changes_that_are_told_together_reach_the_hub_one_by_one(world: World) -> None:
+    first, second = await world.issue(), await world.issue()
+    await register(world)
+    list_url = first.status_reference.list
+    assert second.status_reference.list == list_url
+    value = events_pb2.StatusesChanged(list=list_url, recorded=timestamp(world.clock.now()))
+    traces = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2, 3)]
+    for place, status, trace in (
+        (first.status_reference.index, credential_pb2.STATUS_SUSPENDED, traces[0]),
+        (9999, credential_pb2.STATUS_REVOKED, ""),  # another issuer's
+        (second.status_reference.index, REVOKED, traces[1]),
+        (first.status_reference.index, REVOKED, traces[2]),
+    ):
+        value.changes.add(index=place, status=status, traceparent=trace)
+    await handle(world, STATUSES_CHANGED, list_url, value.SerializeToString())
+    (_, one, _), (_, other, _), *changes = await world.notices()
+    names = {got.credential.id: got.handle for got in await fetch(world, one, other)}
+    assert [(notice, name) for notice, name, _ in changes] == [
+        ("STATUS_CHANGED", names[each.id]) for each in (first, second, first)
+    ]
+    for each in (first, second):
+        got = await world.caller(UCL).GetCredential(issuer_pb2.GetCredentialRequest(credential_id=each.id))
+        assert got.credential.status == REVOKED
 
 
 async def test_events_that_do_not_concern_this_issuer_or_can_not_be_understood(world: World) -> None:

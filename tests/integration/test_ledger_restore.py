@@ -20,7 +20,7 @@ from tests.integration.published import published
 from tests.integration.test_ledger_log import claimed, integrated, issued, queue
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.errors import DataLoss, FailedPrecondition
+from vitne.errors import DataLoss, FailedPrecondition, VitneError
 from vitne.messaging import topics
 from vitne.messaging.headers import Message
 from vitne.messaging.relay import LOCK_KEY
@@ -65,13 +65,16 @@ def reconciliation(ledger: Ledger) -> Reconciliation:
     )
 
 
-async def worked(ledger: Ledger) -> Any:
-    """Leases, changes, published lists, and all of it in the log; answers the lease."""
+async def worked(ledger: Ledger, *, together: bool = False) -> Any:
+    """Leases, changes (of some a group), published lists, and all of it in the log; answers the lease."""
     sequencer = await claimed(ledger, max_batch=20)
     lease = await ledger.lease(5)
     await ledger.publisher.publish_due()
     for index, change in zip(lease.indexes[:2], (Change.REVOKE, Change.SUSPEND), strict=True):
         await ledger.set(request(lease.list, index, change))
+    if together:
+        again = [request(lease.list, index, Change.REVOKE) for index in lease.indexes[1:4]]
+        assert not any(isinstance(answer, VitneError) for answer in await ledger.apply(again))
     await ledger.publisher.publish_due()
     await queue(ledger, issued(0, 50))
     while await sequencer.integrate():
@@ -87,8 +90,11 @@ async def statuses(ledger: Ledger) -> list[Any]:
     return rows
 
 
-async def test_log_statuses_and_versions_come_back_as_they_were(ledger: Ledger, restored: Ledger) -> None:
-    lease = await worked(ledger)
+@pytest.mark.parametrize("together", [False, True])
+async def test_log_statuses_and_versions_come_back_as_they_were(
+    ledger: Ledger, restored: Ledger, together: bool
+) -> None:
+    lease = await worked(ledger, together=together)
     await claimed(restored)
     done = await reconciliation(restored).run(
         await told(ledger, topics.LEDGER_STATUS), await told(ledger, topics.LEDGER_LOG)
@@ -103,7 +109,7 @@ async def test_log_statuses_and_versions_come_back_as_they_were(ledger: Ledger, 
     await queue(restored, issued(50, 5))
     await (await claimed(restored)).integrate()
     assert (await integrated(restored))[:-5] == await integrated(ledger)
-    await restored.set(request(lease.list, lease.indexes[2], Change.REVOKE))
+    await restored.set(request(lease.list, lease.indexes[4], Change.REVOKE))
     newest = max(message.revision for message in await told(ledger, topics.LEDGER_STATUS))
     assert {message.revision for message in await told(restored, topics.LEDGER_STATUS)} == {newest + 1}
 

@@ -10,12 +10,17 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from services.ledger.statuses import Statuses
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, INSTITUTION, LIST_SIZE, Ledger, make_ledger, request
+from tests.integration.published import published
 from vitne.clock import ManualClock
 from vitne.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, VitneError
+from vitne.identifiers import UuidFactory
 from vitne.merkle.leaves import StatusChanged, parse_leaf
+from vitne.messaging import topics
+from vitne.messaging.status_events import read_changes
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.ledger.v1 import ledger_pb2
@@ -65,6 +70,58 @@ async def test_a_revocation_is_a_row_an_event_and_a_leaf(
     for kept in (leaf, event["value"]):
         assert b"ISSUED_IN_ERROR" not in kept
         assert INSTITUTION.encode() not in kept
+
+
+async def test_changes_of_a_group_are_told_together_list_by_list(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, clock: ManualClock
+) -> None:
+    now, other, (one, two) = clock.now(), await ledger.lease(1, country="DK"), lease.indexes[:2]
+    await ledger.apply(
+        [
+            request(lease.list, one, Change.SUSPEND),
+            request(other.list, other.indexes[0], Change.REVOKE),
+            request(lease.list, two, Change.REVOKE, effective=now - MINUTE, issued_at=now - MINUTE),
+            request(lease.list, one, Change.REVOKE),
+        ]
+    )
+    events = {row["key"]: row for row in await ledger.pool.fetch("SELECT * FROM outbox")}
+    assert {key: (row["type"], row["revision"]) for key, row in events.items()} == {
+        lease.list: ("vitne.ledger.statuses_changed.v1", 1),
+        other.list: ("vitne.ledger.status_changed.v1", 1),
+    }
+    told = events_pb2.StatusesChanged.FromString(events[lease.list]["value"])
+    assert (told.list, utc(told.recorded)) == (lease.list, now)
+    assert [(each.index, each.status) for each in told.changes] == [
+        (one, credential_pb2.STATUS_SUSPENDED),
+        (two, credential_pb2.STATUS_REVOKED),
+        (one, credential_pb2.STATUS_REVOKED),
+    ]
+    # What is changed twice at one instant is recorded twice, one after the other.
+    soon = now + timedelta(milliseconds=1)
+    (message,) = [each for each in await published(ledger.pool, topics.LEDGER_STATUS) if each.key == lease.list]
+    expected = [(one, now, now), (two, now - MINUTE, now), (one, soon, soon)]
+    assert [(each.index, each.effective, each.recorded) for each in read_changes(message)] == expected
+    rows = await ledger.pool.fetch(
+        "SELECT index, effective, recorded FROM status_change JOIN status_list ON id = list_id WHERE url = $1 "
+        "ORDER BY status_change.number",
+        lease.list,
+    )
+    assert [tuple(row) for row in rows] == expected
+    logged = {parse_leaf(leaf) for leaf in await ledger.queued()}
+    assert {StatusChanged(lease.list, one, "revoked", soon, soon)} < logged
+
+
+@pytest.mark.parametrize(("together", "sizes"), [(100, [100, 100, 5]), (1, [1] * 205)])
+async def test_an_event_tells_of_as_many_as_it_may(
+    ledger: Ledger, clock: ManualClock, together: int, sizes: list[int]
+) -> None:
+    lease = await ledger.lease(205)
+    statuses = Statuses(ledger.orders, clock, UuidFactory(clock), told_together=together)
+    async with ledger.pool.acquire() as connection, connection.transaction():
+        await statuses.apply(connection, [request(lease.list, index, Change.REVOKE) for index in lease.indexes])
+    told = [read_changes(message) for message in await published(ledger.pool, topics.LEDGER_STATUS)]
+    assert [len(changes) for changes in told] == sizes
+    assert [change.index for changes in told for change in changes] == list(lease.indexes)
 
 
 async def test_suspended_reinstated_revoked_is_a_history(

@@ -49,8 +49,10 @@ async def test_no_call_fails_on_the_way_up_and_back(stack_folder: Path) -> None:
     before = await asyncio.to_thread(unpack, BEFORE, stack_folder / f"release-{BEFORE}")
     async with AsyncExitStack() as exits:
         stack = RollingStack(stack_folder / "upgrade")
-        # As deploy/k8s/README.md says it: the portal of the release before does not know the notice.
+        # As deploy/k8s/README.md says it: the portal of the release before does not know the notice, nor its issuer
+        # events of several changes.
         stack.settings["issuer"] = {"VITNE_HUB_REGISTRATION_ENDS": "false"}
+        stack.settings["ledger"] = {"VITNE_CHANGES_TOLD_TOGETHER": "1"}
         stack.release = before
         # The demonstration's data of its day: it knows the rules of its day.
         stack.cases = load_cases(before / "vitne" / "dev" / "data")

@@ -12,6 +12,8 @@ REGISTRY_HEARTBEAT: Final = "vitne.registry.heartbeat.v1"
 LOG_LEAF: Final = "vitne.log.leaf.v1"
 #: A status that changed (``StatusChanged``).
 STATUS_CHANGED: Final = "vitne.ledger.status_changed.v1"
+#: Statuses that changed together (``StatusesChanged``).
+STATUSES_CHANGED: Final = "vitne.ledger.statuses_changed.v1"
 #: A status list that was published (``StatusListPublished``).
 LIST_PUBLISHED: Final = "vitne.ledger.list_published.v1"
 #: Leaves that the log took in (``LogExtended``).
