@@ -15,6 +15,7 @@ PAGES: Final = {
     "GET /me/shares": {"shares", "shares-none", "shares-withdrawn"},
     "GET /me/shares/new": {"share-new", "share-new-many"},
     "GET /me/shares/{share}/made": {"share-made"},
+    "GET /me/shares/{share}/link": {"share-link"},
     "GET /s/{token}": {"share-code", "share-locked", "shared"},
     "POST /s/{token}": {"share-code-wrong", "shared-{verdict}"},
     "GET /me/credentials/{handle}/files": {"files"},
