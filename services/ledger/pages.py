@@ -55,8 +55,28 @@ _LISTS: Final = _Route("/{path:path}")
 #: Of the media type that asks for a CWT; whoever says it is looked at closely.
 _CWT_WORD: Final = b"cwt"
 
+#: The page loads nothing, runs nothing and sends nothing.
+_PAGE_HEADERS: Final = {
+    "Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 _PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Vitne: status lists and log</title>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Vitne: status lists and log</title>
+<style>
+  body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; overflow-wrap: anywhere; }}
+  h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.2rem; }} li {{ padding: .2rem 0; }}
+  pre {{ overflow-x: auto; overflow-wrap: normal; padding: .6rem; background: #f4f4f4; }}
+</style>
+</head>
+<body>
+<main>
 <h1>Status lists and log</h1>
 <p>Whether a credential is valid, suspended or revoked is said by the signed list that it names
 (Token Status List; <code>{media_type}</code>, or as a CWT by the <code>Accept</code> header or <code>.cwt</code>;
@@ -66,10 +86,12 @@ whose state is its <a href="/checkpoint">checkpoint</a> (C2SP tlog-tiles); logs 
 <code>/log/</code>, and <code>/succession/1</code> and on say which.</p>
 <h2>Lists</h2>
 <ul>{lists}</ul>
-<h2>Checkpoint</h2>
-<pre>{checkpoint}</pre>
+<h2 id="newest">Checkpoint</h2>
+<pre role="region" aria-labelledby="newest" tabindex="0">{checkpoint}</pre>
+</main>
+</body>
 </html>
-"""
+"""  # noqa: E501 - a stylesheet
 
 
 class PlainLists:
@@ -157,7 +179,7 @@ def build_pages(
         except VitneError as error:
             checkpoint = error.message
         page = _PAGE.format(media_type=MEDIA_TYPE, lists=items, checkpoint=escape(checkpoint))
-        return HTMLResponse(page, headers={"Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}"})
+        return HTMLResponse(page, headers=_PAGE_HEADERS)
 
     @app.api_route(f"/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
     @app.api_route(f"/{LOGS_PATH}/{{name}}/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from services.portal.texts import RULES, best_text
+from services.portal.entitlement import entitlement
+from services.portal.texts import STANDINGS, best_text, page_texts
 from vitne.credentials.model import Credential
 from vitne.stacking import purpose_of
 from vitne_api.credential.v1 import credential_pb2
-
-#: Rules of all countries, for what an issuance rests on.
-_RULES: Final = {rule.id: rule for framework in RULES for rule in framework.rules}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,8 @@ class Details:
         achievement: id and version.
         accreditation: id and revision.
         rule: id of the national rule that allowed it.
-        basis: what that rule rests on, in words; empty where this release does not know the rule.
+        entitlement: what made its issuer one of those whom that rule lets issue it, in words; empty where this release
+            does not know the rule.
         standing: of that rule: ``in_force``, ``interpretation``, ``pilot``, ``proposed``; empty where not known.
         status_list: where its status is published, and at which place.
         archived: whether the law has it kept (retention class).
@@ -123,7 +122,7 @@ class Details:
     achievement: tuple[str, int]
     accreditation: tuple[str, int]
     rule: str
-    basis: str
+    entitlement: str
     standing: str
     status_list: tuple[str, int]
     archived: bool
@@ -133,7 +132,7 @@ class Details:
 def details(credential: Credential, languages: Sequence[str]) -> Details:
     """Everything that ``credential`` says to a reader of ``languages``, best first."""
     achievement, learner = credential.achievement, credential.learner
-    rule = _RULES.get(credential.decision.rule)
+    standing = STANDINGS.get(credential.decision.rule)
     return Details(
         holder=" ".join(name for name in (learner.given_name, learner.family_name) if name),
         born=learner.birth_date.isoformat() if learner.birth_date else None,
@@ -157,8 +156,8 @@ def details(credential: Credential, languages: Sequence[str]) -> Details:
         achievement=(achievement.id, achievement.version),
         accreditation=(str(credential.decision.accreditation_id), credential.decision.accreditation_revision),
         rule=credential.decision.rule,
-        basis=str(rule.basis) if rule else "",
-        standing=rule.standing.value if rule else "",
+        entitlement=entitlement(credential.decision.rule, page_texts(languages)),
+        standing=standing.value if standing else "",
         status_list=(credential.status.list, credential.status.index),
         archived=credential.retention == credential_pb2.RETENTION_CLASS_ARCHIVE,
         recognised=_recognised(credential),

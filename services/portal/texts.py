@@ -34,11 +34,17 @@ def _texts() -> dict[str, dict[str, Any]]:
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         for language, table in tomllib.loads(file.read_text("utf-8")).items():
             _merge(texts[language], table, file.name)
-    names: dict[str, dict[str, Mapping[str, str]]] = {"countries": {}, "units": {}, "frameworks": {}}
+    names: dict[str, dict[str, Mapping[str, str]]] = {
+        "countries": {},
+        "units": {},
+        "frameworks": {},
+        "accreditations": {},
+    }
     for rules in RULES:
         names["countries"][rules.country] = rules.name
         names["units"] |= {unit.id: unit.name for unit in rules.units.values() if unit.id.startswith(_prefix(rules))}
         names["frameworks"] |= {scheme.id: scheme.name for scheme in rules.level_frameworks.values()}
+        names["accreditations"] |= {kind.id: kind.name for kind in rules.accreditation_kinds.values()}
     for language, table in texts.items():
         for what, known in names.items():
             table[what] = {term: best_text(name, [language])[1] for term, name in known.items()} | table[what]

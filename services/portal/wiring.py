@@ -260,9 +260,10 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
         development=development,
         clock=clock,
     )
+    shares = Shares(pool, keys)
     held = (
         Gathered(pool, store),
-        Shared(pool, Shares(pool, keys)),
+        Shared(pool, shares),
         SeenByEmployers(consents, clock),
         Imported(exchange.imports),
         OfferedToWallets(offers),
@@ -307,6 +308,7 @@ def build(settings: PortalSettings, pool: Any, clock: Clock) -> Application:
     process.add_task("exports", holdings.run)
     process.add_task("recent-pages", frame.recent.run)
     process.add_task("imports", exchange.imports.run)
+    process.add_task("shares", lambda: shares.run(clock))
     process.add_task("relay", Relay(pool, parts.kafka, clock).run)  # tells operators what could not be handled
     process.add_task("outbox-watch", OutboxWatch(pool, clock).run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -16,14 +17,20 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
-from services.registry.catalogue_views import CatalogueAnswer, CatalogueEntry, CatalogueViews
+from services.registry.catalogue_views import (
+    CatalogueAnswer,
+    CatalogueEntry,
+    CatalogueViews,
+    NamedTerm,
+    OrganisationView,
+)
 from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
 from services.registry.search import CatalogueIndex, Found, Query
 from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Framework, Frameworks
 from vitne.identifiers import parse_uuid
-from vitne.runtime.languages import best_table, best_text, reader_languages
+from vitne.runtime.languages import NEIGHBOURS, best_table, best_text, reader_languages
 
 #: Achievements on a page, and in one answer where nothing is said.
 DEFAULT_LIMIT: Final = 20
@@ -40,7 +47,10 @@ EQF_LEVELS: Final = tuple(str(level) for level in range(1, 9))
 #: Anyone may read this from a browser, for a moment also from a cache.
 _HEADERS: Final = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=1"}
 _TERM: Final = r"^[a-z0-9_.]*$"
-_DECIMAL: Final = r"^([0-9]{1,5}(\.[0-9]{1,2})?)?$"
+#: With a comma, too: so most of the pages' languages write decimals.
+_DECIMAL: Final = r"^([0-9]{1,5}([.,][0-9]{1,2})?)?$"
+#: The pages' parameter that chooses a language.
+_LANGUAGE: Final = "lang"
 
 TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
     files(__package__).joinpath("catalogue_texts.toml").read_text("utf-8")
@@ -48,7 +58,6 @@ TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
 
 
 def _query(  # noqa: PLR0917 - the parameters of a search, which FastAPI names
-    request: Request,
     text: Annotated[str, Parameter(max_length=200, description="Words, all of which must be there.")] = "",
     country: Annotated[str, Parameter(pattern="^([A-Z]{2})?$", description="ISO 3166-1 alpha-2.")] = "",
     provider: Annotated[str, Parameter(max_length=40, description="Organisation, `0184:30859480`.")] = "",
@@ -60,7 +69,6 @@ def _query(  # noqa: PLR0917 - the parameters of a search, which FastAPI names
     min_points: Annotated[str, Parameter(pattern=_DECIMAL, description="Smallest number of credits.")] = "",
     max_points: Annotated[str, Parameter(pattern=_DECIMAL, description="Largest number of credits.")] = "",
 ) -> Query:
-    _check_names(request)
     return Query(
         text=text,
         country=country,
@@ -70,27 +78,96 @@ def _query(  # noqa: PLR0917 - the parameters of a search, which FastAPI names
         eqf=eqf,
         field=field,
         unit=unit,
-        min_points=Decimal(min_points) if min_points else None,
-        max_points=Decimal(max_points) if max_points else None,
+        min_points=_decimal(min_points),
+        max_points=_decimal(max_points),
     )
 
 
-def _check_names(request: Request) -> None:
-    """Refuse what the catalogue is not searched by: a misspelt name would find everything, and look like an answer.
+def _decimal(text: str) -> Decimal | None:
+    return Decimal(text.replace(",", ".")) if text else None
+
+
+def _only(*others: str) -> Callable[[Request], None]:
+    """Refuses what the catalogue is not searched by: a misspelt name would find everything, and look like an answer.
+
+    Args:
+        others: what is taken beside what it is searched by.
 
     Raises:
         InvalidArgument: ``UNKNOWN_PARAMETER``.
     """
-    known = (*Query.__dataclass_fields__, *_PAGING)
-    for name in request.query_params:
-        if name not in known:
-            raise InvalidArgument(
-                "UNKNOWN_PARAMETER",
-                "the catalogue is not searched by this",
-                field=name[:_SHOWN_NAME],
-                rule=f"it is searched by {', '.join(known)}",
-                remedy="correct the name, or leave it out",
-            )
+    known = (*Query.__dataclass_fields__, *others)
+
+    def check(request: Request) -> None:
+        for name in request.query_params:
+            if name not in known:
+                raise InvalidArgument(
+                    "UNKNOWN_PARAMETER",
+                    "the catalogue is not searched by this",
+                    field=name[:_SHOWN_NAME],
+                    rule=f"it is searched by {', '.join(known)}",
+                    remedy="correct the name, or leave it out",
+                )
+
+    return check
+
+
+def _check_level(level: str, frameworks: Frameworks) -> None:
+    """Refuse a level that no framework has: it would find nothing, and look like an answer.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_LEVEL``.
+    """
+    levels: dict[str, list[str]] = {}
+    for scheme, name in (level for country in frameworks for level in country.levels):
+        levels.setdefault(scheme, []).append(name)
+    scheme, _, name = level.partition(":")
+    if name in levels.get(scheme, ()):
+        return
+    if scheme in levels:
+        rule, remedy = f"the levels of {scheme} are {', '.join(levels[scheme])}", "use one of them"
+    else:
+        rule, remedy = f"a framework and a level of it; known are {', '.join(levels)}", "write it like no.nkr:5.1"
+    raise InvalidArgument("UNKNOWN_LEVEL", "no framework has this level", field="level", rule=rule, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Who reads a page.
+
+    Attributes:
+        languages: best first.
+        chosen: what the address chooses; empty where it chooses none.
+    """
+
+    languages: Sequence[str]
+    chosen: str
+
+    def link(self, path: str, **query: str) -> str:
+        """An address in the language that was chosen."""
+        asked = query | {_LANGUAGE: self.chosen} if self.chosen else query
+        return f"{path}?{urlencode(asked)}" if asked else path
+
+
+def _reader(
+    request: Request,
+    lang: Annotated[str, Parameter(max_length=40, description="Language of the page; else the browser's.")] = "",
+) -> _Reader:
+    """Who reads a page: what she chose, else what her browser asks for.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_LANGUAGE``.
+    """
+    if lang and lang not in NEIGHBOURS:
+        raise InvalidArgument(
+            "UNKNOWN_LANGUAGE",
+            "the catalogue's pages are not written for this language's readers",
+            field=_LANGUAGE,
+            rule=f"one of {', '.join(NEIGHBOURS)}",
+            remedy="choose one of them, or leave it out",
+        )
+    asked = reader_languages(request.headers.get("accept-language", ""))
+    return _Reader([lang, *(language for language in asked if language != lang)] if lang else asked, lang)
 
 
 def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[], datetime]) -> APIRouter:
@@ -102,6 +179,8 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
 
     async def find(query: Query, limit: int, after: str) -> Found:
         recorder.as_of()
+        if query.level:
+            _check_level(query.level, recorder.frameworks)
         return await index.search(query, limit, parse_uuid(after, field="after") if after else None)
 
     def newest(achievement_id: str) -> CatalogueEntry:
@@ -117,7 +196,7 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
             )
         return views.entry(found, now())
 
-    @routes.get("/v1/catalogue")
+    @routes.get("/v1/catalogue", dependencies=[Depends(_only(*_PAGING))])
     async def search_catalogue(
         response: Response,
         query: Annotated[Query, Depends(_query)],
@@ -139,21 +218,24 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         response.headers.update(_HEADERS)
         return newest(achievement_id)
 
-    @routes.get("/catalogue", response_class=HTMLResponse)
+    @routes.get("/catalogue", response_class=HTMLResponse, dependencies=[Depends(_only(*_PAGING, _LANGUAGE))])
     async def get_catalogue_page(
-        request: Request,
+        reader: Annotated[_Reader, Depends(_reader)],
         query: Annotated[Query, Depends(_query)],
         after: Annotated[str, Parameter(max_length=36)] = "",
     ) -> Response:
         """The catalogue as a page, with a form to search it."""
         found = await find(query, DEFAULT_LIMIT, after)
         entries = [views.entry(one, now()) for one in found.achievements]
-        return pages.search(request, query, entries, str(found.after) if found.after else "")
+        providers = [views.organisation(one) for one in {*await index.providers(), query.provider} if one]
+        return pages.search(reader, query, providers, entries, after, str(found.after) if found.after else "")
 
     @routes.get("/catalogue/{achievement_id}", response_class=HTMLResponse)
-    async def get_achievement_page(request: Request, achievement_id: Annotated[str, Path(max_length=36)]) -> Response:
+    async def get_achievement_page(
+        reader: Annotated[_Reader, Depends(_reader)], achievement_id: Annotated[str, Path(max_length=36)]
+    ) -> Response:
         """One achievement as a page."""
-        return pages.achievement(request, newest(achievement_id))
+        return pages.achievement(reader, newest(achievement_id))
 
     return routes
 
@@ -170,42 +252,65 @@ class _Pages:
             undefined=StrictUndefined,
         )
         self._templates.filters["best"] = _best
+        self._templates.filters["called"] = _called
+        self._templates.filters["number"] = _number
         self._headers = page_security("catalogue_base.html", forms=True) | {
             "Cache-Control": "max-age=1",
             "Vary": "Accept-Language",
         }
         countries = [framework for framework in frameworks if framework.rules]
         self._options = {
-            "countries": [(framework.country, framework.name) for framework in countries],
+            "countries": [NamedTerm(id=one.country, name=dict(one.name)) for one in countries],
             "kinds": [
-                (one.name, [(kind.id, kind.name) for kind in one.credential_kinds.values()]) for one in countries
+                (
+                    NamedTerm(id=one.country, name=dict(one.name)),
+                    [NamedTerm(id=kind.id, name=dict(kind.name)) for kind in one.credential_kinds.values()],
+                )
+                for one in countries
             ],
-            "units": list(_units(countries).items()),
-            "eqf": [(level, {}) for level in EQF_LEVELS],
+            "units": [NamedTerm(id=unit, name=name) for unit, name in _units(countries).items()],
+            "eqf": [NamedTerm(id=level, name={}) for level in EQF_LEVELS],
         }
 
-    def search(self, request: Request, query: Query, entries: Sequence[CatalogueEntry], after: str) -> Response:
+    def search(  # noqa: PLR0917 - what the page shows
+        self,
+        reader: _Reader,
+        query: Query,
+        providers: Iterable[OrganisationView],
+        entries: Sequence[CatalogueEntry],
+        after: str,
+        following: str,
+    ) -> Response:
         """The form, and what was found."""
         asked = {name: "" if value is None else str(value) for name, value in _members(query)}
         wanted = {name: value for name, value in asked.items() if value}
         return self._render(
-            request,
+            reader,
             "catalogue.html",
+            wanted | ({"after": after} if after else {}),
             machines=f"/v1/catalogue?{urlencode(wanted)}" if wanted else "/v1/catalogue",
             asked=asked,
-            options=self._options,
+            options=self._options | {"providers": _by_name(providers, reader.languages)},
             entries=entries,
-            next=f"/catalogue?{urlencode(wanted | {'after': after})}" if after else "",
+            next=reader.link("/catalogue", **wanted, after=following) if following else "",
         )
 
-    def achievement(self, request: Request, entry: CatalogueEntry) -> Response:
+    def achievement(self, reader: _Reader, entry: CatalogueEntry) -> Response:
         """One achievement."""
-        return self._render(request, "achievement.html", machines=f"/v1/catalogue/{entry.id}", one=entry)
+        return self._render(reader, "achievement.html", {}, machines=f"/v1/catalogue/{entry.id}", one=entry)
 
-    def _render(self, request: Request, template: str, **content: Any) -> Response:
-        languages = reader_languages(request.headers.get("accept-language", ""))
-        texts = best_table(TEXTS, languages, DEFAULT_LANGUAGE)
-        html = self._templates.get_template(template).render(t=texts, languages=languages, **content)
+    def _render(self, reader: _Reader, template: str, query: Mapping[str, str], **content: Any) -> Response:
+        texts = best_table(TEXTS, reader.languages, DEFAULT_LANGUAGE)
+        html = self._templates.get_template(template).render(
+            t=texts,
+            reader=reader,
+            languages=reader.languages,
+            switches=[
+                (language, told["language_name"], f"?{urlencode({**query, _LANGUAGE: language})}")
+                for language, told in TEXTS.items()
+            ],
+            **content,
+        )
         return HTMLResponse(html, headers=self._headers | {"Content-Language": texts["language"]})
 
 
@@ -222,6 +327,24 @@ def _units(countries: Iterable[Framework]) -> dict[str, dict[str, str]]:
 def _best(context: Context, texts: Mapping[str, str]) -> tuple[str, str]:
     """Language and text of what suits the page's reader best."""
     return best_text(texts, context["languages"], DEFAULT_LANGUAGE)
+
+
+@pass_context
+def _called(context: Context, term: NamedTerm) -> tuple[str, str]:
+    """Language and text of what a term is called: in the page's words, else in those of the national rules."""
+    own = context["t"]["names"].get(term.id)
+    return (context["t"]["language"], own) if own else _best(context, term.name)
+
+
+@pass_context
+def _number(context: Context, decimal: str) -> str:
+    """A decimal as the page's language writes it."""
+    return decimal if context["t"]["language"] == "en" else decimal.replace(".", ",")
+
+
+def _by_name(providers: Iterable[OrganisationView], languages: Sequence[str]) -> list[OrganisationView]:
+    """Providers in the order of their names as the reader sees them."""
+    return sorted(providers, key=lambda one: (best_text(one.name, languages, DEFAULT_LANGUAGE)[1].casefold(), one.id))
 
 
 def _members(query: Query) -> list[tuple[str, Any]]:

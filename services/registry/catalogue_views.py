@@ -172,11 +172,11 @@ class CatalogueViews:
             id=achievement.id,
             version=achievement.version,
             title=by_language(achievement.title),
-            provider=self._organisation(achievement.provider),
+            provider=self.organisation(achievement.provider),
             country=country,
             responsible=by_language(more.responsible),
-            creator=self._organisation(achievement.creator) if achievement.creator else None,
-            deliverer=self._organisation(achievement.deliverer) if achievement.deliverer else None,
+            creator=self.organisation(achievement.creator) if achievement.creator else None,
+            deliverer=self.organisation(achievement.deliverer) if achievement.deliverer else None,
             kind=_named(framework.credential_kinds if framework else None, achievement.kind),
             formal=kind.formal if kind is not None else None,
             content=by_language(more.content),
@@ -198,7 +198,7 @@ class CatalogueViews:
             stackability=claims.get("stackability", ""),
             part_of=achievement.part_of,
             quality_assurance=by_language(quality.internal),
-            external_quality_assurance=self._organisation(quality.external_body) if quality.external_body else None,
+            external_quality_assurance=self.organisation(quality.external_body) if quality.external_body else None,
             field=achievement.field,
             valid_months=more.valid_months,
             offerings=[_offering(offering) for offering in more.offerings],
@@ -211,7 +211,8 @@ class CatalogueViews:
         entry.not_stated = [name for name in MAY_BE_UNSTATED if not getattr(entry, name)]
         return entry
 
-    def _organisation(self, organisation: str) -> OrganisationView:
+    def organisation(self, organisation: str) -> OrganisationView:
+        """An organisation by its name."""
         known = self._projection.provider(organisation) or self._projection.authority(organisation)
         return OrganisationView(id=organisation, name=by_language(known.name) if known is not None else {})
 

@@ -99,6 +99,7 @@ class CatalogueIndex:
         self._frameworks = frameworks
         self._entries: dict[bytes, _Entry] = {}
         self._order: list[bytes] = []
+        self._providers: set[str] = set()
         self._taken = 0
         self._taking = asyncio.Lock()
         #: Providers' names to search in, as of a registry revision.
@@ -138,6 +139,11 @@ class CatalogueIndex:
                 await asyncio.sleep(0)
         return Found(list(self._newest(keys)), UUID(bytes=looked_at[-1]) if more else None)
 
+    async def providers(self) -> list[str]:
+        """Who has published an achievement."""
+        await self.follow()
+        return list(self._providers)
+
     def _take(self, achievement: credential_pb2.Achievement) -> None:
         key = parse_uuid(achievement.id).bytes
         known = self._entries.get(key)
@@ -159,6 +165,7 @@ class CatalogueIndex:
             points=Decimal(achievement.workload.points) if achievement.workload.points else None,
             text=folded(" ".join(_texts(achievement)))[:MAX_TEXT],
         )
+        self._providers.add(achievement.provider)
         if known is None:
             insort(self._order, key)
 

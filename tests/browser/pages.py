@@ -1,4 +1,6 @@
-"""Every address of the portal, and where a browser looks at it: a new one that is in neither list fails a test."""
+"""Every address of the portal, and where a browser looks at it: a new one that is in neither list fails a test. And the
+pages of the other services.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ PAGES: Final = {
     "GET /me/shares": {"shares", "shares-none", "shares-withdrawn"},
     "GET /me/shares/new": {"share-new", "share-new-many"},
     "GET /me/shares/{share}/made": {"share-made"},
+    "GET /me/shares/{share}/link": {"share-link"},
     "GET /s/{token}": {"share-code", "share-locked", "shared"},
     "POST /s/{token}": {"share-code-wrong", "shared-{verdict}"},
     "GET /me/credentials/{handle}/files": {"files"},
@@ -32,6 +35,15 @@ PAGES: Final = {
 }
 #: What is refused is a page too, wherever it is.
 REFUSALS: Final = {"no-such-page", "forged-form", "emrex-not-registered", "share-locked"}
+#: Pages of other services, and the names under which tests look at them.
+OTHER_SERVICES: Final = {
+    "ledger: GET /": {"ledger"},
+    "registry: GET /": {"registry"},
+    "registry: GET /catalogue": {"catalogue"},
+    "registry: GET /catalogue/{achievement_id}": {"achievement"},
+    "verifier: GET /": {"verifier"},
+    "verifier: POST /": {"verifier-{verdict}"},
+}
 #: What shows no page of its own, and why.
 NO_PAGES: Final = {
     "a file": {

@@ -171,7 +171,9 @@ async def test_wrong_codes_lock_the_link(flow: Flow) -> None:
     assert T["refused"]["SHARE_LOCKED"] in await stranger.locator("main").inner_text()
     await look(stranger, "share-locked")
     await page.goto(f"{SERVED}/me/shares")
-    await page.get_by_role("button", name=T["share"]["replace"]).click()
+    await page.get_by_role("link", name=T["share"]["replace"]).click()
+    await look(page, "share-link")
+    await page.get_by_role("button", name=T["confirm"].format(act=T["share"]["replace"])).click()
     fresh = await page.locator("#link").get_attribute("href")
     assert fresh is not None
     await enter(stranger, fresh, await page.locator("#code").inner_text())

@@ -21,8 +21,9 @@ from services.portal.store import Store, Told
 from services.portal.wallet.codes import OfferSecrets
 from services.portal.wallet.store import Offers
 from services.portal.wiring import MIGRATIONS
+from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.errors import FailedPrecondition, NotFound, VitneError
+from vitne.errors import FailedPrecondition, VitneError
 from vitne.runtime.database import migrate, open_pool
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -31,8 +32,8 @@ SECRET_TEXT = "Ærlig-hemmelig~"
 
 
 class World:
-    def __init__(self, pool: asyncpg.Pool, keys: PortalKeys) -> None:
-        self.pool = pool
+    def __init__(self, dsn: str, pool: asyncpg.Pool, keys: PortalKeys) -> None:
+        self.dsn, self.pool, self.keys = dsn, pool, keys
         self.store = Store(pool, keys)
         self.shares = Shares(pool, keys)
         self.learner = b""
@@ -76,7 +77,7 @@ async def database(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPath
     dsn = await postgres.create_database(f"shares_{uuid4().hex}")
     await migrate(dsn, MIGRATIONS)
     pool = await open_pool(dsn)
-    yield World(pool, PortalKeys.load(tmp_path_factory.mktemp("keys"), create=True))
+    yield World(dsn, pool, PortalKeys.load(tmp_path_factory.mktemp("keys"), create=True))
     pool.terminate()
 
 
@@ -377,8 +378,46 @@ async def test_tables_tell_nothing_and_open_nothing(world: World) -> None:
                 assert hidden not in row[0], table
 
 
-async def test_what_ended_long_ago_is_swept_out(world: World) -> None:
-    _, given = await world.share()
-    await world.share(at=NOW + DAY + KEPT_AFTER_END + HOUR)
-    with pytest.raises(NotFound):
-        await world.shares.find(given.token)
+class Rounds(ManualClock):
+    """Tells what is there each time that a sweep is over."""
+
+    def __init__(self, start: datetime, pool: asyncpg.Pool) -> None:
+        super().__init__(start)
+        self.pool = pool
+        self.left: list[list[UUID]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.left.append([row["id"] for row in await self.pool.fetch("SELECT id FROM share ORDER BY id")])
+        await super().sleep(seconds)
+
+
+async def test_what_ended_long_ago_is_swept_out_with_its_label(world: World) -> None:
+    expired, withdrawn, open_ = [(await world.share())[0] for _ in range(3)]
+    await world.shares.relabel(world.learner, expired, SECRET_TEXT)
+    await world.shares.withdraw(world.learner, withdrawn, NOW)
+    await world.shares.renew(world.learner, open_, NOW, 100 * DAY)
+    end = NOW + DAY + KEPT_AFTER_END
+    clock = Rounds(end - 36 * HOUR, world.pool)
+    sweeping = asyncio.create_task(world.shares.run(clock))
+    while clock.now() < end + 3 * HOUR:
+        await asyncio.sleep(0.01)
+        assert not sweeping.done()
+    sweeping.cancel()
+    gone = {id_: sum(id_ in left for left in clock.left) for id_ in (expired, withdrawn)}
+    assert gone == {withdrawn: 13, expired: 37}, "each goes within the hour after its 30 days, and not before"
+    assert open_ in clock.left[-1]
+    assert [share.terms.id for share in await world.shares.of_learner(world.learner)] == [open_]
+
+
+async def test_sweeping_goes_on_after_an_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    id_, _ = await world.share()
+    stopped, clock = await open_pool(world.dsn), Rounds(NOW + DAY + KEPT_AFTER_END + HOUR, world.pool)
+    shares = Shares(stopped, world.keys)
+    await stopped.close()
+    sweeping = asyncio.create_task(shares.run(clock))
+    while len(clock.left) < 2:
+        await asyncio.sleep(0.01)
+        assert not sweeping.done()
+    sweeping.cancel()
+    assert id_ in clock.left[-1]
+    assert "shares that ended long ago wait" in caplog.text

@@ -25,6 +25,7 @@ from services.portal.grouping import PICKED_UNFOLDED
 from services.portal.local_time import local_time_text
 from services.portal.sharing import access
 from services.portal.sharing.signature import KEY_LABEL
+from services.portal.sharing.store import Shares
 from services.portal.sharing.terms import KEPT_AFTER_END, MAX_WRONG_CODES
 from services.portal.texts import LANGUAGES, TEXTS
 from services.portal.wiring import MIGRATIONS
@@ -165,6 +166,27 @@ async def test_its_pages_are_in_the_reader_s_language(portal: Portal, kari: Lear
     listed = (await kari.get("/me/shares")).text
     assert t["share"]["states"]["open"] in listed
     assert t["claims"]["family_name"] in listed
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_stranger_is_told_why_it_could_be_issued_in_the_reader_s_language(
+    portal: Portal, kari: Learner, language: str
+) -> None:
+    t, rule = TEXTS[language], "no.university.micro_credential"
+    decision = replace(sample_credential().decision, rule=rule)
+    link = await share(kari, await kari.hold(decision=decision))
+    stranger = await opened(portal, link)
+    stranger.language = language
+    said = t["entitled"].format(accreditation=t["accreditations"]["no.self_accrediting"])
+    page = (await stranger.get(link.path)).text
+    assert f"<dt>{t['entitlement']}</dt><dd>{said}</dd>" in page
+    assert f'<data class="quiet" value="a key">{said}</data>' in page
+    assert "The accreditation_then was looked at" not in page
+    assert rule not in page
+    # What stands against it is the verifier's to say, in its own words.
+    portal.verifier.accredited = "FAILED"
+    portal.clock.advance(timedelta(seconds=3))
+    assert "The accreditation_then was looked at" in (await stranger.get(link.path)).text
 
 
 async def test_she_sees_how_often_it_was_opened_and_when(portal: Portal, kari: Learner) -> None:
@@ -375,11 +397,51 @@ async def test_what_she_calls_it_is_hers_to_change(portal: Portal, kari: Learner
     assert "Havneinspeksjon</span></h2>" in (await kari.get("/me/shares")).text
 
 
-async def test_what_ended_long_ago_is_swept_out_where_she_looks(portal: Portal, kari: Learner) -> None:
+async def test_a_look_deletes_nothing_and_what_ended_long_ago_is_swept_out(portal: Portal, kari: Learner) -> None:
     link = await share(kari, await kari.hold())
     portal.clock.advance(timedelta(days=7) + KEPT_AFTER_END + timedelta(seconds=1))
+    held = "SELECT count(*) FROM share WHERE id = $1::text::uuid"
+    assert (await kari.get("/me/shares")).status == 200
+    assert await portal.pool.fetchval(held, link.share) == 1
+    sweeping = asyncio.create_task(Shares(portal.pool, portal.keys).run(portal.clock))
+    while await portal.pool.fetchval(held, link.share):
+        await asyncio.sleep(0.01)
+        assert not sweeping.done()
+    sweeping.cancel()
     assert "Du har ikke delt noe ennå" in (await kari.get("/me/shares")).text
-    assert not await portal.pool.fetchval("SELECT count(*) FROM share WHERE id = $1::text::uuid", link.share)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_new_link_and_code_are_made_when_she_says_so_and_not_before(
+    portal: Portal, kari: Learner, language: str
+) -> None:
+    t = TEXTS[language]
+    kari.language = language
+    link = await share(kari, await kari.hold("Havneinspeksjon"))
+    path = f"/me/shares/{link.share}/link"
+    assert f'href="{path}"' in (await kari.get("/me/shares")).text
+    asked = await kari.get(path)
+    assert asked.status == 200
+    for words in (t["share"]["replace_lead"], "Havneinspeksjon", t["confirm"].format(act=t["share"]["replace"])):
+        assert words in html.unescape(asked.text)
+    assert VALID in (await (await opened(portal, link)).get(link.path)).text, "to be asked ends nothing"
+    fresh = await told(kari, await kari.press(path))
+    await refused(portal, link.path, "SHARE_UNKNOWN", link.code)
+    assert VALID in (await (await opened(portal, fresh)).get(fresh.path)).text
+
+
+async def test_nobody_is_asked_about_a_share_that_has_ended_or_is_another_s(portal: Portal, kari: Learner) -> None:
+    link = await share(kari, await kari.hold())
+    path = f"/me/shares/{link.share}/link"
+    assert (await Browser(portal).get(path)).status == 303, "who is not logged in is led to the front page"
+    await kari.press(f"/me/shares/{link.share}/withdraw")
+    for address, status, refusal in (
+        (path, 409, "SHARE_WITHDRAWN"),
+        (f"/me/shares/{uuid4()}/link", 404, "SHARE_UNKNOWN"),
+        ("/me/shares/x/link", 404, "SHARE_UNKNOWN"),
+    ):
+        answer = await kari.get(address)
+        assert (answer.status, refusal in answer.text) == (status, True)
 
 
 async def test_of_many_she_picks_by_year(portal: Portal, kari: Learner) -> None:

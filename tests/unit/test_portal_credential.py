@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import html
+import tomllib
 from datetime import date
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
 from services.portal.details import details
+from services.portal.entitlement import entitlement
 from services.portal.grouping import groups
 from services.portal.history import history
 from services.portal.presentation import read, show
-from services.portal.texts import TEXTS
+from services.portal.texts import RULES, TEXTS
 from services.portal.timeline import timeline
 from tests.unit.asgi import Answer, call
 from tests.unit.portal_samples import STATES, handle
@@ -73,6 +76,41 @@ async def test_it_opens_to_everything_that_it_says(language: str) -> None:
     assert ("Knows the boundaries" in page) == english
     assert {"en"} <= tree.languages if english else {"nb"} <= tree.languages
     assert 'lang="da">Kan noget nyt' in page
+
+
+#: Of the rule that the samples were issued under: what it asks for, as each language says it.
+ENTITLED = {
+    "nb": "Utstederen er godkjent for det: Institusjonsakkreditering (Danmark).",
+    "nn": "Utferdaren er godkjend for det: Institusjonsakkreditering (Danmark).",
+    "se": "Addi lea dohkkehuvvon dasa: Ásahusakkrediteren (Dánmárku).",
+    "en": "The issuer is approved for it: Institutional accreditation (Denmark).",
+}
+RULE = "dk.business_academy.micro_credential"
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_why_it_could_be_issued_is_said_in_the_page_s_language_and_the_rule_s_name_to_programs(
+    language: str,
+) -> None:
+    page = plain((await get("whole", language, Registry(answer()))).text)
+    assert f'<data value="{RULE}">{ENTITLED[language]}</data>' in page
+    assert page.count(RULE) == 1
+    assert TEXTS[language]["entitlement"] in page
+    assert "UCL splits" not in page, "what the rule rests on is written in English, for those who look after rules"
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_what_every_rule_asks_for_has_its_words(language: str) -> None:
+    own = tomllib.loads(files("services.portal").joinpath("texts", "details.toml").read_text("utf-8"))[language]
+    kinds = {kind for framework in RULES for kind in framework.accreditation_kinds}
+    assert set(own["accreditations"]) == kinds
+    for framework in RULES:
+        for rule in framework.rules:
+            said = entitlement(rule.id, TEXTS[language])
+            assert said.count(" / ") == len(rule.accreditations) - 1
+            assert "{" not in said
+            assert rule.id not in said
+    assert entitlement("no.something_new", TEXTS[language]) == ""
 
 
 @pytest.mark.parametrize("language", TEXTS)

@@ -12,7 +12,7 @@ from services.portal.emrex.clients import Client, Clients
 from services.portal.emrex.providers import DataProvider, DataProviders
 from services.portal.sharing.assembly import Sharing
 from services.portal.web.site import Parts, site
-from tests.browser.pages import NO_PAGES, PAGES, REFUSALS
+from tests.browser.pages import NO_PAGES, OTHER_SERVICES, PAGES, REFUSALS
 from tests.unit.portal_site import OpenId
 from vitne.clock import ManualClock
 
@@ -59,5 +59,5 @@ def test_every_address_is_listed() -> None:
 
 
 def test_every_page_is_looked_at_in_a_browser() -> None:
-    names = set().union(*PAGES.values(), REFUSALS)
+    names = set().union(*PAGES.values(), *OTHER_SERVICES.values(), REFUSALS)
     assert looked_at() == names, "what is listed is looked at, and what is looked at is listed"

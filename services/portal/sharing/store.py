@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +15,23 @@ from services.portal.sealing import DataKey, PortalKeys
 from services.portal.sharing.access import Access, token_hash
 from services.portal.sharing.terms import KEPT_AFTER_END, MAX_SHARES, State, Terms, refusal, unknown
 from vitne.canonical import sha256
+from vitne.clock import Clock
 from vitne.errors import FailedPrecondition, NotFound, ResourceExhausted
+from vitne.outages import DATABASE_OUTAGES
 
 #: Random bytes of a visit's secret.
 SECRET_BYTES: Final = 32
 #: Openings that a learner is shown of each share; of more, how many there were.
 OPENINGS_SHOWN: Final = 10
+#: How often what ended long ago is swept out.
+SWEEP_SECONDS: Final = 3600.0
 
 _TERMS: Final = """
     s.id, s.created_at, s.expires_at, s.withdrawn_at, s.wrong_codes,
     (SELECT count(*) FROM share_item i WHERE i.share = s.id) AS items
 """
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,6 @@ class Shares:
                 meanwhile.
         """
         code_hash = await access.code_hash()
-        await self.sweep(now)
         async with self._pool.acquire() as conn, conn.transaction():
             learner = await conn.fetchrow(
                 "SELECT pseudonym, wrapped_key FROM subscriber WHERE lookup = $1 FOR NO KEY UPDATE", lookup
@@ -172,8 +178,17 @@ class Shares:
             return False
         return (await self._items(conn, key, [id_])).get(id_, ()) == tuple(items)
 
-    async def sweep(self, now: datetime) -> None:
-        """Delete what ended long ago.
+    async def run(self, clock: Clock) -> None:
+        """Sweep out what ended long ago, until cancelled."""
+        while True:
+            try:
+                await self._sweep(clock.now())
+            except DATABASE_OUTAGES as error:
+                _log.warning("shares that ended long ago wait: %s", type(error).__name__)
+            await clock.sleep(SWEEP_SECONDS)
+
+    async def _sweep(self, now: datetime) -> None:
+        """Delete what ended long ago, with what its learner called it.
 
         In no transaction of another's, and passing over what is locked: it concerns many learners, in no order, and an
         erasure takes several of these rows at once.

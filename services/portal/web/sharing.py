@@ -27,6 +27,7 @@ from services.portal.sharing.terms import (
     State,
     label,
     lifetime,
+    refusal,
     unknown,
 )
 from services.portal.store import Kept, Store
@@ -129,6 +130,7 @@ class SharingPages:
             Route("POST", "/me/shares/{share}/withdraw", self.withdraw),
             Route("POST", "/me/shares/{share}/renew", self.renew),
             Route("POST", "/me/shares/{share}/label", self.relabel),
+            Route("GET", "/me/shares/{share}/link", self.ask_to_replace),
             Route("POST", "/me/shares/{share}/link", self.replace),
             Route("POST", "/me/shares/{share}/document", self.sign),
         ]
@@ -138,7 +140,6 @@ class SharingPages:
         lookup = await self._frame.require_learner(request)
         self._signer.prepare()
         languages, now = self._frame.reader(request).languages, self._clock.now()
-        await self._shares.sweep(now)
         shares = await self._shares.of_learner(lookup)
         kept = await self._store.credentials(lookup) if any(not share.items for share in shares) else []
         own = {one.handle: Content(one.title, one.title_language, ()) for one in show(kept, languages, local_date(now))}
@@ -246,6 +247,21 @@ class SharingPages:
         lookup, form = await self._frame.require_form(request)
         await self._shares.relabel(lookup, _share(request), label(form.text("label")))
         return self._frame.redirect("/me/shares")
+
+    async def ask_to_replace(self, request: Request) -> Response:
+        """Whether she means it: whoever has the former link and code can't open it with them any more."""
+        lookup = await self._frame.require_learner(request)
+        languages, now = self._frame.reader(request).languages, self._clock.now()
+        own = await self._own(lookup, _share(request))
+        if own.terms.state(now) is State.WITHDRAWN:
+            raise refusal(State.WITHDRAWN)
+        return await self._frame.render(
+            request,
+            "share_link.html",
+            share=str(own.terms.id),
+            label=own.label,
+            contents=[_content(item, languages, local_date(now)) for item in own.items],
+        )
 
     async def replace(self, request: Request) -> Response:
         """A new link and code; the former ones open nothing any more."""

@@ -1,0 +1,171 @@
+"""The catalogue's pages: in the language that the address or the browser asks for, and what is no search is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from services.registry.catalogue_pages import TEXTS, catalogue_routes
+from services.registry.recorder import Recorder
+from tests.unit.accreditation_samples import ALL, FAGSKOLE, NOW, UCL, UIO, text, uuid
+from tests.unit.asgi import Answer, call
+from tests.unit.test_registry_search import Catalogue
+from vitne.runtime.http import install
+
+#: What a browser says that it takes.
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+class Known(Recorder):
+    """What a recorder has read."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.projection = catalogue.projection
+        self.frameworks = ALL
+
+    def as_of(self) -> datetime:
+        return NOW
+
+
+def served(catalogue: Catalogue | None = None) -> Any:
+    catalogue = catalogue or Catalogue()
+    app = FastAPI()
+    app.include_router(catalogue_routes(Known(catalogue), catalogue.index, lambda: NOW))
+    return install(app)
+
+
+async def get(path: str, app: Any = None, **headers: str) -> Answer:
+    return await call(app or served(), path, headers=BROWSER | headers)
+
+
+def test_every_table_has_every_text() -> None:
+    first, *others = ({name: set(told) for name, told in table.items() if isinstance(told, dict)} | {"": set(table)}
+                      for table in TEXTS.values())  # fmt: skip
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_the_address_chooses_the_language_whatever_the_browser_asks_for(language: str) -> None:
+    other = "da" if language != "da" else "nb"
+    found = await get(f"/catalogue?lang={language}", **{"Accept-Language": f"{other}, en;q=0.5"})
+    assert (found.status, found.header("Content-Language")) == (200, language)
+    assert f'<html lang="{language}">' in found.text
+    assert TEXTS[language]["lead"] in found.text
+
+
+async def test_who_reads_northern_sami_is_answered_in_bokmal() -> None:
+    assert '<html lang="nb">' in (await get("/catalogue?lang=se")).text
+
+
+async def test_the_language_goes_with_each_step_and_what_was_asked_goes_with_the_language() -> None:
+    app = served()
+    found = (await get("/catalogue?lang=nb&country=DK", app)).text
+    assert '<input type="hidden" name="lang" value="nb">' in found
+    assert f'href="/catalogue/{uuid(1)}?lang=nb"' in found
+    assert 'href="?country=DK&amp;lang=sv"' in found
+    assert 'href="/v1/catalogue?country=DK"' in found, "machines need no language"
+    one = (await get(f"/catalogue/{uuid(1)}?lang=nb", app)).text
+    assert 'href="/catalogue?lang=nb"' in one
+    assert 'href="?lang=sv"' in one
+    plain = (await get("/catalogue", app)).text
+    assert 'name="lang"' not in plain
+    assert f'href="/catalogue/{uuid(1)}"' in plain
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason", "field", "told"),
+    [
+        ("lang=xx", "UNKNOWN_LANGUAGE", "lang", "one of nb, nn, se, da, sv, is, en"),
+        ("level=xx", "UNKNOWN_LEVEL", "level", "no.nkr"),
+        ("level=no.nkr:9", "UNKNOWN_LEVEL", "level", "4A, 4B, 5.1"),
+        ("level=:", "UNKNOWN_LEVEL", "level", "no.nkr:5.1"),
+        ("levle=5", "UNKNOWN_PARAMETER", "levle", "level"),
+    ],
+)
+async def test_what_is_no_search_is_refused_on_a_page_by_field_rule_and_remedy(
+    asked: str, reason: str, field: str, told: str
+) -> None:
+    app = served()
+    page = await get(f"/catalogue?{asked}", app)
+    assert (page.status, page.header("Content-Type")) == (400, "text/html; charset=utf-8")
+    for words in (reason, f"<dd>{field}</dd>", "<dt>Rule</dt>", "<dt>What to do</dt>", told):
+        assert words in page.text
+    if field != "lang":
+        machine = await call(app, f"/v1/catalogue?{asked}")
+        said = json.loads(machine.body)
+        assert (machine.status, said["reason"], said["field"]) == (400, reason, field)
+        assert said["rule"]
+        assert said["remedy"]
+
+
+async def test_programs_choose_no_language() -> None:
+    answer = await call(served(), "/v1/catalogue?lang=nb")
+    assert (answer.status, json.loads(answer.body)["reason"]) == (400, "UNKNOWN_PARAMETER")
+
+
+async def test_a_level_that_there_is_finds_what_is_at_it() -> None:
+    found = json.loads((await call(served(), "/v1/catalogue?level=no.nkr:5.1")).body)
+    assert [one["id"] for one in found["achievements"]] == [uuid(3)]
+    assert json.loads((await call(served(), "/v1/catalogue?level=no.nkr:8")).body)["achievements"] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "number", "kind", "iceland"),
+    [
+        ("nb", "1,25", "Mikrokvalifikasjon", "Bevis på kompetanse etter jobbkriterier"),
+        ("nn", "1,25", "Mikrokvalifikasjon", "Bevis på kompetanse etter jobbkriterium"),
+        ("da", "1,25", "Micro-credential", "Bevis for kompetence efter jobkriterier"),
+        ("sv", "1,25", "Mikromerit", "Bevis om kompetens enligt yrkeskriterier"),
+        ("is", "1,25", "Örnám", "Fagbréf atvinnulífsins"),
+        ("en", "1.25", "Micro-credential", "Certificate of competence against job criteria"),
+    ],
+)
+async def test_numbers_and_kinds_are_in_the_page_s_language(
+    language: str, number: str, kind: str, iceland: str
+) -> None:
+    app = served()
+    for path in ("/catalogue", f"/catalogue/{uuid(1)}"):
+        found = (await get(f"{path}?lang={language}", app, **{"Accept-Language": "en"})).text
+        assert re.search(rf"\b{re.escape(number)} <span", found)
+        assert f"<span>{kind}</span>" in found
+    form = (await get(f"/catalogue?lang={language}", app)).text
+    assert f'<option value="is.fagbref">{iceland}</option>' in form
+    assert '<option value="no.vitnemal"' in form
+
+
+async def test_a_number_may_be_written_as_the_page_writes_it() -> None:
+    app = served()
+    for written in ("1,25", "1.25"):
+        found = (await get(f"/catalogue?lang=nb&min_points={written}&max_points={written}", app)).text
+        assert re.findall(r'href="/catalogue/([0-9a-f-]+)\?', found) == [uuid(1)]
+        assert 'name="min_points" value="1,25"' in found
+    assert 'name="min_points" value="1.25"' in (await get("/catalogue?lang=en&min_points=1,25", app)).text
+
+
+async def test_providers_are_chosen_by_name_among_those_with_achievements() -> None:
+    catalogue = Catalogue()
+    catalogue.chronicle.provider("0192:310100005", name=[text("Nobody's"), text("Ingens", "nb")])
+    app = served(catalogue)
+
+    async def offered(asked: str) -> list[tuple[str, str, bool]]:
+        select = re.search(r'<select id="provider".*?</select>', (await get(f"/catalogue{asked}", app)).text, re.DOTALL)
+        assert select is not None
+        return [
+            (value, name, bool(selected))
+            for value, selected, name in re.findall(r'<option value="([^"]+)"( selected)?[^>]*>([^<]*)<', select[0])
+        ]
+
+    names = {FAGSKOLE: "School 001", UCL: "School 480", UIO: "School 854"}
+    assert await offered("") == [(one, name, False) for one, name in names.items()]
+    assert await offered(f"?provider={UCL}") == [(one, name, one == UCL) for one, name in names.items()]
+    # What an address asks for is what the form asks for again.
+    assert ("0192:000000000", "0192:000000000", True) in await offered("?provider=0192:000000000")
+    found = (await get(f"/catalogue?provider={UCL}", app)).text
+    assert re.findall(r'href="/catalogue/([0-9a-f-]+)"', found) == [uuid(1), uuid(4)]
+    catalogue.publish(9, "0192:310100005", "no.micro_credential")
+    assert [name for _, name, _ in await offered("?lang=nb")] == ["Ingens", *names.values()]
