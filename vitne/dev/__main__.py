@@ -43,7 +43,7 @@ NEXT: Final = """Next:
   make up            the same stack, left running, with pages to look at
   docs/integrate.md  issue a credential of your own on it
   docs/verify.md     check one, as an employer would"""
-MORE: Final = "\n(make demo VERBOSE=1 tells every check, rule and page.)"
+MORE: Final = "\n(make demo VERBOSE=1 tells the details: every check, rule and page.)"
 #: A Node program gets this long to read seven credentials; group formation takes some seconds of it.
 INTEROP_SECONDS: Final = 120
 #: A Go program gets this long to be compiled for the first time, its modules fetched, and to walk a small log.
@@ -96,7 +96,11 @@ async def demo(options: Options) -> None:
         print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(options.folder)})")
         print(f"  {stack.transport}")
         await tell(Demo(stack, actors, narrator, exits))
-    print(f"\nDone: {narrator.held} expectations held, in {time.monotonic() - started:.1f} s.")
+    among_details = narrator.held - narrator.told
+    counted = f"the {narrator.told} marked ok above" + (
+        f", and {among_details} among the details" * bool(among_details)
+    )
+    print(f"\nDone in {time.monotonic() - started:.1f} s. {narrator.held} expectations held: {counted}.")
     print(NEXT if options.verbose else NEXT + MORE)
 
 
