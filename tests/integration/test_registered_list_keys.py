@@ -8,8 +8,9 @@ import pytest
 from aiohttp import web
 
 from services.auditor import log_command
+from tests.unit.accreditation_samples import UCL
 from tests.unit.log_samples import note_signer
-from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY, OPERATOR, REGISTRY, TRUST_KEY, UCL, World
+from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY, OPERATOR, REGISTRY, TRUST_KEY, World
 from vitne.accreditation import FactsReference, render, sign_statement
 from vitne.clock import SystemClock
 from vitne.dev.ports import LOOPBACK
