@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,7 +27,7 @@ from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witne
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
-from vitne.runtime.arguments import thumbprints_joined
+from vitne.runtime.arguments import parsed
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects, replace_file
@@ -102,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
-    asked = parser().parse_args(thumbprints_joined(arguments))
+    asked = parsed(parser(), arguments)
     try:
         policy = Policy.of_log(NoteKey.parse(asked.key)) if asked.key else Policy.parse(asked.policy.read_text("utf-8"))
         if bool(asked.trust_list) is not bool(asked.registry_key):
@@ -129,7 +130,11 @@ async def _run(
 ) -> Looked:
     clock, timeout = SystemClock(), aiohttp.ClientTimeout(total=FILE_SECONDS)
     if asked.trust_list:
-        keys = keys | await registered_list_keys(asked.trust_list, asked.registry_key, asked.registry_uri, clock)
+        # Plain http goes to loopback only, and not at all in an installation's environment.
+        development = os.environ.get("VITNE_ENVIRONMENT", "").lower() != "production"
+        keys = keys | await registered_list_keys(
+            asked.trust_list, asked.registry_key, asked.registry_uri, clock, development=development
+        )
     async with aiohttp.ClientSession(timeout=timeout) as session:
         return await look(
             session,

@@ -219,9 +219,10 @@ def build_pages(
             form = Form.CWT
         headers = list_headers(max_age)
         if (moment := request.query_params.get("time")) is not None:
+            instant = _instant(moment)
             if form is not Form.JWT:
                 raise _not_kept()
-            token = await history.token_at(newest.url, _instant(moment))
+            token = await history.token_at(newest.url, instant)
             return Response(token, media_type=MEDIA_TYPE, headers=headers)
         projected = projections.of(newest, form)
         headers["ETag"] = projected.etag
@@ -269,19 +270,29 @@ def prefers_cwt(accept: str) -> bool:
 
 
 def _instant(text: str) -> datetime:
-    """A query's ``time``, in seconds since 1970 (draft-ietf-oauth-status-list-20, section 8.4)."""
+    """A query's ``time``, in seconds since 1970 (draft-ietf-oauth-status-list-20, section 8.4).
+
+    Raises:
+        InvalidArgument: ``BAD_TIME``: it is no instant.
+    """
     if not _SECONDS.match(text):
-        raise _not_kept()
+        raise InvalidArgument(
+            "BAD_TIME",
+            "this is no instant",
+            field="time",
+            rule="draft-ietf-oauth-status-list-20, section 8.4: seconds since 1970-01-01T00:00:00Z, in 1 to 11 digits",
+            remedy="write the instant as date +%s does, such as time=1795302000, or leave time out for the newest list",
+        )
     return datetime.fromtimestamp(int(text), UTC)
 
 
 def _not_kept() -> NotFound:
     return NotFound(
         "HISTORY_NOT_KEPT",
-        "no list of that time is kept in that form",
+        "no list of the past is kept in that form",
         field="time",
         rule="draft-ietf-oauth-status-list-20, section 8.4; what is logged is kept, once a minute, as a JWT",
-        remedy="ask for an instant that has been, in seconds since 1970, or use the RPC StatusAt",
+        remedy="ask at the list's own address, without an Accept header, or use the RPC StatusAt",
     )
 
 

@@ -29,7 +29,7 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.jose import strict_json
 from vitne.errors import InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
-from vitne.runtime.arguments import thumbprints_joined
+from vitne.runtime.arguments import parsed
 from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher, Fetches
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 
@@ -90,7 +90,7 @@ def gather_command(arguments: Sequence[str]) -> int:
     )
     made.add_argument("--registry", required=True, metavar="URL", help="the registry's HTTP interface, https://host")
     add_credential(made, "an SD-JWT VC")
-    asked = made.parse_args(arguments)
+    asked = parsed(made, arguments)
     registry = asked.registry.rstrip("/") + "/"
     try:
         rule = AllowRule.parse(registry + PRIVATE)
@@ -122,7 +122,7 @@ def bundle_command(arguments: Sequence[str]) -> int:
     )
     add_verbose(made)
     made.add_argument("bundle", metavar="BUNDLE_FILE", help="what gather printed; - for stdin")
-    asked = made.parse_args(thumbprints_joined(arguments))
+    asked = parsed(made, arguments)
     try:
         given = read_argument(asked.bundle, MAX_SIZE)
         if given.startswith(ZIP):

@@ -26,7 +26,7 @@ from vitne.credentials.model import StatusReference
 from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
-from vitne.runtime.arguments import thumbprints_joined
+from vitne.runtime.arguments import parsed
 from vitne.runtime.fetch import Fetches
 from vitne.runtime.status import error_from_rpc
 from vitne.runtime.trust_list import trust_list_fetcher
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     add_endpoints(made)
     made.add_argument("--out", type=Path, required=True, metavar="BUNDLE_FILE", help="where to write it")
-    asked = made.parse_args(thumbprints_joined(arguments))
+    asked = parsed(made, arguments)
     try:
         bundle = asyncio.run(_collect(asked, read_credential(asked.credential), SystemClock()))
         asked.out.write_bytes(bundle.to_zip())

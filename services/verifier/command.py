@@ -25,7 +25,7 @@ from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.policy import Policy
-from vitne.runtime.arguments import thumbprints_joined
+from vitne.runtime.arguments import parsed
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
@@ -136,7 +136,7 @@ def add_credential(
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
-    asked = parser().parse_args(thumbprints_joined(arguments))
+    asked = parsed(parser(), arguments)
     try:
         rules = [AllowRule.parse(text) for text in asked.allow]
         credential = read_credential(asked.credential)
@@ -185,27 +185,26 @@ def ledger_channel(asked: argparse.Namespace) -> Any:
 
 async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credential: str, clock: Clock) -> Verification:
     projection = Projection()
-    knowledge = Knowledge(
-        projection=projection,
-        # Which standings an issuer applied can't be asked in public; what rests on a pilot or a proposal is noted.
-        frameworks=Frameworks.load(Standing),
-        operator="",
-        registry_key=asked.registry_key,
-        bound=timedelta(seconds=DEFAULT_REGISTRY_STALENESS_SECONDS),
-        catalogue=False,
-        anchors=read_anchors(asked),
-    )
     # Plain http goes to loopback only, and only where whoever runs this says so.
     lists = trust_list_fetcher(asked.trust_list, development=True)
     source = TrustListSource(asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, fetcher=lists)
+    anchors = read_anchors(asked)
     policy = Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None
     channel = ledger_channel(asked)
     try:
         async with Fetcher(rules, development=True) as fetcher:
-            try:
-                await source.refresh()
-            except VitneError as error:
-                sys.stderr.write(f"the registry's trust list was not taken: {error}\n")
+            knowledge = Knowledge(
+                projection=projection,
+                # Which standings an issuer applied can't be asked in public; what rests on a pilot or a proposal is
+                # noted.
+                frameworks=Frameworks.load(Standing),
+                operator="",
+                registry_key=asked.registry_key,
+                bound=timedelta(seconds=DEFAULT_REGISTRY_STALENESS_SECONDS),
+                catalogue=False,
+                refused=await _refused(source),
+                anchors=anchors,
+            )
             proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel), witnessed=policy is not None)
             log = Inclusions(proofs, knowledge, asked.log_origin, clock, policy)
             verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
@@ -213,3 +212,13 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
     finally:
         await lists.close()
         await channel.close()
+
+
+async def _refused(source: TrustListSource) -> str:
+    """Take the registry's list, once; why it was not taken, or nothing."""
+    try:
+        await source.refresh()
+    except VitneError as error:
+        sys.stderr.write(f"the registry's trust list was not taken: {error}\n")
+        return f"the registry's trust list was not taken: {error.message}"
+    return ""

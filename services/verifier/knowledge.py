@@ -27,6 +27,7 @@ class Knowledge:
         registry_key: thumbprint of the key that is pinned for the registry's trust list; empty without one.
         bound: age past which the registry's word does not count.
         catalogue: whether the facts hold the achievements; a trust list leaves them out.
+        refused: why the registry's list was not taken, where it is not asked for again; empty otherwise.
         anchors: authorities to which certificates that come along have to lead; None: they are not looked at.
     """
 
@@ -37,6 +38,7 @@ class Knowledge:
     bound: timedelta
     catalogue: bool
     anchors: TrustAnchors | None = None
+    refused: str = ""
 
     def decide(self, credential: Credential, at: datetime, known_at: int | None, *, under: str = "") -> DecisionOutcome:
         """Whether the provider might issue the credential's achievement at an instant, as known at a revision.

@@ -57,20 +57,26 @@ class VerifyRequest(BaseModel):
         Raises:
             InvalidArgument: ``ONE_REQUIRED``, ``BAD_BASE64``.
         """
-        if self.credential is not None and self.badge_image is None:
-            return self.credential
-        if self.badge_image is None or self.credential is not None:
-            raise one_required()
-        try:
-            return base64.b64decode(self.badge_image, validate=True)
-        except ValueError:
-            raise InvalidArgument(
-                "BAD_BASE64",
-                "the image can't be decoded",
-                field="badge_image",
-                rule="base64 with padding (RFC 4648, section 4)",
-                remedy="encode the image's bytes, without line breaks",
-            ) from None
+        match self.credential, self.badge_image:
+            case str(credential), None:
+                return credential
+            case None, str(image):
+                return _decoded(image)
+            case _:
+                raise one_required()
+
+
+def _decoded(image: str) -> bytes:
+    try:
+        return base64.b64decode(image, validate=True)
+    except ValueError:
+        raise InvalidArgument(
+            "BAD_BASE64",
+            "the image can't be decoded",
+            field="badge_image",
+            rule="base64 with padding (RFC 4648, section 4)",
+            remedy="encode the image's bytes, without line breaks",
+        ) from None
 
 
 def build_pages(verifier: Verifier) -> FastAPI:

@@ -17,7 +17,7 @@ from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from vitne.canonical import instant_text
 from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
-from vitne.runtime.arguments import thumbprints_joined
+from vitne.runtime.arguments import parsed
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 
 DESCRIPTION: Final = (
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
-    asked = parser().parse_args(thumbprints_joined(arguments))
+    asked = parsed(parser(), arguments)
     try:
         policy = Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None
         bundle = Bundle.from_zip(asked.bundle.read_bytes())

@@ -9,8 +9,11 @@ import sys
 import asyncpg
 import pytest
 
+from vitne.clock import SystemClock
 from vitne.dev.demo import Demo
+from vitne.dev.observation import observe
 from vitne.dev.stack import Stack
+from vitne.inspection.installation import settle
 
 
 async def audit(stack: Stack, *arguments: str, **settings: str) -> tuple[int | None, str, str]:
@@ -53,6 +56,27 @@ async def test_it_ends_with_1_and_names_what_does_not(stack: Stack, world: Demo)
         await connection.close()
     assert code == 1
     assert f"portal.status {handle}" in out
+
+
+async def test_small_pages_have_all_that_large_ones_have(
+    stack: Stack, world: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.issued
+
+    async def looked() -> list[int]:
+        found = await settle(lambda: observe(stack), 90, SystemClock())
+        assert (found.world is not None, found.disagreements) == (True, [])
+        assert found.world is not None
+        issuer, ledger = found.world.issuer, found.world.ledger
+        parts = [issuer.credentials, issuer.handles, issuer.registrations, issuer.messaging.aggregates, ledger.lists]
+        return [*map(len, parts), sum(len(each.versions) for each in ledger.lists), len(ledger.log.leaves)]
+
+    large = await looked()
+    monkeypatch.setattr("vitne.inspection.snapshots.CHUNK", 3)
+    small = await looked()
+    assert large[:5] == small[:5]
+    assert all(count > 3 for count in (small[0], small[1], small[3], small[6]))
+    assert small[5] >= large[5]  # versions and their leaves go on being published
 
 
 async def test_it_may_read_what_it_compares_and_nothing_else(stack: Stack, world: Demo) -> None:

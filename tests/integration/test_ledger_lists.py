@@ -279,8 +279,13 @@ async def test_a_list_as_of_another_time_is_not_passed_off_as_one(ledger: Ledger
     await ledger.publisher.publish_due()
     later = int(ledger.clock.now().timestamp()) + 60
     async with aiohttp.ClientSession() as client:
-        for query in ("time=1686925000", "time=", "time=now", f"time={later}"):
-            async with client.get(f"{site}/2026/no-1?{query}") as answer:
+        for address in (
+            "/2026/no-1?time=1686925000",
+            "/2026/no-1?time=99999999999",
+            f"/2026/no-1?time={later}",
+            f"/2026/no-1.cwt?time={int(then.timestamp()) + 30}",
+        ):
+            async with client.get(f"{site}{address}") as answer:
                 assert answer.status == 404
                 assert answer.content_type == "application/problem+json"
                 assert (await answer.json(content_type=None))["reason"] == "HISTORY_NOT_KEPT"
@@ -288,6 +293,20 @@ async def test_a_list_as_of_another_time_is_not_passed_off_as_one(ledger: Ledger
             assert await answer.read() == first.token
         async with client.get(f"{site}/2026/no-1?other=1") as answer:
             assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", ["/2026/no-1", "/2026/no-1.cwt", "/2026/no-1.revocation"])
+@pytest.mark.parametrize("time", ["", "now", "-1", "1.5", "2026-11-22T02:00:00Z", "١٧", "1" * 12])
+async def test_what_is_no_instant_is_told_as_that(ledger: Ledger, site: str, path: str, time: str) -> None:
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    async with aiohttp.ClientSession() as client, client.get(f"{site}{path}", params={"time": time}) as answer:
+        assert answer.status == 400
+        assert answer.content_type == "application/problem+json"
+        problem = await answer.json(content_type=None)
+    assert (problem["reason"], problem["field"]) == ("BAD_TIME", "time")
+    assert "seconds since 1970" in problem["rule"]
+    assert "date +%s" in problem["remedy"]
 
 
 async def test_the_other_pages(ledger: Ledger, site: str) -> None:

@@ -29,7 +29,7 @@ from services.verifier.wiring import build
 from tests.unit.accreditation_samples import WITHDRAWN
 from tests.unit.test_verifier_formats import issue
 from tests.unit.test_w3c_baking import PNG, SVG
-from tests.unit.verifier_world import LIST, OPERATOR, REGISTRY, TRUST_KEY, World
+from tests.unit.verifier_world import FOREIGN_KEY, LIST, OPERATOR, REGISTRY, TRUST_KEY, World
 from vitne.accreditation import FactsReference, render, sign_statement, timestamp
 from vitne.canonical import from_b64url
 from vitne.clock import SystemClock
@@ -499,6 +499,20 @@ async def test_the_command_says_not_determinable_where_it_can_reach_nothing(publ
     assert code == 1
     assert output.startswith("Not determinable: ")
     assert "FETCH_FAILED" in errors
+
+
+async def test_the_command_says_that_the_list_is_not_signed_with_the_key_that_was_given(public: Public) -> None:
+    arguments = [*public.arguments(), "--registry-key", FOREIGN_KEY.key_id]
+    code, output, errors = await check(public, public.world.issue(), *arguments)
+    assert code == 1
+    headline = output.splitlines()[0]
+    assert headline.startswith("Not determinable: ")
+    assert f"not signed with the key that was given, {FOREIGN_KEY.key_id}" in headline
+    assert "yet" not in headline
+    assert "field: trust_list" in errors
+    assert "compare that thumbprint with the one that the registry's operator publishes" in errors
+    # Whoever takes the list's word for its key has pinned nothing.
+    assert TRUST_KEY.key_id not in output + errors
 
 
 @pytest.mark.parametrize(

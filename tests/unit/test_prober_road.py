@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,41 @@ async def test_what_never_comes_is_told_by_what_was_missing(road: Road, world: F
     assert done.error.reason == "NOT_VERIFIED"
     assert done.seconds["verify"] <= VALUES["step_seconds"]
     assert len(world.revocations) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "step", "revoked"),
+    [
+        ("read_registry", "registry", 0),
+        ("issue", "issue", 0),
+        ("prove_inclusion", "inclusion", 1),
+        ("verdict", "verify", 1),
+        ("published_status", "status", 1),
+        ("change_status", "revoke", 0),
+    ],
+)
+async def test_what_never_answers_ends_its_step_and_the_round(
+    world: FakeWorld, monkeypatch: pytest.MonkeyPatch, method: str, step: str, revoked: int
+) -> None:
+    async def hang(*_arguments: Any) -> None:
+        world.asked.append(method)
+        await asyncio.Event().wait()
+
+    clock = ManualClock(NOW)
+    road = Road(ProberSettings(**VALUES | {"step_seconds": 0.2}), world, clock, UuidFactory(clock))
+    with monkeypatch.context() as hanging:
+        hanging.setattr(world, method, hang)
+        async with asyncio.timeout(30):
+            done = await road.run()
+    assert done.failed == step
+    assert isinstance(done.error, Unavailable)
+    assert done.error.reason == "STEP_TIMED_OUT"
+    assert f"the step {step} took longer than 0.2 s" in done.error.message
+    assert len(world.revocations) == revoked
+    # What may have been issued is revoked by the next round, which comes through.
+    world.integrated_after, world.verdicts = 0, ["valid"]
+    assert (await road.run()).failed == ""
+    assert len(world.issued) == len(world.revocations)
 
 
 async def test_a_round_is_told_in_the_log_without_the_learner(

@@ -1,4 +1,4 @@
-"""A registry's key is told to commands by its thumbprint, of which one in 64 begins with a hyphen."""
+"""Commands' arguments: thumbprints of which one in 64 begins with a hyphen, and options that no command has."""
 
 import argparse
 import base64
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.auditor import log_command
 from services.verifier import bundles, collect, command, verify_command
-from vitne.runtime.arguments import thumbprints_joined
+from vitne.runtime.arguments import parsed, thumbprints_joined
 
 HYPHENATED = base64.urlsafe_b64encode(b"\xfb" + bytes(31)).decode().rstrip("=")
 NOWHERE = ["--trust-list", "http://127.0.0.1:1/v1/trust-list"]
@@ -69,3 +69,43 @@ def test_each_command_takes_it(
     shown = capsys.readouterr()
     assert shown.out or shown.err
     assert "usage:" not in shown.err
+
+
+@pytest.mark.parametrize("unknown", ["--nonsense", "--nonsense=1", "-n", "--registry-kay=x"])
+@pytest.mark.parametrize(
+    "run",
+    [command.main, collect.main, bundles.gather_command, bundles.bundle_command, verify_command.main, log_command.main],
+    ids=["check", "collect", "gather", "bundle", "verify-bundle", "audit"],
+)
+def test_an_unknown_option_is_named_before_what_is_missing(
+    run: Callable[[Sequence[str]], int], unknown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run([unknown])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"unrecognized arguments: {unknown} (--help" in said
+    assert "required" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--registry-key", "k", "--verbose", "-"],
+        ["--registry-key=k", "--verb", "-"],
+        ["--reg", "k", "--verbose", "-1"],
+        ["--verbose", "--registry-key", "k", "--", "--no-option"],
+        ["--verbose", "--registry-key", "k", "--no option"],
+        ["--verbose", "--registry-key", HYPHENATED, "-"],
+    ],
+    ids=str,
+)
+def test_what_argparse_takes_is_taken(arguments: list[str]) -> None:
+    joined = thumbprints_joined(arguments)
+    assert parsed(_parser(), arguments) == _parser().parse_args(joined)
+
+
+def test_what_is_missing_is_told_where_nothing_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(log_command.parser(), ["--json"])
+    assert "the following arguments are required: --url" in capsys.readouterr().err

@@ -208,7 +208,10 @@ def open_statement(compact: str, typ: str, pinned: PublicKey | str) -> dict[str,
     jws = parse_jws(compact, algorithms=(ES256,), types=(typ,), max_length=MAX_STATEMENT_LENGTH, field="trust_list")
     pinned_id = pinned if isinstance(pinned, str) else pinned.key_id
     if jws.header.key_id != pinned_id:
-        raise bad_trust_list("it is signed with a key that is not pinned", "pin the registry's trust-list key")
+        raise bad_trust_list(
+            f"it is not signed with the key that was given, {pinned_id}",
+            "compare that thumbprint with the one that the registry's operator publishes, and not with the list's own",
+        )
     claims = strict_json(jws.payload, field="trust_list")
     if not isinstance(claims, dict):
         raise bad_trust_list("it is not an object", "fetch it again from the registry")

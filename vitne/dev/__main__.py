@@ -21,11 +21,13 @@ from aiokafka.errors import KafkaError
 
 from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
+from vitne.dev.foreign import run_foreign
 from vitne.dev.narrator import ExpectationFailed, Narrator
 from vitne.dev.soak import soak as kill_and_compare
 from vitne.dev.stack import SERVICES, Stack
 from vitne.dev.story import tell
 from vitne.errors import VitneError
+from vitne.runtime.arguments import parsed
 from vitne.runtime.status import error_from_rpc
 
 #: Where state lives when VITNE_HOME does not say otherwise.
@@ -41,7 +43,7 @@ NEXT: Final = """Next:
   make up            the same stack, left running, with pages to look at
   docs/integrate.md  issue a credential of your own on it
   docs/verify.md     check one, as an employer would"""
-MORE: Final = "\n(make demo VERBOSE=1 tells every check, rule and page.)"
+MORE: Final = "\n(make demo VERBOSE=1 tells the details: every check, rule and page.)"
 #: A Node program gets this long to read seven credentials; group formation takes some seconds of it.
 INTEROP_SECONDS: Final = 120
 #: A Go program gets this long to be compiled for the first time, its modules fetched, and to walk a small log.
@@ -94,7 +96,11 @@ async def demo(options: Options) -> None:
         print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(options.folder)})")
         print(f"  {stack.transport}")
         await tell(Demo(stack, actors, narrator, exits))
-    print(f"\nDone: {narrator.held} expectations held, in {time.monotonic() - started:.1f} s.")
+    among_details = narrator.held - narrator.told
+    counted = f"the {narrator.told} marked ok above" + (
+        f", and {among_details} among the details" * bool(among_details)
+    )
+    print(f"\nDone in {time.monotonic() - started:.1f} s. {narrator.held} expectations held: {counted}.")
     print(NEXT if options.verbose else NEXT + MORE)
 
 
@@ -144,14 +150,14 @@ async def interop(options: Options) -> None:
         token = await actors.organisation(job.cases.hub).access_token()
         arguments = ["--bootstrap", stack.kafka, "--topic", stack.hub_topic(), "--issuer", stack.grpc_address("issuer")]
         arguments += ["--token", token, "--expect", str(len(job.issued))]
-        await _foreign("the Node program", INTEROP_SECONDS, node, "clients/examples/subscribe.mjs", *arguments)
+        await run_foreign("the Node program", INTEROP_SECONDS, node, "clients/examples/subscribe.mjs", *arguments)
         await _foreign_wallet(job, node)
         if (go := shutil.which("go")) is None:
             print("go is not on the PATH: the log was read by nobody else")
         else:
             own = ["--url", stack.http_url("ledger"), "--key", await stack.log_key()]
             own += ["--witnesses", ",".join(stack.witness_keys)]
-            await _foreign("the Go program", GO_SECONDS, go, "run", "-C", "tests/interop/tiles", ".", *own)
+            await run_foreign("the Go program", GO_SECONDS, go, "run", "-C", "tests/interop/tiles", ".", *own)
     print("Programs that share no code with us, given the contracts alone, read all that there was.")
 
 
@@ -163,32 +169,12 @@ async def _foreign_wallet(job: Demo, node: str) -> None:
     offer = next((one for one in offered if one is not None), None)
     if offer is None:
         raise ExpectationFailed("none of the learner's credentials may be taken over to a wallet")
-    process = await asyncio.create_subprocess_exec(
-        node, "tests/interop/wallet.mjs", offer.link, offer.tx_code, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), INTEROP_SECONDS)
-    except TimeoutError:
-        process.kill()
-        raise ExpectationFailed(f"the wallet was not done after {INTEROP_SECONDS} s") from None
-    if process.returncode:
-        raise ExpectationFailed(f"the wallet ended with {process.returncode}")
-    taken = json.loads(output)
+    command = [node, "tests/interop/wallet.mjs", offer.link, offer.tx_code]
+    taken = json.loads(await run_foreign("the wallet", INTEROP_SECONDS, *command, read=True))
     if (taken["refused"], taken["format"]) != ("invalid_grant", "dc+sd-jwt"):
         raise ExpectationFailed("the wallet was not told that its transaction code was wrong")
     if taken["credential"] not in {one.artefact for one in job.issued.values()}:
         raise ExpectationFailed("the wallet holds something else than what was issued")
-
-
-async def _foreign(name: str, seconds: int, *command: str) -> None:
-    process = await asyncio.create_subprocess_exec(*command)
-    try:
-        code = await asyncio.wait_for(process.wait(), seconds)
-    except TimeoutError:
-        process.kill()
-        raise ExpectationFailed(f"{name} was not done after {seconds} s") from None
-    if code:
-        raise ExpectationFailed(f"{name} ended with {code}")
 
 
 async def soak(options: Options) -> None:
@@ -261,7 +247,7 @@ def main() -> int:
         "--renew-topics", action="store_true", help="delete our topics of an earlier run from that cluster"
     )
     parser.add_argument("--verbose", action="store_true", help="of demo: every check, rule and page, too")
-    arguments = parser.parse_args()
+    arguments = parsed(parser, sys.argv[1:])
     folder: Path = arguments.home / arguments.command
     options = Options(
         folder,

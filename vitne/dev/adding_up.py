@@ -50,12 +50,13 @@ class AddingUp:
         found = await self._evaluate(certificate, [_held(one) for one in issued[1:]])
         self._narrator.expect(
             (found.outcome, len(found.missing)) == (stacking_pb2.STACKING_OUTCOME_INCOMPLETE, 1),
-            f"Skellefteå Kraft: 23 of {SET} mikromeriter are {found.percent} %; one does not stand alone",
+            f"Skellefteå Kraft: {SET - 1} of {SET} mikromeriter are {found.percent} %,"
+            " and its certificate needs them all",
         )
         found = await self._evaluate(certificate, [_held(one) for one in issued])
         self._narrator.expect(
             found.outcome == stacking_pb2.STACKING_OUTCOME_COMPLETE,
-            f"all {SET}: complete, and certified",
+            f"all {SET} of them are complete, and the certificate is issued",
             detail=True,
         )
         parts = [
@@ -90,7 +91,7 @@ class AddingUp:
         self._narrator.expect(
             (flag.credential_id, flag.status) == (whole.id, credential_pb2.STATUS_VALID)
             and [one.part.digest for one in flag.revoked_parts] == [part.digest],
-            f"mikromerit 7 is revoked: the certificate stands, and is flagged to its issuer, to look at by "
+            f"then mikromerit 7 is revoked: the certificate stands, and is flagged to its issuer, to look at by "
             f"{flag.answer_by.ToDatetime():%Y-%m-%d}",
         )
 
@@ -116,7 +117,8 @@ class AddingUp:
         found = await self._evaluate(whole, [_held(module), _held(attest)])
         self._narrator.expect(
             [one.reason for one in found.uncounted] == ["NOT_RECOGNISED"],
-            f"Eldrehelse: {found.percent} %; her kompetanseattest does not count: NOT_RECOGNISED",
+            "Eldrehelse has four parts, three modules and a set of three electives: her one module is"
+            f" {found.percent} %, and her kompetanseattest does not count: NOT_RECOGNISED",
         )
         assessed = await self._publish(
             "eldrehelse-modul", "fvt", "Realkompetansevurdering, Eldrehelse",
@@ -135,7 +137,7 @@ class AddingUp:
                 achievement_version=1,
             ),
         )
-        self._narrator.detail(f"the fagskole recognises it as an elective ({recognised.decision.rule})")
+        self._narrator.detail(f"rule of the recognition: {recognised.decision.rule}", under=True)
         shown: list[dict[str, Any]] = []
 
         async def counted() -> bool:
@@ -148,7 +150,9 @@ class AddingUp:
         await demo.wait(counted, "the stack on the learner's page")
         by_recognition = [one for part in shown[0]["parts"] for one in part["counted"] if one["by_recognition"]]
         self._narrator.expect(
-            len(by_recognition) == 1, f"her page: Eldrehelse {shown[0]['percent']} %, one elective by recognition"
+            len(by_recognition) == 1,
+            f"the fagskole recognises it as one of the three electives:"
+            f" on her page Eldrehelse is {shown[0]['percent']} %",
         )
 
     async def _publish(self, like: str, provider: str, title: str, **changes: Any) -> AchievementCase:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -81,6 +82,8 @@ class Demo:
         #: The learner's credentials by the same names.
         self.issued: dict[str, issuer_pb2.IssuedCredential] = {}
         self.accreditations: dict[str, facts_pb2.Accreditation] = {}
+        #: Credentials that UCL issued to her after its accreditation was withdrawn, before the issuer had heard of it.
+        self.meanwhile = 0
 
     async def fill(self) -> None:
         """What the pages of a running stack should show."""
@@ -186,8 +189,11 @@ class Demo:
         points = sum(
             Decimal(self.cases.achievements[key].message.workload.points) for key in self.issued if "klima" in key
         )
-        self.narrator.expect(points == 5, f"Klimaregnskaber: five micro-credentials add up to {points} ECTS")
+        self.narrator.expect(
+            points == 5, f"Klimaregnskaber: five micro-credentials add up to {points} ECTS; with Eldrehelse she has six"
+        )
         await self.issue_when_known(self.stranger, self.cases.achievements["klimaregnskaber-1"])
+        self.narrator.say("another learner gets the first of the five, too; she will not register with the portal")
 
     async def publish(self) -> None:
         """Publish the achievements."""
@@ -248,6 +254,7 @@ class Demo:
         case = self.cases.achievements["minikvalifikasjon"]
         provider = self.actors.organisation(case.message.provider)
         await self.issue_when_known(self.stranger, case)
+        self.narrator.say("first one alone, to the other learner")
         items = [
             issuer_pb2.BatchItem(item_id=f"row-{row}", issuance=self.issuance(learner, case))
             for row, learner in enumerate(self.others, start=1)
@@ -262,7 +269,9 @@ class Demo:
         seconds = time.monotonic() - started
         refused = [item for item, result in answers.items() if result.WhichOneof("outcome") == "error"]
         self.narrator.expect(len(answers) == BATCH, f"{BATCH} answers, one an item, in {seconds:.2f} s")
-        self.narrator.expect(refused == ["row-7"], "one bad item (an award date in 2999) fails alone")
+        self.narrator.expect(
+            refused == ["row-7"], f"one bad item (an award date in 2999) fails alone: {BATCH - 1} are issued"
+        )
         again = {result.item_id: result async for result in provider.issue_batch(request_id, items)}
         self.narrator.expect(
             all(again[item].credential.id == result.credential.id for item, result in answers.items()),
@@ -282,11 +291,11 @@ class Demo:
                 await self.issue_when_known(self.learner, case)
             except VitneError as error:
                 self.narrator.expect(error.reason == refusal.reason, f"{refusal.title}: {error.reason}")
-                self.narrator.detail(f"      {error.message}")
-                self.narrator.detail(f"      rule: {error.rule}")
+                self.narrator.detail(error.message, under=True)
+                self.narrator.detail(f"rule: {error.rule}", under=True)
                 if basis := error.metadata.get("basis"):
                     standing = error.metadata.get("standing", "?").replace("_", " ")
-                    self.narrator.detail(f"      {standing}, as described in {basis}")
+                    self.narrator.detail(f"{standing}, as described in {basis}", under=True)
             else:
                 self.narrator.fail(f"{refusal.title} was issued")
 
@@ -301,13 +310,18 @@ class Demo:
         self.narrator.expect(nothing, "before she registers, the portal shows nothing", detail=True)
         await browser.register()
         seconds = await until(self._portal_shows(CREDENTIALS - 1), "the backfill in the portal", self.narrator)
-        self.narrator.expect(True, f"backfill: six earlier credentials shown {seconds:.2f} s after she registered")
+        self.narrator.expect(
+            True, f"backfill: her six earlier credentials are shown {seconds:.2f} s after she registered"
+        )
         await self._issue_case("kompetanseattest")
         seconds = await until(self._portal_shows(CREDENTIALS), "the live event in the portal", self.narrator)
-        self.narrator.expect(True, f"live: the seventh shown {seconds:.2f} s after it was issued")
+        self.narrator.expect(
+            True, f"live: her seventh, a kompetanseattest of a course provider's, {seconds:.2f} s after it was issued"
+        )
         shown = await browser.credentials()
         for entry in shown:
-            self.narrator.detail(f"      {entry['provider_name']:<42.42} {entry['title']:<38.38} {entry['size']}")
+            line = f"{entry['provider_name']:<42.42} {entry['title']:<38.38} {entry['size']}"
+            self.narrator.detail(line, under=True)
         institutions, countries = ({entry[of] for entry in shown} for of in ("provider", "country"))
         self.narrator.expect(
             (len(shown), len(institutions), len(countries)) == (7, 3, 2),
@@ -316,8 +330,8 @@ class Demo:
         records = await self.stack.read_hub_topic()
         self.narrator.expect(
             len({record.key for record in records}) == 1 and len(records) == CREDENTIALS,
-            f"the hub's topic has {len(records)} notices, all for her: of the {BATCH + 1} learners"
-            " who did not register there is nothing",
+            f"the hub's topic has {len(records)} notices, all for her: of the other learner, and of the {BATCH} of the"
+            " batch, who did not register, there is nothing",
         )
         async with self.stack.browser() as other:
             await other.log_in(self.stranger.value)
@@ -375,9 +389,11 @@ class Demo:
                 "klimaregnskaber-2", ledger_pb2.STATUS_CHANGE_REINSTATE, ledger_pb2.STATUS_REASON_REVIEW_ENDED
             )
         except VitneError as error:
-            self.narrator.expect(error.reason == "STATUS_FINAL", f"reinstating the revoked one: {error.reason}")
-            self.narrator.detail(f"      {error.message}")
-            self.narrator.detail(f"      rule: {error.rule}")
+            self.narrator.expect(
+                error.reason == "STATUS_FINAL", f"reinstating the revoked one is refused: {error.reason}"
+            )
+            self.narrator.detail(error.message, under=True)
+            self.narrator.detail(f"rule: {error.rule}", under=True)
         else:
             self.narrator.fail("a revoked credential was reinstated")
 
@@ -392,6 +408,7 @@ class Demo:
             )
         )
         committed = time.monotonic()
+        word = _DONE[change]
         wanted = credential_pb2.Status.Name(answer.status).removeprefix("STATUS_").lower()
 
         async def published() -> bool:
@@ -410,13 +427,16 @@ class Demo:
         )
         self.narrator.expect(
             True,
-            f"{key}: {wanted}; the published, signed list said so after {in_list * 1000:.0f} ms,"
+            f"{_name(self.cases.achievements[key].message.title)}: {word}; the published, signed list said so after"
+            f" {in_list * 1000:.0f} ms,"
             f" the portal after {in_portal * 1000:.0f} ms",
         )
         if in_list > PROMISED:
-            self.narrator.say(f"      that is more than the {PROMISED:.0f} s that is promised: is this machine busy?")
+            self.narrator.say(
+                f"that is more than the {PROMISED:.0f} s that is promised: is this machine busy?", under=True
+            )
         verdict = await self._verdict_within(key, wanted)
-        self.narrator.detail(f"      verifier: {verdict}")
+        self.narrator.detail(f"verifier: {verdict}", under=True)
 
     async def _verdict_within(self, key: str, wanted: str) -> str:
         """The verifier's line once its cached list (at most ``ttl`` old) shows the status."""
@@ -431,7 +451,7 @@ class Demo:
         await until(look, f"the verdict {wanted}", self.narrator, every=0.1)
         return headline
 
-    # -- 8 ----------------------------------------------------------------------------
+    # -- 9 ----------------------------------------------------------------------------
 
     async def withdraw_accreditation(self) -> None:
         """UCL loses its accreditation from now on."""
@@ -439,30 +459,28 @@ class Demo:
         proposal = await self._propose_withdrawal("Demonstration: withdrawn for the time to come.")
         self.accreditations["ucl"] = (await self.actors.confirmed(proposal, new_id())).accreditation
         case = self.cases.achievements["klimaregnskaber-1"]
-        reason, meanwhile = "", 0
+        reason = ""
 
         async def refused() -> bool:
-            nonlocal reason, meanwhile
+            nonlocal reason
             try:
                 await self.issue_when_known(self.learner, case)
             except VitneError as error:
                 reason = error.reason
                 return True
-            meanwhile += 1
+            self.meanwhile += 1
             return False
 
         seconds = await until(refused, "the refusal of UCL's next issuance", self.narrator)
-        if meanwhile:
-            self.narrator.say(f"      until the issuer had heard, {meanwhile} more went out, which is seen below")
         self.narrator.expect(
-            reason == "ACCREDITATION_WITHDRAWN", f"its next issuance is refused after {seconds * 1000:.0f} ms: {reason}"
+            reason == "ACCREDITATION_WITHDRAWN",
+            f"the issuer refuses its issuances {seconds * 1000:.0f} ms after the decision: {reason}",
         )
+        if self.meanwhile:
+            self.narrator.say(f"before it had heard, it issued {self.meanwhile} more to her, counted below", under=True)
         answer = await self._verdict_becomes("klimaregnskaber-1", verifier_pb2.VERDICT_VALID_WITH_NOTES)
-        noted = [check.name for check in answer.checks if check.outcome == credential_pb2.Check.OUTCOME_NOTE]
-        self.narrator.expect(
-            bool(noted),
-            f"what it issued before verifies with a note: {answer.headline}",
-        )
+        noted = [check.detail for check in answer.checks if check.outcome == credential_pb2.Check.OUTCOME_NOTE]
+        self.narrator.expect(bool(noted), f"what it issued before is valid, with a note: {'; '.join(noted)}")
 
     async def _verdict_becomes(self, key: str, wanted: verifier_pb2.Verdict.ValueType) -> verifier_pb2.VerifyResponse:
         """The verifier's answer once it knows what the registry said a moment ago."""
@@ -490,7 +508,7 @@ class Demo:
         )
         return answer.fact
 
-    # -- 9 ----------------------------------------------------------------------------
+    # -- 10 ---------------------------------------------------------------------------
 
     async def withdraw_backwards(self) -> None:
         """What follows is shown first; two officers decide; what no longer counts is flagged, then revoked by order."""
@@ -507,12 +525,16 @@ class Demo:
         ucl = self.actors.organisation(accreditation.provider)
         issued = (await ucl.issuer.ListCredentials(issuer_pb2.ListCredentialsRequest())).credentials
         self.narrator.expect(preview.credentials == len(issued), f"before: {preview.summary}")
+        hers = sum(one.provider == accreditation.provider for one in self.issued.values())
+        parts = [f"her first {hers}", f"{len(issued) - hers - self.meanwhile} of the other learner's"]
+        parts += [f"{self.meanwhile} from before the issuer had heard"] * bool(self.meanwhile)
+        self.narrator.say(f"these are {', '.join(parts)}", under=True)
         proposal = await self._propose_withdrawal("Demonstration: granted in error.", accreditation.valid_from)
         try:
             await one.confirm(proposal, new_id())
         except VitneError as error:
             self.narrator.expect(
-                error.reason == "OWN_PROPOSAL", f"its own proposal an officer can't confirm: {error.reason}"
+                error.reason == "OWN_PROPOSAL", f"an officer can't confirm her own proposal: {error.reason}"
             )
         else:
             self.narrator.fail("an officer confirmed a proposal of their own")
@@ -526,7 +548,7 @@ class Demo:
 
         await until(flagged, "the flags", self.narrator)
         self.narrator.expect(
-            True, f"another confirmed; {len(flags)} credentials are flagged, and nothing else happened to them"
+            True, f"another officer confirms; {len(flags)} credentials are flagged, and nothing else happens to them"
         )
         ordered = await one.registry.OrderRevocation(
             registry_pb2.OrderRevocationRequest(
@@ -540,7 +562,7 @@ class Demo:
         summary = await self._revoke_flagged(one, order)
         self.narrator.expect(
             summary.revoked + summary.revoked_before == len(flags) and not summary.unfinished,
-            f"on their order {summary.revoked} are revoked, {summary.revoked_before} was before",
+            f"on the officers' order {summary.revoked} are revoked; {summary.revoked_before} was revoked above",
         )
         again = await self._revoke_flagged(one, order)
         self.narrator.expect(again == summary, "the operation resumed answers the same", detail=True)
@@ -567,7 +589,7 @@ class Demo:
         await until(carried_out, "the order at the issuer", self.narrator)
         return summary
 
-    # -- 9 ----------------------------------------------------------------------------
+    # -- 11 ---------------------------------------------------------------------------
 
     async def show_outsiders(self) -> None:
         """What somebody can check who trusts neither us nor the network; a stack without witnesses has none of it."""
@@ -581,20 +603,30 @@ class Demo:
         file = self.stack.folder / "bundle.zip"
         await self.stack.collect_bundle(self.issued["eldrehelse-modul"].artefact, file)
         headline, *_, instant = (await self.stack.verify_offline(file)).splitlines()
-        self.narrator.say(f"vitne-verify  {file.stat().st_size} bytes: {headline}")
-        self.narrator.expect("seen by the policy's witnesses" in instant, f"offline, {instant}")
+        self.narrator.say(f"vitne-verify  one file of {file.stat().st_size} bytes, no network: {headline}")
+        self.narrator.expect("seen by the policy's witnesses" in instant, f"the file proves it {instant}")
 
-    # -- 10 ---------------------------------------------------------------------------
+    # -- 12 ---------------------------------------------------------------------------
 
     async def audit(self) -> None:
         """The checker of the fault harness, over all that happened."""
+        self.narrator.step("What its operator can check, too: all databases, topics and lists against the log")
         found = await settle(lambda: observe(self.stack), PATIENCE, SystemClock())
         if found.world is None or found.disagreements:
             self.narrator.fail(f"checker: {found.disagreements[0]} ({len(found.disagreements)} disagreements)")
         credentials, leaves = len(found.world.issuer.credentials), len(found.world.ledger.log.leaves)
         self.narrator.expect(
             True,
-            f"checker: issuer, log, lists, topics and portal agree ({credentials} credentials, {leaves} leaves)",
+            f"issuer, log, lists, topics and portal agree on {credentials} credentials and {leaves} leaves",
+        )
+        issued = Counter(each.provider for each in found.world.issuer.credentials)
+        names = {each.message.id: _name(each.message.name) for each in self.cases.providers.values()}
+        by_provider = ", ".join(f"{count} by {names[provider]}" for provider, count in issued.most_common())
+        self.narrator.say(f"the credentials were issued {by_provider}", under=True)
+        self.narrator.say(
+            f"the leaves are one for each of them, and {leaves - credentials} for keys, accreditations,"
+            " changes of status and published lists",
+            under=True,
         )
 
 
@@ -608,6 +640,12 @@ _NOT_YET_KNOWN: Final = {
 }
 #: What a passed result is called, by the register of organisations.
 _PASSED: Final = {"0192": "Bestått", "0184": "Bestået", "0007": "Godkänd"}
+#: What a change has done.
+_DONE: Final = {
+    ledger_pb2.STATUS_CHANGE_REVOKE: "revoked",
+    ledger_pb2.STATUS_CHANGE_SUSPEND: "suspended",
+    ledger_pb2.STATUS_CHANGE_REINSTATE: "reinstated",
+}
 #: Verdicts that show a status.
 _VERDICTS: Final = {
     "revoked": {"VERDICT_REVOKED"},

@@ -102,7 +102,8 @@ async def observe(
             issuer_snapshot = await read_issuer(issuer)
         ledger_snapshot = await read_ledger(ledger, lists.get)
     async with _connected(installation.registry) as registry:
-        registry_messaging = await read_messaging(registry, "registry")
+        async with registry.transaction(readonly=True):
+            registry_messaging = await read_messaging(registry, "registry")
         table = await registry.fetch("SELECT body FROM fact WHERE kind IN ('accreditation', 'key')")
         # A heartbeat every two seconds: one that waits says nothing.
         waiting = await registry.fetchval(

@@ -39,7 +39,7 @@ def status_list_keys(facts: Iterable[bytes]) -> dict[str, PublicKey]:
 
 
 async def registered_list_keys(
-    trust_list: str, registry_key: str, registry_uri: str, clock: Clock
+    trust_list: str, registry_key: str, registry_uri: str, clock: Clock, *, development: bool = False
 ) -> dict[str, PublicKey]:
     """The keys for status lists that count now, by thumbprint, as the registry's signed list names them.
 
@@ -48,14 +48,15 @@ async def registered_list_keys(
         registry_key: RFC 7638 thumbprint of the key that signs it: pinned. The organisation that has it has the others.
         registry_uri: who issues it.
         clock: tells the present.
+        development: whether plain http to loopback is allowed.
 
     Raises:
+        InvalidArgument: as :func:`~vitne.runtime.trust_list.trust_list_fetcher`.
         InvalidArgument, Unavailable, DataLoss: as :meth:`~vitne.runtime.trust_list.TrustListSource.refresh`.
         NotFound: ``LIST_KEYS_UNKNOWN``, it names none.
     """
     projection = Projection()
-    # Plain http goes to loopback only, and only where whoever runs this says so.
-    async with trust_list_fetcher(trust_list, development=True) as fetcher:
+    async with trust_list_fetcher(trust_list, development=development) as fetcher:
         await TrustListSource(trust_list, registry_key, registry_uri, projection, clock, fetcher=fetcher).refresh()
     own = projection.key(registry_key)
     keys = {} if own is None else public_keys(projection, own.owner, facts_pb2.KEY_USE_STATUS_LIST, clock.now())

@@ -65,16 +65,20 @@ def _rows(connection: Any, query: str) -> AsyncIterable[Any]:
 
 
 async def read_messaging(connection: Any, service: str) -> Messaging:
-    """A service's outbox and consumers."""
-    aggregates = await connection.fetch(
-        "SELECT aggregate, topic, key, revision FROM aggregate_revision WHERE revision > 0 AND topic IS NOT NULL"
-    )
+    """A service's outbox and consumers. In a transaction."""
+    aggregates = [
+        Aggregate(*row)
+        async for row in _rows(
+            connection,
+            "SELECT aggregate, topic, key, revision FROM aggregate_revision WHERE revision > 0 AND topic IS NOT NULL",
+        )
+    ]
     progress = await connection.fetch("SELECT consumer, topic, partition, next_offset FROM consumer_offset")
     parked = await connection.fetch('SELECT consumer, topic, partition, "offset", state, reason FROM consumer_parked')
     return Messaging(
         service=service,
         unpublished=await connection.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL"),
-        aggregates=[Aggregate(*row) for row in aggregates],
+        aggregates=aggregates,
         progress=[Progress(*row) for row in progress],
         parked=[ParkedMessage(*row) for row in parked],
     )
@@ -101,9 +105,12 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
                 "digest FROM credential",
             )
         ]
-        registrations = await connection.fetch(
-            "SELECT hub, pseudonym, learner FROM registration WHERE withdrawn_at IS NULL"
-        )
+        registrations = [
+            Registration(*row)
+            async for row in _rows(
+                connection, "SELECT hub, pseudonym, learner FROM registration WHERE withdrawn_at IS NULL"
+            )
+        ]
         handles = [
             Handle(*row)
             async for row in _rows(connection, "SELECT hub, handle, credential, learner FROM hub_credential")
@@ -118,7 +125,7 @@ async def read_issuer(connection: Any) -> IssuerSnapshot:
         messaging = await read_messaging(connection, "issuer")
     return IssuerSnapshot(
         credentials=credentials,
-        registrations=[Registration(*row) for row in registrations],
+        registrations=registrations,
         handles=handles,
         blocks=[Block(row["request_id"], row["list"], row["rest"] or (), row["size"]) for row in blocks],
         messaging=messaging,
@@ -149,12 +156,15 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
             changes[row["list_id"]].append(
                 Change(row["number"], row["index"], STATUS_TYPES[row["status"]], row["effective"], row["recorded"])
             )
-        versions = await connection.fetch(
-            "SELECT list_id, version, changes, tree_size, digest, logged IS NOT NULL AS logged FROM list_version"
-        )
+        versions: dict[int, list[Version]] = defaultdict(list)
+        async for row in _rows(
+            connection,
+            "SELECT list_id, version, changes, tree_size, digest, logged IS NOT NULL AS logged FROM list_version",
+        ):
+            versions[row["list_id"]].append(Version(*row[1:]))
         restores = await connection.fetch("SELECT reconciled_at FROM restore ORDER BY reconciled_at")
         messaging = await read_messaging(connection, "ledger")
-    leased, told = _by_list(leases), _by_list(versions)
+    leased = _by_list(leases)
     snapshots = []
     for row in lists:
         shown = published(row["url"])
@@ -168,10 +178,7 @@ async def read_ledger(connection: Any, published: Published) -> LedgerSnapshot:
                     for each in leased[row["id"]]
                 ],
                 changes=changes[row["id"]],
-                versions=[
-                    Version(each["version"], each["changes"], each["tree_size"], each["digest"], each["logged"])
-                    for each in told[row["id"]]
-                ],
+                versions=versions[row["id"]],
                 published=None if shown is None else shown[0],
                 published_digest=b"" if shown is None else shown[1],
             )

@@ -15,7 +15,8 @@ def check_registry(credential: Credential, knowledge: Knowledge, now: datetime) 
     evidence = f"registry revision {revision}"
     staleness = knowledge.projection.staleness(now)
     if revision == 0:
-        return Check(REGISTRY, NOT_DETERMINABLE, "nothing is known of the registry yet", evidence)
+        detail = knowledge.refused or "nothing is known of the registry yet"
+        return Check(REGISTRY, NOT_DETERMINABLE, detail, evidence)
     if staleness > knowledge.bound:
         bound = f"{knowledge.bound.total_seconds():.0f} s"
         return Check(REGISTRY, NOT_DETERMINABLE, f"the registry has not been heard of for more than {bound}", evidence)
