@@ -621,3 +621,23 @@ async def test_what_a_migration_changed_meanwhile_is_read_anew(pool: asyncpg.Poo
     assert await repeated(pool, read) == [{"number": 1}]
     await pool.execute("ALTER TABLE part ADD COLUMN name text")
     assert await repeated(pool, read) == [{"number": 1, "name": None}]
+
+
+@pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given-up"])
+async def test_what_a_statement_that_never_ran_left_open_is_ended(database_dsn: str, given_up: bool) -> None:
+    pool = await open_pool(database_dsn, max_size=1)
+    try:
+        async with pool.acquire() as connection:
+            if given_up:
+                waiting = asyncio.create_task(connection.fetchval("SELECT pg_sleep(60) /* new */"))
+                await asyncio.sleep(0.05)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+            else:  # It is prepared; then its argument is found not to be a number.
+                with pytest.raises(asyncpg.DataError):
+                    await connection.fetchval("SELECT $1::integer + 1", "x")
+        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            assert await connection.fetchval("SELECT 1") == 1
+    finally:
+        pool.terminate()

@@ -72,11 +72,26 @@ class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has 
     listeners there are none, and advisory locks of a session are given back
     (:func:`vitne.session_lock.session_lock`). Putting back what nobody changed would be a round trip each time, a
     fifth of all.
+
+    Only where a statement failed or was given up is one made. A statement that is new is prepared first, and the server
+    ends what it began for that with the execution: what ends in between leaves a transaction of which asyncpg knows
+    nothing, and in which the next one's level of isolation could not be set.
     """
 
+    _in_doubt = False
+
+    async def _do_execute(self, *arguments: Any, **options: Any) -> Any:
+        """What every way to a statement goes through."""
+        try:
+            return await super()._do_execute(*arguments, **options)
+        except BaseException:
+            self._in_doubt = True
+            raise
+
     def get_reset_query(self) -> str:
-        """Nothing."""
-        return ""
+        """Nothing, or the shortest that ends a transaction which was not begun by ``BEGIN``."""
+        query, self._in_doubt = "SELECT 1" if self._in_doubt else "", False
+        return query
 
 
 class MeasuredPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
