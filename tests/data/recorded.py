@@ -1,4 +1,4 @@
-"""The events of the first version, as ``record_events`` wrote them."""
+"""Events of former versions, as ``record_events`` and ``record_changes`` wrote them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 from vitne.messaging.headers import Message, parse
 
-FOLDER = Path(__file__).parent / "events-v1"
+#: Of the first version; and what came since.
+FIRST, SECOND = (Path(__file__).parent / name for name in ("events-v1", "events-v2"))
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class Recorded:
         return replace(message, value=message.value if value is None else value, type=type_ or message.type)
 
 
-def topics() -> list[str]:
+def topics(folder: Path = FIRST) -> list[str]:
     """Names of the topics that were recorded."""
-    return sorted(path.name.removesuffix(".jsonl") for path in FOLDER.glob("*.jsonl"))
+    return sorted(path.name.removesuffix(".jsonl") for path in folder.glob("*.jsonl"))
 
 
-def events(topic: str) -> list[Recorded]:
+def events(topic: str, folder: Path = FIRST) -> list[Recorded]:
     """A topic's records, in their order."""
     return [
         Recorded(
@@ -52,5 +53,5 @@ def events(topic: str) -> list[Recorded]:
             headers=[(name, text.encode()) for name, text in line["headers"].items()],
             said=line["said"],
         )
-        for offset, line in enumerate(map(json.loads, (FOLDER / f"{topic}.jsonl").read_text().splitlines()))
+        for offset, line in enumerate(map(json.loads, (folder / f"{topic}.jsonl").read_text().splitlines()))
     ]

@@ -190,7 +190,14 @@ async def test_changes_of_status_that_arrive_together_lock_in_the_order_in_which
         first, last = sorted(places)
         for revision, pseudonym in enumerate((last, first), start=1):
             place = places[pseudonym]
-            change = events_pb2.StatusChanged(list=place.list, index=place.index, status=credential_pb2.STATUS_REVOKED)
+            now = timestamp(CLOCK.now())
+            change = events_pb2.StatusChanged(
+                list=place.list,
+                index=place.index,
+                status=credential_pb2.STATUS_REVOKED,
+                effective=now,
+                recorded=now,
+            )
             await kafka.say(topics.LEDGER_STATUS, place.list, STATUS_CHANGED, change.SerializeToString(), revision)
 
         async def both_told() -> bool:

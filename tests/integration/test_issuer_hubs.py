@@ -413,14 +413,19 @@ async def test_events_that_do_not_concern_this_issuer_or_can_not_be_understood(w
     issued = await world.issue()
     list_url = issued.status_reference.list
     await handle(world, LIST_PUBLISHED, list_url, b"")
-    foreign = events_pb2.StatusChanged(list=list_url, index=9999, status=credential_pb2.STATUS_REVOKED)
+    now = timestamp(world.clock.now())
+
+    def changed(list_: str, status: credential_pb2.Status.ValueType) -> events_pb2.StatusChanged:
+        return events_pb2.StatusChanged(list=list_, index=9999, status=status, effective=now, recorded=now)
+
+    foreign = changed(list_url, REVOKED)
     await handle(world, STATUS_CHANGED, list_url, foreign.SerializeToString())
     unheard_of = credential_pb2.Status.ValueType(77)
     for type_, value in (
         ("vitne.ledger.unheard_of.v1", b""),
         (STATUS_CHANGED, b"\xff"),
-        (STATUS_CHANGED, events_pb2.StatusChanged(list=list_url, status=unheard_of).SerializeToString()),
-        (STATUS_CHANGED, events_pb2.StatusChanged(list="https://other.example/1", status=REVOKED).SerializeToString()),
+        (STATUS_CHANGED, changed(list_url, unheard_of).SerializeToString()),
+        (STATUS_CHANGED, changed("https://other.example/1", REVOKED).SerializeToString()),
     ):
         with pytest.raises(DataLoss):
             await handle(world, type_, list_url, value)

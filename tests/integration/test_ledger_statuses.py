@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -109,6 +110,20 @@ async def test_changes_of_a_group_are_told_together_list_by_list(
     assert [tuple(row) for row in rows] == expected
     logged = {parse_leaf(leaf) for leaf in await ledger.queued()}
     assert {StatusChanged(lease.list, one, "revoked", soon, soon)} < logged
+
+
+async def test_each_change_keeps_its_own_trace(ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse) -> None:
+    traces = [
+        f"00-{number:032x}-{number:016x}-{flags}" for number, flags in ((1, "00"), (2, "01"), (3, "00"), (4, "01"))
+    ]
+    asked = [request(lease.list, index, Change.REVOKE) for index in lease.indexes[:4]]
+    await ledger.apply([replace(each, traceparent=trace) for each, trace in zip(asked, traces, strict=True)])
+    (message,) = await published(ledger.pool, topics.LEDGER_STATUS)
+    # What is not recorded is not told: nothing would lead on from it, and least of all to somebody else's.
+    assert [change.traceparent for change in read_changes(message)] == ["", traces[1], "", traces[3]]
+    header = await ledger.pool.fetchval("SELECT traceparent FROM outbox")
+    assert header == traces[1]
+    assert next(change.traceparent for change in read_changes(replace(message, traceparent=header))) == ""
 
 
 @pytest.mark.parametrize(("together", "sizes"), [(100, [100, 100, 5]), (1, [1] * 205)])

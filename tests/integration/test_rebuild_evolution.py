@@ -18,7 +18,7 @@ from services.portal.notices import Notices
 from services.portal.sealing import PortalKeys
 from services.portal.store import Store
 from services.portal.wiring import MIGRATIONS as PORTAL_MIGRATIONS
-from tests.data.recorded import events
+from tests.data.recorded import FIRST, SECOND, Recorded, events
 from tests.unit.test_evolution import UNKNOWN_FIELD
 from vitne.clock import ManualClock
 from vitne.errors import DataLoss, InvalidArgument
@@ -85,10 +85,20 @@ async def statuses(database_dsn: str, pool: asyncpg.Pool, clock: ManualClock) ->
     return Statuses(pool, None, NobodyToTell(), parts, clock)  # type: ignore[arg-type]  # neither ledger nor hubs are asked
 
 
-async def test_the_issuer_learns_statuses_of_the_first_version(statuses: Statuses, pool: asyncpg.Pool) -> None:
-    changes = [event for event in events(topics.LEDGER_STATUS) if event.message.type.endswith("status_changed.v1")]
-    places = {(event.said["list"], event.said.get("index", 0)): event.said["status"] for event in changes}
-    assert places
+def said(event: Recorded) -> list[tuple[tuple[str, int], str]]:
+    """The changes that an event told of when it was recorded: list and index, status."""
+    if "status" in event.said:
+        return [((event.said["list"], event.said.get("index", 0)), event.said["status"])]
+    return [((event.said["list"], each.get("index", 0)), each["status"]) for each in event.said.get("changes", ())]
+
+
+@pytest.mark.parametrize(("folder", "together"), [(FIRST, 1), (SECOND, 3)], ids=["alone", "together"])
+async def test_the_issuer_learns_statuses_as_they_were_told(
+    statuses: Statuses, pool: asyncpg.Pool, folder: Path, together: int
+) -> None:
+    recorded = events(topics.LEDGER_STATUS, folder)
+    assert max(len(said(event)) for event in recorded) == together
+    places = dict(change for event in recorded for change in said(event))
     for number, (url, index) in enumerate(places):
         await pool.execute(
             """
@@ -103,7 +113,7 @@ async def test_the_issuer_learns_statuses_of_the_first_version(statuses: Statuse
             index,
             number,
         )
-    for event in events(topics.LEDGER_STATUS):
+    for event in recorded:
         async with pool.acquire() as conn, conn.transaction():
             await statuses.handle(conn, [event.altered(value=event.value + UNKNOWN_FIELD)])
     found = await pool.fetch("SELECT status_list, status_index, status FROM credential")

@@ -19,12 +19,10 @@ from vitne_api.events.v1 import events_pb2
 
 LIST = "https://status.vitne.example/2026/no-1"
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
-#: Recorded, and not: only of the first is anything known that could lead on.
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+REVOKED = credential_pb2.STATUS_REVOKED
 
-STATUSES = st.sampled_from(
-    (credential_pb2.STATUS_VALID, credential_pb2.STATUS_SUSPENDED, credential_pb2.STATUS_REVOKED)
-)
+STATUSES = st.sampled_from((credential_pb2.STATUS_VALID, credential_pb2.STATUS_SUSPENDED, REVOKED))
 CHANGES = st.lists(
     st.builds(
         ToldChange,
@@ -81,11 +79,10 @@ def test_told_together_they_are_what_each_is_alone(changes: list[ToldChange]) ->
     assert [read for change in changes for read in read_changes(alone(change))] == changes
 
 
-def test_a_change_without_a_trace_belongs_to_its_event_s() -> None:
-    value = events_pb2.StatusesChanged(list=LIST)
-    value.changes.add(index=1, status=credential_pb2.STATUS_REVOKED)
-    (change,) = read_changes(message(STATUSES_CHANGED, value.SerializeToString(), traceparent=TRACE))
-    assert change.traceparent == TRACE
+def test_no_change_takes_another_s_trace() -> None:
+    changes = [ToldChange(LIST, index, REVOKED, NOW, NOW, "") for index in (1, 2)]
+    event = message(STATUSES_CHANGED, together(changes).SerializeToString(), traceparent=TRACE)
+    assert [change.traceparent for change in read_changes(event)] == ["", ""]
 
 
 def test_a_version_of_a_list_changes_nothing() -> None:
@@ -93,11 +90,17 @@ def test_a_version_of_a_list_changes_nothing() -> None:
 
 
 def _spoilt(**fields: object) -> bytes:
-    value = events_pb2.StatusesChanged(list=LIST)
-    value.changes.add(index=1, status=credential_pb2.STATUS_REVOKED)
-    value.changes.add(index=2, status=credential_pb2.STATUS_REVOKED)
+    value = together([])
+    value.changes.add(index=1, status=REVOKED)
+    value.changes.add(index=2, status=REVOKED)
     for name, content in fields.items():
         setattr(value.changes[1] if name == "status" else value, name, content)
+    return value.SerializeToString()
+
+
+def _without_instant() -> bytes:
+    value = events_pb2.StatusesChanged(list=LIST)
+    value.changes.add(index=1, status=REVOKED)
     return value.SerializeToString()
 
 
@@ -108,11 +111,13 @@ def _spoilt(**fields: object) -> bytes:
         (STATUS_CHANGED, b"\xff", "BAD_EVENT"),
         (STATUSES_CHANGED, b"\xff", "BAD_EVENT"),
         (STATUSES_CHANGED, b"", "BAD_EVENT"),
-        (STATUSES_CHANGED, events_pb2.StatusesChanged(list=LIST).SerializeToString(), "BAD_EVENT"),
+        (STATUSES_CHANGED, together([]).SerializeToString(), "BAD_EVENT"),
+        (STATUSES_CHANGED, _without_instant(), "BAD_EVENT"),
+        (STATUS_CHANGED, events_pb2.StatusChanged(list=LIST, status=REVOKED).SerializeToString(), "BAD_EVENT"),
         (STATUSES_CHANGED, _spoilt(list="https://other.example/1"), "BAD_EVENT"),
         (STATUSES_CHANGED, _spoilt(status=credential_pb2.STATUS_UNSPECIFIED), "BAD_EVENT"),
     ],
-    ids=["type", "bytes", "bytes-together", "empty", "none", "list", "status"],
+    ids=["type", "bytes", "bytes-together", "empty", "none", "instant", "instant-alone", "list", "status"],
 )
 def test_what_is_not_understood_is_refused_whole(type_: str, value: bytes, reason: str) -> None:
     with pytest.raises(DataLoss, match=reason):
@@ -121,6 +126,6 @@ def test_what_is_not_understood_is_refused_whole(type_: str, value: bytes, reaso
 
 def test_an_instant_beyond_all_calendars_is_refused() -> None:
     value = together([])
-    value.changes.add(index=1, status=credential_pb2.STATUS_REVOKED).effective.seconds = 10**15
+    value.changes.add(index=1, status=REVOKED).effective.seconds = 10**15
     with pytest.raises(DataLoss, match="BAD_EVENT"):
         read_changes(message(STATUSES_CHANGED, value.SerializeToString()))

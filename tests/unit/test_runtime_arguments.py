@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.auditor import log_command
 from services.verifier import bundles, collect, command, verify_command
-from vitne.runtime.arguments import parsed, thumbprints_joined
+from vitne.runtime.arguments import parsed
 
 HYPHENATED = base64.urlsafe_b64encode(b"\xfb" + bytes(31)).decode().rstrip("=")
 NOWHERE = ["--trust-list", "http://127.0.0.1:1/v1/trust-list"]
@@ -32,7 +32,7 @@ def test_each_thumbprint_is_a_value(rest: bytes, first: bool) -> None:
     assert key.startswith("-")
     given_key = ["--registry-key", key]
     arguments = [*given_key, "--verbose", "-"] if first else ["-", "--verbose", *given_key]
-    asked = _parser().parse_args(thumbprints_joined(arguments))
+    asked = parsed(_parser(), arguments)
     assert (asked.registry_key, asked.file, asked.verbose) == (key, "-", True)
 
 
@@ -41,7 +41,7 @@ def test_each_thumbprint_is_a_value(rest: bytes, first: bool) -> None:
 )
 def test_what_is_missing_is_still_told(arguments: list[str]) -> None:
     with pytest.raises((argparse.ArgumentError, SystemExit)):
-        _parser().parse_args(thumbprints_joined(arguments))
+        parsed(_parser(), arguments)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,20 @@ def test_an_unknown_option_is_named_before_what_is_missing(
     ids=str,
 )
 def test_what_argparse_takes_is_taken(arguments: list[str]) -> None:
-    joined = thumbprints_joined(arguments)
-    assert parsed(_parser(), arguments) == _parser().parse_args(joined)
+    written_so = [f"--registry-key={HYPHENATED}" if each == HYPHENATED else each for each in arguments]
+    asked = [each for each in written_so if each != "--registry-key" or HYPHENATED not in arguments]
+    assert parsed(_parser(), arguments) == _parser().parse_args(asked)
+
+
+def test_what_comes_after_the_options_is_left_as_it_is() -> None:
+    asked = parsed(_parser(), ["--registry-key", "k", "--", HYPHENATED])
+    assert (asked.registry_key, asked.file) == ("k", HYPHENATED)
+
+
+def test_a_flag_takes_no_thumbprint(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(_parser(), ["--registry-key", "k", "-", "--verbose", HYPHENATED])
+    assert f"unrecognized arguments: {HYPHENATED}" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_told_where_nothing_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,8 @@ def read_changes(message: Message) -> list[ToldChange]:
 
 def _read_one(message: Message) -> list[ToldChange]:
     told = events_pb2.StatusChanged.FromString(message.value)
+    if not (told.HasField("effective") and told.HasField("recorded")):
+        raise _without_instant(message)
     return [
         ToldChange(
             told.list,
@@ -76,14 +78,19 @@ def _read_one(message: Message) -> list[ToldChange]:
 
 def _read_several(message: Message) -> list[ToldChange]:
     told = events_pb2.StatusesChanged.FromString(message.value)
+    if not told.HasField("recorded"):
+        raise _without_instant(message)
     together = _instant(told.recorded)
     changes = []
     for change in told.changes:
         recorded = _instant(change.recorded) if change.HasField("recorded") else together
         effective = _instant(change.effective) if change.HasField("effective") else recorded
-        trace = change.traceparent or message.traceparent or ""
-        changes.append(ToldChange(told.list, change.index, change.status, effective, recorded, trace))
+        changes.append(ToldChange(told.list, change.index, change.status, effective, recorded, change.traceparent))
     return changes
+
+
+def _without_instant(message: Message) -> DataLoss:
+    return DataLoss("BAD_EVENT", f"an event of type {message.type} does not say when its changes were recorded")
 
 
 def _instant(value: Timestamp) -> datetime:

@@ -22,7 +22,7 @@ def parsed(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> argpars
         parser: of a command without commands of its own.
         arguments: without the program's name.
     """
-    joined = thumbprints_joined(arguments)
+    joined = _thumbprints_joined(parser, arguments)
     options = joined[: joined.index("--")] if "--" in joined else joined
     unknown = [each for each in options if _OPTION.fullmatch(each) and not _is_known(parser, each)]
     if unknown:
@@ -30,24 +30,38 @@ def parsed(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> argpars
     return parser.parse_args(joined)
 
 
-def thumbprints_joined(arguments: Iterable[str]) -> list[str]:
+def _thumbprints_joined(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> list[str]:
     """Arguments of which each thumbprint that begins with a hyphen is joined to its option: ``--registry-key=-Ab…``.
 
     argparse takes it for an option of its own otherwise, and says that the one before has no value.
     """
     joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and _HYPHENATED.fullmatch(argument):
+    rest = iter(arguments)
+    for argument in rest:
+        if joined and _HYPHENATED.fullmatch(argument) and _awaits_value(parser, joined[-1]):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
-    return joined
+        if argument == "--":  # None of what follows is an option.
+            break
+    return [*joined, *rest]
+
+
+def _awaits_value(parser: argparse.ArgumentParser, argument: str) -> bool:
+    """Whether an argument is an option of the parser's whose value is the next one."""
+    return "=" not in argument and any(action.nargs != 0 for action in _meant(parser, argument))
 
 
 def _is_known(parser: argparse.ArgumentParser, argument: str) -> bool:
-    """Whether an argument is an option of the parser's, also one that is written in short."""
+    """Whether an argument is an option of the parser's."""
+    return bool(_meant(parser, argument))
+
+
+def _meant(parser: argparse.ArgumentParser, argument: str) -> list[argparse.Action]:
+    """The options of the parser's that an argument may be, also where it is written in short; none where it is none."""
     # Where argparse itself looks; it tells nobody otherwise.
     known = parser._option_string_actions
     if argument.startswith("--"):
-        return any(option.startswith(argument.partition("=")[0]) for option in known)
-    return argument[:2] in known
+        name = argument.partition("=")[0]
+        return [action for option, action in known.items() if name != "--" and option.startswith(name)]
+    return [known[argument[:2]]] if argument[:2] in known else []
