@@ -71,7 +71,7 @@ _Call: TypeAlias = tuple[Span, float]
 
 
 class _Measured:
-    """Begins and ends the spans of one method; every call passes here, so it is no context manager, which costs more."""
+    """Begins and ends the spans of one method; every call passes here, so it is no context manager: that costs more."""
 
     def __init__(self, tracer: Tracer, method: Method) -> None:
         self._tracer = tracer
