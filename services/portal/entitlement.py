@@ -16,7 +16,7 @@ _ASKED: Final = {
 
 
 def entitlement(rule: str, texts: Mapping[str, Any]) -> str:
-    """What the issuer is approved as.
+    """What a rule asks of an issuer; that this one had it is the verifier's to say.
 
     Args:
         rule: id of the national rule that allowed the issuance.
@@ -26,5 +26,8 @@ def entitlement(rule: str, texts: Mapping[str, Any]) -> str:
         One sentence; empty where this release does not know the rule.
     """
     asked = _ASKED.get(rule, [])
-    named = " / ".join(texts["accreditations"][kind] for kind in asked)
-    return texts["entitled"].format(accreditation=named) if named else ""
+    if not asked:
+        return ""
+    *others, last = (texts["accreditations"][kind] for kind in asked)
+    named = f"{', '.join(others)}{texts['accreditation_or']}{last}" if others else last
+    return str(texts["entitled"].format(accreditation=named))

@@ -181,6 +181,14 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         recorder.as_of()
         if query.level:
             _check_level(query.level, recorder.frameworks)
+        if query.provider and projection.provider(query.provider) is None:
+            raise InvalidArgument(
+                "UNKNOWN_PROVIDER",
+                "no provider of this id is registered",
+                field="provider",
+                rule="the id of a provider in this registry, scheme:value",
+                remedy="choose one of /v1/providers, or leave it out",
+            )
         return await index.search(query, limit, parse_uuid(after, field="after") if after else None)
 
     def newest(achievement_id: str) -> CatalogueEntry:
@@ -227,7 +235,7 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         """The catalogue as a page, with a form to search it."""
         found = await find(query, DEFAULT_LIMIT, after)
         entries = [views.entry(one, now()) for one in found.achievements]
-        providers = [views.organisation(one) for one in {*await index.providers(), query.provider} if one]
+        providers = [views.organisation(one) for one in {*await index.providers(), query.provider} - {""}]
         return pages.search(reader, query, providers, entries, after, str(found.after) if found.after else "")
 
     @routes.get("/catalogue/{achievement_id}", response_class=HTMLResponse)

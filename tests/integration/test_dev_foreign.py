@@ -47,6 +47,15 @@ async def test_one_that_hangs_is_ended_with_all_that_it_started(read: bool, tmp_
     await gone(await pids(told))
 
 
+@pytest.mark.parametrize("read", [True, False])
+async def test_what_it_left_running_is_ended_with_it(read: bool, tmp_path: Path) -> None:
+    told = tmp_path / "pids"
+    await run_foreign(
+        "the wallet", 30, sys.executable, "-c", HANGING.replace("time.sleep(600)\n", ""), str(told), read=read
+    )
+    await gone(await pids(told))
+
+
 async def test_nothing_runs_on_for_which_nobody_waits(tmp_path: Path) -> None:
     told = tmp_path / "pids"
     running = asyncio.create_task(run_foreign("the wallet", 600, sys.executable, "-c", HANGING, str(told)))

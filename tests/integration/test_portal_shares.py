@@ -13,7 +13,7 @@ import pytest
 from services.portal.reconcile import reconcile
 from services.portal.sealing import PortalKeys
 from services.portal.sessions import Sessions
-from services.portal.sharing import access
+from services.portal.sharing import access, store
 from services.portal.sharing.access import Access
 from services.portal.sharing.store import Item, Shares
 from services.portal.sharing.terms import KEPT_AFTER_END, MAX_WRONG_CODES, State
@@ -23,7 +23,7 @@ from services.portal.wallet.store import Offers
 from services.portal.wiring import MIGRATIONS
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.errors import FailedPrecondition, VitneError
+from vitne.errors import FailedPrecondition, ResourceExhausted, VitneError
 from vitne.runtime.database import migrate, open_pool
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -407,6 +407,17 @@ async def test_what_ended_long_ago_is_swept_out_with_its_label(world: World) -> 
     assert gone == {withdrawn: 13, expired: 37}, "each goes within the hour after its 30 days, and not before"
     assert open_ in clock.left[-1]
     assert [share.terms.id for share in await world.shares.of_learner(world.learner)] == [open_]
+
+
+async def test_what_is_to_be_swept_out_keeps_no_other_from_being_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_SHARES", 1)
+    await world.share()
+    end = NOW + DAY + KEPT_AFTER_END
+    with pytest.raises(ResourceExhausted, match="TOO_MANY_SHARES"):
+        await world.share(at=end)
+    await world.share(at=end + HOUR / 60)
 
 
 async def test_sweeping_goes_on_after_an_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -168,27 +168,6 @@ async def test_its_pages_are_in_the_reader_s_language(portal: Portal, kari: Lear
     assert t["claims"]["family_name"] in listed
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-async def test_a_stranger_is_told_why_it_could_be_issued_in_the_reader_s_language(
-    portal: Portal, kari: Learner, language: str
-) -> None:
-    t, rule = TEXTS[language], "no.university.micro_credential"
-    decision = replace(sample_credential().decision, rule=rule)
-    link = await share(kari, await kari.hold(decision=decision))
-    stranger = await opened(portal, link)
-    stranger.language = language
-    said = t["entitled"].format(accreditation=t["accreditations"]["no.self_accrediting"])
-    page = (await stranger.get(link.path)).text
-    assert f"<dt>{t['entitlement']}</dt><dd>{said}</dd>" in page
-    assert f'<data class="quiet" value="a key">{said}</data>' in page
-    assert "The accreditation_then was looked at" not in page
-    assert rule not in page
-    # What stands against it is the verifier's to say, in its own words.
-    portal.verifier.accredited = "FAILED"
-    portal.clock.advance(timedelta(seconds=3))
-    assert "The accreditation_then was looked at" in (await stranger.get(link.path)).text
-
-
 async def test_she_sees_how_often_it_was_opened_and_when(portal: Portal, kari: Learner) -> None:
     link = await share(kari, await kari.hold())
     assert "Aldri åpnet" in (await kari.get("/me/shares")).text

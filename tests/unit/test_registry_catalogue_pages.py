@@ -84,6 +84,7 @@ async def test_the_language_goes_with_each_step_and_what_was_asked_goes_with_the
         ("level=xx", "UNKNOWN_LEVEL", "level", "no.nkr"),
         ("level=no.nkr:9", "UNKNOWN_LEVEL", "level", "4A, 4B, 5.1"),
         ("level=:", "UNKNOWN_LEVEL", "level", "no.nkr:5.1"),
+        ("provider=0184:99999999", "UNKNOWN_PROVIDER", "provider", "/v1/providers"),
         ("levle=5", "UNKNOWN_PARAMETER", "levle", "level"),
     ],
 )
@@ -163,9 +164,9 @@ async def test_providers_are_chosen_by_name_among_those_with_achievements() -> N
     names = {FAGSKOLE: "School 001", UCL: "School 480", UIO: "School 854"}
     assert await offered("") == [(one, name, False) for one, name in names.items()]
     assert await offered(f"?provider={UCL}") == [(one, name, one == UCL) for one, name in names.items()]
-    # What an address asks for is what the form asks for again.
-    assert ("0192:000000000", "0192:000000000", True) in await offered("?provider=0192:000000000")
     found = (await get(f"/catalogue?provider={UCL}", app)).text
     assert re.findall(r'href="/catalogue/([0-9a-f-]+)"', found) == [uuid(1), uuid(4)]
     catalogue.publish(9, "0192:310100005", "no.micro_credential")
     assert [name for _, name, _ in await offered("?lang=nb")] == ["Ingens", *names.values()]
+    # What an address asks for is what the form asks for again.
+    assert ("0192:310100005", "Ingens", True) in await offered("?lang=nb&provider=0192:310100005")

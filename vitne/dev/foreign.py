@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from contextlib import suppress
 
 from vitne.dev.narrator import ExpectationFailed
 
 
 async def run_foreign(name: str, seconds: float, *command: str, read: bool = False) -> bytes:
-    """Run a program, in a process group of its own, which is killed when the time is up or nobody waits any more.
+    """Run a program, in a process group of its own, of which nothing runs on when it has ended or the time is up.
 
     Args:
         name: for messages.
@@ -22,17 +23,18 @@ async def run_foreign(name: str, seconds: float, *command: str, read: bool = Fal
     Raises:
         ExpectationFailed: it took longer, or did not end with 0.
     """
-    output = asyncio.subprocess.PIPE if read else None
-    process = await asyncio.create_subprocess_exec(*command, stdout=output, process_group=0)
-    try:
-        written, _ = await asyncio.wait_for(process.communicate(), seconds)
-    except TimeoutError:
-        raise ExpectationFailed(f"{name} was not done after {seconds:g} s") from None
-    finally:
-        if process.returncode is None:
+    with tempfile.TemporaryFile() as written:
+        # A file, not a pipe: what it started may hold that open when it has ended itself.
+        process = await asyncio.create_subprocess_exec(*command, stdout=written if read else None, process_group=0)
+        try:
+            await asyncio.wait_for(process.wait(), seconds)
+        except TimeoutError:
+            raise ExpectationFailed(f"{name} was not done after {seconds:g} s") from None
+        finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    if process.returncode:
-        raise ExpectationFailed(f"{name} ended with {process.returncode}")
-    return written or b""
+        if process.returncode:
+            raise ExpectationFailed(f"{name} ended with {process.returncode}")
+        written.seek(0)
+        return written.read()

@@ -136,7 +136,13 @@ class Shares:
                     await conn.execute("DELETE FROM share WHERE id = $1", id_)
                 else:
                     id_ = otherwise
-            count = await conn.fetchval("SELECT count(*) FROM share WHERE pseudonym = $1", learner["pseudonym"])
+            # What is to be swept out is gone to her already.
+            count = await conn.fetchval(
+                "SELECT count(*) FROM share WHERE pseudonym = $1 "
+                "AND least(expires_at, coalesce(withdrawn_at, expires_at)) >= $2",
+                learner["pseudonym"],
+                now - KEPT_AFTER_END,
+            )
             if count >= MAX_SHARES:
                 raise ResourceExhausted(
                     "TOO_MANY_SHARES",

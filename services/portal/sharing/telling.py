@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from services.portal.entitlement import entitlement
 from services.portal.presentation import Shown, day_text, describe
 from services.portal.sharing.document import Line
 from services.portal.store import Kept
-from services.portal.texts import STANDINGS, best_text, page_texts
+from services.portal.texts import STANDINGS, best_text
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.model import Credential
 from vitne.errors import InvalidArgument
@@ -36,7 +35,6 @@ class Told:
         birth_date: likewise; ISO 8601.
         identifier: likewise.
         outcomes: what she knows and can do.
-        entitlement: what made its issuer one of those who may issue it, in words; empty where that is not known here.
         standing: of the national rule that it was issued under, where that is not the law's: ``pilot``, ``proposed``.
     """
 
@@ -45,7 +43,6 @@ class Told:
     birth_date: str
     identifier: str
     outcomes: tuple[Outcome, ...]
-    entitlement: str
     standing: str
 
 
@@ -70,7 +67,6 @@ def tell(artefact: str, languages: Sequence[str], today: date) -> Told | None:
         birth_date=learner.birth_date.isoformat() if learner.birth_date else "",
         identifier=learner.id.value if learner.id else "",
         outcomes=_outcomes(credential, languages),
-        entitlement=entitlement(credential.decision.rule, page_texts(languages)),
         standing=_standing(credential),
     )
 
@@ -109,7 +105,6 @@ def lines(told: Told, t: Mapping[str, Any]) -> list[Line]:
         Line(t["awarded_on"], day_text(one.awarded_on, t) or ""),
         Line(t["grade"], one.grade or ""),
         Line(t["expires_on"], day_text(one.expires_on, t) or ""),
-        Line(t["entitlement"], told.entitlement),
         Line(t["rule"], t["standings"].get(told.standing, told.standing)),
     )
     return [line for line in said if line.value]

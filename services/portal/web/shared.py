@@ -49,7 +49,6 @@ class Looked:
         lines: labels and values.
         outcomes: what its learner knows and can do.
         checked: what may be believed of it.
-        entitlement: what made its issuer one of those who may issue it; empty where that is not known here.
         standing: of the rule that it was issued under, where that is not the law's.
     """
 
@@ -58,7 +57,6 @@ class Looked:
     lines: list[Line]
     outcomes: tuple[Outcome, ...]
     checked: Checked
-    entitlement: str
     standing: str
 
 
@@ -104,7 +102,6 @@ class SharedPages:
                     lines(told, reader.texts) if told else [],
                     told.outcomes if told else (),
                     answer,
-                    told.entitlement if told else "",
                     told.standing if told else "",
                 )
             )
