@@ -68,7 +68,7 @@ def build_venv() -> None:
         return
     shutil.rmtree(VENV, ignore_errors=True)
     # Started from inside the very .venv that was just removed, the interpreter below it still exists.
-    print("setup: making .venv …", flush=True)
+    say("making .venv …")
     run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", VENV)
     install(LOCK)
     stamp.write_text(wanted)
