@@ -168,6 +168,20 @@ async def test_its_pages_are_in_the_reader_s_language(portal: Portal, kari: Lear
     assert t["claims"]["family_name"] in listed
 
 
+async def test_what_a_rule_asks_for_is_not_told_to_a_stranger_as_if_it_had_been_found(
+    portal: Portal, kari: Learner
+) -> None:
+    """It comes from the credential alone: whether the issuer had it, the verifier's checks say."""
+    link = await share(kari, await kari.hold())
+    stranger = await opened(portal, link)
+    for verdict in (verifier_pb2.VERDICT_VALID, verifier_pb2.VERDICT_INVALID):
+        portal.verifier.verdict = verdict
+        portal.clock.advance(timedelta(seconds=3))
+        page = (await stranger.get(link.path)).text
+        assert "The signature was looked at" in page
+        assert TEXTS["nb"]["entitled"].partition("{")[0] not in page
+
+
 async def test_she_sees_how_often_it_was_opened_and_when(portal: Portal, kari: Learner) -> None:
     link = await share(kari, await kari.hold())
     assert "Aldri åpnet" in (await kari.get("/me/shares")).text

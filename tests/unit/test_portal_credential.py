@@ -114,6 +114,13 @@ def test_what_every_rule_asks_for_has_its_words(language: str) -> None:
     assert entitlement("no.something_new", TEXTS[language]) == ""
 
 
+def test_a_rule_that_asks_for_one_of_several_says_so() -> None:
+    assert entitlement("no.fagskole.realkompetanse", TEXTS["en"]) == (
+        "The rule that it was issued under asks for: Accredited education of a higher vocational college, "
+        "Accreditation for a field or Institutional accreditation of a higher vocational college."
+    )
+
+
 @pytest.mark.parametrize("language", TEXTS)
 @pytest.mark.parametrize(
     ("name", "text", "status"),
