@@ -106,10 +106,11 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
             if task.done():
                 task.result()  # It never returns: this raises what ended it.
         began = clock.monotonic()
-        read = consumer.caught_up.is_set()  # Before the look for what failed: the last message may fail after it.
+        # In this order: what was read may be due, what was due may fail, and what failed is given up again.
+        read = consumer.caught_up.is_set()
         async with pool.acquire() as conn:
-            repeated = await desk.repeat_acts(conn, consumer.name, clock.now(), new_id)
             state = await _state(conn, consumer.name)
+            repeated = await desk.repeat_acts(conn, consumer.name, clock.now(), new_id)
         again += repeated
         if read and not repeated and not state["due"] and not state["unfetched"]:
             return again
@@ -127,11 +128,13 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
 
 
 async def _state(conn: asyncpg.Connection, consumer: str) -> dict[str, int]:
-    row: Any = await conn.fetchrow(
-        """
-        SELECT (SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offset WHERE consumer = $1) AS read,
-               (SELECT count(*) FROM credential WHERE fetch_at IS NOT NULL) AS unfetched
-        """,
-        consumer,
-    )
-    return {**row, "due": await parked.count_due(conn, consumer)}
+    # One snapshot: a message that is due becomes a credential to fetch, and must be counted as one of them.
+    async with conn.transaction(isolation="repeatable_read", readonly=True):
+        row: Any = await conn.fetchrow(
+            """
+            SELECT (SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offset WHERE consumer = $1) AS read,
+                   (SELECT count(*) FROM credential WHERE fetch_at IS NOT NULL) AS unfetched
+            """,
+            consumer,
+        )
+        return {**row, "due": await parked.count_due(conn, consumer)}

@@ -19,6 +19,7 @@ from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.identifiers import UuidFactory
 from vitne.messaging import desk
+from vitne.messaging import parked as parked_messages
 from vitne.messaging.consumer import Consumer
 from vitne.runtime.settings import load
 from vitne_api.credential.v1 import credential_pb2
@@ -175,4 +176,47 @@ async def test_a_message_that_fails_last_of_all_is_given_up_again(
     monkeypatch.setattr(Consumer, "run", after_the_look)
     monkeypatch.setattr(desk, "repeat_acts", look)
     assert await wiring.rebuild(load(PortalSettings)) == Rebuilt(credentials=5, dropped_again=1, parked=0)
+    assert await gathered(world) == before
+
+
+async def test_a_message_that_is_handled_during_a_look_is_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits behind a failed message is handled after what is to be fetched was counted, and before what is due."""
+    async with world.browser() as browser:
+        await lived_in(world, browser)
+        before = await gathered(world)
+    assert await world.stop_portal() == 0
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+    repeat, count_due = desk.repeat_acts, parked_messages.count_due
+    repeated = found_due = 0
+    holder = await asyncpg.connect(world.dsn)
+    held = holder.transaction()
+
+    async def hold_back(conn: asyncpg.Connection, name: str, at: datetime, new_id: UuidFactory) -> int:
+        """Once the failed message is given up, the consumer is kept off those behind it."""
+        nonlocal repeated
+        repeated = await repeat(conn, name, at, new_id)
+        if repeated:
+            await held.start()
+            await holder.execute("SELECT FROM consumer_offset FOR UPDATE")
+            await until(lambda: fetched(world))
+        return repeated
+
+    async def after_it_is_handled(conn: asyncpg.Connection, name: str) -> int:
+        nonlocal found_due
+        if holder.is_in_transaction() and not repeated:  # The look before found nothing more to give up.
+            found_due = await count_due(holder, name)
+            await held.rollback()
+            await until(lambda: parked(world, 0))
+        return await count_due(conn, name)
+
+    monkeypatch.setattr(desk, "repeat_acts", hold_back)
+    monkeypatch.setattr(parked_messages, "count_due", after_it_is_handled)
+    try:
+        assert await wiring.rebuild(load(PortalSettings)) == Rebuilt(credentials=5, dropped_again=1, parked=0)
+    finally:
+        await holder.close()
+    assert found_due == 1, "it was held back until then"
     assert await gathered(world) == before
