@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 import asyncpg
@@ -25,29 +27,41 @@ from vitne_api.ledger.v1 import ledger_pb2
 
 #: A group is begun here where at least one in so many seems to be a first change; else a transaction is due anyway.
 WORTHWHILE: Final = 2
+#: Most lists that are named one by one. So the planner knows how many there are, and keeps one plan for all groups; it
+#: guesses an array's length badly, and would plan each time anew, which takes as long as it takes to execute.
+FEW: Final = 8
+#: What a list's step is made of, each with its type.
+_STEP: Final = {
+    "id": "integer",
+    "url": "text",
+    "leased": "integer",
+    "was": "bigint",
+    "index": "integer",
+    "recorded": "timestamptz",
+    "changes": "bigint",
+}
 #: Locks lists and moves each on from the change that is remembered as its last. From any other, or where one of the
 #: places was touched, that would be NULL, which the column is not: the statement fails, and with it all that is written
 #: beside. So it does where a database that went back to an earlier state has another list of this id, or leased less
 #: than is remembered. It waits for no list: the time of recording was read before, and what was known at a time is what
-#: was recorded by then.
+#: was recorded by then. The last change is a value, not ``EXISTS``: that the planner may answer by reading all changes.
 _MOVE: Final = """
     UPDATE status_list SET changes = CASE
         WHEN status_list.changes = step.was AND status_list.url = step.url AND status_list.leased >= step.leased
-            AND (step.was = 0 OR EXISTS (
-                SELECT FROM status_change AS last WHERE last.list_id = step.id AND last.number = step.was
-                    AND last.index = step.index AND last.recorded = step.recorded
+            AND (step.was = 0 OR (
+                SELECT last.index = step.index AND last.recorded = step.recorded
+                FROM status_change AS last WHERE last.list_id = step.id AND last.number = step.was
             ))
             AND NOT EXISTS (
-                SELECT FROM unnest($8::integer[], $9::integer[]) AS place (list_id, index) CROSS JOIN LATERAL (
+                SELECT FROM unnest($1::integer[], $2::integer[]) AS place (list_id, index) CROSS JOIN LATERAL (
                     SELECT FROM status_change
                     WHERE list_id = place.list_id AND index = place.index ORDER BY number DESC LIMIT 1
                 ) AS touched
             )
         THEN step.changes
     END
-    FROM (SELECT id FROM status_list WHERE id = ANY ($1::integer[]) ORDER BY id FOR UPDATE NOWAIT) AS held
-    JOIN unnest($1::integer[], $2::text[], $3::integer[], $4::bigint[], $5::integer[], $6::timestamptz[], $7::bigint[])
-        AS step (id, url, leased, was, index, recorded, changes) USING (id)
+    FROM (SELECT id FROM status_list WHERE id {ids} ORDER BY id FOR UPDATE NOWAIT) AS held
+    JOIN {steps} AS step ({names}) USING (id)
     WHERE status_list.id = step.id RETURNING status_list.id
 """
 
@@ -169,5 +183,24 @@ def _move(moved: Iterable[RememberedList], changes: Mapping[int, int], recorded:
         for known in moved
         for row in (known.row,)
     ]
-    places = [(change.list_id, change.request.index) for change in recorded]
-    return Statement(_MOVE, tuple(list(column) for rows in (steps, places) for column in zip(*rows, strict=True)))
+    places = [change.list_id for change in recorded], [change.request.index for change in recorded]
+    if len(steps) <= FEW:
+        return Statement(_move_sql(len(steps)), (*places, *chain.from_iterable(steps)))
+    return Statement(_move_sql(len(steps)), (*places, *map(list, zip(*steps, strict=True))))
+
+
+@lru_cache(maxsize=2 * FEW)
+def _move_sql(lists: int) -> str:
+    """:data:`_MOVE` for so many lists, each by parameters of its own where they are few, else by arrays of them."""
+    first = 3  # after the places
+    if lists > FEW:
+        arrays = [f"${first + at}::{kind}[]" for at, kind in enumerate(_STEP.values())]
+        ids, steps = f"= ANY ({arrays[0]})", f"unnest({', '.join(arrays)})"
+    else:
+        rows = [
+            [f"${first + len(_STEP) * row + at}::{kind}" for at, kind in enumerate(_STEP.values())]
+            for row in range(lists)
+        ]
+        ids = f"IN ({', '.join(row[0] for row in rows)})"
+        steps = f"(VALUES {', '.join('(' + ', '.join(row) + ')' for row in rows)})"
+    return _MOVE.format(ids=ids, steps=steps, names=", ".join(_STEP))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import asyncpg
 import pytest
 
 from services.ledger import untouched
-from services.ledger.first_changes import FirstChanges
+from services.ledger.first_changes import FEW, FirstChanges
 from services.ledger.statuses import StatusRequest
 from services.ledger.transitions import Change
 from services.ledger.untouched import REST_SECONDS, Untouched
@@ -101,6 +102,30 @@ async def test_a_list_that_is_known_is_changed_by_one_statement(
         assert [row["index"] for row in rows] == list(indexes)
         revisions = await ledger.pool.fetch("SELECT revision FROM outbox WHERE key = $1 ORDER BY id", url)
         assert [row["revision"] for row in revisions] == list(range(1, events + 1))
+
+
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
+async def test_a_group_changes_several_lists_by_one_statement(
+    ledger: Ledger,
+    first: FirstChanges,
+    connection: Any,
+    statements: Callable[[], Awaitable[list[str]]],
+    count: int,
+) -> None:
+    leases = [await ledger.lease(4, country=f"{letter}{letter}") for letter in ascii_uppercase[:count]]
+
+    def everywhere(place: int) -> list[StatusRequest]:
+        return [request(each.list, each.indexes[place], Change.REVOKE) for each in leases]
+
+    assert all(await first.apply(connection, everywhere(0)))
+    await statements()
+    assert all(await first.apply(connection, everywhere(1)))
+    assert await statements() == ["write"]
+    # Where one of them is not as it is remembered, none is changed.
+    await ledger.replica().set(request(leases[-1].list, leases[-1].indexes[2], Change.REVOKE))
+    before = await recorded(ledger)
+    assert not any(await first.apply(connection, everywhere(3)))
+    assert await recorded(ledger) == before == (*[2 * count + 1] * 5,)
 
 
 async def test_nothing_is_changed_by_what_is_only_remembered(
