@@ -249,7 +249,7 @@ class Statuses:
             queue_statement(
                 [_leaf(change).to_bytes() for change in recorded],
                 happened=[change.standing.recorded for change in recorded],
-                traceparents=[change.request.traceparent or None for change in recorded],
+                traceparents=[_sampled(change.request.traceparent) for change in recorded],
             ),
             *beside,
         ]
@@ -330,6 +330,10 @@ def _told_together(changes: Sequence[Recorded]) -> events_pb2.StatusesChanged:
 
 def _unless(usual: datetime, moment: datetime) -> datetime | None:
     return None if moment == usual else moment
+
+
+def _sampled(traceparent: str) -> str | None:
+    return traceparent if is_sampled(traceparent) else None
 
 
 def _leaf(change: Recorded) -> leaves.StatusChanged:

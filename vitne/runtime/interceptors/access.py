@@ -141,7 +141,8 @@ def required_access(method: Method) -> access_pb2.Access | None:
 def _bearer_token(metadata: Any) -> str:
     """The token of ``authorization: Bearer …`` (RFC 6750, section 2.1)."""
     values = [value for key, value in metadata or () if key == "authorization"]
-    if len(values) != 1 or not values[0].lower().startswith(_BEARER) or not values[0][len(_BEARER) :].strip():
+    token: str = values[0][len(_BEARER) :].strip() if len(values) == 1 else ""
+    if not token or values[0][: len(_BEARER)].lower() != _BEARER:
         raise Unauthenticated(
             "TOKEN_MISSING" if not values else "TOKEN_MALFORMED",
             "the call carries no access token" if not values else "the authorization is not one bearer token",
@@ -149,5 +150,4 @@ def _bearer_token(metadata: Any) -> str:
             rule="RFC 6750, section 2.1",
             remedy="send a Maskinporten access token as 'authorization: Bearer …'",
         )
-    token: str = values[0][len(_BEARER) :].strip()
     return token

@@ -43,7 +43,7 @@ def sampled_traceparent() -> str | None:
 
 def context_from_traceparent(traceparent: str | None) -> Context:
     """The trace context that a ``traceparent`` names; an empty one where it is missing or malformed."""
-    return _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {}, context=Context())
+    return _PROPAGATOR.extract({"traceparent": traceparent}, context=Context()) if traceparent else Context()
 
 
 def step(name: str, attributes: Told | None = None) -> AbstractContextManager[Span]:
