@@ -30,10 +30,10 @@ _READ: Final = """
             CASE WHEN same THEN known.number ELSE 0 END AS from_there
         FROM unnest($1::text[], $2::bigint[], $3::integer[], $4::timestamptz[]) AS known (url, number, index, recorded)
         JOIN status_list AS list USING (url)
-        CROSS JOIN LATERAL (SELECT known.number = 0 OR EXISTS (
-            SELECT FROM status_change AS change WHERE change.list_id = list.id AND change.number = known.number
-                AND change.index = known.index AND change.recorded = known.recorded
-        )) AS compared (same)
+        CROSS JOIN LATERAL (SELECT known.number = 0 OR coalesce((
+            SELECT change.index = known.index AND change.recorded = known.recorded
+            FROM status_change AS change WHERE change.list_id = list.id AND change.number = known.number
+        ), false)) AS compared (same)
     ), due AS (
         SELECT asked.*, least(changes, from_there + greatest(0,
             $5::bigint - sum(changes - from_there) OVER (ORDER BY changes - from_there, id) + changes - from_there
