@@ -22,10 +22,14 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(
 MISSPELT := $(filter-out $(VARIABLES),$(GIVEN))
 $(if $(MISSPELT),$(error nothing here is called $(MISSPELT); known are $(VARIABLES)))
 
-.PHONY: help setup demo up test unit lint proto-check format test-docs test-browser test-operate test-kills \
+# What may be asked for: a name that is none, as ONLY without its =, would be found out when the others have run.
+TARGETS := help setup demo up test unit lint proto-check format test-docs test-browser test-operate test-kills \
 	test-kafka test-alerts test-deploy-crds conformance oracles interop fuzz soak record bench bench-long \
 	bench-portal-scale bench-million client rules formats asyncapi monitoring contexts lock sbom clean \
 	distclean
+UNKNOWN := $(filter-out $(TARGETS),$(MAKECMDGOALS))
+$(if $(UNKNOWN),$(error no target is called $(UNKNOWN): $(or $(patsubst %,write %=…,$(filter $(VARIABLES),$(UNKNOWN))),make help lists them)))
+.PHONY: $(TARGETS)
 
 ##@ Begin
 
