@@ -180,7 +180,7 @@ sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 
 ##@ Clear away
 
-clean: ## Remove all that was made here, but .venv: stacks' state, what the pages' examples left, builds, caches
+clean: ## Remove what was made here, what the pages' commands leave too; .venv, bench/results.jsonl and keys (state, out) stay
 	@$(PYTHON) tools/clean.py "$(VITNE_HOME)"
 
 distclean: clean ## Remove .venv, too
