@@ -46,5 +46,5 @@ async def main() -> None:
 
 try:
     asyncio.run(main())
-except VitneError as error:
-    sys.exit(f"{error}")
+except (OSError, VitneError) as error:
+    sys.exit(f"{error} (if the stack was started anew: . .vitne/up/environment)")
