@@ -1,4 +1,4 @@
-"""A portal in a dozen lines: keeps up with its topic for some seconds, and shows what it has.
+"""A small portal: keeps up with its topic for some seconds, and shows what it has.
 
 Against `make up`, after `. .vitne/up/environment`. The tables are the portal's own; what else the subscriber needs it
 keeps beside them.

@@ -41,8 +41,8 @@ WITNESSES: Final = 2
 DEFAULT_KILLS: Final = 1000
 #: Which national rules the stack applies: more than an installation does that says nothing.
 RULES: Final = (
-    f"national rules of all standings ({', '.join(STANDINGS)}): proposals count here as law does; "
-    f"in an installation law alone, unless VITNE_STANDINGS names more"
+    f"national rules that are {', '.join(STANDINGS)}: all count here, proposals too; "
+    "an installation applies law and readings of it unless VITNE_STANDINGS names more"
 )
 #: What somebody does next who has seen the demonstration.
 NEXT: Final = """Next:
