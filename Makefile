@@ -22,10 +22,14 @@ GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(
 MISSPELT := $(filter-out $(VARIABLES),$(GIVEN))
 $(if $(MISSPELT),$(error nothing here is called $(MISSPELT); known are $(VARIABLES)))
 
-.PHONY: help setup demo up test unit lint proto-check format test-docs test-browser test-operate test-kills \
+# What may be asked for: a name that is none, as ONLY without its =, would be found out when the others have run.
+TARGETS := help setup demo up test unit lint proto-check format test-docs test-browser test-operate test-kills \
 	test-kafka test-alerts test-deploy-crds conformance oracles interop fuzz soak record bench bench-long \
 	bench-portal-scale bench-million client rules formats asyncapi monitoring contexts lock sbom clean \
 	distclean
+UNKNOWN := $(filter-out $(TARGETS),$(MAKECMDGOALS))
+$(if $(UNKNOWN),$(error no target is called $(UNKNOWN): $(or $(patsubst %,write %=…,$(filter $(VARIABLES),$(UNKNOWN))),make help lists them)))
+.PHONY: $(TARGETS)
 
 ##@ Begin
 
@@ -176,7 +180,7 @@ sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 
 ##@ Clear away
 
-clean: ## Remove all that was made here, but .venv: stacks' state, what the pages' examples left, builds, caches
+clean: ## Remove what was made here, what the pages' commands leave too; .venv, bench/results.jsonl and keys (state, out) stay
 	@$(PYTHON) tools/clean.py "$(VITNE_HOME)"
 
 distclean: clean ## Remove .venv, too

@@ -1,4 +1,4 @@
-"""A portal in a dozen lines: keeps up with its topic for some seconds, and shows what it has.
+"""A small portal: keeps up with its topic for some seconds, and shows what it has.
 
 Against `make up`, after `. .vitne/up/environment`. The tables are the portal's own; what else the subscriber needs it
 keeps beside them.
@@ -46,5 +46,5 @@ async def main() -> None:
 
 try:
     asyncio.run(main())
-except VitneError as error:
-    sys.exit(f"{error}")
+except (OSError, VitneError) as error:
+    sys.exit(f"{error} (if the stack was started anew: . .vitne/up/environment)")

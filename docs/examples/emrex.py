@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -11,9 +10,8 @@ from cryptography import x509
 
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.emrex import ACRONYM
+from vitne.dev.examples import run_example
 from vitne.dev.learner import LearnerBrowser
-
-PORTAL = os.environ["VITNE_PORTAL_URL"]
 
 
 def look(certificates: Path) -> None:
@@ -25,14 +23,18 @@ def look(certificates: Path) -> None:
 
 async def main() -> None:
     """There and back."""
+    look(Path(sys.argv[1]))
     (learner,) = synthetic_learners(1)
-    async with LearnerBrowser(PORTAL) as browser:
+    async with LearnerBrowser(os.environ["VITNE_PORTAL_URL"]) as browser:
         await browser.log_in(learner.value)
-        one = next(held for held in await browser.credentials() if held["status"] == "valid")
+        one = next((held for held in await browser.credentials() if held["status"] == "valid"), None)
+        if one is None:
+            sys.exit("none of her credentials is valid: docs/examples/issue.py issues one")
         came = await browser.import_from(ACRONYM, [one["handle"]])
         print(f"{one['title']}: it came back, {'imported' if 'ikke utstedt her' in came else 'as something else'}")
         print("it is kept" if one["title"] in await browser.imported() else "it is not there")
 
 
-look(Path(sys.argv[1]))
-asyncio.run(main())
+if len(sys.argv) != 2:
+    sys.exit("python docs/examples/emrex.py CERTIFICATES: the file that docs/emrex.md fetches from the portal")
+run_example(main)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vitne.clock import SystemClock
 from vitne.dev.cases import synthetic_learners
+from vitne.dev.examples import run_example
 from vitne.identifiers import UuidFactory
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
@@ -24,12 +24,8 @@ from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import registry_pb2, registry_pb2_grpc
 
-if "VITNE_PORTAL_URL" not in os.environ:
-    sys.exit("first, while `make up` runs: . .vitne/up/environment")
-
 clock = SystemClock()
 new_id = UuidFactory(clock)
-
 
 CREDENTIAL_FILE = Path(os.environ.get("CREDENTIAL_FILE", "credential.sd-jwt"))
 
@@ -109,4 +105,4 @@ async def main() -> str:
     return credential.artefact
 
 
-CREDENTIAL_FILE.write_text(asyncio.run(main()))
+CREDENTIAL_FILE.write_text(run_example(main))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import sys
 
 from vitne.dev.cases import synthetic_learners
+from vitne.dev.examples import run_example
 from vitne.dev.learner import LearnerBrowser, VisitorBrowser
-
-if "VITNE_PORTAL_URL" not in os.environ:
-    sys.exit("first, while `make up` runs: . .vitne/up/environment")
-
-PORTAL = os.environ["VITNE_PORTAL_URL"]
 
 
 async def main() -> None:
     """The whole road."""
     (learner,) = synthetic_learners(1)
-    async with LearnerBrowser(PORTAL) as browser:
+    async with LearnerBrowser(os.environ["VITNE_PORTAL_URL"]) as browser:
         await browser.log_in(learner.value)
-        one = next(held for held in await browser.credentials() if held["status"] == "valid")
+        one = next((held for held in await browser.credentials() if held["status"] == "valid"), None)
+        if one is None:
+            sys.exit("none of her credentials is valid: docs/examples/issue.py issues one")
         shared = await browser.share([one["handle"]], ["given_name", "family_name"], days=1)
         print(f"{one['title']}: {shared.url}, with the code {shared.code}")
         async with VisitorBrowser(shared) as visitor:
@@ -32,4 +29,4 @@ async def main() -> None:
         await browser.stop_sharing(shared)
 
 
-asyncio.run(main())
+run_example(main)

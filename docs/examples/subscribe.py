@@ -7,15 +7,14 @@ Run it against `make up`, after `. .vitne/up/environment`:
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
 
 from vitne.clock import SystemClock
 from vitne.credentials import sd_jwt_vc
+from vitne.dev.examples import run_example
 from vitne.runtime.channel import open_channel
 from vitne.runtime.identity import ClientKey, TokenSource
 from vitne.runtime.settings import CommonSettings, load
@@ -23,25 +22,24 @@ from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 
-if "VITNE_PORTAL_URL" not in os.environ:
-    sys.exit("first, while `make up` runs: . .vitne/up/environment")
-
 
 async def main() -> None:
     """Everything in the topic so far; a real subscriber goes on, and keeps its offset with its data."""
     topic = os.environ["VITNE_HUB_TOPIC"]
     # Without a group: all partitions, from their beginning.
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=os.environ["VITNE_KAFKA"], auto_offset_reset="earliest")
-    await consumer.start()
     handles: dict[str, None] = {}
-    while records := await consumer.getmany(timeout_ms=1000):
-        for record in (record for batch in records.values() for record in batch):
-            notice = events_pb2.HubCredentialNotice.FromString(record.value)
-            if notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
-                handles.pop(notice.handle, None)
-            elif notice.notice != events_pb2.HUB_NOTICE_REGISTRATION_ENDED:  # of which nothing is held but credentials
-                handles[notice.handle] = None
-    await consumer.stop()
+    try:
+        await consumer.start()
+        while records := await consumer.getmany(timeout_ms=1000):
+            for record in (record for batch in records.values() for record in batch):
+                notice = events_pb2.HubCredentialNotice.FromString(record.value)
+                if notice.notice == events_pb2.HUB_NOTICE_WITHDRAWN:
+                    handles.pop(notice.handle, None)
+                elif notice.notice != events_pb2.HUB_NOTICE_REGISTRATION_ENDED:  # nothing is held but credentials
+                    handles[notice.handle] = None
+    finally:
+        await consumer.stop()
     print(f"{len(handles)} credentials are there to fetch")
 
     tokens = TokenSource(
@@ -63,4 +61,4 @@ async def main() -> None:
     await channel.close()
 
 
-asyncio.run(main())
+run_example(main)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 
 from vitne.credentials import sd_jwt_vc
 from vitne.dev.cases import synthetic_learners
+from vitne.dev.examples import run_example
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.wallet import take
-
-if "VITNE_PORTAL_URL" not in os.environ:
-    sys.exit("first, while `make up` runs: . .vitne/up/environment")
-
-PORTAL = os.environ["VITNE_PORTAL_URL"]
 
 
 async def main() -> None:
     """The whole road."""
     (learner,) = synthetic_learners(1)
-    async with LearnerBrowser(PORTAL) as browser:
+    async with LearnerBrowser(os.environ["VITNE_PORTAL_URL"]) as browser:
         await browser.log_in(learner.value)
         for held in await browser.credentials():
             if held["status"] == "valid" and (offer := await browser.offer_to_wallet(held["handle"])) is not None:
@@ -32,4 +27,4 @@ async def main() -> None:
         print(f"the wallet holds {credential.id}, issued by {credential.awarding_body.id}")
 
 
-asyncio.run(main())
+run_example(main)

@@ -49,10 +49,9 @@ async def test_one_that_hangs_is_ended_with_all_that_it_started(read: bool, tmp_
 
 @pytest.mark.parametrize("read", [True, False])
 async def test_what_it_left_running_is_ended_with_it(read: bool, tmp_path: Path) -> None:
-    told = tmp_path / "pids"
-    await run_foreign(
-        "the wallet", 30, sys.executable, "-c", HANGING.replace("time.sleep(600)\n", ""), str(told), read=read
-    )
+    told, ending = tmp_path / "pids", HANGING.replace("time.sleep(600)\n", "print('read')")
+    answer = await run_foreign("the wallet", 30, sys.executable, "-c", ending, str(told), read=read)
+    assert answer == (b"read\n" if read else b"")
     await gone(await pids(told))
 
 

@@ -63,15 +63,34 @@ def test_make_refuses_before_it_sets_up_anything() -> None:
     assert refused.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["ONLY"], "no target is called ONLY: write ONLY=…"),
+        (["ONLY", "issue"], "no target is called ONLY issue: write ONLY=…"),
+        (["clen"], "no target is called clen: make help lists them"),
+        (["only=issue"], "nothing here is called only; known are ARGS "),
+    ],
+)
+def test_make_refuses_names_that_it_does_not_know_before_it_runs_those_that_it_does(
+    asked: list[str], told: str
+) -> None:
+    refused = subprocess.run(["make", "help", *asked], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert told in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_cleaned_it_is_as_it_was_cloned_but_for_what_is_its_users(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cloned = {"Makefile", "docs/verify.md", "vitne/clock.py", "tests/interop/package.json", "bench/__main__.py"}
     own = {"notes.txt", ".vitne/mine/letter", ".venv/lib/__pycache__/module.pyc", "bench/results.jsonl"}
-    own |= {"state/keys/one", "credential.sd-jwt", "bundle.zip", "bundle.json"}
+    own |= {"state/keys/one", "out/keys/two"}
     made = {
         *("build/proto-deps/a.proto", "vitne_api/ledger.py", ".ruff_cache/x", "vitne/__pycache__/c"),
         *("tests/interop/node_modules/a/b.js", ".hypothesis/examples"),
+        *("credential.sd-jwt", "bundle.zip", "bundle.json"),
         *(".vitne/log-copy/checkpoint", ".vitne/mirror/no-1", ".vitne/demo/lock", ".vitne/demo/logs/issuer.log"),
     }
     for name in cloned | own | made:
@@ -84,7 +103,7 @@ def test_cleaned_it_is_as_it_was_cloned_but_for_what_is_its_users(
     said = capsys.readouterr().out
     assert "stays in" in said
     assert "mine" in said
-    assert "bench/results.jsonl, credential.sd-jwt, bundle.zip, bundle.json, state stays" in said
+    assert "bench/results.jsonl, state, out stays" in said
 
 
 def test_nothing_is_cleaned_under_a_stack_that_runs(tmp_path: Path) -> None:

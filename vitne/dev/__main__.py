@@ -23,6 +23,7 @@ from vitne.dev.actors import Actors
 from vitne.dev.demo import Demo
 from vitne.dev.foreign import run_foreign
 from vitne.dev.narrator import ExpectationFailed, Narrator
+from vitne.dev.settings import STANDINGS
 from vitne.dev.soak import soak as kill_and_compare
 from vitne.dev.stack import SERVICES, Stack
 from vitne.dev.story import tell
@@ -38,6 +39,11 @@ EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 WITNESSES: Final = 2
 #: Kills of a soak where nothing else is said.
 DEFAULT_KILLS: Final = 1000
+#: Which national rules the stack applies: more than an installation does that says nothing.
+RULES: Final = (
+    f"national rules that are {', '.join(STANDINGS)}: all count here, proposals too; "
+    "an installation applies law and readings of it unless VITNE_STANDINGS names more"
+)
 #: What somebody does next who has seen the demonstration.
 NEXT: Final = """Next:
   make up            the same stack, left running, with pages to look at
@@ -94,7 +100,7 @@ async def demo(options: Options) -> None:
         stack = await exits.enter_async_context(options.stack(_starting if options.verbose else _ignore))
         actors = await exits.enter_async_context(Actors(stack))
         print(f"The stack is ready after {time.monotonic() - started:.1f} s (state and logs: {_shown(options.folder)})")
-        print(f"  {stack.transport}")
+        print(f"  {stack.transport}\n  {RULES}")
         await tell(Demo(stack, actors, narrator, exits))
     among_details = narrator.held - narrator.told
     counted = f"the {narrator.told} marked ok above" + (
@@ -127,6 +133,7 @@ async def _filled(options: Options, exits: AsyncExitStack) -> None:
     print(f"  {'identity':<9} {stack.identity_url:<24} the development token issuer")
     print(f"  {'kafka':<9} {stack.kafka}, the hub's topic: {stack.hub_topic()}")
     print(f"  {'transport':<9} {stack.transport}")
+    print(f"  {'rules':<9} {RULES}")
     name = f"{learner.given_name} {learner.family_name}"
     print(f"\n  Log in at {stack.portal_url}/login as {name} to see her credentials.")
     print(f"  Logs, traces and the clients' keys: {_shown(options.folder)}")

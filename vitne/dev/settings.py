@@ -23,8 +23,10 @@ AUDIENCE: Final = "https://api.vitne.example"
 STATUS_BASE: Final = "https://status.vitne.example/"
 #: The services, in the order in which their pages are listed.
 SERVICES: Final = ("registry", "issuer", "ledger", "verifier", "portal")
-#: Services that hold issuances against the national rules. What is shown and tested here includes pilots and proposals.
+#: Services that hold issuances against the national rules, and the standings that they apply: what is shown and tested
+#: here includes pilots and proposals.
 DECIDING: Final = ("registry", "issuer", "verifier")
+STANDINGS: Final = tuple(Standing)
 #: Role of PostgreSQL's, and its password here, that reads what an audit compares and nothing else.
 AUDITOR: Final = "auditor"
 #: Databases of each service; the issuer keeps learners' keys apart.
@@ -122,7 +124,7 @@ def environment_of(places: Places, service: str) -> dict[str, str]:
     elif places.protection is not None:
         environment |= places.protection.trust_environment
     if service in DECIDING:
-        environment["VITNE_STANDINGS"] = json.dumps(list(Standing))
+        environment["VITNE_STANDINGS"] = json.dumps(STANDINGS)
     if service in DATABASES:
         environment["VITNE_DATABASE_DSN"] = places.dsn(DATABASES[service][0])
     return environment | _own(places, service)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
 import secrets
 import shutil
 import ssl
@@ -414,16 +415,23 @@ class Stack:
 
     def _prepare_folder(self) -> None:
         self.log_folder.mkdir(parents=True, exist_ok=True)
-        lock = (self.folder / "lock").open("w")
+        # Never stale: the system takes it from a process that ends, however that ends, and nothing inherits it. Not
+        # emptied before it is held: the holder has written its number there.
+        lock = (self.folder / "lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
+            with lock:
+                lock.seek(0)
+                holder = lock.read()
             raise FailedPrecondition(
                 "STACK_IN_USE",
-                f"another stack is running in {self.folder}",
-                remedy="end it, or choose another folder with VITNE_HOME",
+                f"another stack is running in {self.folder}, process {holder or 'unknown'}",
+                remedy="end that process (Ctrl-C in its shell, or kill), or choose another folder with VITNE_HOME",
             ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         self._lock = lock
         self._remove_exports()
         for log in (*self.log_folder.glob("*.log"), self.trace_file):

@@ -1,0 +1,69 @@
+"""The examples of docs/ where no stack runs, and where a call is refused: one line that says so, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from joserfc.jwk import RSAKey
+
+from tests.docs.pages import ROOT
+from vitne.dev.examples import run_example
+from vitne.dev.ports import LOOPBACK, free_ports
+from vitne.errors import PermissionDenied
+
+EXAMPLES = sorted(path.name for path in (ROOT / "docs" / "examples").glob("*.py"))
+
+
+def ended(example: str, environment: dict[str, str], argument: Path) -> str:
+    """What an example writes that does not come through."""
+    program = ROOT / "docs" / "examples" / example
+    arguments = [argument] if example == "emrex.py" else []
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VITNE_")}
+    process = subprocess.run(
+        [sys.executable, program, *arguments],
+        env=kept | environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stdout == ""
+    return process.stderr
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> dict[str, str]:
+    """The environment of a stack that has ended: nobody is at its addresses."""
+    [port] = free_ports(1)
+    key = tmp_path / "client.jwk"
+    key.write_text(json.dumps(RSAKey.generate_key(2048, private=True, auto_kid=True).as_dict(private=True)))
+    places = dict.fromkeys(("VITNE_REGISTRY", "VITNE_ISSUER", "VITNE_KAFKA"), f"{LOOPBACK}:{port}")
+    pages = dict.fromkeys(("VITNE_PORTAL_URL", "VITNE_IDENTITY_URL"), f"http://{LOOPBACK}:{port}")
+    clients = {"VITNE_PROVIDER_CLIENT": "a", "VITNE_HUB_CLIENT": "b"}
+    keys = dict.fromkeys(("VITNE_PROVIDER_KEY_FILE", "VITNE_HUB_KEY_FILE"), str(key))
+    names = {"VITNE_AUDIENCE": "https://api.example", "VITNE_PROVIDER": "0192:1", "VITNE_HUB_TOPIC": "vitne.hub.x.v1"}
+    return {**places, **pages, **clients, **keys, **names}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_without_a_stack_it_says_how_to_start_one(example: str, nobody: dict[str, str], tmp_path: Path) -> None:
+    for environment, remedy in ((nobody, "remedy if the stack ended or was started anew: "), ({}, "remedy: ")):
+        told = ended(example, environment, tmp_path / "emrex.pem")
+        assert told.count("\n") == 1
+        assert f"{remedy}`make up` in another shell" in told
+        assert ". .vitne/up/environment" in told
+
+
+def test_what_a_service_refuses_keeps_its_own_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused() -> None:
+        raise PermissionDenied("NO_ACCREDITATION", "it may not\nissue this", remedy="apply for it")
+
+    monkeypatch.setenv("VITNE_PORTAL_URL", "http://portal.example")
+    with pytest.raises(SystemExit) as end:
+        run_example(refused)
+    assert end.value.code == "NO_ACCREDITATION: it may not issue this; remedy: apply for it"
