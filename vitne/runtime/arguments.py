@@ -9,6 +9,7 @@ from typing import Final
 
 #: An RFC 7638 thumbprint (SHA-256, base64url) whose first of 64 possible characters is the hyphen.
 _HYPHENATED: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 #: What :mod:`argparse` takes for an option: no number, nothing with a space.
 _OPTION: Final = re.compile(r"--?[A-Za-z][^ ]*")
 
@@ -28,6 +29,23 @@ def parsed(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> argpars
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)} (--help tells which there are)")
     return parser.parse_args(joined)
+
+
+def thumbprint(text: str) -> str:
+    """The type of an argument that pins a key: a thumbprint, or a usage error.
+
+    What is no thumbprint fits no key: it would be told as a list that somebody else signed. It is not repeated: it may
+    be what nobody should see.
+
+    Raises:
+        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+    """
+    if _THUMBPRINT.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"this is no thumbprint; rule: an RFC 7638 thumbprint (SHA-256) has 43 characters of base64url without "
+            f"padding, and this has {len(text)}; remedy: copy the one that the registry's operator publishes, whole"
+        )
+    return text
 
 
 def _thumbprints_joined(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> list[str]:
