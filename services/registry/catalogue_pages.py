@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from importlib.resources import files
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -27,6 +27,7 @@ from services.registry.catalogue_views import (
 from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
 from services.registry.search import CatalogueIndex, Found, Query
+from services.registry.search_terms import check_terms
 from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Framework, Frameworks
 from vitne.identifiers import parse_uuid
@@ -51,6 +52,8 @@ _TERM: Final = r"^[a-z0-9_.]*$"
 _DECIMAL: Final = r"^([0-9]{1,5}([.,][0-9]{1,2})?)?$"
 #: The pages' parameter that chooses a language.
 _LANGUAGE: Final = "lang"
+
+_Limit: TypeAlias = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Achievements in one answer.")]
 
 TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
     files(__package__).joinpath("catalogue_texts.toml").read_text("utf-8")
@@ -112,25 +115,6 @@ def _only(*others: str) -> Callable[[Request], None]:
     return check
 
 
-def _check_level(level: str, frameworks: Frameworks) -> None:
-    """Refuse a level that no framework has: it would find nothing, and look like an answer.
-
-    Raises:
-        InvalidArgument: ``UNKNOWN_LEVEL``.
-    """
-    levels: dict[str, list[str]] = {}
-    for scheme, name in (level for country in frameworks for level in country.levels):
-        levels.setdefault(scheme, []).append(name)
-    scheme, _, name = level.partition(":")
-    if name in levels.get(scheme, ()):
-        return
-    if scheme in levels:
-        rule, remedy = f"the levels of {scheme} are {', '.join(levels[scheme])}", "use one of them"
-    else:
-        rule, remedy = f"a framework and a level of it; known are {', '.join(levels)}", "write it like no.nkr:5.1"
-    raise InvalidArgument("UNKNOWN_LEVEL", "no framework has this level", field="level", rule=rule, remedy=remedy)
-
-
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """Who reads a page.
@@ -179,8 +163,7 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
 
     async def find(query: Query, limit: int, after: str) -> Found:
         recorder.as_of()
-        if query.level:
-            _check_level(query.level, recorder.frameworks)
+        check_terms(query, recorder.frameworks)
         if query.provider and projection.provider(query.provider) is None:
             raise InvalidArgument(
                 "UNKNOWN_PROVIDER",
@@ -209,7 +192,7 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         response: Response,
         query: Annotated[Query, Depends(_query)],
         after: Annotated[str, Parameter(max_length=36, description="From the answer before.")] = "",
-        limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+        limit: _Limit = DEFAULT_LIMIT,
     ) -> CatalogueAnswer:
         """Search the newest version of every achievement; with each, all that somebody needs to compare."""
         found = await find(query, limit, after)
@@ -231,12 +214,14 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         reader: Annotated[_Reader, Depends(_reader)],
         query: Annotated[Query, Depends(_query)],
         after: Annotated[str, Parameter(max_length=36)] = "",
+        limit: _Limit = DEFAULT_LIMIT,
     ) -> Response:
         """The catalogue as a page, with a form to search it."""
-        found = await find(query, DEFAULT_LIMIT, after)
+        found = await find(query, limit, after)
         entries = [views.entry(one, now()) for one in found.achievements]
         providers = [views.organisation(one) for one in {*await index.providers(), query.provider} - {""}]
-        return pages.search(reader, query, providers, entries, after, str(found.after) if found.after else "")
+        following = str(found.after) if found.after else ""
+        return pages.search(reader, query, providers, entries, after, following, limit)
 
     @routes.get("/catalogue/{achievement_id}", response_class=HTMLResponse)
     async def get_achievement_page(
@@ -288,10 +273,13 @@ class _Pages:
         entries: Sequence[CatalogueEntry],
         after: str,
         following: str,
+        limit: int,
     ) -> Response:
         """The form, and what was found."""
         asked = {name: "" if value is None else str(value) for name, value in _members(query)}
         wanted = {name: value for name, value in asked.items() if value}
+        if limit != DEFAULT_LIMIT:
+            wanted["limit"] = str(limit)
         return self._render(
             reader,
             "catalogue.html",

@@ -85,6 +85,25 @@ async def test_the_language_goes_with_each_step_and_what_was_asked_goes_with_the
         ("level=no.nkr:9", "UNKNOWN_LEVEL", "level", "4A, 4B, 5.1"),
         ("level=:", "UNKNOWN_LEVEL", "level", "no.nkr:5.1"),
         ("provider=0184:99999999", "UNKNOWN_PROVIDER", "provider", "/v1/providers"),
+        ("country=XX", "UNKNOWN_COUNTRY", "country", "NO"),
+        ("kind=no.micro_credentail", "UNKNOWN_KIND", "kind", "no.micro_credential"),
+        ("unit=ectss", "UNKNOWN_UNIT", "unit", "ects"),
+        ("text=klima%00", "CONTROL_CHARACTER", "text", "spaces between words"),
+        ("text=klima%0Aregnskab", "CONTROL_CHARACTER", "text", "spaces between words"),
+        ("text=%C2%85", "CONTROL_CHARACTER", "text", "spaces between words"),
+        ("provider=0184:30859480%00", "CONTROL_CHARACTER", "provider", "spaces between words"),
+        ("level=no.nkr:5.1%00", "CONTROL_CHARACTER", "level", "spaces between words"),
+        *(
+            (f"{name}=%00", "BAD_FIELD", name, "of the form")
+            for name in ("country", "kind", "eqf", "field", "unit", "min_points")
+        ),
+        ("after=%00", "BAD_UUID", "after", "RFC 9562"),
+        ("limit=-1", "BAD_FIELD", "limit", "at least 1"),
+        ("limit=0", "BAD_FIELD", "limit", "at least 1"),
+        ("limit=101", "BAD_FIELD", "limit", "at most 100"),
+        ("limit=abc", "BAD_FIELD", "limit", "a whole number"),
+        ("limit=%00", "BAD_FIELD", "limit", "a whole number"),
+        ("limit=", "BAD_FIELD", "limit", "a whole number"),
         ("levle=5", "UNKNOWN_PARAMETER", "levle", "level"),
     ],
 )
@@ -102,6 +121,26 @@ async def test_what_is_no_search_is_refused_on_a_page_by_field_rule_and_remedy(
         assert (machine.status, said["reason"], said["field"]) == (400, reason, field)
         assert said["rule"]
         assert said["remedy"]
+
+
+async def test_a_page_has_as_many_as_are_asked_for_and_so_have_those_that_follow() -> None:
+    app = served()
+    found = (await get("/catalogue?lang=nb&limit=3", app)).text
+    assert re.findall(r'href="/catalogue/([0-9a-f-]+)\?', found) == [uuid(1), uuid(2), uuid(3)]
+    assert f'<a rel="next" href="/catalogue?limit=3&amp;after={uuid(3)}&amp;lang=nb"' in found
+    assert 'href="?limit=3&amp;lang=sv"' in found
+    rest = (await get(f"/catalogue?lang=nb&limit=3&after={uuid(3)}", app)).text
+    assert re.findall(r'href="/catalogue/([0-9a-f-]+)\?', rest) == [uuid(4)]
+    assert json.loads((await call(app, "/v1/catalogue?limit=3")).body)["after"] == uuid(3)
+
+
+@pytest.mark.parametrize(
+    "asked", ["country=SE", "kind=is.fagbref", "unit=is.fein", "text=protokoll%C2%A0", "kind=", "unit="]
+)
+async def test_what_rules_have_and_nobody_offers_is_an_answer(asked: str) -> None:
+    app = served()
+    assert (await get(f"/catalogue?{asked}", app)).status == 200
+    assert (await call(app, f"/v1/catalogue?{asked}")).status == 200
 
 
 async def test_programs_choose_no_language() -> None:
