@@ -26,11 +26,13 @@ from services.registry.catalogue_views import (
 )
 from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
+from services.registry.refusal_route import refusing
 from services.registry.search import CatalogueIndex, Found, Query
-from services.registry.search_terms import check_terms
-from vitne.errors import InvalidArgument, NotFound
+from services.registry.search_terms import KNOWN, check_terms
+from vitne.errors import InvalidArgument, NotFound, VitneError
 from vitne.frameworks import Framework, Frameworks
 from vitne.identifiers import parse_uuid
+from vitne.runtime.http import status_of
 from vitne.runtime.languages import NEIGHBOURS, best_table, best_text, reader_languages
 
 #: Achievements on a page, and in one answer where nothing is said.
@@ -110,6 +112,7 @@ def _only(*others: str) -> Callable[[Request], None]:
                     field=name[:_SHOWN_NAME],
                     rule=f"it is searched by {', '.join(known)}",
                     remedy="correct the name, or leave it out",
+                    metadata={KNOWN: ", ".join(known)},
                 )
 
     return check
@@ -149,7 +152,12 @@ def _reader(
             field=_LANGUAGE,
             rule=f"one of {', '.join(NEIGHBOURS)}",
             remedy="choose one of them, or leave it out",
+            metadata={KNOWN: ", ".join(NEIGHBOURS)},
         )
+    return _reader_of(request, lang)
+
+
+def _reader_of(request: Request, lang: str) -> _Reader:
     asked = reader_languages(request.headers.get("accept-language", ""))
     return _Reader([lang, *(language for language in asked if language != lang)] if lang else asked, lang)
 
@@ -160,6 +168,7 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
     projection = recorder.projection
     views = CatalogueViews(projection, recorder.frameworks)
     pages = _Pages(recorder.frameworks)
+    for_people = APIRouter(route_class=refusing(pages.refusal))
 
     async def find(query: Query, limit: int, after: str) -> Found:
         recorder.as_of()
@@ -209,7 +218,7 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         response.headers.update(_HEADERS)
         return newest(achievement_id)
 
-    @routes.get("/catalogue", response_class=HTMLResponse, dependencies=[Depends(_only(*_PAGING, _LANGUAGE))])
+    @for_people.get("/catalogue", response_class=HTMLResponse, dependencies=[Depends(_only(*_PAGING, _LANGUAGE))])
     async def get_catalogue_page(
         reader: Annotated[_Reader, Depends(_reader)],
         query: Annotated[Query, Depends(_query)],
@@ -223,13 +232,14 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         following = str(found.after) if found.after else ""
         return pages.search(reader, query, providers, entries, after, following, limit)
 
-    @routes.get("/catalogue/{achievement_id}", response_class=HTMLResponse)
+    @for_people.get("/catalogue/{achievement_id}", response_class=HTMLResponse)
     async def get_achievement_page(
         reader: Annotated[_Reader, Depends(_reader)], achievement_id: Annotated[str, Path(max_length=36)]
     ) -> Response:
         """One achievement as a page."""
         return pages.achievement(reader, newest(achievement_id))
 
+    routes.include_router(for_people)
     return routes
 
 
@@ -294,6 +304,28 @@ class _Pages:
     def achievement(self, reader: _Reader, entry: CatalogueEntry) -> Response:
         """One achievement."""
         return self._render(reader, "achievement.html", {}, machines=f"/v1/catalogue/{entry.id}", one=entry)
+
+    def refusal(self, request: Request, error: VitneError) -> Response | None:
+        """A refusal in the reader's language; None where there are no words for it."""
+        chosen = request.query_params.get(_LANGUAGE, "")
+        reader = _reader_of(request, chosen if chosen in NEIGHBOURS else "")
+        about = "parameter" if error.reason == "UNKNOWN_PARAMETER" else error.field
+        rule = best_table(TEXTS, reader.languages, DEFAULT_LANGUAGE)["rules"].get(about)
+        if rule is None:
+            return None
+        known = error.metadata.get(KNOWN)
+        page = self._render(
+            reader,
+            "refusal.html",
+            {name: value for name, value in request.query_params.items() if name != _LANGUAGE},
+            machines="/v1/catalogue",
+            field=error.field,
+            rule=f"{rule}: {known}" if known else rule,
+            reason=error.reason,
+        )
+        page.status_code = status_of(error)
+        page.headers.update({"Cache-Control": "no-store", "Vary": "Accept, Accept-Language"})
+        return page
 
     def _render(self, reader: _Reader, template: str, query: Mapping[str, str], **content: Any) -> Response:
         texts = best_table(TEXTS, reader.languages, DEFAULT_LANGUAGE)

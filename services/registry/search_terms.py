@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from typing import Final
 
 from services.registry.search import Query
 from vitne.errors import InvalidArgument
 from vitne.frameworks import Frameworks
+
+#: Under which name a refusal tells, beside its words, what is known.
+KNOWN: Final = "known"
 
 
 def check_terms(query: Query, frameworks: Frameworks) -> None:
@@ -49,6 +53,7 @@ def _check_known(term: str, field: str, message: str, known: Iterable[str]) -> N
             field=field,
             rule=f"one of {', '.join(among)}",
             remedy="choose one of them, or leave it out",
+            metadata={KNOWN: ", ".join(among)},
         )
 
 
@@ -72,7 +77,16 @@ def _check_level(level: str, frameworks: Frameworks) -> None:
     if name in levels.get(scheme, ()):
         return
     if scheme in levels:
-        rule, remedy = f"the levels of {scheme} are {', '.join(levels[scheme])}", "use one of them"
+        known = ", ".join(levels[scheme])
+        rule, remedy = f"the levels of {scheme} are {known}", "use one of them"
     else:
-        rule, remedy = f"a framework and a level of it; known are {', '.join(levels)}", "write it like no.nkr:5.1"
-    raise InvalidArgument("UNKNOWN_LEVEL", "no framework has this level", field="level", rule=rule, remedy=remedy)
+        known = ", ".join(levels)
+        rule, remedy = f"a framework and a level of it; known are {known}", "write it like no.nkr:5.1"
+    raise InvalidArgument(
+        "UNKNOWN_LEVEL",
+        "no framework has this level",
+        field="level",
+        rule=rule,
+        remedy=remedy,
+        metadata={KNOWN: known},
+    )
