@@ -102,6 +102,17 @@ def test_what_is_no_thumbprint_is_wrong_usage(
     assert shown.out == ""
 
 
+@each_command
+def test_a_thumbprint_that_lost_a_character_is_told_of_its_option(
+    run: Callable[[Sequence[str]], int], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [] if run is log_command.main else ["-"]
+    for lost in (HYPHENATED[:-1], f"-n{HYPHENATED}"):
+        with pytest.raises(SystemExit):
+            run([*arguments, "--registry-key", lost, *named])
+        assert "argument --registry-key: this is no thumbprint; rule: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("unknown", ["--nonsense", "--nonsense=1", "-n", "--registry-kay=x"])
 @pytest.mark.parametrize(
     "run",

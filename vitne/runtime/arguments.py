@@ -56,13 +56,24 @@ def _thumbprints_joined(parser: argparse.ArgumentParser, arguments: Iterable[str
     joined: list[str] = []
     rest = iter(arguments)
     for argument in rest:
-        if joined and _HYPHENATED.fullmatch(argument) and _awaits_value(parser, joined[-1]):
+        if joined and _is_meant_as_thumbprint(parser, argument, joined[-1]):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
         if argument == "--":  # None of what follows is an option.
             break
     return [*joined, *rest]
+
+
+def _is_meant_as_thumbprint(parser: argparse.ArgumentParser, argument: str, before: str) -> bool:
+    """Whether an argument is the value of the option before it, though it begins with a hyphen.
+
+    Also where a character of it was lost: that is to be told of the option whose value it is.
+    """
+    if _HYPHENATED.fullmatch(argument):
+        return _awaits_value(parser, before)
+    shortened = _OPTION.fullmatch(argument) and not argument.startswith("--") and not _is_known(parser, argument)
+    return bool(shortened) and "=" not in before and any(each.type is thumbprint for each in _meant(parser, before))
 
 
 def _awaits_value(parser: argparse.ArgumentParser, argument: str) -> bool:
