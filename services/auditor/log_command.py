@@ -27,7 +27,7 @@ from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witne
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
-from vitne.runtime.arguments import parsed
+from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects, replace_file
@@ -91,7 +91,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--trust-list", metavar="URL", help="the registry's signed list, which names these keys; with --registry-key"
     )
-    made.add_argument("--registry-key", metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key that signs it")
+    made.add_argument(
+        "--registry-key",
+        type=thumbprint,
+        metavar="THUMBPRINT",
+        help="RFC 7638 thumbprint of the key that signs it",
+    )
     made.add_argument("--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="(default: %(default)s)")
     made.add_argument(
         "--served-at", action="append", default=[], metavar="PREFIX=BASE", help="where lists are really fetched"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from importlib.resources import files
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -26,10 +26,13 @@ from services.registry.catalogue_views import (
 )
 from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
+from services.registry.refusal_route import refusing
 from services.registry.search import CatalogueIndex, Found, Query
-from vitne.errors import InvalidArgument, NotFound
+from services.registry.search_terms import KNOWN, check_terms
+from vitne.errors import InvalidArgument, NotFound, VitneError
 from vitne.frameworks import Framework, Frameworks
 from vitne.identifiers import parse_uuid
+from vitne.runtime.http import status_of
 from vitne.runtime.languages import NEIGHBOURS, best_table, best_text, reader_languages
 
 #: Achievements on a page, and in one answer where nothing is said.
@@ -51,6 +54,8 @@ _TERM: Final = r"^[a-z0-9_.]*$"
 _DECIMAL: Final = r"^([0-9]{1,5}([.,][0-9]{1,2})?)?$"
 #: The pages' parameter that chooses a language.
 _LANGUAGE: Final = "lang"
+
+_Limit: TypeAlias = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Achievements in one answer.")]
 
 TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
     files(__package__).joinpath("catalogue_texts.toml").read_text("utf-8")
@@ -107,28 +112,10 @@ def _only(*others: str) -> Callable[[Request], None]:
                     field=name[:_SHOWN_NAME],
                     rule=f"it is searched by {', '.join(known)}",
                     remedy="correct the name, or leave it out",
+                    metadata={KNOWN: ", ".join(known)},
                 )
 
     return check
-
-
-def _check_level(level: str, frameworks: Frameworks) -> None:
-    """Refuse a level that no framework has: it would find nothing, and look like an answer.
-
-    Raises:
-        InvalidArgument: ``UNKNOWN_LEVEL``.
-    """
-    levels: dict[str, list[str]] = {}
-    for scheme, name in (level for country in frameworks for level in country.levels):
-        levels.setdefault(scheme, []).append(name)
-    scheme, _, name = level.partition(":")
-    if name in levels.get(scheme, ()):
-        return
-    if scheme in levels:
-        rule, remedy = f"the levels of {scheme} are {', '.join(levels[scheme])}", "use one of them"
-    else:
-        rule, remedy = f"a framework and a level of it; known are {', '.join(levels)}", "write it like no.nkr:5.1"
-    raise InvalidArgument("UNKNOWN_LEVEL", "no framework has this level", field="level", rule=rule, remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +152,12 @@ def _reader(
             field=_LANGUAGE,
             rule=f"one of {', '.join(NEIGHBOURS)}",
             remedy="choose one of them, or leave it out",
+            metadata={KNOWN: ", ".join(NEIGHBOURS)},
         )
+    return _reader_of(request, lang)
+
+
+def _reader_of(request: Request, lang: str) -> _Reader:
     asked = reader_languages(request.headers.get("accept-language", ""))
     return _Reader([lang, *(language for language in asked if language != lang)] if lang else asked, lang)
 
@@ -176,11 +168,11 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
     projection = recorder.projection
     views = CatalogueViews(projection, recorder.frameworks)
     pages = _Pages(recorder.frameworks)
+    for_people = APIRouter(route_class=refusing(pages.refusal))
 
     async def find(query: Query, limit: int, after: str) -> Found:
         recorder.as_of()
-        if query.level:
-            _check_level(query.level, recorder.frameworks)
+        check_terms(query, recorder.frameworks)
         if query.provider and projection.provider(query.provider) is None:
             raise InvalidArgument(
                 "UNKNOWN_PROVIDER",
@@ -209,7 +201,7 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         response: Response,
         query: Annotated[Query, Depends(_query)],
         after: Annotated[str, Parameter(max_length=36, description="From the answer before.")] = "",
-        limit: Annotated[int, Parameter(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+        limit: _Limit = DEFAULT_LIMIT,
     ) -> CatalogueAnswer:
         """Search the newest version of every achievement; with each, all that somebody needs to compare."""
         found = await find(query, limit, after)
@@ -226,25 +218,28 @@ def catalogue_routes(recorder: Recorder, index: CatalogueIndex, now: Callable[[]
         response.headers.update(_HEADERS)
         return newest(achievement_id)
 
-    @routes.get("/catalogue", response_class=HTMLResponse, dependencies=[Depends(_only(*_PAGING, _LANGUAGE))])
+    @for_people.get("/catalogue", response_class=HTMLResponse, dependencies=[Depends(_only(*_PAGING, _LANGUAGE))])
     async def get_catalogue_page(
         reader: Annotated[_Reader, Depends(_reader)],
         query: Annotated[Query, Depends(_query)],
         after: Annotated[str, Parameter(max_length=36)] = "",
+        limit: _Limit = DEFAULT_LIMIT,
     ) -> Response:
         """The catalogue as a page, with a form to search it."""
-        found = await find(query, DEFAULT_LIMIT, after)
+        found = await find(query, limit, after)
         entries = [views.entry(one, now()) for one in found.achievements]
         providers = [views.organisation(one) for one in {*await index.providers(), query.provider} - {""}]
-        return pages.search(reader, query, providers, entries, after, str(found.after) if found.after else "")
+        following = str(found.after) if found.after else ""
+        return pages.search(reader, query, providers, entries, after, following, limit)
 
-    @routes.get("/catalogue/{achievement_id}", response_class=HTMLResponse)
+    @for_people.get("/catalogue/{achievement_id}", response_class=HTMLResponse)
     async def get_achievement_page(
         reader: Annotated[_Reader, Depends(_reader)], achievement_id: Annotated[str, Path(max_length=36)]
     ) -> Response:
         """One achievement as a page."""
         return pages.achievement(reader, newest(achievement_id))
 
+    routes.include_router(for_people)
     return routes
 
 
@@ -288,10 +283,13 @@ class _Pages:
         entries: Sequence[CatalogueEntry],
         after: str,
         following: str,
+        limit: int,
     ) -> Response:
         """The form, and what was found."""
         asked = {name: "" if value is None else str(value) for name, value in _members(query)}
         wanted = {name: value for name, value in asked.items() if value}
+        if limit != DEFAULT_LIMIT:
+            wanted["limit"] = str(limit)
         return self._render(
             reader,
             "catalogue.html",
@@ -306,6 +304,28 @@ class _Pages:
     def achievement(self, reader: _Reader, entry: CatalogueEntry) -> Response:
         """One achievement."""
         return self._render(reader, "achievement.html", {}, machines=f"/v1/catalogue/{entry.id}", one=entry)
+
+    def refusal(self, request: Request, error: VitneError) -> Response | None:
+        """A refusal in the reader's language; None where there are no words for it."""
+        chosen = request.query_params.get(_LANGUAGE, "")
+        reader = _reader_of(request, chosen if chosen in NEIGHBOURS else "")
+        about = "parameter" if error.reason == "UNKNOWN_PARAMETER" else error.field
+        rule = best_table(TEXTS, reader.languages, DEFAULT_LANGUAGE)["rules"].get(about)
+        if rule is None:
+            return None
+        known = error.metadata.get(KNOWN)
+        page = self._render(
+            reader,
+            "refusal.html",
+            {name: value for name, value in request.query_params.items() if name != _LANGUAGE},
+            machines="/v1/catalogue",
+            field=error.field,
+            rule=f"{rule}: {known}" if known else rule,
+            reason=error.reason,
+        )
+        page.status_code = status_of(error)
+        page.headers.update({"Cache-Control": "no-store", "Vary": "Accept, Accept-Language"})
+        return page
 
     def _render(self, reader: _Reader, template: str, query: Mapping[str, str], **content: Any) -> Response:
         texts = best_table(TEXTS, reader.languages, DEFAULT_LANGUAGE)

@@ -16,9 +16,9 @@ from services.verifier.command import (
     EXIT_VALID,
     add_credential,
     add_verbose,
-    read_argument,
     read_credential,
 )
+from services.verifier.files import BUNDLE_FILE, read_argument
 from vitne.accreditation.chain import MAX_SIZE, Bundle, Chain, check_bundle, parse_bundle
 from vitne.accreditation.credential import MAX_LENGTH, TYPE
 from vitne.accreditation.dids import path_name
@@ -29,7 +29,7 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.jose import strict_json
 from vitne.errors import InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
-from vitne.runtime.arguments import parsed
+from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher, Fetches
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 
@@ -95,7 +95,7 @@ def gather_command(arguments: Sequence[str]) -> int:
     try:
         rule = AllowRule.parse(registry + PRIVATE)
         credential = read_credential(asked.credential)
-    except (InvalidArgument, OSError) as error:
+    except InvalidArgument as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     try:
@@ -115,16 +115,20 @@ def bundle_command(arguments: Sequence[str]) -> int:
         epilog="Exit code: 0 the chain holds, 1 it does not, 2 wrong usage.",
     )
     made.add_argument(
-        "--registry-key", required=True, metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key of its list"
+        "--registry-key",
+        type=thumbprint,
+        required=True,
+        metavar="THUMBPRINT",
+        help="RFC 7638 thumbprint of the key of its list",
     )
     made.add_argument(
         "--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="who issues it (default: %(default)s)"
     )
     add_verbose(made)
-    made.add_argument("bundle", metavar="BUNDLE_FILE", help="what gather printed; - for stdin")
+    made.add_argument("bundle", metavar=BUNDLE_FILE, help="what gather printed; - for stdin")
     asked = parsed(made, arguments)
     try:
-        given = read_argument(asked.bundle, MAX_SIZE)
+        given = read_argument(asked.bundle, MAX_SIZE, BUNDLE_FILE)
         if given.startswith(ZIP):
             raise InvalidArgument(
                 "OTHER_BUNDLE",
@@ -132,7 +136,7 @@ def bundle_command(arguments: Sequence[str]) -> int:
                 remedy="python -m services.verifier verify-bundle",
             )
         bundle = parse_bundle(given)
-    except (InvalidArgument, OSError) as error:
+    except InvalidArgument as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     clock: Clock = SystemClock()

@@ -16,6 +16,7 @@ from services.verifier import presented
 from services.verifier.bundle_file import Bundle
 from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
+from services.verifier.files import read_policy
 from services.verifier.offline import BundledStatus, knowledge_of, log_policy
 from services.verifier.verification import Verifier
 from vitne.accreditation import read_statement
@@ -66,7 +67,7 @@ async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> 
             registry_key=asked.registry_key,
             registry_uri=asked.registry_uri,
             log_origin=asked.log_origin,
-            own_policy=Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None,
+            own_policy=read_policy(asked.log_policy),
             clock=clock,
         )
     finally:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from services.verifier.answers import to_text
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
+from services.verifier.files import CREDENTIAL_FILE, read_argument, read_file, read_policy
 from services.verifier.knowledge import Knowledge
 from services.verifier.presented import MAX_BYTES
 from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
@@ -24,8 +25,7 @@ from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
-from vitne.merkle.policy import Policy
-from vitne.runtime.arguments import parsed
+from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
@@ -78,15 +78,20 @@ def add_anchors(made: argparse.ArgumentParser) -> None:
 
 
 def read_anchors(asked: argparse.Namespace) -> TrustAnchors | None:
-    """The trust anchors that an argument names; raises InvalidArgument (``BAD_TRUST_ANCHORS``) and OSError."""
-    return TrustAnchors.parse(asked.trust_anchors.read_bytes()) if asked.trust_anchors else None
+    """The trust anchors that an argument names; raises InvalidArgument (``BAD_TRUST_ANCHORS``, ``FILE_UNREADABLE``)."""
+    file = asked.trust_anchors
+    return TrustAnchors.parse(read_file(file, "--trust-anchors")) if file else None
 
 
 def add_endpoints(made: argparse.ArgumentParser) -> None:
     """The arguments that say where registry and log are, whom to trust of them, and which credential is meant."""
     made.add_argument("--trust-list", required=True, metavar="URL", help="where the registry's signed list is")
     made.add_argument(
-        "--registry-key", required=True, metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key that signs it"
+        "--registry-key",
+        type=thumbprint,
+        required=True,
+        metavar="THUMBPRINT",
+        help="RFC 7638 thumbprint of the key that signs it",
     )
     made.add_argument(
         "--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="who issues it (default: %(default)s)"
@@ -129,7 +134,7 @@ def add_credential(
     """The argument that names the credential."""
     made.add_argument(
         "credential",
-        metavar="CREDENTIAL_FILE",
+        metavar=CREDENTIAL_FILE,
         help=f"file with {what}; - for stdin",
     )
 
@@ -141,29 +146,20 @@ def main(arguments: Sequence[str]) -> int:
         rules = [AllowRule.parse(text) for text in asked.allow]
         credential = read_credential(asked.credential)
         verification = asyncio.run(_check(asked, rules, credential, SystemClock()))
-    except (InvalidArgument, FailedPrecondition, OSError) as error:
+    except (InvalidArgument, FailedPrecondition) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     sys.stdout.write(to_text(verification, verbose=asked.verbose) + "\n")
     return EXIT_VALID if verification.verdict in {VALID, VALID_WITH_NOTES} else EXIT_NOT_VALID
 
 
-def read_argument(name: str, limit: int) -> bytes:
-    """What an argument names: a file, or stdin for ``-``. A byte beyond the limit is read: too long is told as that."""
-    if name == "-":
-        return sys.stdin.buffer.read(limit + 1)
-    with Path(name).open("rb") as file:
-        return file.read(limit + 1)
-
-
 def read_credential(name: str) -> str:
     """The credential that an argument names, also one that is baked into an image.
 
     Raises:
-        InvalidArgument: ``BAD_IMAGE``, ``NOT_BAKED``, ``TOO_LARGE``.
-        OSError: the file can't be read.
+        InvalidArgument: ``BAD_IMAGE``, ``NOT_BAKED``, ``TOO_LARGE``, ``FILE_UNREADABLE``.
     """
-    data = read_argument(name, baking.MAX_IMAGE)
+    data = read_argument(name, baking.MAX_IMAGE, CREDENTIAL_FILE)
     if baking.is_image(data):
         return baking.extract(data)
     # A byte beyond what is read is left, so that too long is told as that.
@@ -189,7 +185,7 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
     lists = trust_list_fetcher(asked.trust_list, development=True)
     source = TrustListSource(asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, fetcher=lists)
     anchors = read_anchors(asked)
-    policy = Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None
+    policy = read_policy(asked.log_policy)
     channel = ledger_channel(asked)
     try:
         async with Fetcher(rules, development=True) as fetcher:

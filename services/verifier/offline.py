@@ -11,6 +11,7 @@ from services.verifier.bundle_file import Bundle
 from services.verifier.evidence import Inclusion
 from services.verifier.knowledge import Knowledge
 from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
+from services.verifier.verdict import dated
 from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection, Statement, read_facts, read_statement, registered_log
 from vitne.audit.snapshots import REVOKED, SUSPENDED, VALID
@@ -41,7 +42,7 @@ async def verify_bundle(
     policy: Policy | None,
     anchors: TrustAnchors | None = None,
 ) -> Verification:
-    """Say what might be believed of the credential at the bundle's instant.
+    """Say what might be believed of the credential at the bundle's instant, which the headline names.
 
     Args:
         bundle: that was read.
@@ -61,9 +62,9 @@ async def verify_bundle(
     knowledge = replace(knowledge_of(statement, bundle.facts, registry_key), anchors=anchors)
     trusted = log_policy(knowledge, log_origin, bundle.at, bundle.status.succession, policy)
     statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
-    return await Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock).verify(
-        bundle.credential
-    )
+    verifier = Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock)
+    found = await verifier.verify(bundle.credential)
+    return replace(found, headline=dated(found.verdict, found.headline, bundle.at))
 
 
 def knowledge_of(statement: Statement, facts: bytes, registry_key: str) -> Knowledge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,8 +34,8 @@ _HEADERS: Final = {
 _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 
 
-class VerifyRequest(BaseModel):
-    """A credential to verify, or the image that a badge was baked into."""
+class VerifyRequest(BaseModel, extra="forbid"):
+    """A credential to verify, or the image that a badge was baked into. What else somebody wants checked is refused."""
 
     credential: str | None = Field(
         default=None,
@@ -98,7 +99,10 @@ def build_pages(verifier: Verifier) -> FastAPI:
         summary="Verify one credential. A bad credential is an answer (200), not an error.",
         response_model=VerifyAnswer,
         responses={
-            400: {"description": "The request is no JSON object with a credential.", **_PROBLEM},
+            400: {
+                "description": "The request is no JSON object with a credential, or has a member beside it.",
+                **_PROBLEM,
+            },
             413: {"description": "The request is too large.", **_PROBLEM},
             429: {"description": "Too many large credentials and images are being read.", **_PROBLEM},
         },
@@ -109,12 +113,16 @@ def build_pages(verifier: Verifier) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     async def form() -> Response:
-        return HTMLResponse(page.render(answer=None), headers=_HEADERS)
+        return HTMLResponse(page.render(answer=None, nothing_given=False), headers=_HEADERS)
 
     @app.post("/", include_in_schema=False)
     async def result(credential: Annotated[str, Form(max_length=MAX_LENGTH)] = "") -> Response:
-        answer = to_json(await verifier.verify(pasted(credential)))
-        return HTMLResponse(page.render(answer=answer), headers=_HEADERS)
+        given = pasted(credential)
+        if not given:
+            # Of no credential nothing was found, least of all that it is invalid.
+            return HTMLResponse(page.render(answer=None, nothing_given=True), HTTPStatus.BAD_REQUEST, headers=_HEADERS)
+        answer = to_json(await verifier.verify(given))
+        return HTMLResponse(page.render(answer=answer, nothing_given=False), headers=_HEADERS)
 
     return app
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from services.verifier.checks import names
 from services.verifier.checks.names import Check
+from vitne.canonical import instant_text
 from vitne_api.verifier.v1 import verifier_pb2
 
 Verdict: TypeAlias = verifier_pb2.Verdict.ValueType
@@ -99,3 +101,9 @@ def headline(verdict: Verdict, checks: Sequence[Check], summary: str) -> str:
         because = "; ".join(check.detail for check in wanted) or "not every check could be made"
         because = f"{summary}: {because}" if summary else because
     return f"{_WORDS[verdict]}: {because}."
+
+
+def dated(verdict: Verdict, told: str, at: datetime) -> str:
+    """A verdict's headline that says for which instant it holds, where that is not the present."""
+    word = _WORDS[verdict]
+    return f"{word}, as at {instant_text(at)}{told.removeprefix(word)}"

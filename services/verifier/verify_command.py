@@ -12,12 +12,12 @@ from typing import Final
 from services.verifier.answers import to_text
 from services.verifier.bundle_file import Bundle
 from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID, add_anchors, add_verbose, read_anchors
+from services.verifier.files import BUNDLE_FILE, read_file, read_policy
 from services.verifier.offline import verify_bundle
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from vitne.canonical import instant_text
 from vitne.errors import VitneError
-from vitne.merkle.policy import Policy
-from vitne.runtime.arguments import parsed
+from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 
 DESCRIPTION: Final = (
@@ -33,9 +33,13 @@ def parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog="Exit code: 0 valid (also with notes), 1 anything else, 2 wrong usage.",
     )
-    made.add_argument("bundle", type=Path, metavar="BUNDLE_FILE", help="as the verifier's command collect makes it")
+    made.add_argument("bundle", type=Path, metavar=BUNDLE_FILE, help="as the verifier's command collect makes it")
     made.add_argument(
-        "--registry-key", required=True, metavar="THUMBPRINT", help="RFC 7638 thumbprint of the key that signs the list"
+        "--registry-key",
+        type=thumbprint,
+        required=True,
+        metavar="THUMBPRINT",
+        help="RFC 7638 thumbprint of the key that signs the list",
     )
     made.add_argument("--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="(default: %(default)s)")
     made.add_argument(
@@ -54,8 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
     asked = parsed(parser(), arguments)
     try:
-        policy = Policy.parse(asked.log_policy.read_text("utf-8")) if asked.log_policy else None
-        bundle = Bundle.from_zip(asked.bundle.read_bytes())
+        policy = read_policy(asked.log_policy)
+        bundle = Bundle.from_zip(read_file(asked.bundle, BUNDLE_FILE))
         verification = asyncio.run(
             verify_bundle(
                 bundle,
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
                 anchors=read_anchors(asked),
             )
         )
-    except (VitneError, OSError) as error:
+    except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     witnesses = "seen by the policy's witnesses" if policy else "by the log's own word"

@@ -647,7 +647,17 @@ async def test_what_is_published_for_others_to_prove_and_to_compare(registry: Ru
     assert [one["id"] for one in entry["achievements"]] == [published.achievement.id]
     assert (entry["achievements"][0]["languages"], entry["after"]) == (["da"], None)
     assert json.loads((await registry.get("/v1/catalogue?eqf=7"))[2])["achievements"] == []
-    for wrong in ("country=dk", "min_points=x", "limit=0", "after=x", "field=abc"):
+    for wrong in (
+        "country=dk",
+        "country=XX",
+        "kind=none",
+        "unit=none",
+        "text=%00",
+        "min_points=x",
+        "limit=0",
+        "after=x",
+        "field=abc",
+    ):
         assert (await registry.get(f"/v1/catalogue?{wrong}"))[0] == 400
     for language, heading in (
         ("da, en;q=0.5", "Vitne: kataloget"),

@@ -317,6 +317,17 @@ async def test_the_page_needs_no_script_and_shows_what_was_found(public: Public)
             shown = await response.text()
         assert 'class="verdict invalid"' in shown
         assert "<script" not in shown
+        for nothing in ({}, {"credential": ""}, {"credential": " \r\n\t"}):
+            async with session.post(base, data=nothing) as response:
+                assert response.status == 400
+                assert response.headers["Cache-Control"] == "no-store"
+                shown = await response.text()
+            assert "Nothing was given, so nothing was verified. Paste the whole credential" in shown
+            assert "Invalid" not in shown
+            assert 'class="verdict invalid"' not in shown
+            assert "<table" not in shown
+            assert '<form method="post"' in shown
+        assert "Nothing was given" not in form
 
 
 async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Public) -> None:
@@ -324,6 +335,8 @@ async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Pub
         url = f"http://{application.http_address}/v1/verify"
         both = json.dumps({"credential": "a", "badge_image": "YQ=="})
         bodies = dict.fromkeys(["", "{", "[]", '{"credential":""}', '{"credential":7}'], "BAD_FIELD")
+        further = json.dumps({"credential": public.world.issue(), "trust_ancors": "strict"})
+        bodies |= dict.fromkeys([further, '{"credentail":"a"}'], "BAD_FIELD")
         bodies |= {"{}": "ONE_REQUIRED", both: "ONE_REQUIRED", '{"badge_image":"a"}': "BAD_BASE64"}
         for body, reason in bodies.items():
             async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
@@ -332,6 +345,10 @@ async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Pub
                 told = await response.json()
                 assert told["reason"] == reason
                 assert all(told[name] for name in ("field", "rule", "remedy"))
+        async with session.post(url, data=further, headers={"Content-Type": "application/json"}) as response:
+            told = await response.json()
+        assert (told["field"], told["rule"]) == ("trust_ancors", "no member of that name")
+        assert told["remedy"] == "correct the name, or leave it out"
         too_large = io.BytesIO(bytes(MAX_BODY + 1))
         async with session.post(url, data=too_large, headers={"Content-Type": "application/json"}) as response:
             assert response.status == 413
@@ -342,6 +359,7 @@ async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Pub
         async with session.get(f"http://{application.http_address}/openapi.json") as response:
             described = await response.json()
         assert described["paths"]["/v1/verify"]["post"]["operationId"] == "verify"
+        assert described["components"]["schemas"]["VerifyRequest"]["additionalProperties"] is False
 
 
 def padded(shown: str, more: int) -> str:
@@ -515,18 +533,51 @@ async def test_the_command_says_that_the_list_is_not_signed_with_the_key_that_wa
     assert TRUST_KEY.key_id not in output + errors
 
 
+@pytest.mark.parametrize("option", ["", "--log-policy", "--trust-anchors"])
+async def test_the_command_says_which_file_cannot_be_read_and_why(public: Public, tmp_path: Path, option: str) -> None:
+    for nowhere, why in ((tmp_path / "nowhere", "No such file or directory"), (tmp_path, "Is a directory")):
+        changes = [*public.arguments(), option, str(nowhere)] if option else []
+        file = None if option else nowhere
+        code, output, errors = await check(public, public.world.issue(), *changes, file=file)
+        assert (code, output) == (2, "")
+        assert errors.startswith(f"FILE_UNREADABLE: {nowhere} can't be read: {why}; ")
+        assert f"field: {option or 'CREDENTIAL_FILE'}; rule: " in errors
+        assert "remedy: " in errors
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        ["--trust-list", "http://192.0.2.1/v1/trust-list", "--registry-key", "x", "--ledger", "127.0.0.1:1"],
-        ["--trust-list", "nowhere", "--registry-key", "x", "--ledger", "127.0.0.1:1"],
         [
-            *("--trust-list", "https://registry.example/list", "--registry-key", "x", "--ledger", "127.0.0.1:1"),
+            "--trust-list",
+            "http://192.0.2.1/v1/trust-list",
+            "--registry-key",
+            TRUST_KEY.key_id,
+            "--ledger",
+            "127.0.0.1:1",
+        ],
+        ["--trust-list", "nowhere", "--registry-key", TRUST_KEY.key_id, "--ledger", "127.0.0.1:1"],
+        [
+            *(
+                "--trust-list",
+                "https://registry.example/list",
+                "--registry-key",
+                TRUST_KEY.key_id,
+                "--ledger",
+                "127.0.0.1:1",
+            ),
             *("--allow", "everything"),
         ],
         ["--ledger", "127.0.0.1:1"],
         [
-            *("--trust-list", "https://registry.example/list", "--registry-key", "x", "--ledger", "127.0.0.1:1"),
+            *(
+                "--trust-list",
+                "https://registry.example/list",
+                "--registry-key",
+                TRUST_KEY.key_id,
+                "--ledger",
+                "127.0.0.1:1",
+            ),
             *("--ledger-ca", "/nowhere"),
         ],
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import datetime
@@ -80,11 +81,30 @@ async def test_the_language_goes_with_each_step_and_what_was_asked_goes_with_the
 @pytest.mark.parametrize(
     ("asked", "reason", "field", "told"),
     [
-        ("lang=xx", "UNKNOWN_LANGUAGE", "lang", "one of nb, nn, se, da, sv, is, en"),
+        ("lang=xx", "UNKNOWN_LANGUAGE", "lang", ": nb, nn, se, da, sv, is, en"),
         ("level=xx", "UNKNOWN_LEVEL", "level", "no.nkr"),
         ("level=no.nkr:9", "UNKNOWN_LEVEL", "level", "4A, 4B, 5.1"),
         ("level=:", "UNKNOWN_LEVEL", "level", "no.nkr:5.1"),
-        ("provider=0184:99999999", "UNKNOWN_PROVIDER", "provider", "/v1/providers"),
+        ("provider=0184:99999999", "UNKNOWN_PROVIDER", "provider", "a provider in this registry"),
+        ("country=XX", "UNKNOWN_COUNTRY", "country", ", NO"),
+        ("kind=no.micro_credentail", "UNKNOWN_KIND", "kind", "no.micro_credential"),
+        ("unit=ectss", "UNKNOWN_UNIT", "unit", "ects"),
+        ("text=klima%00", "CONTROL_CHARACTER", "text", "without control characters"),
+        ("text=klima%0Aregnskab", "CONTROL_CHARACTER", "text", "without control characters"),
+        ("text=%C2%85", "CONTROL_CHARACTER", "text", "without control characters"),
+        ("provider=0184:30859480%00", "CONTROL_CHARACTER", "provider", "without control characters"),
+        ("level=no.nkr:5.1%00", "CONTROL_CHARACTER", "level", "no.nkr:5.1"),
+        *(
+            (f"{name}=%00", "BAD_FIELD", name, TEXTS["en"]["rules"][name])
+            for name in ("country", "kind", "eqf", "field", "unit", "min_points")
+        ),
+        ("after=%00", "BAD_UUID", "after", "as it was in the answer before"),
+        ("limit=-1", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
+        ("limit=0", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
+        ("limit=101", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
+        ("limit=abc", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
+        ("limit=%00", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
+        ("limit=", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
         ("levle=5", "UNKNOWN_PARAMETER", "levle", "level"),
     ],
 )
@@ -95,13 +115,78 @@ async def test_what_is_no_search_is_refused_on_a_page_by_field_rule_and_remedy(
     page = await get(f"/catalogue?{asked}", app)
     assert (page.status, page.header("Content-Type")) == (400, "text/html; charset=utf-8")
     for words in (reason, f"<dd>{field}</dd>", "<dt>Rule</dt>", "<dt>What to do</dt>", told):
-        assert words in page.text
+        assert words in html.unescape(page.text)
     if field != "lang":
         machine = await call(app, f"/v1/catalogue?{asked}")
         said = json.loads(machine.body)
         assert (machine.status, said["reason"], said["field"]) == (400, reason, field)
         assert said["rule"]
         assert said["remedy"]
+
+
+@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize(
+    ("asked", "about", "known"),
+    [
+        ("country=XX", "country", ": DK, "),
+        ("country=dk", "country", ""),
+        ("kind=none", "kind", ", dk.micro_credential, "),
+        ("unit=none", "unit", ": dk."),
+        ("level=no.nkr:9", "level", "4A, 4B, 5.1"),
+        ("limit=0", "limit", ""),
+        ("text=%00", "text", ""),
+        ("levle=5", "parameter", ": text, country, "),
+    ],
+)
+async def test_a_refusal_is_in_the_page_s_language(language: str, asked: str, about: str, known: str) -> None:
+    app, texts = served(), TEXTS[language]
+    for address, preferred in ((f"{asked}&lang={language}", "fr"), (asked, language)):
+        page = await get(f"/catalogue?{address}", app, **{"Accept-Language": preferred})
+        assert (page.status, page.header("Content-Language")) == (400, language)
+        assert f'<html lang="{language}">' in page.text
+        for label in ("field", "rule", "what_to_do", "reason"):
+            assert f"<dt>{texts['refusal'][label]}</dt>" in page.text
+        said = html.unescape(page.text)
+        assert f"<dd>{texts['rules'][about]}" in said
+        assert f"<dd>{texts['refusal']['remedy']}</dd>" in said
+        assert known in said
+        assert (page.header("Cache-Control"), page.header("Vary")) == ("no-store", "Accept, Accept-Language")
+    # The switch to another language leads to the same refusal.
+    other = "sv" if language != "sv" else "nb"
+    assert f'href="?{asked.replace(":", "%3A")}&lang={other}"' in said
+
+
+async def test_what_is_not_in_the_catalogue_is_told_in_the_page_s_language() -> None:
+    page = await get(f"/catalogue/{uuid(99)}?lang=se")
+    assert (page.status, page.header("Content-Language")) == (404, "nb")
+    assert TEXTS["nb"]["rules"]["achievement_id"] in page.text
+    assert 'href="/catalogue?lang=se"' in page.text
+
+
+async def test_programs_that_ask_for_the_page_are_refused_as_programs() -> None:
+    answer = await call(served(), "/catalogue?country=XX&lang=nb")
+    assert (answer.status, answer.header("Content-Type")) == (400, "application/problem+json")
+    assert json.loads(answer.body)["metadata"]["known"].startswith("DK, ")
+
+
+async def test_a_page_has_as_many_as_are_asked_for_and_so_have_those_that_follow() -> None:
+    app = served()
+    found = (await get("/catalogue?lang=nb&limit=3", app)).text
+    assert re.findall(r'href="/catalogue/([0-9a-f-]+)\?', found) == [uuid(1), uuid(2), uuid(3)]
+    assert f'<a rel="next" href="/catalogue?limit=3&amp;after={uuid(3)}&amp;lang=nb"' in found
+    assert 'href="?limit=3&amp;lang=sv"' in found
+    rest = (await get(f"/catalogue?lang=nb&limit=3&after={uuid(3)}", app)).text
+    assert re.findall(r'href="/catalogue/([0-9a-f-]+)\?', rest) == [uuid(4)]
+    assert json.loads((await call(app, "/v1/catalogue?limit=3")).body)["after"] == uuid(3)
+
+
+@pytest.mark.parametrize(
+    "asked", ["country=SE", "kind=is.fagbref", "unit=is.fein", "text=protokoll%C2%A0", "kind=", "unit="]
+)
+async def test_what_rules_have_and_nobody_offers_is_an_answer(asked: str) -> None:
+    app = served()
+    assert (await get(f"/catalogue?{asked}", app)).status == 200
+    assert (await call(app, f"/v1/catalogue?{asked}")).status == 200
 
 
 async def test_programs_choose_no_language() -> None:

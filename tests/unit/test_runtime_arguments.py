@@ -44,7 +44,7 @@ def test_what_is_missing_is_still_told(arguments: list[str]) -> None:
         parsed(_parser(), arguments)
 
 
-@pytest.mark.parametrize(
+each_command = pytest.mark.parametrize(
     ("run", "arguments"),
     [
         (command.main, [*NOWHERE, *LEDGER]),
@@ -55,6 +55,9 @@ def test_what_is_missing_is_still_told(arguments: list[str]) -> None:
     ],
     ids=["check", "collect", "bundle", "verify-bundle", "audit"],
 )
+
+
+@each_command
 def test_each_command_takes_it(
     run: Callable[[Sequence[str]], int],
     arguments: list[str],
@@ -69,6 +72,45 @@ def test_each_command_takes_it(
     shown = capsys.readouterr()
     assert shown.out or shown.err
     assert "usage:" not in shown.err
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "x",
+        HYPHENATED[:-1],
+        f"{HYPHENATED}A",
+        f"{HYPHENATED}=",
+        HYPHENATED.replace("-", "+"),
+        f"{HYPHENATED[:-1]}\n",
+    ],
+    ids=["empty", "short", "a character less", "a character more", "padded", "base64", "a line's end"],
+)
+@each_command
+def test_what_is_no_thumbprint_is_wrong_usage(
+    run: Callable[[Sequence[str]], int], arguments: list[str], key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [] if run is log_command.main else ["-"]
+    with pytest.raises(SystemExit) as ended:
+        run([*arguments, f"--registry-key={key}", *named])
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    said = shown.err.splitlines()[-1]
+    assert "argument --registry-key: this is no thumbprint; rule: an RFC 7638 thumbprint" in said
+    assert f"43 characters of base64url without padding, and this has {len(key)}; remedy: copy" in said
+    assert shown.out == ""
+
+
+@each_command
+def test_a_thumbprint_that_lost_a_character_is_told_of_its_option(
+    run: Callable[[Sequence[str]], int], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [] if run is log_command.main else ["-"]
+    for lost in (HYPHENATED[:-1], f"-n{HYPHENATED}"):
+        with pytest.raises(SystemExit):
+            run([*arguments, "--registry-key", lost, *named])
+        assert "argument --registry-key: this is no thumbprint; rule: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("unknown", ["--nonsense", "--nonsense=1", "-n", "--registry-kay=x"])

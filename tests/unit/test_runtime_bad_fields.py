@@ -86,6 +86,12 @@ async def test_a_wrong_body_is_told_by_field_rule_and_remedy(body: Any, field: s
     assert (answer["field"], answer["rule"]) == (field, rule)
 
 
+async def test_what_a_member_is_called_is_not_told_without_end() -> None:
+    answer = told(await send({"text": "ab", "n" * 5_000: 1}))
+    assert answer["field"] == "n" * 200
+    assert answer["remedy"] == "correct the name, or leave it out"
+
+
 async def test_a_body_under_another_media_type_is_no_object() -> None:
     answer = told(await send({"text": "ab"}, "application/x-www-form-urlencoded"))
     assert (answer["field"], answer["rule"]) == ("body", "a JSON object")

@@ -222,7 +222,13 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     policy.write_text(policy_text(SIGNER, 2, "all"))
     arguments = [str(file), "--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
     assert verify_command.main(arguments) == 0
-    assert "as at 2026-11-21T10:00:00Z, seen by the policy's witnesses" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert output.startswith("Valid, as at 2026-11-21T10:00:00Z: “Klimaregnskaber”, issued by Provider on ")
+    assert "as at 2026-11-21T10:00:00Z, seen by the policy's witnesses" in output
+    bundle = maker.make()
+    file.write_bytes(replace(bundle, credential=bundle.credential[:-9] + "AAAAAAAA~").to_zip())
+    assert verify_command.main(arguments) == 1
+    assert capsys.readouterr().out.startswith("Invalid, as at 2026-11-21T10:00:00Z: ")
     assert verify_command.main([*arguments, "--trust-anchors", str(policy)]) == 2
     assert "BAD_TRUST_ANCHORS" in capsys.readouterr().err
     file.write_bytes(b"PK")
@@ -231,3 +237,19 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_bytes(b"{}")
     assert verify_command.main(arguments) == 2
     assert "services.verifier bundle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argument", ["BUNDLE_FILE", "--log-policy", "--trust-anchors"])
+def test_the_command_says_which_file_cannot_be_read_and_why(
+    maker: Maker, argument: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bundle.zip"
+    file.write_bytes(maker.make().to_zip())
+    key = ["--registry-key", TRUST_KEY.key_id]
+    for nowhere, why in ((tmp_path / "nowhere", "No such file or directory"), (tmp_path, "Is a directory")):
+        named = [str(nowhere)] if argument == "BUNDLE_FILE" else [str(file), argument, str(nowhere)]
+        assert verify_command.main([*key, *named]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err.startswith(f"FILE_UNREADABLE: {nowhere} can't be read: {why}; field: {argument}; rule: ")
+        assert "remedy: " in shown.err

@@ -9,6 +9,7 @@ from typing import Final
 
 #: An RFC 7638 thumbprint (SHA-256, base64url) whose first of 64 possible characters is the hyphen.
 _HYPHENATED: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 #: What :mod:`argparse` takes for an option: no number, nothing with a space.
 _OPTION: Final = re.compile(r"--?[A-Za-z][^ ]*")
 
@@ -30,6 +31,23 @@ def parsed(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> argpars
     return parser.parse_args(joined)
 
 
+def thumbprint(text: str) -> str:
+    """The type of an argument that pins a key: a thumbprint, or a usage error.
+
+    What is no thumbprint fits no key: it would be told as a list that somebody else signed. It is not repeated: it may
+    be what nobody should see.
+
+    Raises:
+        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+    """
+    if _THUMBPRINT.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"this is no thumbprint; rule: an RFC 7638 thumbprint (SHA-256) has 43 characters of base64url without "
+            f"padding, and this has {len(text)}; remedy: copy the one that the registry's operator publishes, whole"
+        )
+    return text
+
+
 def _thumbprints_joined(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> list[str]:
     """Arguments of which each thumbprint that begins with a hyphen is joined to its option: ``--registry-key=-Ab…``.
 
@@ -38,13 +56,24 @@ def _thumbprints_joined(parser: argparse.ArgumentParser, arguments: Iterable[str
     joined: list[str] = []
     rest = iter(arguments)
     for argument in rest:
-        if joined and _HYPHENATED.fullmatch(argument) and _awaits_value(parser, joined[-1]):
+        if joined and _is_meant_as_thumbprint(parser, argument, joined[-1]):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
         if argument == "--":  # None of what follows is an option.
             break
     return [*joined, *rest]
+
+
+def _is_meant_as_thumbprint(parser: argparse.ArgumentParser, argument: str, before: str) -> bool:
+    """Whether an argument is the value of the option before it, though it begins with a hyphen.
+
+    Also where a character of it was lost: that is to be told of the option whose value it is.
+    """
+    if _HYPHENATED.fullmatch(argument):
+        return _awaits_value(parser, before)
+    shortened = _OPTION.fullmatch(argument) and not argument.startswith("--") and not _is_known(parser, argument)
+    return bool(shortened) and "=" not in before and any(each.type is thumbprint for each in _meant(parser, before))
 
 
 def _awaits_value(parser: argparse.ArgumentParser, argument: str) -> bool:

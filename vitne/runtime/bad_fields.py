@@ -13,6 +13,8 @@ REASON: Final = "BAD_FIELD"
 BODY: Final = "body"
 #: Violations beyond these are not told: the first ones say enough.
 MAX_VIOLATIONS: Final = 20
+#: Characters of a field's path that are told: what is no member of ours may be called anything.
+MAX_FIELD: Final = 200
 
 _AS_DOCUMENTED: Final = "write it as /openapi.json, or the page of this interface, says"
 _OBJECT: Final = ("a JSON object", "send one, with content-type application/json")
@@ -22,7 +24,7 @@ _SWITCH: Final = ("true or false", "write one of the two")
 #: Rule and remedy by pydantic's type of error; the rule's names are filled from what it knows of the bound.
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "missing": ("required", "send it"),
-    "extra_forbidden": ("no member of that name", "leave it out"),
+    "extra_forbidden": ("no member of that name", "correct the name, or leave it out"),
     "json_invalid": ("well-formed JSON (RFC 8259)", "look at the body at the place that field names"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "dataclass_type"), _OBJECT),
     "list_type": ("a JSON array", "write it in [ and ]"),
@@ -62,4 +64,4 @@ def _violation(found: Mapping[str, Any]) -> Violation:
 def _field(place: Sequence[str | int]) -> str:
     """``("body", "items", 3, "name")`` as ``items[3].name``; what is no member, as the body, at a character of it."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:]).lstrip(".")
-    return BODY + path if path.startswith("[") or not path else path
+    return (BODY + path if path.startswith("[") or not path else path)[:MAX_FIELD]
