@@ -43,8 +43,9 @@ _STEP: Final = {
 #: Locks lists and moves each on from the change that is remembered as its last. From any other, or where one of the
 #: places was touched, that would be NULL, which the column is not: the statement fails, and with it all that is written
 #: beside. So it does where a database that went back to an earlier state has another list of this id, or leased less
-#: than is remembered. It waits for no list: the time of recording was read before, and what was known at a time is what
-#: was recorded by then. The last change is a value, not ``EXISTS``: that the planner may answer by reading all changes.
+#: than is remembered; two of a group under one id are not written at all. It waits for no list: the time of recording
+#: was read before, and what was known at a time is what was recorded by then. The last change is a value, not
+#: ``EXISTS``, which a plan may answer by reading all changes.
 _MOVE: Final = """
     UPDATE status_list SET changes = CASE
         WHEN status_list.changes = step.was AND status_list.url = step.url AND status_list.leased >= step.leased
@@ -117,6 +118,11 @@ class FirstChanges:
         lists = await self._untouched.look(
             connection, dict.fromkeys(request.list_url for request in due.values()), started
         )
+        if len({known.row["id"] for known in lists.values()}) < len(lists):
+            # The database went back, and what it had not opened by then came again under a number that another has: the
+            # statement goes by numbers, and would take one for the other.
+            self._untouched.doubt(lists)
+            return {}
         changes = {known.row["id"]: known.last.number for known in lists.values()}
         now = self._clock.now()
 

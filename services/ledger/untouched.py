@@ -95,7 +95,7 @@ class RememberedList:
         """Take over what came since, or all, where the list's history is another than was known."""
         self.row = {name: row[name] for name in _ROW}
         if not row["same"]:
-            self._touched = bytearray(len(self._touched))
+            self._touched = bytearray(-(-row["size"] // 8))
         last = Last(row["known_up_to"], row["last_index"], row["last_recorded"]) if row["known_up_to"] else NEVER
         self.moved(last, row["touched"])
         self.certain = row["known_up_to"] == row["changes"]
@@ -170,7 +170,8 @@ class Untouched:
             READ_AT_ONCE,
         ):
             known = self._lists.get(row["url"])
+            before = 0 if known is None else known.bytes
             if known is None:
                 known = self._lists[row["url"]] = RememberedList(row)
-                self._bytes += known.bytes
             known.read(row)
+            self._bytes += known.bytes - before

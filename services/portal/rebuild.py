@@ -10,6 +10,7 @@ Learners see their credentials come back one by one meanwhile. It may run beside
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -24,6 +25,7 @@ from vitne.identifiers import UuidFactory
 from vitne.messaging import desk, parked
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.recovery import forget_progress
+from vitne.runtime.database import one_snapshot
 
 #: Seconds between two looks at how far it is.
 LOOK_SECONDS: Final = 0.1
@@ -111,8 +113,10 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
         async with pool.acquire() as conn:
             state = await _state(conn, consumer.name)
             repeated = await desk.repeat_acts(conn, consumer.name, clock.now(), new_id)
+            # Once more: an operator may have acted beside, so that what had failed is due.
+            settled = read and not repeated and _is_settled(state) and _is_settled(await _state(conn, consumer.name))
         again += repeated
-        if read and not repeated and not state["due"] and not state["unfetched"]:
+        if settled:
             return again
         if state != before:
             before, since = state, clock.monotonic()
@@ -127,9 +131,13 @@ async def _gather(pool: asyncpg.Pool, consumer: Consumer, clock: Clock, tasks: l
         await clock.sleep(min(max(LOOK_SECONDS, LOOK_PAUSE * taken), LONGEST_PAUSE_SECONDS))
 
 
+def _is_settled(state: Mapping[str, int]) -> bool:
+    return not state["due"] and not state["unfetched"]
+
+
 async def _state(conn: asyncpg.Connection, consumer: str) -> dict[str, int]:
     # One snapshot: a message that is due becomes a credential to fetch, and must be counted as one of them.
-    async with conn.transaction(isolation="repeatable_read", readonly=True):
+    async with one_snapshot(conn):
         row: Any = await conn.fetchrow(
             """
             SELECT (SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_offset WHERE consumer = $1) AS read,

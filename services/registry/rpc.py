@@ -30,6 +30,7 @@ from vitne.accreditation.facts import has_unknown_fields
 from vitne.canonical import canonical_bytes
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, NotFound
+from vitne.runtime.database import one_snapshot
 from vitne.runtime.idempotency import RequestKey, body_digest
 from vitne.runtime.identity import current_caller
 from vitne_api.registry.v1 import facts_pb2, registry_pb2, registry_pb2_grpc, stacking_pb2
@@ -406,7 +407,7 @@ class RegistryRpc(registry_pb2_grpc.RegistryServiceServicer):
         token = PageToken.parse(request.page_token, request.subject)
         if token.after > _MAX_REVISION:
             raise InvalidArgument("BAD_PAGE_TOKEN", "not a page token of this list", field="page_token")
-        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        async with self._pool.acquire() as conn, one_snapshot(conn):
             facts = await store.facts_after(conn, token.after, size + 1, request.subject)
             newest = await store.head(conn)
         more = len(facts) > size

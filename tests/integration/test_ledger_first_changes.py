@@ -284,6 +284,27 @@ async def test_a_list_that_went_back_to_its_beginning_is_not_taken_for_another(
     assert (await recorded(ledger))[:2] == (0, 0)
 
 
+async def test_two_lists_under_one_number_are_not_taken_for_each_other(
+    ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any
+) -> None:
+    for index in lease.indexes[:3]:
+        assert all(await first.apply(connection, [request(lease.list, index, Change.REVOKE)]))
+    # The database goes back to before the list was opened, and another is opened under its number.
+    url = f"{lease.list}x"
+    await connection.execute(
+        "UPDATE status_list SET url = $1, changes = 0, leased = size, order_check = $2", url, ledger.orders.check(url)
+    )
+    await connection.execute("DELETE FROM status_change")
+    before = await recorded(ledger)
+    group = [request(lease.list, lease.indexes[5], Change.REVOKE), request(url, 0, Change.REVOKE)]
+    assert await first.apply(connection, group) == [None, None]
+    assert await recorded(ledger) == before
+    one, other = await first.apply(connection, group)
+    assert one is None
+    assert other is not None
+    assert await connection.fetchval("SELECT array_agg(index) FROM status_change") == [0]
+
+
 async def test_of_two_lists_only_what_moved_is_left_alone(
     ledger: Ledger, lease: ledger_pb2.LeaseIndexesResponse, first: FirstChanges, connection: Any
 ) -> None:

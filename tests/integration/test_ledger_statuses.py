@@ -121,6 +121,8 @@ async def test_each_change_keeps_its_own_trace(ledger: Ledger, lease: ledger_pb2
     (message,) = await published(ledger.pool, topics.LEDGER_STATUS)
     # What is not recorded is not told: nothing would lead on from it, and least of all to somebody else's.
     assert [change.traceparent for change in read_changes(message)] == ["", traces[1], "", traces[3]]
+    leaves = await ledger.pool.fetch("SELECT traceparent FROM queued_leaf ORDER BY number")
+    assert [leaf["traceparent"] for leaf in leaves] == [None, traces[1], None, traces[3]]
     header = await ledger.pool.fetchval("SELECT traceparent FROM outbox")
     assert header == traces[1]
     assert next(change.traceparent for change in read_changes(replace(message, traceparent=header))) == ""

@@ -56,10 +56,7 @@ async def lived_in(world: World, browser: Browser) -> None:
     await world.send(ola, None, value=b"\xff not a notice")
     await world.issue(ola, "Efter fejlen")
     await until(lambda: parked(world, 2))
-    place = json.loads((await world.command("parked", "list"))[1].splitlines()[0])["place"]
-    where = f"{place['topic']}[{place.get('partition', 0)}]@{place.get('offset', 0)}"
-    code, _, errors = await world.command("parked", "drop", where, "--ground", "sent by mistake")
-    assert code == 0, errors
+    await give_up_first(world)
     await settled(world)
 
 
@@ -70,6 +67,20 @@ async def seen(browser: Browser) -> list[dict[str, Any]]:
 
 async def parked(world: World, count: int) -> bool:
     return len(await world.rows("SELECT FROM consumer_parked")) == count
+
+
+async def failed(world: World, of: int) -> bool:
+    """Whether the first of so many parked messages failed; those behind it wait."""
+    rows = await world.rows('SELECT state FROM consumer_parked ORDER BY "offset"')
+    return [row["state"] for row in rows] == ["failed", *["waiting"] * (of - 1)]
+
+
+async def give_up_first(world: World) -> None:
+    """As an operator does."""
+    place = json.loads((await world.command("parked", "list"))[1].splitlines()[0])["place"]
+    where = f"{place['topic']}[{place.get('partition', 0)}]@{place.get('offset', 0)}"
+    code, _, errors = await world.command("parked", "drop", where, "--ground", "sent by mistake")
+    assert code == 0, errors
 
 
 async def fetched(world: World) -> bool:
@@ -219,4 +230,43 @@ async def test_a_message_that_is_handled_during_a_look_is_counted(
     finally:
         await holder.close()
     assert found_due == 1, "it was held back until then"
+    assert await gathered(world) == before
+
+
+async def test_what_fails_during_a_look_is_given_up_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message waits behind another, and both were given up: it fails after a look at what failed."""
+    (ola,) = world.learners[:1]
+    await world.issue(ola)
+    for unreadable in (b"\xff not a notice", b"\xff nor this"):
+        await world.send(ola, None, value=unreadable)
+    await until(lambda: failed(world, 2))
+    await give_up_first(world)
+    await until(lambda: failed(world, 1))
+    await give_up_first(world)
+    await settled(world)
+    before = await gathered(world)
+    assert await world.stop_portal() == 0
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+    repeat = desk.repeat_acts
+    holder = await asyncpg.connect(world.dsn)
+    held, waited = holder.transaction(), False
+
+    async def released_after_the_look(conn: asyncpg.Connection, name: str, at: datetime, new_id: UuidFactory) -> int:
+        nonlocal waited
+        repeated = await repeat(conn, name, at, new_id)
+        if repeated and not waited:
+            await held.start()
+            await holder.execute("SELECT FROM consumer_offset FOR UPDATE")
+        elif holder.is_in_transaction():
+            await held.rollback()
+            await until(lambda: failed(world, 1))
+        waited = waited or bool(repeated)
+        return repeated
+
+    monkeypatch.setattr(desk, "repeat_acts", released_after_the_look)
+    try:
+        assert await wiring.rebuild(load(PortalSettings)) == Rebuilt(credentials=1, dropped_again=2, parked=0)
+    finally:
+        await holder.close()
     assert await gathered(world) == before

@@ -769,13 +769,13 @@ async def test_a_signal_ends_the_process_with_zero(number: signal.Signals, tmp_p
     traces = tmp_path / "spans.jsonl"
     process = await program("serve", VITNE_TRACE_FILE=str(traces))
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 20)
+    line = await asyncio.wait_for(process.stdout.readline(), 60)
     async with aiohttp.ClientSession() as session:
         url = f"http://{line.split()[1].decode()}"
         assert (await get(session, f"{url}/livez"))[0] == 200  # probes leave no span
         assert (await get(session, f"{url}/kari-nordmann?code=nordmann"))[0] == 404
     process.send_signal(number)
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, err.decode()
     assert out == b"closed\n"
     assert [json.loads(entry)["message"] for entry in err.decode().splitlines()] == ["started", "stopping"]
@@ -786,7 +786,7 @@ async def test_a_signal_ends_the_process_with_zero(number: signal.Signals, tmp_p
 
 async def test_a_crashed_task_ends_the_process_with_one() -> None:
     process = await program("serve", VITNE_CLIENT_ID="crash")
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert b"closed" in out
     assert b"KeyError" in err
@@ -810,7 +810,7 @@ async def test_a_crashed_task_ends_the_process_with_one() -> None:
 )
 async def test_the_command_line(arguments: list[str], environment: dict[str, str], code: int, told: str) -> None:
     process = await program(*arguments, **environment)
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == code
     assert told in (out + err).decode()
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from vitne.errors import AlreadyExists, FailedPrecondition
+from vitne.errors import AlreadyExists, FailedPrecondition, NotFound
 from vitne.identifiers import UuidFactory
 from vitne.messaging import parked
 
@@ -174,7 +174,10 @@ async def repeat_acts(conn: asyncpg.Connection, consumer: str, now: datetime, ne
         )
         for row in rows:
             by = Mandate(new_id(), REBUILD, f"repeats {row['id']}", now)
-            await drop(conn, Place(consumer, row["topic"], row["partition"], row["offset"]), by)
+            try:
+                await drop(conn, Place(consumer, row["topic"], row["partition"], row["offset"]), by)
+            except (NotFound, FailedPrecondition):  # An operator was faster.
+                continue
             done += 1
         gaps = await conn.fetch(
             """

@@ -9,7 +9,8 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ class PlainConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has 
     _in_doubt = False
 
     async def _do_execute(self, *arguments: Any, **options: Any) -> Any:
-        """What every way to a statement goes through."""
+        """What every way to a statement with parameters goes through; others are ended by the server itself."""
         try:
             return await super()._do_execute(*arguments, **options)
         except BaseException:
@@ -169,6 +170,18 @@ def is_out_of_reach(error: Exception) -> bool:
         return True
     # Several addresses refused: asyncio raises plain OSError. Its other subclasses are about files.
     return isinstance(error, _CONNECTION_LOST) or type(error) is OSError
+
+
+@asynccontextmanager
+async def one_snapshot(connection: Any) -> AsyncIterator[None]:
+    """A transaction that reads all as at one moment, and writes nothing.
+
+    The level of isolation can be set only before anything was looked at, and a statement that was prepared for whoever
+    had the connection before, and then not run, has looked. So what it may have left is ended first.
+    """
+    await connection.execute("SELECT 1")
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        yield
 
 
 async def repeated(pool: Any, work: Callable[[Any], Awaitable[R]]) -> R:
