@@ -180,7 +180,7 @@ sbom: setup ## CycloneDX list of what the lock pins, into build/sbom.cdx.json
 
 ##@ Clear away
 
-clean: ## Remove what was made here, what the pages' commands leave too; .venv, bench/results.jsonl and keys (state, out) stay
+clean: ## Remove what was made here, but .venv and what may be your own: figures, credentials, bundles, keys (it says which)
 	@$(PYTHON) tools/clean.py "$(VITNE_HOME)"
 
 distclean: clean ## Remove .venv, too

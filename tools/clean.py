@@ -19,10 +19,11 @@ BUILT = (
     *("build", "vitne_api", "tests/interop/node_modules", "clients/examples/node_modules"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache"),
 )
-#: What the pages in docs/ have their readers make, of a stack that is gone or of public things.
-EXAMPLES = (f"{HOME}/log-copy", f"{HOME}/mirror", "credential.sd-jwt", "bundle.zip", "bundle.json")
-#: What may be somebody's own: figures; keys of a service that was run by hand, and of an installation.
-KEPT = ("bench/results.jsonl", "state", "out")
+#: What the pages in docs/ have their readers make of public things.
+EXAMPLES = (f"{HOME}/log-copy", f"{HOME}/mirror")
+#: What may be somebody's own: figures, what was collected as evidence, keys of a service that was run by hand and of an
+#: installation.
+KEPT = ("bench/results.jsonl", "credential.sd-jwt", "bundle.zip", "bundle.json", "state", "out")
 #: Whose folders of compiled Python are not ours to take.
 OTHERS = (".venv", ".git")
 

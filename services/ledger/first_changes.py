@@ -27,8 +27,8 @@ from vitne_api.ledger.v1 import ledger_pb2
 
 #: A group is begun here where at least one in so many seems to be a first change; else a transaction is due anyway.
 WORTHWHILE: Final = 2
-#: Most lists that are named one by one. So the planner knows how many there are, and keeps one plan for all groups; it
-#: guesses an array's length badly, and would plan each time anew, which takes as long as it takes to execute.
+#: Most lists that are named one by one, so that the planner knows how many there are, and soon keeps a plan. An array's
+#: length it guesses: while tables are young it would plan for each group anew, nearly as long as that takes to execute.
 FEW: Final = 8
 #: What a list's step is made of, each with its type.
 _STEP: Final = {
@@ -190,9 +190,8 @@ def _move(moved: Iterable[RememberedList], changes: Mapping[int, int], recorded:
         for row in (known.row,)
     ]
     places = [change.list_id for change in recorded], [change.request.index for change in recorded]
-    if len(steps) <= FEW:
-        return Statement(_move_sql(len(steps)), (*places, *chain.from_iterable(steps)))
-    return Statement(_move_sql(len(steps)), (*places, *map(list, zip(*steps, strict=True))))
+    named: Iterable[Any] = chain.from_iterable(steps) if len(steps) <= FEW else map(list, zip(*steps, strict=True))
+    return Statement(_move_sql(len(steps)), (*places, *named))
 
 
 @lru_cache(maxsize=2 * FEW)

@@ -13,7 +13,7 @@ from vitne.merkle.leaves import AccreditationRecorded, Issued, KeyRecorded, Leaf
 from vitne.messaging import topics
 from vitne.messaging.event_types import LOG_LEAF
 from vitne.messaging.headers import Message
-from vitne.messaging.tracing import is_sampled
+from vitne.messaging.tracing import sampled_only
 from vitne_api.events.v1 import events_pb2
 
 #: Name of the consumer, under which its offsets are kept.
@@ -66,5 +66,5 @@ async def take_leaves(connection: Any, messages: Sequence[Message]) -> None:
         connection,
         [read_leaf(message) for message in messages],
         happened=[message.time for message in messages],
-        traceparents=[message.traceparent if is_sampled(message.traceparent) else None for message in messages],
+        traceparents=[sampled_only(message.traceparent) for message in messages],
     )

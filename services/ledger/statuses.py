@@ -24,7 +24,7 @@ from vitne.clock import Clock
 from vitne.errors import AlreadyExists, NotFound, VitneError
 from vitne.merkle import leaves
 from vitne.messaging.outbox import Event, Statement, append
-from vitne.messaging.tracing import is_sampled
+from vitne.messaging.tracing import is_sampled, sampled_only
 from vitne.runtime.idempotency import RequestKey, races_told, recall_many, remember_many, remember_statement
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
@@ -249,7 +249,7 @@ class Statuses:
             queue_statement(
                 [_leaf(change).to_bytes() for change in recorded],
                 happened=[change.standing.recorded for change in recorded],
-                traceparents=[_sampled(change.request.traceparent) for change in recorded],
+                traceparents=[sampled_only(change.request.traceparent) for change in recorded],
             ),
             *beside,
         ]
@@ -330,10 +330,6 @@ def _told_together(changes: Sequence[Recorded]) -> events_pb2.StatusesChanged:
 
 def _unless(usual: datetime, moment: datetime) -> datetime | None:
     return None if moment == usual else moment
-
-
-def _sampled(traceparent: str) -> str | None:
-    return traceparent if is_sampled(traceparent) else None
 
 
 def _leaf(change: Recorded) -> leaves.StatusChanged:

@@ -11,7 +11,7 @@ from services.portal.store import Store, Told
 from vitne.clock import Clock
 from vitne.messaging.headers import Message
 from vitne.messaging.hub_notices import bad_notice, read_notice
-from vitne.messaging.tracing import is_sampled
+from vitne.messaging.tracing import sampled_only
 from vitne_api.events.v1 import events_pb2
 
 
@@ -70,5 +70,5 @@ def _told(notice: events_pb2.HubCredentialNotice, message: Message) -> Told:
         kind=notice.kind,
         provider=notice.provider,
         happened=message.time,
-        traceparent=message.traceparent if is_sampled(message.traceparent) else None,
+        traceparent=sampled_only(message.traceparent),
     )

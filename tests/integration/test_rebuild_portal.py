@@ -83,6 +83,13 @@ async def give_up_first(world: World) -> None:
     assert code == 0, errors
 
 
+async def alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No portal serves, and this process is set up as one."""
+    assert await world.stop_portal() == 0
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+
+
 async def fetched(world: World) -> bool:
     return await world.rows("SELECT FROM credential WHERE fetch_at IS NOT NULL") == []
 
@@ -163,9 +170,7 @@ async def test_a_message_that_fails_last_of_all_is_given_up_again(
     async with world.browser() as browser:
         await lived_in(world, browser)
         before = await gathered(world)
-    assert await world.stop_portal() == 0
-    for name, value in world.environment.items():
-        monkeypatch.setenv(name, value)
+    await alone(world, monkeypatch)
     repeat, consume = desk.repeat_acts, Consumer.run
     looking: asyncio.Future[Consumer] = asyncio.get_running_loop().create_future()
     looked = asyncio.Event()
@@ -197,9 +202,7 @@ async def test_a_message_that_is_handled_during_a_look_is_counted(
     async with world.browser() as browser:
         await lived_in(world, browser)
         before = await gathered(world)
-    assert await world.stop_portal() == 0
-    for name, value in world.environment.items():
-        monkeypatch.setenv(name, value)
+    await alone(world, monkeypatch)
     repeat, count_due = desk.repeat_acts, parked_messages.count_due
     repeated = found_due = 0
     holder = await asyncpg.connect(world.dsn)
@@ -245,9 +248,7 @@ async def test_what_fails_during_a_look_is_given_up_again(world: World, monkeypa
     await give_up_first(world)
     await settled(world)
     before = await gathered(world)
-    assert await world.stop_portal() == 0
-    for name, value in world.environment.items():
-        monkeypatch.setenv(name, value)
+    await alone(world, monkeypatch)
     repeat = desk.repeat_acts
     holder = await asyncpg.connect(world.dsn)
     held, waited = holder.transaction(), False
@@ -270,3 +271,29 @@ async def test_what_fails_during_a_look_is_given_up_again(world: World, monkeypa
     finally:
         await holder.close()
     assert await gathered(world) == before
+
+
+async def test_what_an_operator_decides_during_a_look_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is read and nothing is due; then a message is given up that had not been before, and those behind it are."""
+    (ola,) = world.learners[:1]
+    await world.issue(ola)
+    await world.send(ola, None, value=b"\xff not a notice")
+    await world.issue(ola, "Efter fejlen")
+    await until(lambda: failed(world, 2))
+    await alone(world, monkeypatch)
+    repeat = desk.repeat_acts
+    decided = False
+
+    async def decided_beside(conn: asyncpg.Connection, name: str, at: datetime, new_id: UuidFactory) -> int:
+        nonlocal decided
+        repeated = await repeat(conn, name, at, new_id)
+        if not decided and await failed(world, 2) and await fetched(world):
+            await give_up_first(world)
+            decided = True
+        return repeated
+
+    monkeypatch.setattr(desk, "repeat_acts", decided_beside)
+    assert await wiring.rebuild(load(PortalSettings)) == Rebuilt(credentials=2, dropped_again=0, parked=0)
+    assert await fetched(world)

@@ -59,6 +59,11 @@ def publishing(topic: str, causes: Sequence[str | None]) -> Iterator[None]:
             span.end()
 
 
+def sampled_only(traceparent: str | None) -> str | None:
+    """A ``traceparent`` for a row that leads on from it; None where it is not sampled, since nothing would."""
+    return traceparent if is_sampled(traceparent) else None
+
+
 def is_sampled(traceparent: str | None) -> bool:
     """Whether a ``traceparent`` belongs to a trace that is recorded."""
     # The flag is the last bit (https://www.w3.org/TR/trace-context/#sampled-flag): parsing all would cost more.
