@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -64,6 +65,10 @@ SERVICE: Final = "vitne.ledger.v1.LedgerService"
 #: Under load it looks no more often than at rest: each look costs the same for any number of events, and nobody waits
 #: for these as a learner does for a credential.
 RELAY: Final = RelayOptions(busy_seconds=RelayOptions().idle_seconds)
+
+#: Of the sessions that serve. Whatever they look for has an index; but a plan that is made while a table has a few rows
+#: reads all of them, and is kept while there come to be many (docs/decisions/0041).
+SESSION: Final = MappingProxyType({"enable_seqscan": "off"})
 
 _FOLDER: Final = Path(__file__).parent
 #: What ``migrate`` applies, in order.
@@ -196,7 +201,9 @@ def _kafka(settings: LedgerSettings) -> KafkaSettings:
 async def serve(settings: LedgerSettings) -> None:
     """Run the ledger until it is told to stop."""
     clock = SystemClock()
-    pool = await open_pool(settings.database_dsn, max_size=settings.database_connections, name="ledger")
+    pool = await open_pool(
+        settings.database_dsn, max_size=settings.database_connections, name="ledger", session=SESSION
+    )
     verifier = TokenVerifier(
         settings.identity_issuer, settings.audience, clock, allow_http=settings.environment == "development"
     )

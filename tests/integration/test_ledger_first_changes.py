@@ -16,9 +16,11 @@ from services.ledger.first_changes import FEW, FirstChanges
 from services.ledger.statuses import StatusRequest
 from services.ledger.transitions import Change
 from services.ledger.untouched import REST_SECONDS, Untouched
+from services.ledger.wiring import SESSION
 from tests.integration.ledger_harness import Ledger, make_ledger, request
 from vitne.clock import ManualClock
 from vitne.errors import AlreadyExists, FailedPrecondition, NotFound
+from vitne.runtime.database import open_pool
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
@@ -338,3 +340,42 @@ async def test_long_histories_are_read_over_several_looks_the_short_ones_first(
         assert (found.last.number, found.certain) == (number, False)
     known = (await lists.look(connection, [lease.list], 0.0))[lease.list]
     assert {index for index in range(1000) if known.is_touched(index)} == set(lease.indexes[:10])
+
+
+async def test_a_plan_from_when_there_were_few_changes_does_not_read_all_of_many(
+    database_dsn: str, clock: ManualClock, tmp_path: Path
+) -> None:
+    pool = await open_pool(database_dsn, max_size=1, session=SESSION)
+    try:
+        ledger = await make_ledger(database_dsn, pool, clock, tmp_path)
+        lease = await ledger.lease(1000)
+        due = [request(lease.list, index, Change.REVOKE) for index in lease.indexes]
+        first = FirstChanges(ledger.statuses, clock)
+        async with pool.acquire() as connection:
+            # Nothing but this test makes the planner look again, which an autovacuum does about once a minute.
+            await connection.execute("ALTER TABLE status_change SET (autovacuum_enabled = off)")
+            assert all(await first.apply(connection, due[:60]))
+            await connection.execute("ANALYZE")
+            for at in range(60, 76, 2):  # After five executions a connection keeps a plan.
+                assert all(await first.apply(connection, due[at : at + 2]))
+            assert all(await first.apply(connection, due[76:900]))
+            assert (await connection.fetchval(_PLANS_KEPT)) > 0
+            read = await _rows_read_one_by_one(connection)
+            for at in range(900, 1000, 10):
+                assert all(await first.apply(connection, due[at : at + 10]))
+            assert await _rows_read_one_by_one(connection) == read
+    finally:
+        await pool.close()
+
+
+#: Whether the statement that writes is executed by a plan that was kept.
+_PLANS_KEPT = "SELECT sum(generic_plans) FROM pg_prepared_statements WHERE statement LIKE '%UPDATE status_list%'"
+
+
+async def _rows_read_one_by_one(connection: Any) -> int:
+    """Changes that were read by going through all of them, since the database began."""
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    count: int = await connection.fetchval(
+        "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'status_change'"
+    )
+    return count

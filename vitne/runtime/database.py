@@ -9,11 +9,12 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar, cast
 
 import asyncpg
@@ -136,13 +137,16 @@ class MeasuredPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
             POOL_WAIT.record(time.monotonic() - began, self._name)
 
 
-async def open_pool(dsn: str, *, max_size: int = 10, name: str = "vitne") -> Any:
+async def open_pool(
+    dsn: str, *, max_size: int = 10, name: str = "vitne", session: Mapping[str, str] = MappingProxyType({})
+) -> Any:
     """An ``asyncpg.Pool`` whose sessions are in UTC.
 
     Args:
         dsn: ``postgresql://…``.
         max_size: most connections.
         name: what PostgreSQL shows as ``application_name``.
+        session: further settings of each session, by PostgreSQL's names.
 
     Raises:
         Unavailable: ``DATABASE_UNAVAILABLE``.
@@ -155,7 +159,7 @@ async def open_pool(dsn: str, *, max_size: int = 10, name: str = "vitne") -> Any
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             timeout=CONNECT_TIMEOUT_SECONDS,
             statement_cache_size=STATEMENT_CACHE,
-            server_settings={"timezone": "UTC", "application_name": name},
+            server_settings={"timezone": "UTC", "application_name": name, **session},
         )
     except DATABASE_OUTAGES as error:
         raise unavailable() from error
