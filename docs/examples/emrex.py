@@ -16,7 +16,10 @@ from vitne.dev.learner import LearnerBrowser
 
 def look(certificates: Path) -> None:
     """Who signs answers, by the chain that the portal hands out."""
-    own, *above = x509.load_pem_x509_certificates(certificates.read_bytes())
+    try:
+        own, *above = x509.load_pem_x509_certificates(certificates.read_bytes())
+    except ValueError:
+        sys.exit(f"{certificates} holds no certificates in PEM: docs/emrex.md says how it is fetched")
     own.verify_directly_issued_by(above[0])
     print(f"answers are signed for {own.subject.rfc4514_string()}")
 

@@ -11,7 +11,7 @@ from vitne.errors import InvalidArgument
 from vitne.identifiers import NORWEGIAN_NATIONAL_ID, LearnerId, parse_uuid
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
-from vitne.runtime.settings import Address, AllowRuleText, CommonSettings, OrganisationText
+from vitne.runtime.settings import Address, AllowRuleText, CommonSettings, OrganisationText, Thumbprint
 
 #: Once a minute: an alert that waits for five failures speaks within five minutes.
 DEFAULT_INTERVAL_SECONDS: Final = 60.0
@@ -66,7 +66,7 @@ class ProberSettings(CommonSettings):
     ledger_address: Address
     verifier_url: str = Field(pattern=r"^https?://[^/?#]+$")
     trust_list_url: str
-    registry_key: str = Field(min_length=1)
+    registry_key: Thumbprint
     registry_uri: str = DEFAULT_REGISTRY_URI
     log_origin: str = Field(default=DEFAULT_LOG_ORIGIN, min_length=1)
     allow: tuple[AllowRuleText, ...] = Field(min_length=1)

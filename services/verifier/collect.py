@@ -16,7 +16,7 @@ from services.verifier import presented
 from services.verifier.bundle_file import Bundle
 from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
-from services.verifier.files import read_policy
+from services.verifier.files import read_policy, write_file
 from services.verifier.offline import BundledStatus, knowledge_of, log_policy
 from services.verifier.verification import Verifier
 from vitne.accreditation import read_statement
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parsed(made, arguments)
     try:
         bundle = asyncio.run(_collect(asked, read_credential(asked.credential), SystemClock()))
-        asked.out.write_bytes(bundle.to_zip())
+        write_file(asked.out, bundle.to_zip(), "--out")
     except (VitneError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE

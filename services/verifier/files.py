@@ -1,4 +1,4 @@
-"""Files that a command's arguments name: one that can't be read is told by argument, rule and remedy."""
+"""Files that a command's arguments name: one that can't be read or written is told by argument, rule and remedy."""
 
 from __future__ import annotations
 
@@ -30,6 +30,29 @@ def read_file(path: Path, argument: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _unreadable(str(path), argument, error) from error
+
+
+def write_file(path: Path, content: bytes, argument: str) -> None:
+    """Write all of a file.
+
+    Args:
+        path: of the file.
+        content: what it is to hold.
+        argument: that names it, as the command's help calls it.
+
+    Raises:
+        InvalidArgument: ``FILE_UNWRITABLE``.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InvalidArgument(
+            "FILE_UNWRITABLE",
+            f"{path} can't be written: {error.strerror}",
+            field=argument,
+            rule="a file in a folder that is there, and in which whoever runs this may write",
+            remedy="make the folder, or name a file elsewhere",
+        ) from error
 
 
 def read_argument(name: str, limit: int, argument: str) -> bytes:

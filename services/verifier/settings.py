@@ -14,7 +14,7 @@ from vitne.frameworks import LAW, Standing
 from vitne.merkle.policy import Policy
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
-from vitne.runtime.settings import Address, AllowRuleText, CommonSettings
+from vitne.runtime.settings import Address, AllowRuleText, CommonSettings, OptionalThumbprint
 
 #: How old the registry's word may be (DESIGN: ten minutes): past it nothing is called valid.
 DEFAULT_REGISTRY_STALENESS_SECONDS: Final = 600
@@ -49,7 +49,7 @@ class VerifierSettings(CommonSettings):
 
     verifier_source: Literal["topics", "trust-list"] = "topics"
     trust_list_url: str = ""
-    registry_key: str = ""
+    registry_key: OptionalThumbprint = ""
     registry_uri: str = DEFAULT_REGISTRY_URI
     trust_list_refresh_seconds: float = Field(default=DEFAULT_TRUST_LIST_REFRESH_SECONDS, ge=0.1, le=300)
     ledger_address: Address

@@ -33,7 +33,7 @@ VALUES: dict[str, Any] = {
     "ledger_address": "127.0.0.1:1",
     "verifier_url": "http://127.0.0.1:1",
     "trust_list_url": "http://127.0.0.1:1/v1/trust-list",
-    "registry_key": "key",
+    "registry_key": "A" * 43,
     "allow": ("https://status.vitne.example/=http://127.0.0.1:1/",),
     "achievement": "01930f6e-7a00-7000-8000-00000000c001",
     "learner": "15869048191",

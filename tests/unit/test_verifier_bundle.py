@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from services.verifier import collect as collect_command
 from services.verifier import presented, verify_command
 from services.verifier.bundle_file import Bundle
 from services.verifier.collect import collect
@@ -253,3 +254,29 @@ def test_the_command_says_which_file_cannot_be_read_and_why(
         assert shown.out == ""
         assert shown.err.startswith(f"FILE_UNREADABLE: {nowhere} can't be read: {why}; field: {argument}; rule: ")
         assert "remedy: " in shown.err
+
+
+def test_the_command_says_where_it_cannot_write_what_it_collected(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def collected(*_arguments: Any) -> Bundle:
+        return maker.make()
+
+    monkeypatch.setattr(collect_command, "_collect", collected)
+    credential = tmp_path / "credential.sd-jwt"
+    credential.write_text("presented")
+    nowhere = tmp_path / "nowhere" / "bundle.zip"
+    endpoints = [
+        "--trust-list",
+        "http://127.0.0.1:1/list",
+        "--registry-key",
+        TRUST_KEY.key_id,
+        "--ledger",
+        "127.0.0.1:1",
+    ]
+    assert collect_command.main([*endpoints, "--out", str(nowhere), str(credential)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"FILE_UNWRITABLE: {nowhere} can't be written: No such file or directory; field: --out; rule: "
+    )
+    assert not nowhere.parent.exists()

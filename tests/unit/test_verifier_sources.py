@@ -235,6 +235,9 @@ async def test_a_registry_out_of_reach_is_asked_again(monkeypatch: pytest.Monkey
     assert asked >= 3
 
 
+PINNED = "A" * 43
+
+
 def settings(**changes: Any) -> VerifierSettings:
     values: dict[str, Any] = {
         "kafka_bootstrap_servers": "127.0.0.1:1",
@@ -251,7 +254,7 @@ def test_the_log_is_the_ledgers_unless_another_is_named() -> None:
 
 def test_settings_of_either_source() -> None:
     assert settings().allow_rules[0].base == "https://status.vitne.example/"
-    assert settings(verifier_source="trust-list", trust_list_url="https://r.example/list", registry_key="k")
+    assert settings(verifier_source="trust-list", trust_list_url="https://r.example/list", registry_key=PINNED)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +262,9 @@ def test_settings_of_either_source() -> None:
     [
         ({"operator": None}, "VITNE_OPERATOR"),
         ({"kafka_bootstrap_servers": ""}, "VITNE_KAFKA_BOOTSTRAP_SERVERS"),
-        ({"verifier_source": "trust-list", "registry_key": "k"}, "VITNE_TRUST_LIST_URL"),
+        ({"verifier_source": "trust-list", "registry_key": PINNED}, "VITNE_TRUST_LIST_URL"),
         ({"verifier_source": "trust-list", "trust_list_url": "https://r.example/list"}, "VITNE_REGISTRY_KEY"),
+        ({"registry_key": PINNED[:-1]}, "registry_key\n.* 43 characters of base64url .* this has 42; remedy:"),
         ({"verifier_source": "guess"}, "topics"),
         ({"allow": ("everything",)}, "BAD_ALLOW_RULE"),
         ({"allow": ("https://status.vitne.example/=http://127.0.0.1:1/",)}, "BAD_ALLOW_RULE"),

@@ -6,6 +6,7 @@ variable ends the process at the start with the variable's name.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from ipaddress import ip_address
@@ -18,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
+from vitne.runtime.arguments import thumbprint
 from vitne.runtime.fetch import AllowRule
 from vitne.runtime.tls import TlsFiles
 
@@ -73,6 +75,17 @@ def _check_rule(text: str) -> str:
     return text
 
 
+def _check_thumbprint(value: str) -> str:
+    try:
+        return thumbprint(value)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_thumbprint_or_none(value: str) -> str:
+    return _check_thumbprint(value) if value else value
+
+
 #: ``host:port``; port 0 takes any free one.
 Address = Annotated[str, AfterValidator(_check_address)]
 #: The same, or empty.
@@ -83,6 +96,10 @@ Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 OrganisationText = Annotated[str, AfterValidator(_check_organisation)]
 #: ``PREFIX=BASE``, as in :class:`~vitne.runtime.fetch.AllowRule`.
 AllowRuleText = Annotated[str, AfterValidator(_check_rule)]
+#: RFC 7638 thumbprint of a key that is pinned, as :func:`~vitne.runtime.arguments.thumbprint`.
+Thumbprint = Annotated[str, AfterValidator(_check_thumbprint)]
+#: The same, or empty.
+OptionalThumbprint = Annotated[str, AfterValidator(_check_thumbprint_or_none)]
 
 
 #: Settings that mean nothing, or less than they seem to, without another one.
@@ -375,5 +392,7 @@ def explain(error: ValidationError | SettingsError) -> list[str]:
     for entry in error.errors(include_input=False, include_url=False, include_context=False):
         name, *inner = [str(part) for part in entry["loc"]] or ["settings"]
         place = f" (at {'.'.join(inner)})" if inner else ""
-        lines.append(f"{PREFIX}{name.upper()}{place}: {'must be set' if entry['type'] == 'missing' else entry['msg']}")
+        # Pydantic puts its own two words before ours.
+        said = "must be set" if entry["type"] == "missing" else entry["msg"].removeprefix("Value error, ")
+        lines.append(f"{PREFIX}{name.upper()}{place}: {said}")
     return lines
