@@ -17,10 +17,10 @@ from vitne.dev.learner import LearnerBrowser
 def look(certificates: Path) -> None:
     """Who signs answers, by the chain that the portal hands out."""
     try:
-        own, *above = x509.load_pem_x509_certificates(certificates.read_bytes())
+        own, above, *_ = x509.load_pem_x509_certificates(certificates.read_bytes())
     except ValueError:
-        sys.exit(f"{certificates} holds no certificates in PEM: docs/emrex.md says how it is fetched")
-    own.verify_directly_issued_by(above[0])
+        sys.exit(f"{certificates} holds no chain of certificates in PEM: docs/emrex.md says how it is fetched")
+    own.verify_directly_issued_by(above)
     print(f"answers are signed for {own.subject.rfc4514_string()}")
 
 
