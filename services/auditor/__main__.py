@@ -17,10 +17,11 @@ import uvloop
 from services.auditor import log_command
 from services.auditor.report import as_json, as_text
 from services.auditor.settings import AuditorSettings
+from vitne.audit.agreement import Disagreement
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.canonical import b64url
 from vitne.clock import SystemClock
-from vitne.errors import VitneError
+from vitne.errors import DataLoss, VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
 from vitne.inspection.published_log import FILE_SECONDS
 from vitne.merkle.policy import Policy
@@ -122,18 +123,28 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
     ) as session:
         # Lists are compared already, with more than is public.
-        looked = await log_command.look(
-            session,
-            settings.log_url,
-            policy,
-            keys={},
-            served_at={},
-            issued=_issued(findings.world),
-            memory=settings.log_memory_file,
-            seconds=seconds,
-            clock=clock,
-            progress=progress,
-        )
+        try:
+            looked = await log_command.look(
+                session,
+                settings.log_url,
+                policy,
+                keys={},
+                served_at={},
+                issued=_issued(findings.world),
+                memory=settings.log_memory_file,
+                seconds=seconds,
+                clock=clock,
+                progress=progress,
+            )
+        except DataLoss as error:
+            # What was served contradicts itself.
+            told = Disagreement("log.forked", settings.log_url, str(error))
+            return replace(findings, disagreements=[*findings.disagreements, told])
+        except VitneError as error:
+            if not findings.disagreements:
+                raise
+            progress(f"the published log could not be walked: {error}")
+            return findings
     if settings.log_memory_file is not None and not looked.disagreements:
         replace_file(settings.log_memory_file, looked.shown.to_bytes())
     return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])

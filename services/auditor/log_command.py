@@ -19,7 +19,7 @@ from vitne.audit.agreement import Disagreement
 from vitne.audit.log_contents import SeenList
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
-from vitne.errors import VitneError
+from vitne.errors import DataLoss, VitneError
 from vitne.inspection.lists import fetch_seen, registered_list_keys
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.mirror import Mirror
@@ -118,6 +118,10 @@ def main(arguments: Sequence[str]) -> int:
         looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, served))
         if asked.remember and not looked.disagreements:
             replace_file(asked.remember, looked.shown.to_bytes())
+    except DataLoss as error:
+        # What was served contradicts itself: nothing that a second look would mend.
+        sys.stderr.write(f"{error}\n")
+        return DISAGREES
     except (VitneError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return NOT_LOOKED

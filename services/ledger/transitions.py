@@ -83,10 +83,8 @@ def change_status(
     """
     # A clock that was set back does not put history out of order, and two changes never are the same leaf of the log.
     recorded = max(now, current.recorded + TICK) if current else now
-    if effective is None and issued_at is not None:
-        # The issuer's clock is ahead of ours: no reason to leave a credential in force.
-        recorded = max(recorded, issued_at)
-    _check_times(effective or recorded, recorded, issued_at)
+    # An issuer whose clock is ahead of ours is no reason to leave a credential in force, nor to record what is to come.
+    _check_times(effective or recorded, recorded, issued_at if effective else None)
     before = current.status if current else Status.VALID
     if before is Status.REVOKED and current is not None:
         if change is Change.REVOKE:

@@ -66,9 +66,10 @@ SERVICE: Final = "vitne.ledger.v1.LedgerService"
 #: for these as a learner does for a credential.
 RELAY: Final = RelayOptions(busy_seconds=RelayOptions().idle_seconds)
 
-#: Of the sessions that serve. Whatever they look for has an index; but a plan that is made while a table has a few rows
-#: reads all of them, and is kept while there come to be many (docs/decisions/0041).
-SESSION: Final = MappingProxyType({"enable_seqscan": "off"})
+#: Of the sessions that serve. What they look for in a table that grows has an index; but a plan that is made while it
+#: has a few rows reads all of them, and is kept while there come to be many (docs/decisions/0041). What is read whole
+#: costs, by older planners' reckoning, so much then that they would compile it each time.
+SESSION: Final = MappingProxyType({"enable_seqscan": "off", "jit": "off"})
 
 _FOLDER: Final = Path(__file__).parent
 #: What ``migrate`` applies, in order.
@@ -198,12 +199,15 @@ def _kafka(settings: LedgerSettings) -> KafkaSettings:
     )
 
 
+async def serving_pool(dsn: str, connections: int) -> Any:
+    """The database, as the ledger that serves goes to it; raises as :func:`~vitne.runtime.database.open_pool`."""
+    return await open_pool(dsn, max_size=connections, name="ledger", session=SESSION)
+
+
 async def serve(settings: LedgerSettings) -> None:
     """Run the ledger until it is told to stop."""
     clock = SystemClock()
-    pool = await open_pool(
-        settings.database_dsn, max_size=settings.database_connections, name="ledger", session=SESSION
-    )
+    pool = await serving_pool(settings.database_dsn, settings.database_connections)
     verifier = TokenVerifier(
         settings.identity_issuer, settings.audience, clock, allow_http=settings.environment == "development"
     )

@@ -16,11 +16,10 @@ from services.ledger.first_changes import FEW, FirstChanges
 from services.ledger.statuses import StatusRequest
 from services.ledger.transitions import Change
 from services.ledger.untouched import REST_SECONDS, Untouched
-from services.ledger.wiring import SESSION
+from services.ledger.wiring import serving_pool
 from tests.integration.ledger_harness import Ledger, make_ledger, request
 from vitne.clock import ManualClock
 from vitne.errors import AlreadyExists, FailedPrecondition, NotFound
-from vitne.runtime.database import open_pool
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.ledger.v1 import ledger_pb2
 
@@ -345,7 +344,7 @@ async def test_long_histories_are_read_over_several_looks_the_short_ones_first(
 async def test_a_plan_from_when_there_were_few_changes_does_not_read_all_of_many(
     database_dsn: str, clock: ManualClock, tmp_path: Path
 ) -> None:
-    pool = await open_pool(database_dsn, max_size=1, session=SESSION)
+    pool = await serving_pool(database_dsn, 1)
     try:
         ledger = await make_ledger(database_dsn, pool, clock, tmp_path)
         lease = await ledger.lease(1000)

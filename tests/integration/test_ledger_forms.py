@@ -41,7 +41,8 @@ class Reader:
         self.seen = 0
 
     async def read(self, session: aiohttp.ClientSession, site: str) -> None:
-        for form, told in (("", None), (".cwt", None), (".revocation", INVALID), (".suspension", SUSPENDED)):
+        bitstrings = ((".revocation", {INVALID}), (".suspension", {INVALID, SUSPENDED}))
+        for form, told in (("", None), (".cwt", None), *bitstrings):
             async with session.get(site + form) as answer:
                 assert answer.status == 200
                 body = await answer.read()
@@ -52,7 +53,7 @@ class Reader:
             else:
                 bits = decode(strict_json(from_b64url(body.decode().split(".")[1]))["credentialSubject"]["encodedList"])
                 set_ = [is_set(bits, index) for index in self._indexes]
-                matching = [at for at, state in enumerate(states) if [status == told for status in state] == set_]
+                matching = [at for at, state in enumerate(states) if [status in told for status in state] == set_]
             assert matching, f"{form or 'the token'} shows what never was, or was before"
             self.seen += matching[0]
 

@@ -39,6 +39,8 @@ MENDED = {("withdraw from the hub", "PAGE_FAILED")}
 #: How the release before, and only that, tells of an answer INTERNAL where a service that it called broke off the call
 #: as it stopped. This release repeats such a call, and names the code.
 BROKEN_OFF = '"message":"unexpected AioRpcError"'
+#: The same where a page met a migration of what it reads: this release takes that for what may be tried again.
+MIGRATED = '"message":"unexpected InvalidCachedStatementError"'
 #: Seconds that a client waits for an answer. The library's ten are not enough on a machine that runs two releases of
 #: everything, and somebody else's tests; what a replica breaks off that goes does not wait at all.
 DEADLINE = 60.0
@@ -107,8 +109,11 @@ def all_answered(stack: RollingStack, journal: Journal, of_the_release_before: C
     ours = journal.tries - of_the_release_before
     others = {key: count for key, count in ours.items() if key[0] not in {"batch", "batch again"}}
     broken_off = sum(BROKEN_OFF in line for line in stack.incidents())
+    migrated = sum(MIGRATED in line for line in stack.incidents())
     internal = sum(others.pop(key) for key in [*others] if key[1] == "INTERNAL")
+    pages = sum(others.pop(key) for key in [*others] if key[1] in {"LOG_IN_FAILED", "PAGE_FAILED"})
     assert not others, (journal.tries, stack.incidents())
+    assert pages <= migrated, (journal.tries, stack.incidents())
     assert internal <= broken_off, (journal.tries, stack.incidents())
 
 

@@ -104,9 +104,9 @@ def test_the_recommendations_empty_list() -> None:
 
 @given(st.lists(st.integers(0, 3), max_size=40))
 def test_a_bit_a_purpose_from_the_most_significant(statuses: list[int]) -> None:
-    for purpose, status in zip(PURPOSES, (1, 2), strict=True):
+    for purpose, shown in zip(PURPOSES, ({1}, {1, 2}), strict=True):
         bits = decode(encode(project(pack(statuses, 2), purpose)))
-        assert [is_set(bits, index) for index in range(len(statuses))] == [each == status for each in statuses]
+        assert [is_set(bits, index) for index in range(len(statuses))] == [each in shown for each in statuses]
         assert not is_set(bits, len(bits) * 8 - 1)
         with pytest.raises(InvalidArgument, match="STATUS_INDEX_OUT_OF_RANGE"):
             is_set(bits, len(bits) * 8)

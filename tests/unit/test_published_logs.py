@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.log_samples import ORIGIN, T0, SampleLog, note_signer
+from tests.unit.log_samples import ORIGIN, T0, SampleLog, cosigner, note_signer, policy_text
 from vitne.audit.digests import DigestPile
 from vitne.audit.log_walk import Mark
 from vitne.canonical import sha256
-from vitne.errors import DataLoss, InvalidArgument
+from vitne.errors import DataLoss, InvalidArgument, PermissionDenied
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.leaves import Closed, Issued, ListPublished, StatusChanged
@@ -166,6 +166,33 @@ async def test_without_a_statement_another_logs_checkpoint_is_not_believed() -> 
     found.statements = [found.statement, stated(found.old, note_signer(3, "log.vitne.example/2028"))]
     with pytest.raises(DataLoss, match="LOG_FORKED"):
         await walked(found)
+
+
+async def test_another_logs_checkpoint_is_not_taken_for_the_logs_own() -> None:
+    found = site()
+    served = SampleLog(FIRST).publish().files[CHECKPOINT_PATH]  # of the same year's log: signed, and empty
+
+    async def fetch(path: str) -> bytes | None:
+        return served if path == f"log/2027/{CHECKPOINT_PATH}" else await found.fetch(path)
+
+    logs = PublishedLogs(fetch, Policy.of_log(FIRST.key))
+    await logs.walk_on()
+    assert [(each.kind, each.subject) for each in logs.finish()] == [("log.another", NEXT)]
+    assert not any(note.startswith(NEXT) for note in logs.shown.notes)
+
+
+async def test_a_log_that_went_back_is_named_though_nobody_cosigns_it() -> None:
+    policy = Policy.parse(policy_text(FIRST, 2, "all"))
+    whole = SampleLog(FIRST).append(issuances(0, 300))
+    saw = policy.open(whole.note(None, cosigner(0), cosigner(1))).checkpoint
+    back = SampleLog(FIRST).append(issuances(0, 200)).publish()
+    logs = PublishedLogs(back.fetch, policy)
+    logs.hold_to([Mark("witness", saw)])
+    await logs.walk_on()
+    assert [(each.kind, each.subject) for each in logs.finish()] == [("log.rolled_back", "witness")]
+    # Where nothing contradicts it, their silence is what is wrong.
+    with pytest.raises(PermissionDenied, match="QUORUM_MISSING"):
+        await PublishedLogs(back.fetch, policy).walk_on()
 
 
 async def test_a_statement_that_is_not_served_is_named() -> None:

@@ -33,7 +33,12 @@ _CONTEXT: Final = "https://www.w3.org/ns/credentials/v2"
 _MULTIBASE: Final = "u"
 #: For zlib: gzip, not its own form.
 _GZIP: Final = 31
-_STATUS_OF: Final[dict[Purpose, int]] = {"revocation": INVALID, "suspension": SUSPENDED}
+#: Statuses at which a purpose's bit is set. What is revoked counts as suspended, too: of two lists that were fetched at
+#: different times, which each may be kept for its ``ttl``, one says so whichever is the older.
+_STATUSES_OF: Final[dict[Purpose, frozenset[int]]] = {
+    "revocation": frozenset({INVALID}),
+    "suspension": frozenset({INVALID, SUSPENDED}),
+}
 
 
 def list_url(list_uri: str, purpose: Purpose) -> str:
@@ -46,13 +51,13 @@ def list_url(list_uri: str, purpose: Purpose) -> str:
     return f"{list_uri}.{purpose}"
 
 
-def _tables(status: int) -> tuple[bytes, bytes]:
+def _tables(statuses: frozenset[int]) -> tuple[bytes, bytes]:
     """For a byte of four two-bit statuses: its bits, most significant first, in the upper and in the lower half."""
-    lower = bytes(sum((byte >> 2 * place & 3 == status) << 3 - place for place in range(4)) for byte in range(256))
+    lower = bytes(sum((byte >> 2 * place & 3 in statuses) << 3 - place for place in range(4)) for byte in range(256))
     return bytes(half << 4 for half in lower), lower
 
 
-_TABLES: Final = {purpose: _tables(status) for purpose, status in _STATUS_OF.items()}
+_TABLES: Final = {purpose: _tables(statuses) for purpose, statuses in _STATUSES_OF.items()}
 
 
 def project(packed: bytes, purpose: Purpose) -> bytes:

@@ -24,12 +24,20 @@ MAX_FILE_BYTES: Final = 256 * (1 << 16)
 #: Bundles between two words of progress.
 PROGRESS_EVERY: Final = 256
 
+#: Why a checkpoint of another log, however well signed, is not walked to.
+ANOTHER_LOG: Final = "ANOTHER_LOG"
+
 #: Fetches a file by its path below the log's prefix; None: it is not there.
 Fetch = Callable[[str], Awaitable[bytes | None]]
 
 
 async def walk_on(
-    fetch: Fetch, policy: Policy, walk: LogWalk, progress: Callable[[str], None] = lambda _text: None
+    fetch: Fetch,
+    policy: Policy,
+    walk: LogWalk,
+    progress: Callable[[str], None] = lambda _text: None,
+    *,
+    origin: str | None = None,
 ) -> str:
     """Walk a log on to its present checkpoint; answers that one, the signed note.
 
@@ -38,8 +46,10 @@ async def walk_on(
         policy: what a checkpoint needs to count.
         walk: takes them.
         progress: is told how far the walk is.
+        origin: of the log; None: whichever of the policy's is there.
 
     Raises:
+        InvalidArgument: ``ANOTHER_LOG``.
         Unavailable: ``LOG_UNREACHABLE``: there is no checkpoint.
         VitneError: as :meth:`Policy.open`.
     """
@@ -47,6 +57,14 @@ async def walk_on(
     if note is None:
         raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
     checkpoint = policy.open(note).checkpoint
+    if origin is not None and checkpoint.origin != origin:
+        raise InvalidArgument(
+            ANOTHER_LOG,
+            f"the checkpoint of {checkpoint.origin} is served in its place",
+            field=CHECKPOINT_PATH,
+            rule="C2SP tlog-checkpoint: the first line is the log's origin",
+            remedy="keep what was served, which is signed, and ask the log's operator",
+        )
     walk.aim(checkpoint)
     resources = list(resources_at(checkpoint.size, walk.size)) if checkpoint.size > walk.size else []
     bundles = [each for each in resources if each.level is None]

@@ -9,9 +9,9 @@ from typing import Final
 from vitne.audit.agreement import Disagreement
 from vitne.audit.log_contents import LogContents
 from vitne.audit.log_walk import LogWalk, Mark
-from vitne.errors import InvalidArgument, Unavailable
+from vitne.errors import InvalidArgument, PermissionDenied, Unavailable
 from vitne.inspection.log_memory import LogMemory
-from vitne.inspection.published_log import Fetch, walk_on
+from vitne.inspection.published_log import ANOTHER_LOG, Fetch, walk_on
 from vitne.merkle.notes import NOTE_UNTRUSTED, Checkpoint, split_note
 from vitne.merkle.policy import LOG_KEY_ENDED, Policy
 from vitne.merkle.resources import CHECKPOINT_PATH, log_prefix
@@ -40,7 +40,7 @@ class PublishedLogs:
         self._marks: dict[str, list[Mark]] = defaultdict(list)
         self._walks: dict[str, LogWalk] = {}
         self._notes: dict[str, str] = {}
-        self._reopened: list[Disagreement] = []
+        self._refused: list[Disagreement] = []
         self._withheld: list[Disagreement] = []
 
     @property
@@ -101,7 +101,7 @@ class PublishedLogs:
                 f"/{SUCCESSION_PATH}/{len(self._statements) + 1}: ask the log's operator for it"
             )
             found.append(Disagreement(WITHHELD, origin, detail))
-        return list(dict.fromkeys([*found, *self._reopened, *self._withheld, *self.contents.finish()]))
+        return list(dict.fromkeys([*found, *self._refused, *self._withheld, *self.contents.finish()]))
 
     def _unstated(self) -> list[str]:
         """Logs that were closed, and of which no statement that was read says so."""
@@ -115,7 +115,7 @@ class PublishedLogs:
         if note is None:
             raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
         first = Checkpoint.parse(split_note(note)[0]).origin  # whether it is believed is seen when it is walked
-        self._reopened = []
+        self._refused = []
         await self._walk(first, "", b"", progress)
         for statement in self._statements:
             stated = Succession.parse(split_note(statement)[0])
@@ -134,10 +134,17 @@ class PublishedLogs:
         if end is not None:
             walk.end(end)
         try:
-            self._notes[origin] = await walk_on(fetch, self.policy, walk, progress)
+            self._notes[origin] = await walk_on(fetch, self.policy, walk, progress, origin=origin)
+        except PermissionDenied:
+            # Witnesses do not cosign what contradicts what they saw: then that is what is found, not their silence.
+            await walk_on(fetch, self.policy.without_witnesses(), walk, progress, origin=origin)
+            if not walk.finish():
+                raise
         except InvalidArgument as error:
             if error.reason == LOG_KEY_ENDED:
-                self._reopened.append(Disagreement("log.reopened", origin, error.message))
+                self._refused.append(Disagreement("log.reopened", origin, error.message))
+            elif error.reason == ANOTHER_LOG:
+                self._refused.append(Disagreement("log.another", origin, error.message))
             elif error.reason == NOTE_UNTRUSTED:
                 raise self._unknown_key(origin) from error
             else:

@@ -1,0 +1,142 @@
+"""What machines go by: how ``vitne-audit`` ends where a log was tampered with, over HTTP; and the auditor beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from services.auditor import __main__ as auditor
+from services.auditor import log_command
+from services.auditor.log_command import AGREES, DISAGREES, NOT_LOOKED
+from tests.unit.log_samples import SampleLog, note_signer
+from tests.unit.test_auditor_exit import SETTINGS
+from tests.unit.test_published_logs import FIRST, Site, issuances, reopened, site, stated
+from vitne.audit.agreement import Disagreement
+from vitne.audit.snapshots import WorldSnapshot
+from vitne.errors import DataLoss, Unavailable, VitneError
+from vitne.inspection.installation import Findings
+
+Fetch = Callable[[str], Awaitable[bytes | None]]
+
+
+@asynccontextmanager
+async def served(fetch: Fetch) -> AsyncIterator[str]:
+    """A log's files over HTTP; answers their prefix."""
+
+    async def answer(request: web.Request) -> web.Response:
+        body = await fetch(request.match_info["path"])
+        return web.Response(status=404) if body is None else web.Response(body=body)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def ends_with(found: Site | SampleLog, *arguments: str) -> int:
+    """The exit code of ``vitne-audit``."""
+    async with served(found.fetch) as url:
+        given = ["--url", url, "--key", FIRST.key.text, "--settle", "0", *arguments]
+        return await asyncio.to_thread(log_command.main, given)
+
+
+def changed() -> Site:
+    """An entry is another than the tile has the hash of."""
+    found, other = site(), Site(issuances(0, 7) + issuances(9_000, 393), issuances(400, 300))
+    path = next(path for path in found.old.files if path.startswith("tile/entries/"))
+    found.old.files[path] = other.old.files[path]
+    return found
+
+
+def told_twice() -> Site:
+    """Two statements say how the first log goes on."""
+    found = site()
+    found.statements = [found.statement, stated(found.old, note_signer(3, "log.vitne.example/2028"))]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("plant", "code", "says"),
+    [
+        (site, AGREES, ""),
+        (changed, DISAGREES, "leaf.differs"),
+        (reopened, DISAGREES, "log.reopened"),
+        (told_twice, DISAGREES, "LOG_FORKED"),
+        (lambda: SampleLog(FIRST), NOT_LOOKED, "LOG_UNREACHABLE"),
+    ],
+    ids=["nothing", "changed", "reopened", "told twice", "no log"],
+)
+async def test_the_exit_code_tells_what_was_planted(
+    plant: Callable[[], Site | SampleLog], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await ends_with(plant()) == code
+    shown = capsys.readouterr()
+    assert says in shown.out + shown.err
+
+
+async def test_a_log_that_went_back_is_told_by_what_was_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remember = ["--remember", str(tmp_path / "seen")]
+    log = SampleLog(FIRST).append(issuances(0, 300)).publish()
+    assert await ends_with(log, *remember) == AGREES
+    back = SampleLog(FIRST).append(issuances(0, 200)).publish()
+    assert await ends_with(back, *remember) == DISAGREES
+    assert "log.rolled_back" in capsys.readouterr().out
+    # What it would remember now is what it must not: it still knows better.
+    assert await ends_with(back, *remember) == DISAGREES
+    assert await ends_with(log, *remember) == AGREES
+
+
+FOUND = Disagreement("issuance.lost", "a credential", "the portal lacks it")
+
+
+@pytest.mark.parametrize(
+    ("found", "met", "code", "says"),
+    [
+        ([FOUND], Unavailable("LOG_UNREACHABLE", "it is away"), DISAGREES, "issuance.lost"),
+        ([], Unavailable("LOG_UNREACHABLE", "it is away"), NOT_LOOKED, "LOG_UNREACHABLE"),
+        ([], DataLoss("LOG_FORKED", "it says two things"), DISAGREES, "log.forked"),
+        ([FOUND], DataLoss("LOG_FORKED", "it says two things"), DISAGREES, "issuance.lost"),
+    ],
+)
+def test_what_the_databases_told_is_not_lost_where_the_log_cannot_be_walked(
+    found: list[Disagreement],
+    met: VitneError,
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    policy = tmp_path / "policy"
+    policy.write_text(f"log {FIRST.key.text}\nquorum none\n")
+    values = SETTINGS | {"LOG_URL": "http://127.0.0.1:1", "LOG_POLICY_FILE": str(policy)}
+    for name, value in values.items():
+        monkeypatch.setenv(f"VITNE_{name}", value)
+    world = cast(WorldSnapshot, SimpleNamespace(issuer=SimpleNamespace(credentials=[], lost=[])))
+
+    async def settled(*_arguments: Any) -> Findings:
+        return Findings(world, found, 0.0)
+
+    async def walked(*_arguments: Any, **_named: Any) -> None:
+        raise met
+
+    monkeypatch.setattr(auditor, "settle", settled)
+    monkeypatch.setattr(log_command, "look", walked)
+    monkeypatch.setattr(auditor, "as_text", lambda findings: [str(each) for each in findings.disagreements])
+    assert auditor.main(["--settle", "0"]) == code
+    shown = capsys.readouterr()
+    assert says in shown.out + shown.err
