@@ -101,7 +101,8 @@ class WitnessedCheckpoints:
         witnessed = await self.newest_of(signed.shard)
         if witnessed is None or witnessed.size > signed.size:  # a log that went back is not helped by what it said
             return signed
-        fresh = self._clock.now() - witnessed.cosigned <= PATIENCE
+        # One from a time to come is of a clock that went ahead: how old it is nobody knows.
+        fresh = abs(self._clock.now() - witnessed.cosigned) <= PATIENCE
         if not fresh and witnessed.size != signed.size:
             return signed
         return StoredCheckpoint(witnessed.size, witnessed.note, signed.shard)

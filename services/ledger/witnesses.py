@@ -102,11 +102,12 @@ class Cosigning:
         if self._looked_at[0] != growing.shard.number:
             self._looked_at = growing.shard.number, self._clock.now()
         last = await self._witnessed.newest_of(growing.shard)
-        LOG_WITNESSED.set((last.cosigned if last is not None else self._looked_at[1]).timestamp())
+        told = last.cosigned if last is not None else self._looked_at[1]
+        LOG_WITNESSED.set(min(told, self._clock.now()).timestamp())
 
     async def _is_due(self, log: StoredCheckpoint, every: timedelta) -> bool:
         last = await self._witnessed.newest_of(log.shard)
-        return last is None or last.size != log.size or self._clock.now() - last.cosigned >= every
+        return last is None or last.size != log.size or abs(self._clock.now() - last.cosigned) >= every
 
     async def _cosign(self, newest: StoredCheckpoint) -> bool:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
