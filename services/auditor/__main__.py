@@ -95,7 +95,7 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
 
     Raises:
         FailedPrecondition: the files of TLS can't be used.
-        VitneError: the published log can't be walked.
+        VitneError: the published log can't be walked, and all else agrees.
     """
     installation = Installation(
         issuer=settings.issuer_dsn,

@@ -75,7 +75,7 @@ def change_status(
         change: what is to happen.
         now: the present instant.
         effective: from when it is to hold; None: from its recording.
-        issued_at: the credential's issuance; None: not known, not checked.
+        issued_at: the credential's issuance, to which ``effective`` is held; None: not known, not checked.
 
     Raises:
         InvalidArgument: ``EFFECTIVE_IN_FUTURE``, ``EFFECTIVE_BEFORE_ISSUANCE``.

@@ -181,6 +181,14 @@ async def test_another_logs_checkpoint_is_not_taken_for_the_logs_own() -> None:
     assert not any(note.startswith(NEXT) for note in logs.shown.notes)
 
 
+async def test_another_logs_checkpoint_is_named_though_nobody_cosigns_it() -> None:
+    found = site()
+    found.old.publish(cosigner(0), cosigner(1))
+    found.new.files[CHECKPOINT_PATH] = SampleLog(FIRST).publish().files[CHECKPOINT_PATH]
+    logs = await walked(found, policy=Policy.parse(policy_text(FIRST, 2, "all")))
+    assert [(each.kind, each.subject) for each in logs.finish()] == [("log.another", NEXT)]
+
+
 async def test_a_log_that_went_back_is_named_though_nobody_cosigns_it() -> None:
     policy = Policy.parse(policy_text(FIRST, 2, "all"))
     whole = SampleLog(FIRST).append(issuances(0, 300))

@@ -266,17 +266,9 @@ def test_the_command_says_where_it_cannot_write_what_it_collected(
     credential = tmp_path / "credential.sd-jwt"
     credential.write_text("presented")
     nowhere = tmp_path / "nowhere" / "bundle.zip"
-    endpoints = [
-        "--trust-list",
-        "http://127.0.0.1:1/list",
-        "--registry-key",
-        TRUST_KEY.key_id,
-        "--ledger",
-        "127.0.0.1:1",
-    ]
-    assert collect_command.main([*endpoints, "--out", str(nowhere), str(credential)]) == 2
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--out", str(nowhere)]
+    assert collect_command.main([*where, "--registry-key", TRUST_KEY.key_id, str(credential)]) == 2
     told = capsys.readouterr().err
-    assert told.startswith(
-        f"FILE_UNWRITABLE: {nowhere} can't be written: No such file or directory; field: --out; rule: "
-    )
+    why = "No such file or directory"
+    assert told.startswith(f"FILE_UNWRITABLE: {nowhere} can't be written: {why}; field: --out; rule: ")
     assert not nowhere.parent.exists()

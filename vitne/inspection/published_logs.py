@@ -134,12 +134,13 @@ class PublishedLogs:
         if end is not None:
             walk.end(end)
         try:
-            self._notes[origin] = await walk_on(fetch, self.policy, walk, progress, origin=origin)
-        except PermissionDenied:
-            # Witnesses do not cosign what contradicts what they saw: then that is what is found, not their silence.
-            await walk_on(fetch, self.policy.without_witnesses(), walk, progress, origin=origin)
-            if not walk.finish():
-                raise
+            try:
+                self._notes[origin] = await walk_on(fetch, self.policy, walk, progress, origin=origin)
+            except PermissionDenied:
+                # Witnesses do not cosign what contradicts what they saw: then that is what is found, not their silence.
+                await walk_on(fetch, self.policy.without_witnesses(), walk, progress, origin=origin)
+                if not walk.finish():
+                    raise
         except InvalidArgument as error:
             if error.reason == LOG_KEY_ENDED:
                 self._refused.append(Disagreement("log.reopened", origin, error.message))

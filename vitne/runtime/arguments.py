@@ -34,14 +34,26 @@ def parsed(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> argpars
 def thumbprint(text: str) -> str:
     """The type of an argument that pins a key: a thumbprint, or a usage error.
 
+    Raises:
+        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+    """
+    try:
+        return check_thumbprint(text)
+    except ValueError as error:  # of which argparse would say its own, with what was given
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def check_thumbprint(text: str) -> str:
+    """A thumbprint as it was given: RFC 7638, of a key that is pinned.
+
     What is no thumbprint fits no key: it would be told as a list that somebody else signed. It is not repeated: it may
     be what nobody should see.
 
     Raises:
-        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+        ValueError: naming rule and remedy.
     """
     if _THUMBPRINT.fullmatch(text) is None:
-        raise argparse.ArgumentTypeError(
+        raise ValueError(
             f"this is no thumbprint; rule: an RFC 7638 thumbprint (SHA-256) has 43 characters of base64url without "
             f"padding, and this has {len(text)}; remedy: copy the one that the registry's operator publishes, whole"
         )

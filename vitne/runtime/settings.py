@@ -6,7 +6,6 @@ variable ends the process at the start with the variable's name.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from ipaddress import ip_address
@@ -19,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from vitne.errors import InvalidArgument
 from vitne.identifiers import OrganisationId
-from vitne.runtime.arguments import thumbprint
+from vitne.runtime.arguments import check_thumbprint
 from vitne.runtime.fetch import AllowRule
 from vitne.runtime.tls import TlsFiles
 
@@ -75,15 +74,8 @@ def _check_rule(text: str) -> str:
     return text
 
 
-def _check_thumbprint(value: str) -> str:
-    try:
-        return thumbprint(value)
-    except argparse.ArgumentTypeError as error:
-        raise ValueError(str(error)) from error
-
-
 def _check_thumbprint_or_none(value: str) -> str:
-    return _check_thumbprint(value) if value else value
+    return check_thumbprint(value) if value else value
 
 
 #: ``host:port``; port 0 takes any free one.
@@ -96,8 +88,8 @@ Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 OrganisationText = Annotated[str, AfterValidator(_check_organisation)]
 #: ``PREFIX=BASE``, as in :class:`~vitne.runtime.fetch.AllowRule`.
 AllowRuleText = Annotated[str, AfterValidator(_check_rule)]
-#: RFC 7638 thumbprint of a key that is pinned, as :func:`~vitne.runtime.arguments.thumbprint`.
-Thumbprint = Annotated[str, AfterValidator(_check_thumbprint)]
+#: RFC 7638 thumbprint of a key that is pinned, as in :func:`~vitne.runtime.arguments.check_thumbprint`.
+Thumbprint = Annotated[str, AfterValidator(check_thumbprint)]
 #: The same, or empty.
 OptionalThumbprint = Annotated[str, AfterValidator(_check_thumbprint_or_none)]
 
