@@ -19,7 +19,7 @@ from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import ListPublished, StatusChanged
 from vitne.merkle.tlog_proof import LogProof
 
-#: Versions of a list that are tried, from the newest: the leaf of the last may not be integrated or cosigned yet.
+#: Versions of a list that are tried, from the newest back: the leaf of the last may not be integrated or cosigned yet.
 _TRIED: Final = 3
 
 
@@ -32,21 +32,29 @@ class ProvenLeaf:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedList:
+    """A signed list, and its leaf."""
+
+    token: str
+    leaf: ProvenLeaf
+
+
+@dataclass(frozen=True, slots=True)
 class PastStatus:
     """What a status was.
 
     Attributes:
         status: at the instant that was asked for.
         standing: what made it so; None: nobody ever changed it by then.
-        token: the signed list in force.
-        list_leaf: that list's leaf.
+        listed: the list in force when it was known.
+        then: the list in force at the instant that was asked for; it may be the same.
         changes: leaves of all changes that were known, in order.
     """
 
     status: Status
     standing: Standing | None
-    token: str
-    list_leaf: ProvenLeaf
+    listed: LoggedList
+    then: LoggedList
     changes: Sequence[ProvenLeaf]
 
 
@@ -121,7 +129,8 @@ class History:
         Raises:
             NotFound: ``STATUS_LIST_UNKNOWN``.
             InvalidArgument: ``STATUS_INDEX_OUT_OF_RANGE``, ``KNOWN_IN_FUTURE``, ``AT_AFTER_KNOWN``.
-            Unavailable: ``STATUS_NOT_PROVABLE``: no list of then is in the log; ``NOT_WITNESSED``: not yet.
+            Unavailable: ``STATUS_NOT_PROVABLE``: no list that was in force at one of the instants is in the log;
+                ``NOT_WITNESSED``: not yet.
         """
         known = known_at or self._clock.now()
         instant = at or known
@@ -145,14 +154,15 @@ class History:
             )
         standings = await self._changes(row["id"], index, known)
         then = next((each for each in reversed(standings) if each.effective <= instant), None)
-        token, list_leaf = await self._list(row["id"], url, known)
+        listed = await self._list(row["id"], url, index, known, "known_at")
+        shown_then = listed if instant == known else await self._list(row["id"], url, index, instant, "at")
         changes = [
             await self._proven(
                 StatusChanged(url, index, STATUS_NAME[each.status], each.effective, each.recorded).to_bytes()
             )
             for each in standings
         ]
-        return PastStatus(then.status if then else Status.VALID, then, token, list_leaf, changes)
+        return PastStatus(then.status if then else Status.VALID, then, listed, shown_then, changes)
 
     async def token_at(self, url: str, moment: datetime) -> bytes:
         """The signed list that was in force at an instant (draft-ietf-oauth-status-list-20, section 8.4).
@@ -162,7 +172,8 @@ class History:
         """
         token: bytes | None = await self._pool.fetchval(
             "SELECT token FROM list_version JOIN status_list ON id = list_id WHERE url = $1 AND token IS NOT NULL "
-            "AND date_trunc('second', published) <= $2 AND expires > $2 ORDER BY version DESC LIMIT 1",
+            "AND published < date_trunc('second', $2::timestamptz) + interval '1 second' AND expires > $2 "
+            "ORDER BY published DESC, version DESC LIMIT 1",
             url,
             moment,
         )
@@ -204,26 +215,33 @@ class History:
         )
         return [Standing(Status(row["status"]), row["effective"], row["recorded"]) for row in rows]
 
-    async def _list(self, list_id: int, url: str, known: datetime) -> tuple[str, ProvenLeaf]:
-        """The newest token that was published by then and can be proved, with its leaf."""
+    async def _list(self, list_id: int, url: str, index: int, moment: datetime, field: str) -> LoggedList:
+        """The newest token in force at an instant that can be proved, with its leaf.
+
+        One that shows a change of the place from a time to come is passed over: where replicas' clocks differ, a list
+        may be dated before what it shows, and whoever checks it would find that unexplained.
+        """
         rows = await self._pool.fetch(
-            "SELECT version, token, digest, tree_size FROM list_version WHERE list_id = $1 AND published <= $2 "
-            "AND logged IS NOT NULL AND token IS NOT NULL ORDER BY version DESC LIMIT $3",
+            "SELECT version, token, digest, tree_size FROM list_version AS shown WHERE list_id = $1 "
+            "AND published <= $2 AND expires > $2 AND logged IS NOT NULL AND token IS NOT NULL AND NOT EXISTS "
+            "(SELECT FROM status_change AS later WHERE later.list_id = $1 AND later.index = $4 "
+            "AND later.recorded > $2 AND later.number <= shown.changes) ORDER BY published DESC, version DESC LIMIT $3",
             list_id,
-            known,
+            moment,
             _TRIED,
+            index,
         )
         for row in rows:
             leaf = ListPublished(url, row["version"], row["digest"], row["tree_size"])
             try:
-                return row["token"].decode("ascii"), await self._proven(leaf.to_bytes())
+                return LoggedList(row["token"].decode("ascii"), await self._proven(leaf.to_bytes()))
             except Unavailable:
                 continue
         raise Unavailable(
             "STATUS_NOT_PROVABLE",
-            "no list that was published by then is in the log",
-            field="known_at",
-            rule="a list's version is logged at most a minute after it was published",
+            "no list that was in force then is in the log",
+            field=field,
+            rule="a list's version is logged at most a minute after it was published; before the first there is none",
             remedy="ask again in two seconds, or for a later instant",
         )
 

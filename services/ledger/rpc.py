@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ledger.events import timestamp
-from services.ledger.history import History
+from services.ledger.history import History, ProvenLeaf
 from services.ledger.leases import Leases
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
@@ -180,11 +180,14 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
         )
         response = ledger_pb2.StatusAtResponse(
             status=STATUS_MESSAGE[found.status],
-            list_token=found.token,
-            list_leaf=ledger_pb2.ProvenLeaf(record=found.list_leaf.record, proof=found.list_leaf.proof),
-            changes=[ledger_pb2.ProvenLeaf(record=each.record, proof=each.proof) for each in found.changes],
+            list_token=found.listed.token,
+            list_leaf=_proven(found.listed.leaf),
+            changes=[_proven(each) for each in found.changes],
             succession=await self._store.statements(),
         )
+        if found.then != found.listed:
+            response.list_token_then = found.then.token
+            response.list_leaf_then.CopyFrom(_proven(found.then.leaf))
         if found.standing is not None:
             response.effective.CopyFrom(timestamp(found.standing.effective))
             response.recorded.CopyFrom(timestamp(found.standing.recorded))
@@ -204,6 +207,10 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
     ) -> ledger_pb2.GetSuccessionResponse:
         """Answer how logs followed logs, and keys keys."""
         return ledger_pb2.GetSuccessionResponse(statements=await self._store.statements())
+
+
+def _proven(leaf: ProvenLeaf) -> ledger_pb2.ProvenLeaf:
+    return ledger_pb2.ProvenLeaf(record=leaf.record, proof=leaf.proof)
 
 
 def _caller() -> str:

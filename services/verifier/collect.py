@@ -141,7 +141,7 @@ class _Recorder:
 
 
 async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
-    # As known now by the ledger's own clock, which may differ from ours.
+    # As known now by the ledger's own clock, which may differ from ours. So the list of then is the list of now.
     request = ledger_pb2.StatusAtRequest(list=reference.list, index=reference.index)
     try:
         answer: ledger_pb2.StatusAtResponse = await stub.StatusAt(request, timeout=PROOF_TIMEOUT_SECONDS)
@@ -151,7 +151,11 @@ async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
         reference.list,
         reference.index,
         answer.list_token,
-        ProvenLeaf(answer.list_leaf.record, answer.list_leaf.proof),
-        [ProvenLeaf(each.record, each.proof) for each in answer.changes],
+        _proven(answer.list_leaf),
+        [_proven(each) for each in answer.changes],
         tuple(answer.succession),
     )
+
+
+def _proven(leaf: ledger_pb2.ProvenLeaf) -> ProvenLeaf:
+    return ProvenLeaf(leaf.record, leaf.proof)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from services.ledger.history import PastStatus
 from services.ledger.log_store import queue_leaves
 from services.ledger.publication import CHECKPOINT
 from services.ledger.transitions import Change
@@ -24,7 +26,7 @@ from services.witness.witness import Witness
 from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request, served
 from tests.unit.log_samples import SampleLog, cosigner
 from vitne.audit.log_walk import LogWalk
-from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence, verify_status
+from vitne.audit.status_evidence import LoggedList, ProvenLeaf, StatusEvidence, verify_status
 from vitne.canonical import from_b64url, sha256
 from vitne.clock import ManualClock
 from vitne.credentials.bitstring_status_list import decode, is_set
@@ -313,6 +315,15 @@ async def test_a_clock_that_went_ahead_and_back_neither_ends_cosigning_nor_makes
     assert (await ledger.checkpoints.shown()).size == 150
 
 
+def evidence_of(found: PastStatus, url: str, index: int) -> StatusEvidence:
+    """What the ledger answered, as whoever asked keeps it."""
+    list_leaf, then_leaf, *changes = (
+        ProvenLeaf(each.record, each.proof) for each in (found.listed.leaf, found.then.leaf, *found.changes)
+    )
+    then = None if found.then == found.listed else LoggedList(found.then.token, then_leaf)
+    return StatusEvidence(url, index, found.listed.token, list_leaf, changes, then=then)
+
+
 async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None:
     assert isinstance(ledger.clock, ManualClock)
     sequencer = ledger.sequencer()
@@ -335,11 +346,12 @@ async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None
         known_at = instants[known] + timedelta(minutes=1)
         at_ = instants[at] + timedelta(seconds=30)
         found = await ledger.history.status_at(lease.list, index, at=at_, known_at=known_at)
-        leaves = [ProvenLeaf(each.record, each.proof) for each in (found.list_leaf, *found.changes)]
-        evidence = StatusEvidence(lease.list, index, found.token, leaves[0], leaves[1:])
+        evidence = evidence_of(found, lease.list, index)
         read = StatusEvidence.from_json(evidence.to_json())
+        assert read == evidence
         proved = verify_status(read, at=at_, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)
         assert proved.status == found.status.name.lower()
+        assert proved.then.issued_at <= at_
         return proved.status, evidence
 
     # Instants 1 to 4: untouched, suspended, valid again, revoked; asked as known then, and as known at the end.
@@ -357,6 +369,22 @@ async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None
     for spoiled in (withheld, swapped, moved):
         with pytest.raises((InvalidArgument, Unavailable), match=r"STATUS_NOT_PROVED|STATUS_LIST_STALE"):
             verify_status(spoiled, at=known_at, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)
+    # A suspension that had ended is not left out, nor cut at either end: the list of then told of it.
+    _, evidence = await ask(2, 4)
+    assert evidence.then is not None
+    during, known_at = instants[2] + timedelta(seconds=30), instants[4] + timedelta(minutes=1)
+    _, of_before = await ask(1, 4)
+    for spoiled in (
+        replace(evidence, changes=evidence.changes[2:]),
+        replace(evidence, changes=evidence.changes[1:]),
+        replace(evidence, changes=[evidence.changes[2], evidence.changes[2]]),
+        replace(evidence, changes=evidence.changes[2:], then=None),
+        replace(evidence, then=None),
+        replace(evidence, changes=evidence.changes[2:], then=LoggedList(evidence.token, evidence.list_leaf)),
+        replace(evidence, then=LoggedList(of_before.then.token, evidence.then.leaf) if of_before.then else None),
+    ):
+        with pytest.raises((InvalidArgument, Unavailable), match=r"STATUS_NOT_PROVED|STATUS_LIST_FUTURE"):
+            verify_status(spoiled, at=during, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)
     for at, known, reason in ((5, 0, "AT_AFTER"), (0, 60, "KNOWN_IN_FUTURE"), (-60, -30, "STATUS_NOT_PROVABLE")):
         now = ledger.clock.now()
         with pytest.raises((InvalidArgument, Unavailable), match=reason):

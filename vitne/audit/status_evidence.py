@@ -1,8 +1,11 @@
 """What a status was, checked by somebody who has only what the ledger answered and public keys.
 
-The signed list that was in force is in the log by its digest, and so is every change of
-the place. Inclusion proves what was logged, never that nothing else was: that no later
-change is held back is what the list itself says, up to its date.
+The signed lists that were in force, at the instant that is asked for and at the one when
+that was known, are in the log by their digests, and so is every change of the place.
+Inclusion proves what was logged, never that nothing else was: that no change is held back
+is what each list says of its date. What no list showed at either date can be left out: a
+change that was recorded after the instant as of before it, and undone by the time of the
+other list. Who has the whole log sees that, too.
 """
 
 from __future__ import annotations
@@ -49,16 +52,55 @@ class ProvenLeaf:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedList:
+    """A signed list, and the leaf that has its digest."""
+
+    token: str
+    leaf: ProvenLeaf
+
+    def verify(self, uri: str, *, now: datetime, find_key: FindKey, policy: Policy) -> _Shown:
+        """What it shows.
+
+        Args:
+            uri: of the list.
+            now: when it was in force.
+            find_key: of the operator's keys for status lists.
+            policy: what checkpoints need.
+
+        Raises:
+            InvalidArgument: ``STATUS_NOT_PROVED``; and as :func:`verify_status`.
+            Unavailable, PermissionDenied: as :func:`verify_status`.
+        """
+        listed = status_list.verify_token(self.token, uri=uri, find_key=find_key, now=now)
+        leaf, _, witnessed = self.leaf.verify(policy)
+        if not isinstance(leaf, ListPublished) or leaf.list_url != uri:
+            raise _unproved("the list's leaf is not that of the list")
+        if leaf.digest != sha256(self.token.encode()):
+            raise _unproved("the list's leaf has the digest of another version")
+        return _Shown(listed, leaf, witnessed.seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A list whose signature and leaf were checked, and when the witnesses of the quorum had seen the leaf."""
+
+    listed: status_list.StatusList
+    leaf: ListPublished
+    seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class StatusEvidence:
     """What the ledger answered (``StatusAt``).
 
     Attributes:
         list_url: of the list.
         index: place in it.
-        token: the signed list in force.
+        token: the signed list in force when it was known.
         list_leaf: the leaf of that list.
         changes: leaves of the changes of this place, in order.
         succession: statements by which the logs of these leaves follow each other.
+        then: the list in force at the instant that was asked for; None: it is the same.
     """
 
     list_url: str
@@ -67,6 +109,7 @@ class StatusEvidence:
     list_leaf: ProvenLeaf
     changes: Sequence[ProvenLeaf]
     succession: Sequence[str] = ()
+    then: LoggedList | None = None
 
     def to_json(self) -> bytes:
         """As a file."""
@@ -79,6 +122,8 @@ class StatusEvidence:
         }
         if self.succession:  # Readers from before logs followed each other know no such member.
             members["succession"] = list(self.succession)
+        if self.then is not None:  # Likewise from before there was one.
+            members["then"] = {"token": self.then.token, "list_leaf": _leaf_members(self.then.leaf)}
         return json.dumps(members, indent=1).encode()
 
     @classmethod
@@ -96,9 +141,11 @@ class StatusEvidence:
                 "list_leaf": dict(list_leaf),
                 "changes": list(changes),
                 **more,
-            } if len(changes) <= MAX_CHANGES and more.keys() <= {"succession"}:
+            } if len(changes) <= MAX_CHANGES and more.keys() <= {"succession", "then"}:
                 statements = _statements(more.get("succession", []))
-                return cls(url, index, token, _leaf_of(list_leaf), [_leaf_of(each) for each in changes], statements)
+                then = _list_of(more["then"]) if "then" in more else None
+                leaves = [_leaf_of(each) for each in changes]
+                return cls(url, index, token, _leaf_of(list_leaf), leaves, statements, then)
             case _:
                 raise _bad("it has not got the members of such a file")
 
@@ -111,7 +158,8 @@ class ProvenStatus:
         status: at the instant that was asked for.
         effective: since when; None: nobody ever changed it.
         recorded: when that was recorded.
-        listed: the signed list, whose date is how far no change can be held back.
+        listed: the signed list when it was known: no change that it should show can be held back.
+        then: the signed list at the instant that was asked for; likewise. It may be the same.
         seen: when the witnesses of the quorum had seen all of it; None: the policy asks for none.
     """
 
@@ -119,6 +167,7 @@ class ProvenStatus:
     effective: datetime | None
     recorded: datetime | None
     listed: status_list.StatusList
+    then: status_list.StatusList
     seen: datetime | None
 
 
@@ -131,26 +180,29 @@ def verify_status(
         evidence: as the ledger answered it.
         at: for which instant; not after ``known_at``.
         known_at: by what was recorded up to then.
-        find_key: of the operator's keys for status lists.
+        find_key: of the operator's keys for status lists: those that counted at either instant.
         policy: what checkpoints need.
 
     Raises:
         DataLoss: ``LOG_FORKED``: the statements of succession contradict each other.
         InvalidArgument: ``STATUS_NOT_PROVED``; and as :func:`~vitne.credentials.status_list.verify_token`,
             :meth:`ProvenLeaf.verify`.
-        Unavailable: ``STATUS_LIST_STALE``, ``STATUS_LIST_FUTURE``: the list was not in force at ``known_at``.
+        Unavailable: ``STATUS_LIST_STALE``, ``STATUS_LIST_FUTURE``: a list was not in force at its instant.
         PermissionDenied: ``QUORUM_MISSING``.
     """
     if at > known_at:
         raise _unproved("a status is known for instants that have been")
     policy = policy.following(evidence.succession)
-    listed = status_list.verify_token(evidence.token, uri=evidence.list_url, find_key=find_key, now=known_at)
-    list_leaf, _, witnessed = evidence.list_leaf.verify(policy)
-    if not isinstance(list_leaf, ListPublished) or list_leaf.list_url != evidence.list_url:
-        raise _unproved("the list's leaf is not that of the list")
-    if list_leaf.digest != sha256(evidence.token.encode()):
-        raise _unproved("the list's leaf has the digest of another version")
-    seen = [witnessed.seen]
+    newest = LoggedList(evidence.token, evidence.list_leaf).verify(
+        evidence.list_url, now=known_at, find_key=find_key, policy=policy
+    )
+    if evidence.then is not None:
+        then = evidence.then.verify(evidence.list_url, now=at, find_key=find_key, policy=policy)
+    elif newest.listed.issued_at <= at:
+        then = newest
+    else:
+        raise _unproved("the list in force at the instant that was asked for is not in it")
+    seen = [newest.seen, then.seen]
     changes: list[tuple[int, StatusChanged]] = []
     for each in evidence.changes:
         leaf, index, witnessed = each.verify(policy)
@@ -159,28 +211,33 @@ def verify_status(
             raise _unproved("a change is of another place")
         if leaf.recorded <= known_at:
             changes.append((index, leaf))
-    changes.sort(key=lambda change: change[1].recorded)
-    _check_listed(listed, evidence.index, changes, list_leaf.tree_size)
-    then = next((leaf for _, leaf in reversed(changes) if leaf.effective <= at), None)
+    if len({index for index, _ in changes}) < len(changes):
+        raise _unproved("a change is in it twice")
+    changes.sort(key=lambda change: (change[1].recorded, change[0]))
+    _check_listed(newest, evidence.index, changes)
+    if then is not newest:
+        _check_listed(then, evidence.index, [(index, leaf) for index, leaf in changes if leaf.recorded <= at])
+    last = next((leaf for _, leaf in reversed(changes) if leaf.effective <= at), None)
     times = [time for time in seen if time is not None]
     return ProvenStatus(
-        then.status if then else VALID,
-        then.effective if then else None,
-        then.recorded if then else None,
-        listed,
+        last.status if last else VALID,
+        last.effective if last else None,
+        last.recorded if last else None,
+        newest.listed,
+        then.listed,
         max(times) if times else None,
     )
 
 
-def _check_listed(
-    listed: status_list.StatusList, index: int, changes: Sequence[tuple[int, StatusChanged]], tree_size: int
-) -> None:
+def _check_listed(shown: _Shown, index: int, changes: Sequence[tuple[int, StatusChanged]]) -> None:
     """The list shows every change that its leaf says it reflects, and nothing that is not among the changes."""
-    reflected = sum(place < tree_size for place, _ in changes)
+    reflected = sum(place < shown.leaf.tree_size for place, _ in changes)
     possible = [VALID, *(leaf.status for _, leaf in changes)][reflected:]
-    said = _NAMES.get(listed.status_at(index))
+    said = _NAMES.get(shown.listed.status_at(index))
     if said not in possible:
-        raise _unproved(f"the list says {said}, which the changes do not explain")
+        raise _unproved(
+            f"the list of {shown.listed.issued_at.isoformat()} says {said}, which the changes do not explain"
+        )
 
 
 def _statements(found: Any) -> tuple[str, ...]:
@@ -201,12 +258,20 @@ def _leaf_of(members: Mapping[str, Any]) -> ProvenLeaf:
             raise _bad("a leaf has a record and a proof")
 
 
+def _list_of(members: Any) -> LoggedList:
+    match members:
+        case {"token": str(token), "list_leaf": dict(leaf), **more} if not more:
+            return LoggedList(token, _leaf_of(leaf))
+        case _:
+            raise _bad("a list of then has a token and a leaf")
+
+
 def _bad(why: str) -> InvalidArgument:
     return InvalidArgument(
         "BAD_STATUS_EVIDENCE",
         f"not evidence of a status: {why}",
         field="status",
-        rule="list, index, token, list_leaf and changes, as StatusAt answers them",
+        rule="list, index, token, list_leaf, changes and, where it is another, then: as StatusAt answers them",
         remedy="collect it again from the ledger",
     )
 
