@@ -23,7 +23,7 @@ BUILT = (
 EXAMPLES = (f"{HOME}/log-copy", f"{HOME}/mirror")
 #: What may be somebody's own: figures, what was collected as evidence, keys of a service that was run by hand and of an
 #: installation.
-KEPT = ("bench/results.jsonl", "credential.sd-jwt", "bundle.zip", "bundle.json", "state", "out")
+KEPT = ("bench/results.jsonl", "credential.sd-jwt", "bundle.zip", "bundle.json", "status.json", "state", "out")
 #: Whose folders of compiled Python are not ours to take.
 OTHERS = (".venv", ".git")
 

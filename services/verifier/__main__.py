@@ -1,10 +1,10 @@
-"""``python -m services.verifier serve|check|collect|verify-bundle|gather|bundle``."""
+"""``python -m services.verifier serve|check|collect|verify-bundle|status|verify-status|gather|bundle``."""
 
 from __future__ import annotations
 
 import sys
 
-from services.verifier import bundles, collect, command, verify_command
+from services.verifier import bundles, collect, command, status_command, verify_command
 from services.verifier.settings import VerifierSettings
 from services.verifier.wiring import serve
 from vitne.runtime.main import Command, cli
@@ -33,6 +33,12 @@ def main(arguments: list[str]) -> int:
             ),
             "verify-bundle": Command(
                 "verify such a file without a network, as vitne-verify", verify_command.main, arguments=True
+            ),
+            "status": Command(
+                "ask what a credential's status was at an instant, with proof", status_command.main, arguments=True
+            ),
+            "verify-status": Command(
+                "check what status kept, without a network", status_command.verify_main, arguments=True
             ),
         },
         arguments=arguments,

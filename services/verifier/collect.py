@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -19,9 +20,9 @@ from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProo
 from services.verifier.files import read_policy, write_file
 from services.verifier.offline import BundledStatus, knowledge_of, log_policy
 from services.verifier.verification import Verifier
-from vitne.accreditation import read_statement
+from vitne.accreditation import Statement, read_statement
 from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
-from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
+from vitne.audit.status_evidence import LoggedList, ProvenLeaf, StatusEvidence
 from vitne.clock import Clock, ManualClock, SystemClock
 from vitne.credentials.model import StatusReference
 from vitne.errors import VitneError
@@ -105,17 +106,16 @@ async def collect(
     """
     presentation = presented.read(credential)
     now = clock.now()
-    compact = (await fetcher.fetch(trust_list, max_bytes=MAX_STATEMENT_LENGTH)).body.decode("ascii", "replace")
-    statement = read_statement(compact, pinned=registry_key, issuer=registry_uri, now=now)
-    facts = await fetcher.fetch(urljoin(trust_list, statement.facts.path), max_bytes=statement.facts.size)
-    status = await _status(stub, presentation.credential.status)
+    compact, statement, facts = await fetch_list(fetcher, trust_list, registry_key, registry_uri, now)
+    # As known now by the ledger's own clock, which may differ from ours. So the list of then is the list of now.
+    status = await ask_status(stub, presentation.credential.status)
     at = ManualClock(clock.now())
-    knowledge = knowledge_of(statement, facts.body, registry_key)
+    knowledge = knowledge_of(statement, facts, registry_key)
     policy = log_policy(knowledge, log_origin, at.now(), status.succession, own_policy)
     log = _Recorder(LogProofs(stub, witnessed=own_policy is not None), policy)
     # Which leaves a verification asks for is its own to say: it is made once, and what it asked for is kept.
     await Verifier(knowledge, BundledStatus(status, knowledge, policy, at), log, at).verify(credential)
-    return Bundle(at.now(), credential, compact, facts.body, log.proofs, status)
+    return Bundle(at.now(), credential, compact, facts, log.proofs, status)
 
 
 class _Recorder:
@@ -140,9 +140,32 @@ class _Recorder:
         return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before)
 
 
-async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
-    # As known now by the ledger's own clock, which may differ from ours. So the list of then is the list of now.
+async def fetch_list(
+    fetcher: Fetches, address: str, registry_key: str, registry_uri: str, now: datetime
+) -> tuple[str, Statement, bytes]:
+    """The registry's signed list as it is now: as it was signed, read, and the facts that it names.
+
+    Raises:
+        VitneError: it can't be fetched, or is not one of that key.
+    """
+    compact = (await fetcher.fetch(address, max_bytes=MAX_STATEMENT_LENGTH)).body.decode("ascii", "replace")
+    statement = read_statement(compact, pinned=registry_key, issuer=registry_uri, now=now)
+    facts = await fetcher.fetch(urljoin(address, statement.facts.path), max_bytes=statement.facts.size)
+    return compact, statement, facts.body
+
+
+async def ask_status(
+    stub: Any, reference: StatusReference, *, at: datetime | None = None, known_at: datetime | None = None
+) -> StatusEvidence:
+    """What the ledger answers of a status; an instant that is None is the ledger's present.
+
+    Raises:
+        VitneError: as the ledger answers.
+    """
     request = ledger_pb2.StatusAtRequest(list=reference.list, index=reference.index)
+    for name, instant in (("at", at), ("known_at", known_at)):
+        if instant is not None:
+            getattr(request, name).FromDatetime(instant)
     try:
         answer: ledger_pb2.StatusAtResponse = await stub.StatusAt(request, timeout=PROOF_TIMEOUT_SECONDS)
     except grpc.aio.AioRpcError as error:
@@ -154,6 +177,7 @@ async def _status(stub: Any, reference: StatusReference) -> StatusEvidence:
         _proven(answer.list_leaf),
         [_proven(each) for each in answer.changes],
         tuple(answer.succession),
+        LoggedList(answer.list_token_then, _proven(answer.list_leaf_then)) if answer.list_token_then else None,
     )
 
 

@@ -16,13 +16,14 @@ from services.verifier.verification import Verification, Verifier
 from vitne.accreditation import Projection, Statement, read_facts, read_statement, registered_log
 from vitne.audit.snapshots import REVOKED, SUSPENDED, VALID
 from vitne.audit.status_evidence import StatusEvidence, verify_status
+from vitne.canonical import instant_text
 from vitne.clock import Clock, ManualClock
 from vitne.credentials import status_list
 from vitne.credentials.status_list import StatusList
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import InvalidArgument, NotFound
 from vitne.frameworks import Frameworks, Standing
-from vitne.merkle.policy import Policy, Witnessed
+from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
 from vitne_api.registry.v1 import facts_pb2
 
@@ -126,7 +127,7 @@ class _BundledLog:
             )
         proof = LogProof.parse(text)
         witnessed = proof.verify(leaf_hash, self._policy)
-        _check_time(witnessed, self._clock)
+        require_seen(witnessed.seen, self._clock.now())
         return Inclusion(proof.index, witnessed.checkpoint, witnessed.log.text, witnessed.seen, before=witnessed.before)
 
     async def earliest(self, leaf_hash: bytes) -> Inclusion:
@@ -155,8 +156,7 @@ class BundledStatus:
             )
         keys = self._knowledge.operator_keys(facts_pb2.KEY_USE_STATUS_LIST, now)
         proved = verify_status(evidence, at=now, known_at=now, find_key=keys.get, policy=self._policy)
-        if proved.seen is not None and proved.seen > now + WITNESSED_WITHIN:
-            raise _too_late()
+        require_seen(proved.seen, now)
         # A change that was logged after the list counts: the list is read as it would have been signed then.
         bits, place = proved.listed.bits, evidence.index
         packed = bytearray(proved.listed.packed)
@@ -166,15 +166,21 @@ class BundledStatus:
         return replace(proved.listed, packed=bytes(packed))
 
 
-def _check_time(witnessed: Witnessed, clock: Clock) -> None:
-    if witnessed.seen is not None and witnessed.seen > clock.now() + WITNESSED_WITHIN:
-        raise _too_late()
+def require_seen(seen: datetime | None, at: datetime) -> None:
+    """Have witnesses seen something by an instant, or soon after it?
 
+    Args:
+        seen: when they had; None: nobody was asked for.
+        at: the instant.
 
-def _too_late() -> InvalidArgument:
-    return InvalidArgument(
+    Raises:
+        InvalidArgument: ``WITNESSED_LATER``.
+    """
+    if seen is None or seen <= at + WITNESSED_WITHIN:
+        return
+    raise InvalidArgument(
         "WITNESSED_LATER",
-        "witnesses saw it only after the bundle's instant",
+        f"witnesses saw it only by {instant_text(seen)}, and it is to prove {instant_text(at)}",
         field="checkpoint",
         rule=f"within {WITNESSED_WITHIN.total_seconds():.0f} s of it",
         remedy="collect the bundle again; if it was collected as it should be, somebody dated it back",

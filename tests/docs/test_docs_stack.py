@@ -14,7 +14,12 @@ from tests.docs.parked import parked
 SHOWS: dict[str, list[list[str]]] = {
     "docs/integrate.md": [["published", "issued", "suspended", "valid"], ["given_name"]],
     "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"], ["Valid"]],
-    "docs/log.md": [["leaves", "agree"], [], ["lists compared", "the log, its lists and its witnesses agree"]],
+    "docs/log.md": [
+        ["leaves", "agree"],
+        [],
+        ["lists compared", "the log, its lists and its witnesses agree"],
+        ["valid at", "seen by the policy's witnesses by"],
+    ],
     "docs/trust.md": [["The chain holds"]],
     "docs/portal-sharing.md": [["the recipient reads: Gyldig", "the signed PDF has"]],
     "docs/wallets.md": [['"credential_endpoint"', '"token_endpoint"'], ["the wallet holds", "issued by 0184:30859480"]],

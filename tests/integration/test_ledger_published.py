@@ -8,29 +8,32 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
 
-from services.ledger.history import PastStatus
 from services.ledger.log_store import queue_leaves
 from services.ledger.publication import CHECKPOINT
+from services.ledger.rpc import LedgerRpc
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
 from services.ledger.witnesses import Cosigning
 from services.ledger.witnesses import Witness as AskedWitness
+from services.verifier.collect import ask_status
 from services.witness.memory import Memory, origin_hash
 from services.witness.pages import build_pages
 from services.witness.witness import Witness
 from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request, served
 from tests.unit.log_samples import SampleLog, cosigner
 from vitne.audit.log_walk import LogWalk
-from vitne.audit.status_evidence import LoggedList, ProvenLeaf, StatusEvidence, verify_status
+from vitne.audit.status_evidence import LoggedList, StatusEvidence, verify_status
 from vitne.canonical import from_b64url, sha256
 from vitne.clock import ManualClock
 from vitne.credentials.bitstring_status_list import decode, is_set
 from vitne.credentials.jose import parse_public_jwk, strict_json
+from vitne.credentials.model import StatusReference
 from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT
 from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.dev.ports import LOOPBACK, free_ports
@@ -42,6 +45,7 @@ from vitne.runtime.objects import Kind
 from vitne.runtime.objects.folder import FolderObjects
 from vitne.runtime.objects.s3 import S3Objects
 from vitne.runtime.objects.signature_v4 import Credentials, signed_headers
+from vitne_api.ledger.v1 import ledger_pb2
 
 pytestmark = pytest.mark.schema(MIGRATIONS)
 
@@ -315,13 +319,26 @@ async def test_a_clock_that_went_ahead_and_back_neither_ends_cosigning_nor_makes
     assert (await ledger.checkpoints.shown()).size == 150
 
 
-def evidence_of(found: PastStatus, url: str, index: int) -> StatusEvidence:
-    """What the ledger answered, as whoever asked keeps it."""
-    list_leaf, then_leaf, *changes = (
-        ProvenLeaf(each.record, each.proof) for each in (found.listed.leaf, found.then.leaf, *found.changes)
-    )
-    then = None if found.then == found.listed else LoggedList(found.then.token, then_leaf)
-    return StatusEvidence(url, index, found.listed.token, list_leaf, changes, then=then)
+class Answering:
+    """The ledger's service, as who is answered by it calls it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        async def unasked(*_arguments: Any) -> Any:
+            raise AssertionError("only what was is asked")
+
+        self._rpc = LedgerRpc(
+            pool=ledger.pool,
+            leases=ledger.leases,
+            set_status=unasked,
+            set_statuses=unasked,
+            store=ledger.store,
+            clock=ledger.clock,
+            publisher=ledger.publisher,
+            history=ledger.history,
+        )
+
+    async def StatusAt(self, request: ledger_pb2.StatusAtRequest, timeout: float) -> Any:  # noqa: N802 - gRPC's names
+        return await self._rpc.StatusAt(request, None)
 
 
 async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None:
@@ -346,7 +363,7 @@ async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None
         known_at = instants[known] + timedelta(minutes=1)
         at_ = instants[at] + timedelta(seconds=30)
         found = await ledger.history.status_at(lease.list, index, at=at_, known_at=known_at)
-        evidence = evidence_of(found, lease.list, index)
+        evidence = await ask_status(Answering(ledger), StatusReference(lease.list, index), at=at_, known_at=known_at)
         read = StatusEvidence.from_json(evidence.to_json())
         assert read == evidence
         proved = verify_status(read, at=at_, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.auditor import log_command
-from services.verifier import bundles, collect, command, verify_command
+from services.verifier import bundles, collect, command, status_command, verify_command
 from vitne.runtime.arguments import parsed
 
 HYPHENATED = base64.urlsafe_b64encode(b"\xfb" + bytes(31)).decode().rstrip("=")
@@ -51,9 +51,11 @@ each_command = pytest.mark.parametrize(
         (collect.main, [*NOWHERE, *LEDGER, "--out", "/dev/null"]),
         (bundles.bundle_command, []),
         (verify_command.main, []),
+        (status_command.main, [*NOWHERE, *LEDGER]),
+        (status_command.verify_main, []),
         (log_command.main, [*NOWHERE, "--url", "http://127.0.0.1:1", "--policy", "/nowhere"]),
     ],
-    ids=["check", "collect", "bundle", "verify-bundle", "audit"],
+    ids=["check", "collect", "bundle", "verify-bundle", "status", "verify-status", "audit"],
 )
 
 
@@ -116,8 +118,17 @@ def test_a_thumbprint_that_lost_a_character_is_told_of_its_option(
 @pytest.mark.parametrize("unknown", ["--nonsense", "--nonsense=1", "-n", "--registry-kay=x"])
 @pytest.mark.parametrize(
     "run",
-    [command.main, collect.main, bundles.gather_command, bundles.bundle_command, verify_command.main, log_command.main],
-    ids=["check", "collect", "gather", "bundle", "verify-bundle", "audit"],
+    [
+        command.main,
+        collect.main,
+        bundles.gather_command,
+        bundles.bundle_command,
+        verify_command.main,
+        status_command.main,
+        status_command.verify_main,
+        log_command.main,
+    ],
+    ids=["check", "collect", "gather", "bundle", "verify-bundle", "status", "verify-status", "audit"],
 )
 def test_an_unknown_option_is_named_before_what_is_missing(
     run: Callable[[Sequence[str]], int], unknown: str, capsys: pytest.CaptureFixture[str]

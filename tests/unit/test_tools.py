@@ -87,7 +87,7 @@ def test_cleaned_it_is_as_it_was_cloned_but_for_what_is_its_users(
 ) -> None:
     cloned = {"Makefile", "docs/verify.md", "vitne/clock.py", "tests/interop/package.json", "bench/__main__.py"}
     own = {"notes.txt", ".vitne/mine/letter", ".venv/lib/__pycache__/module.pyc", "bench/results.jsonl"}
-    own |= {"state/keys/one", "out/keys/two", "credential.sd-jwt", "bundle.zip", "bundle.json"}
+    own |= {"state/keys/one", "out/keys/two", "credential.sd-jwt", "bundle.zip", "bundle.json", "status.json"}
     made = {
         *("build/proto-deps/a.proto", "vitne_api/ledger.py", ".ruff_cache/x", "vitne/__pycache__/c"),
         *("tests/interop/node_modules/a/b.js", ".hypothesis/examples"),
@@ -103,7 +103,7 @@ def test_cleaned_it_is_as_it_was_cloned_but_for_what_is_its_users(
     said = capsys.readouterr().out
     assert "stays in" in said
     assert "mine" in said
-    assert "bench/results.jsonl, credential.sd-jwt, bundle.zip, bundle.json, state, out stays" in said
+    assert "bench/results.jsonl, credential.sd-jwt, bundle.zip, bundle.json, status.json, state, out stays" in said
 
 
 def test_nothing_is_cleaned_under_a_stack_that_runs(tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ class StatusEvidence:
     succession: Sequence[str] = ()
     then: LoggedList | None = None
 
-    def to_json(self) -> bytes:
-        """As a file."""
+    def to_members(self) -> dict[str, Any]:
+        """As a JSON object."""
         members: dict[str, Any] = {
             "list": self.list_url,
             "index": self.index,
@@ -124,7 +124,11 @@ class StatusEvidence:
             members["succession"] = list(self.succession)
         if self.then is not None:  # Likewise from before there was one.
             members["then"] = {"token": self.then.token, "list_leaf": _leaf_members(self.then.leaf)}
-        return json.dumps(members, indent=1).encode()
+        return members
+
+    def to_json(self) -> bytes:
+        """As a file."""
+        return json.dumps(self.to_members(), indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> StatusEvidence:
@@ -133,7 +137,16 @@ class StatusEvidence:
         Raises:
             InvalidArgument: ``BAD_STATUS_EVIDENCE``, ``BAD_BASE64URL``, ``BAD_JSON``.
         """
-        match strict_json(data, field="status"):
+        return cls.from_members(strict_json(data, field="status"))
+
+    @classmethod
+    def from_members(cls, members: Any) -> StatusEvidence:
+        """Read such an object.
+
+        Raises:
+            InvalidArgument: ``BAD_STATUS_EVIDENCE``, ``BAD_BASE64URL``.
+        """
+        match members:
             case {
                 "list": str(url),
                 "index": int(index),
@@ -161,6 +174,7 @@ class ProvenStatus:
         listed: the signed list when it was known: no change that it should show can be held back.
         then: the signed list at the instant that was asked for; likewise. It may be the same.
         seen: when the witnesses of the quorum had seen all of it; None: the policy asks for none.
+        seen_then: likewise the list at the instant that was asked for: long after it, somebody may have dated it back.
     """
 
     status: str
@@ -169,6 +183,7 @@ class ProvenStatus:
     listed: status_list.StatusList
     then: status_list.StatusList
     seen: datetime | None
+    seen_then: datetime | None
 
 
 def verify_status(
@@ -226,6 +241,7 @@ def verify_status(
         newest.listed,
         then.listed,
         max(times) if times else None,
+        then.seen,
     )
 
 
