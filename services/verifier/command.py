@@ -15,6 +15,7 @@ from services.verifier.answers import to_text
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
 from services.verifier.files import CREDENTIAL_FILE, read_argument, read_file, read_policy
 from services.verifier.knowledge import Knowledge
+from services.verifier.memory import KeptMemory
 from services.verifier.presented import MAX_BYTES
 from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
@@ -25,6 +26,7 @@ from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
+from vitne.inspection.log_memory import LogMemory
 from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
@@ -55,6 +57,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="PREFIX=BASE",
         help="fetch status lists whose URL begins with PREFIX from BASE; nothing else is fetched (repeatable). A host "
         "name in BASE that resolves to a private address is called only with ';private' at the end",
+    )
+    made.add_argument(
+        "--remember",
+        type=Path,
+        metavar="FILE",
+        help="hold the log to what it showed the last time, and remember what it shows now; one that went back or was "
+        "forked is not believed",
     )
     add_anchors(made)
     add_verbose(made)
@@ -202,12 +211,28 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
                 anchors=anchors,
             )
             proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel), witnessed=policy is not None)
-            log = Inclusions(proofs, knowledge, asked.log_origin, clock, policy)
+            log = Inclusions(proofs, knowledge, asked.log_origin, clock, policy, memory=_read_memory(asked.remember))
             verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
-            return await verifier.verify(credential)
+            verification = await verifier.verify(credential)
+            if asked.remember:
+                await KeptMemory(asked.remember, log, clock).keep()
+            return verification
     finally:
         await lists.close()
         await channel.close()
+
+
+def _read_memory(file: Path | None) -> LogMemory:
+    try:
+        return LogMemory.read(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(
+            "FILE_UNREADABLE",
+            f"{file} can't be read: {getattr(error, 'strerror', 'it is no text')}",
+            field="--remember",
+            rule="a file that this command wrote, or a name where none is yet",
+            remedy="compare the name and its folder, and look who may read it",
+        ) from error
 
 
 async def _refused(source: TrustListSource) -> str:

@@ -18,8 +18,9 @@ from vitne.clock import Clock
 from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusList, verify_token
 from vitne.errors import DataLoss, InvalidArgument
+from vitne.inspection.log_memory import LogMemory
 from vitne.merkle.memory import advance, advance_statements
-from vitne.merkle.notes import MAX_NOTE_BYTES, NOTE_UNTRUSTED, Checkpoint, NoteKey
+from vitne.merkle.notes import MAX_NOTE_BYTES, NOTE_UNTRUSTED, Checkpoint, NoteKey, open_checkpoint
 from vitne.merkle.policy import LOG_KEY_ENDED, LOG_KEY_RETIRED, Policy, Witnessed, key_ended
 from vitne.merkle.proofs import verify_inclusion
 from vitne.merkle.succession import Lineage, within
@@ -38,6 +39,9 @@ MAX_HELD_CHECKPOINTS: Final = 64
 PROOF_TIMEOUT_SECONDS: Final = 5.0
 #: How long it may take until a key's stated end is applied here, in seconds; an unknown key is asked after at once.
 STATEMENTS_SECONDS: Final = 60.0
+
+#: Why a ledger refuses a proof for a size that its log never had, or has no more.
+TREE_SIZE_UNKNOWN: Final = "TREE_SIZE_UNKNOWN"
 
 _log = logging.getLogger(__name__)
 
@@ -258,6 +262,7 @@ class _Opened(NamedTuple):
     seen: datetime | None
     #: The key that signed it, by whose end it is held to.
     signer: NoteKey
+    note: str
 
 
 class Inclusions:
@@ -273,17 +278,28 @@ class Inclusions:
         origin: of the log; another log of the operator's that does not follow it proves nothing.
         clock: tells which keys count.
         policy: whose cosignatures a checkpoint needs, beside the operator's signature; None: nobody's.
+        memory: what was remembered before this process; nothing of it counts but by a key that does.
     """
 
     def __init__(
-        self, proofs: ProofSource, knowledge: Knowledge, origin: str, clock: Clock, policy: Policy | None = None
+        self,
+        proofs: ProofSource,
+        knowledge: Knowledge,
+        origin: str,
+        clock: Clock,
+        policy: Policy | None = None,
+        *,
+        memory: LogMemory | None = None,
     ) -> None:
         self._proofs = proofs
         self._knowledge = knowledge
         self._origin = origin
         self._clock = clock
         self._policy = policy
-        self._statements: Sequence[str] = ()
+        remembered = memory or LogMemory()
+        self._statements: Sequence[str] = remembered.statements
+        #: Checkpoints of before, by their log, that it was not yet held to.
+        self._before = {note.partition("\n")[0]: note for note in remembered.notes if note}
         self._lineage = Lineage(())
         #: When the statements are read again, by the monotonic clock.
         self._look_again = 0.0
@@ -297,6 +313,12 @@ class Inclusions:
         self._held: _Recent[bytes, Inclusion] = _Recent(MAX_HELD_INCLUSIONS)
         self._opened: _Recent[str, _Opened] = _Recent(MAX_HELD_CHECKPOINTS)
         self._proving = _Shared(self._prove)
+
+    @property
+    def memory(self) -> LogMemory:
+        """What the log is held to: the largest checkpoint of each, and the statements between them."""
+        notes = self._before | {origin: last.note for origin, last in self._last.items()}
+        return LogMemory(tuple(notes.values()), tuple(self._statements))
 
     async def inclusion(self, leaf_hash: bytes) -> Inclusion:
         """See :class:`LogSource`.
@@ -356,18 +378,47 @@ class Inclusions:
                 raise _reopened(f"{seen.size} leaves of {seen.origin}")
             if not within(self._lineage.ended.get(opened.signer), seen):
                 raise key_ended(seen)  # that was stated after it was opened
-            last = self._last.get(seen.origin)
+            last = self._last.get(seen.origin) or self._recall(seen.origin)
             if last is not None and last.checkpoint != seen:
                 known = last.checkpoint
-                sizes = sorted((known.size, seen.size))
-                path = await self._proofs.consistency(seen.origin, *sizes) if 0 < sizes[0] < sizes[1] else ()
                 try:
-                    larger = advance(known, seen, path)
+                    larger = advance(known, seen, await self._between(known, seen))
                 except DataLoss as error:
                     _log.error("the log is not believed any more: %s", error)
                     raise
                 opened = opened if larger == seen else last
             self._last[seen.origin] = opened
+
+    async def _between(self, known: Checkpoint, seen: Checkpoint) -> Sequence[bytes]:
+        """Proof that one of two checkpoints of a log begins the other."""
+        sizes = sorted((known.size, seen.size))
+        if not 0 < sizes[0] < sizes[1]:
+            return ()
+        try:
+            return await self._proofs.consistency(seen.origin, *sizes)
+        except InvalidArgument as error:
+            if error.reason != TREE_SIZE_UNKNOWN:
+                raise
+            raise DataLoss(
+                "LOG_ROLLED_BACK",
+                f"the log of {seen.origin} showed {sizes[1]} leaves, and does not know that size any more",
+                rule="a log only grows (RFC 6962, section 2.1.2)",
+                remedy="believe nothing of this log; keep what it showed, and show it to its operator and witnesses",
+            ) from error
+
+    def _recall(self, origin: str) -> _Opened | None:
+        """What was remembered of a log before this process, by whichever of its keys signed it; None: nothing."""
+        note = self._before.get(origin)
+        for key in self._lineage.keys if note else ():
+            try:
+                known = open_checkpoint(note or "", key)
+            except InvalidArgument:
+                continue
+            ended = self._lineage.ended.get(key)
+            return _Opened("", known if ended is None or within(ended, known) else ended, None, key, note or "")
+        if note:
+            _log.warning("what is remembered of %s was signed by none of its keys, and counts for nothing", origin)
+        return None
 
     def _keys(self) -> Mapping[str, PublicKey]:
         return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
@@ -421,7 +472,7 @@ class Inclusions:
                 raise
         # The policy's own keys are pinned: it follows the statements by itself.
         seen = None if self._policy is None else self._policy.following(self._statements).open(note).seen
-        return _Opened(log.vouchers[witnessed.log], witnessed.checkpoint, seen, witnessed.log)
+        return _Opened(log.vouchers[witnessed.log], witnessed.checkpoint, seen, witnessed.log, note)
 
     async def _beginning(self, witnessed: Witnessed, ended: Checkpoint) -> Witnessed:
         """Have the log prove that what a retired key signed is the beginning of the tree with which its word ended.

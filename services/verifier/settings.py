@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import InvalidArgument
 from vitne.frameworks import LAW, Standing
+from vitne.inspection.log_memory import LogMemory
 from vitne.merkle.policy import Policy
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
@@ -36,6 +37,8 @@ class VerifierSettings(CommonSettings):
             succession count, too, and no other.
         log_policy_file: policy (C2SP tlog-policy) that checkpoints have to meet: the log's key, the witnesses' and how
             many of these; none: the operator's signature alone counts.
+        log_memory_file: holds the largest checkpoint that was seen of each log, and is written to: a log that goes back
+            or forks is refused after a restart, too; none: it is remembered while the verifier runs.
         trust_anchors: certificates in PEM of the authorities to which certificates beside a signature have to lead;
             none: these are not looked at, and a key counts by the registry's word alone.
         allow: allow-rules ``PREFIX=BASE`` or ``PREFIX=BASE;private``: which addresses of status lists are fetched, and
@@ -55,6 +58,7 @@ class VerifierSettings(CommonSettings):
     ledger_address: Address
     log_origin: str = Field(default=DEFAULT_LOG_ORIGIN, min_length=1)
     log_policy_file: Path | None = None
+    log_memory_file: Path | None = None
     trust_anchors: Path | None = None
     allow: tuple[AllowRuleText, ...] = ()
     registry_staleness_seconds: int = Field(default=DEFAULT_REGISTRY_STALENESS_SECONDS, ge=5, le=86_400)
@@ -84,6 +88,15 @@ class VerifierSettings(CommonSettings):
             OSError: the file can't be read.
         """
         return None if self.log_policy_file is None else Policy.parse(self.log_policy_file.read_text("utf-8"))
+
+    @property
+    def log_memory(self) -> LogMemory:
+        """What is remembered of the log, read.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        return LogMemory.read(self.log_memory_file)
 
     @property
     def anchors(self) -> TrustAnchors | None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
 from services.verifier.knowledge import Knowledge
+from services.verifier.memory import KeptMemory
 from services.verifier.pages import MAX_BODY, build_pages
 from services.verifier.rpc import VerifierRpc
 from services.verifier.settings import VerifierSettings
@@ -84,12 +85,12 @@ def build(settings: VerifierSettings, clock: Clock) -> Application:
     application.on_close(channel.close)
     policy = settings.log_policy
     proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel), witnessed=policy is not None)
-    verifier = Verifier(
-        knowledge,
-        StatusLists(fetcher, knowledge, clock),
-        Inclusions(proofs, knowledge, settings.log_origin, clock, policy),
-        clock,
-    )
+    log = Inclusions(proofs, knowledge, settings.log_origin, clock, policy, memory=settings.log_memory)
+    if settings.log_memory_file:
+        memory = KeptMemory(settings.log_memory_file, log, clock)
+        application.add_task("log memory", memory.run)
+        application.on_close(memory.keep)
+    verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
     application.add_servicer(verifier_pb2_grpc.add_VerifierServiceServicer_to_server, VerifierRpc(verifier), SERVICE)
     application.mount_http(build_pages(verifier), max_body=MAX_BODY)
     return application

@@ -99,6 +99,10 @@ class MemoryLog:
     def note_signer(self) -> NoteSigner:
         return NoteSigner(NoteKey(self.origin, from_b64url(self.signer.public_jwk["x"])), self.signer.sign)
 
+    @property
+    def size(self) -> int:
+        return self._tree.size
+
     def node(self, node: Node) -> bytes:
         return self._nodes[node]
 
