@@ -8,7 +8,7 @@ log which ours does not extend is left as it is: what was published is not taken
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -48,6 +48,7 @@ class Publication:
         projections: their forms.
         signers: have the logs' own keys, which verify what is in the storage.
         objects: the storage.
+        contradicted: is called where the storage holds a log that ours does not extend; None: nobody is.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Publication:
         projections: Projections,
         signers: Signers,
         objects: Objects,
+        contradicted: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._resources = resources
@@ -68,6 +70,7 @@ class Publication:
         self._projections = projections
         self._signers = signers
         self._objects = objects
+        self._contradicted = contradicted
         self._copied: dict[str, int] = {}
         self._stated = 0
         self._making = asyncio.Lock()
@@ -94,7 +97,12 @@ class Publication:
             shown = await self._witnessed.shown(log)
             # Of a log that ended, nothing comes but its last checkpoint's cosignatures.
             if self._ended.get(prefix) != shown.note:
-                await self._publish_log(shown, log.size, prefix, policy)
+                try:
+                    await self._publish_log(shown, log.size, prefix, policy)
+                except DataLoss:
+                    if self._contradicted is not None:
+                        await self._contradicted()
+                    raise
             if log is not logs[-1]:
                 self._ended[prefix] = shown.note
         await self._publish_lists()

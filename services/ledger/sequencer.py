@@ -5,7 +5,8 @@ places, stores them and the tiles they change, and replaces the checkpoint. So a
 sequencer that dies anywhere has done a whole batch or none of it, and no leaf is
 lost or entered twice. Who may write is settled twice over: an advisory lock
 keeps a second sequencer waiting, and the log's *epoch*, which each batch checks,
-stops a first one that lost its lock without noticing.
+stops a first one that lost its lock without noticing, or one whose log others
+contradict (:mod:`services.ledger.outside`).
 
 A checkpoint leaves this process only after its commit: no two signed ones of one
 size with different roots are ever seen.
@@ -14,7 +15,7 @@ size with different roots are ever seen.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -70,6 +71,7 @@ class Sequencer:
         new_id: makes the UUIDv7 of events.
         interval: seconds between looks at an empty queue.
         max_batch: most leaves in one transaction.
+        agrees: raises DataLoss where others have more of the log than the database, or something else.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Sequencer:
         *,
         interval: float,
         max_batch: int = MAX_BATCH,
+        agrees: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._pool = pool
         self._origin = origin
@@ -90,6 +93,7 @@ class Sequencer:
         self._new_id = new_id
         self._interval = interval
         self._max_batch = max_batch
+        self._agrees = agrees
         self._epoch = 0
 
     async def run(self) -> None:
@@ -115,10 +119,15 @@ class Sequencer:
     async def claim(self) -> None:
         """Become the log's writer: the next epoch. Signs the checkpoint anew, by the keys that sign now.
 
+        Before anything is signed, it is asked what others have of the log: a database that went back is not written.
+
         Raises:
+            DataLoss: ``LOG_ROLLED_BACK``, ``LOG_FORKED``: others have what the database has not.
             FailedPrecondition: ``LOG_ORIGIN_CHANGED`` when the database holds another log.
             Unavailable: ``LOG_KEY_MISSING``; ``LOG_KEY_CHANGED``: the key here is not the one that signed.
         """
+        if self._agrees is not None:
+            await self._agrees()
         origin = self._origin
         async with self._pool.acquire() as connection, connection.transaction():
             await start_log(connection, origin)

@@ -21,6 +21,7 @@ from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
+from services.ledger.outside import Outside
 from services.ledger.pages import build_pages
 from services.ledger.projections import Projections
 from services.ledger.publication import Publication
@@ -131,14 +132,22 @@ def next_key(settings: LedgerSettings, number: int) -> Signer:
 
 
 async def succeed(settings: LedgerSettings, work: Callable[[Closing], Awaitable[Succeeded]]) -> Succeeded:
-    """End a log or a key, whether the ledger runs or not."""
+    """End a log or a key, whether the ledger runs or not.
+
+    Raises:
+        DataLoss: ``LOG_ROLLED_BACK``, ``LOG_FORKED``; else as the work.
+    """
     clock = SystemClock()
+    objects = open_storage(settings, clock) if settings.storage else None
     pool = await open_pool(settings.database_dsn, max_size=1, name="ledger-closing")
     try:
         keys = LedgerKeys.ensure(FileKeyCustody(settings.state_dir))
+        await _outside(settings, pool, LogStore(pool), keys, objects).require_agreement()
         return await work(Closing(pool, keys.note_signer, clock, UuidFactory(clock)))
     finally:
         await pool.close()
+        if objects is not None:
+            await objects.close()
 
 
 async def reconcile(settings: LedgerSettings) -> Reconciled:
@@ -187,6 +196,19 @@ def open_storage(settings: LedgerSettings, clock: Clock) -> Objects:
         return FolderObjects(Path(urlsplit(settings.storage).path))
     secret = settings.storage_secret_file.read_text("ascii").strip()
     return S3Objects(settings.storage, Credentials(settings.storage_key_id, secret, settings.storage_region), clock)
+
+
+def _outside(
+    settings: LedgerSettings, pool: Any, store: LogStore, keys: LedgerKeys, objects: Objects | None
+) -> Outside:
+    return Outside(
+        pool,
+        store,
+        keys.note_signer,
+        origin=settings.log_origin,
+        witnesses={CosignerKey.parse(key).name: url for key, url in settings.witnesses.items()},
+        objects=objects,
+    )
 
 
 def _kafka(settings: LedgerSettings) -> KafkaSettings:
@@ -240,6 +262,8 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         History(pool, store, checkpoints, clock),
         Projections(keys.status_list, settings.status_base_url),
     )
+    objects = open_storage(settings, clock) if settings.storage else None
+    outside = _outside(settings, pool, store, keys, objects)
     sequencer = Sequencer(
         pool,
         settings.log_origin,
@@ -247,6 +271,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         clock,
         new_id,
         interval=settings.sequence_interval_seconds,
+        agrees=outside.require_agreement,
     )
     kafka = _kafka(settings)
 
@@ -271,7 +296,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     application.add_task("sequencer", sequencer.run)
     if settings.witnesses:
         witnesses = [Witness(CosignerKey.parse(key), url) for key, url in settings.witnesses.items()]
-        cosigning = Cosigning(store, checkpoints, witnesses, settings.quorum, clock)
+        cosigning = Cosigning(store, checkpoints, witnesses, settings.quorum, clock, contradicted=outside.contradicted)
         application.add_task(
             "witnesses",
             lambda: work_alone(
@@ -283,8 +308,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
                 name="cosigning",
             ),
         )
-    if settings.storage:
-        objects = open_storage(settings, clock)
+    if objects is not None:
         publication = Publication(
             store=store,
             resources=resources,
@@ -293,6 +317,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
             projections=projections,
             signers=keys.note_signer,
             objects=objects,
+            contradicted=outside.contradicted,
         )
         application.add_task(
             "publication",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -56,6 +56,7 @@ class Cosigning:
         witnesses: who is asked.
         quorum: how many have to cosign.
         clock: tells when the last was cosigned.
+        contradicted: is called after a witness said that the log contradicts what it cosigned; None: nobody is.
     """
 
     def __init__(
@@ -65,12 +66,15 @@ class Cosigning:
         witnesses: Sequence[Witness],
         quorum: int,
         clock: Clock,
+        *,
+        contradicted: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._witnessed = witnessed
         self._witnesses = witnesses
         self._quorum = quorum
         self._clock = clock
+        self._contradicted = contradicted
         #: Logs that ended and were cosigned to their end.
         self._complete: set[int] = set()
         #: The log that grows, and since when it is looked at.
@@ -113,21 +117,30 @@ class Cosigning:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             found = await asyncio.gather(*(self._ask(session, each, newest) for each in self._witnesses))
-        lines = [line for each in found for line in each]
+        if None in found and self._contradicted is not None:
+            await self._contradicted()
+        lines = [line for each in found for line in each or ()]
         if sum(bool(each) for each in found) < self._quorum:
             return False
         await self._witnessed.add(newest, newest.note + "".join(lines))
         return True
 
-    async def _ask(self, session: aiohttp.ClientSession, witness: Witness, newest: StoredCheckpoint) -> list[str]:
-        """A witness's lines; none where it gave none, which is told and counted."""
+    async def _ask(
+        self, session: aiohttp.ClientSession, witness: Witness, newest: StoredCheckpoint
+    ) -> list[str] | None:
+        """A witness's lines; none where it gave none, and None where it says that the log contradicts itself."""
         try:
             lines = await self._cosignatures(session, witness, newest)
         except VitneError as error:
-            level = logging.ERROR if isinstance(error, DataLoss) else logging.WARNING
-            _log.log(level, "witness %s did not cosign: %s", witness.key.name, error)
+            contradicts = isinstance(error, DataLoss)
+            _log.log(
+                logging.ERROR if contradicts else logging.WARNING,
+                "witness %s did not cosign: %s",
+                witness.key.name,
+                error,
+            )
             WITNESS_ANSWERS.add(1, witness.key.name, error.reason)
-            return []
+            return None if contradicts else []
         WITNESS_ANSWERS.add(1, witness.key.name, "")
         return lines
 

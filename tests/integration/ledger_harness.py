@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
+from services.ledger.outside import Outside
 from services.ledger.pages import build_pages
 from services.ledger.projections import Projections
 from services.ledger.publication import Publication
@@ -106,9 +107,22 @@ class Ledger:
     def note_signer(self) -> NoteSigner:
         return self.keys.note_signer(ORIGIN)
 
-    def sequencer(self, max_batch: int = 1000) -> Sequencer:
+    def sequencer(self, max_batch: int = 1000, outside: Outside | None = None) -> Sequencer:
         return Sequencer(
-            self.pool, ORIGIN, self.keys.note_signer, self.clock, uuid4, interval=0.01, max_batch=max_batch
+            self.pool,
+            ORIGIN,
+            self.keys.note_signer,
+            self.clock,
+            uuid4,
+            interval=0.01,
+            max_batch=max_batch,
+            agrees=outside.require_agreement if outside else None,
+        )
+
+    def outside(self, witnesses: Mapping[str, str] | None = None, objects: Objects | None = None) -> Outside:
+        """What others have of the log."""
+        return Outside(
+            self.pool, self.store, self.keys.note_signer, origin=ORIGIN, witnesses=witnesses or {}, objects=objects
         )
 
     async def lease(self, count: int = 10, country: str = "NO") -> ledger_pb2.LeaseIndexesResponse:
