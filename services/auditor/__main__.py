@@ -1,4 +1,4 @@
-"""``python -m services.auditor``: one look at everything, an exit code, the end."""
+"""``vitne-audit``, or ``python -m services.auditor``: one look at everything, an exit code, the end."""
 
 from __future__ import annotations
 
@@ -35,14 +35,20 @@ from vitne.runtime.tls import client_context
 DESCRIPTION: Final = (
     "Reads the databases of issuer, ledger, registry and portals, all topics and the published status lists, and says "
     "whether they agree: nothing lost, nothing twice, nothing without a reason. Changes nothing. While things are "
-    "under way it looks again, for --settle seconds. Exit code: 0 all agrees, 1 it does not, 2 it could not look. "
-    "With `log` as the first argument it walks the published log with what is public alone (log --help)."
+    "under way it looks again, for --settle seconds. Where VITNE_LOG_URL is set it walks the published log, too. "
+    "Exit code: 0 all agrees, 1 it does not, 2 it could not look, or wrong usage."
+)
+OTHER: Final = (
+    "With `log` as the first argument (or --url, without it) it knows nothing but what is public, and needs none of the "
+    "settings: it walks the published log, and compares it with its lists and witnesses (vitne-audit log --help)."
 )
 AGREES: Final = 0
 DISAGREES: Final = 1
 NOT_LOOKED: Final = 2
-#: First argument of the walk with what is public alone; the same as the command ``vitne-audit``.
+#: First argument of the walk with what is public alone.
 LOG_COMMAND: Final = "log"
+#: An option that only that walk has, and needs: with it, the first argument may be left out.
+LOG_OPTION: Final = "--url"
 #: Seconds in which what is under way must have arrived.
 DEFAULT_SETTLE_SECONDS: Final = 60.0
 
@@ -51,9 +57,12 @@ def main(arguments: list[str]) -> int:
     """Run the command; answers the exit code."""
     if arguments[:1] == [LOG_COMMAND]:
         return log_command.main(arguments[1:])
+    if any(each.partition("=")[0] == LOG_OPTION for each in arguments):
+        return log_command.main(arguments)
     parser = argparse.ArgumentParser(
-        prog="python -m services.auditor",
-        description=textwrap.fill(DESCRIPTION, 100),
+        prog="vitne-audit",
+        usage="%(prog)s [-h] [--settle SECONDS] [--json]\n       %(prog)s log [-h] --url URL …",
+        description="\n\n".join(textwrap.fill(text, 100) for text in (DESCRIPTION, OTHER)),
         epilog=explained(AuditorSettings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -110,8 +119,11 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
         ),
     )
 
+    # Of the first look; the others are told as that.
+    told = iter([progress])
+
     async def look() -> WorldSnapshot:
-        return await observe(installation)
+        return await observe(installation, progress=next(told, lambda _text: None))
 
     clock = SystemClock()
     findings = await settle(look, seconds, clock, progress)
@@ -148,6 +160,11 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     if settings.log_memory_file is not None and not looked.disagreements:
         replace_file(settings.log_memory_file, looked.shown.to_bytes())
     return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])
+
+
+def script() -> None:
+    """Entry point of ``vitne-audit``."""
+    raise SystemExit(main(sys.argv[1:]))
 
 
 def _issued(world: WorldSnapshot) -> dict[bytes, str]:

@@ -1,4 +1,4 @@
-"""``vitne-audit``: walks a published log with what is public; do it, its lists and its witnesses agree?"""
+"""``vitne-audit log``: walks a published log with what is public; do it, its lists and its witnesses agree?"""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Looked:
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(prog="vitne-audit", description=DESCRIPTION, epilog=EPILOG)
+    made = argparse.ArgumentParser(prog="vitne-audit log", description=DESCRIPTION, epilog=EPILOG)
     made.add_argument("--url", required=True, help="the first log's prefix, below which /checkpoint and /tile/ are")
     trusted = made.add_mutually_exclusive_group(required=True)
     trusted.add_argument(
@@ -127,11 +127,6 @@ def main(arguments: Sequence[str]) -> int:
         return NOT_LOOKED
     sys.stdout.write(json.dumps(as_json(looked)) + "\n" if asked.json else as_text(looked))
     return DISAGREES if looked.disagreements else AGREES
-
-
-def script() -> None:
-    """Entry point of ``vitne-audit``."""
-    raise SystemExit(main(sys.argv[1:]))
 
 
 async def _run(
