@@ -39,8 +39,8 @@ DESCRIPTION: Final = (
     "Exit code: 0 all agrees, 1 it does not, 2 it could not look, or wrong usage."
 )
 OTHER: Final = (
-    "With `log` as the first argument (or --url, without it) it knows nothing but what is public, and needs none of the "
-    "settings: it walks the published log, and compares it with its lists and witnesses (vitne-audit log --help)."
+    "With `log` as the first argument (or --url, without it) it knows nothing but what is public, and needs none of "
+    "the settings: it walks the published log, and compares it with its lists and witnesses (vitne-audit log --help)."
 )
 AGREES: Final = 0
 DISAGREES: Final = 1
