@@ -21,10 +21,13 @@ from vitne.audit.agreement import Disagreement
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.canonical import b64url
 from vitne.clock import SystemClock
+from vitne.credentials.jose import PublicKey
 from vitne.errors import DataLoss, VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
+from vitne.inspection.lists import status_list_keys
 from vitne.inspection.published_log import FILE_SECONDS
 from vitne.merkle.policy import Policy
+from vitne.messaging import topics
 from vitne.messaging.kafka import KafkaSettings
 from vitne.runtime.main import explained
 from vitne.runtime.objects.folder import replace_file
@@ -120,10 +123,10 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     )
 
     # Of the first look; the others are told as that.
-    told = iter([progress])
+    telling = iter([progress])
 
     async def look() -> WorldSnapshot:
-        return await observe(installation, progress=next(told, lambda _text: None))
+        return await observe(installation, progress=next(telling, lambda _text: None))
 
     clock = SystemClock()
     findings = await settle(look, seconds, clock, progress)
@@ -134,14 +137,14 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     async with aiohttp.ClientSession(
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
     ) as session:
-        # Lists are compared already, with more than is public.
         try:
             looked = await log_command.look(
                 session,
                 settings.log_url,
                 policy,
-                keys={},
-                served_at={},
+                # Compared already with the ledger's database; here with the log as others see it.
+                keys=_list_keys(findings.world),
+                served_at=dict(settings.lists_served_at),
                 issued=_issued(findings.world),
                 memory=settings.log_memory_file,
                 seconds=seconds,
@@ -171,6 +174,12 @@ def _issued(world: WorldSnapshot) -> dict[bytes, str]:
     """What the issuer knows to have issued, also what a restore lost, by the artefacts' digests."""
     known = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
     return known | {each.digest: str(each.credential or b64url(each.digest)) for each in world.issuer.lost}
+
+
+def _list_keys(world: WorldSnapshot) -> dict[str, PublicKey]:
+    """The keys for status lists that the registry's topic names, by thumbprint."""
+    facts = world.topics.get(topics.REGISTRY_FACTS)
+    return status_list_keys(record.value for record in facts.records) if facts else {}
 
 
 def _tell(text: str) -> None:
