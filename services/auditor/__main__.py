@@ -9,6 +9,7 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -22,7 +23,7 @@ from vitne.audit.snapshots import WorldSnapshot
 from vitne.canonical import b64url
 from vitne.clock import SystemClock
 from vitne.credentials.jose import PublicKey
-from vitne.errors import DataLoss, VitneError
+from vitne.errors import DataLoss, FailedPrecondition, VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
 from vitne.inspection.lists import status_list_keys
 from vitne.inspection.published_log import FILE_SECONDS
@@ -52,6 +53,8 @@ NOT_LOOKED: Final = 2
 LOG_COMMAND: Final = "log"
 #: An option that only that walk has, and needs: with it, the first argument may be left out.
 LOG_OPTION: Final = "--url"
+#: What stands in the place of a key in policies that are to be filled in (deploy/k8s/overlays).
+PLACEHOLDER: Final = "+REPLACE+ME"
 #: Seconds in which what is under way must have arrived.
 DEFAULT_SETTLE_SECONDS: Final = 60.0
 
@@ -106,9 +109,11 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     """Look, and look again for ``seconds`` while something does not agree.
 
     Raises:
-        FailedPrecondition: the files of TLS can't be used.
+        FailedPrecondition: the files of TLS can't be used; ``BAD_LOG_POLICY``.
         VitneError: the published log can't be walked, and all else agrees.
     """
+    # First: nobody waits for what is refused then.
+    policy = _read_policy(settings.log_policy_file) if settings.log_policy_file else None
     installation = Installation(
         issuer=settings.issuer_dsn,
         ledger=settings.ledger_dsn,
@@ -130,9 +135,8 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
 
     clock = SystemClock()
     findings = await settle(look, seconds, clock, progress)
-    if findings.world is None or settings.log_policy_file is None:
+    if findings.world is None or policy is None:
         return findings
-    policy = Policy.parse(settings.log_policy_file.read_text("utf-8"))
     timeout = aiohttp.ClientTimeout(total=FILE_SECONDS)
     async with aiohttp.ClientSession(
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
@@ -168,6 +172,33 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
 def script() -> None:
     """Entry point of ``vitne-audit``."""
     raise SystemExit(main(sys.argv[1:]))
+
+
+def _read_policy(file: Path) -> Policy:
+    """The log's policy.
+
+    Raises:
+        FailedPrecondition: ``BAD_LOG_POLICY``: it can't be read, is none, or is still to be filled in.
+    """
+    try:
+        text = file.read_text("utf-8")
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        if any(PLACEHOLDER in line for line in lines):
+            raise ValueError(f"keys are still to be filled in, where it says {PLACEHOLDER}")
+        policy = Policy.parse(text)
+        if not policy.logs:
+            raise ValueError("it names no log")
+    except (OSError, ValueError, VitneError) as error:
+        why = error.strerror or type(error).__name__ if isinstance(error, OSError) else error
+        raise FailedPrecondition(
+            "BAD_LOG_POLICY",
+            f"{file} can't be used: {why}",
+            field="VITNE_LOG_POLICY_FILE",
+            rule="a policy (C2SP tlog-policy) with the log's verifier key, before anything is looked at",
+            remedy="fill in the keys of the log and its witnesses (in a cluster: the overlay's file log-policy), or "
+            "leave out VITNE_LOG_URL and VITNE_LOG_POLICY_FILE, and the published log is not walked",
+        ) from error
+    return policy
 
 
 def _issued(world: WorldSnapshot) -> dict[bytes, str]:
