@@ -164,6 +164,8 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
                 raise
             progress(f"the published log could not be walked: {error}")
             return findings
+    for line in log_command.summary(looked):
+        progress(f"published log: {line}")
     if settings.log_memory_file is not None and not looked.disagreements:
         replace_file(settings.log_memory_file, looked.shown.to_bytes())
     return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])
@@ -189,7 +191,7 @@ def _read_policy(file: Path) -> Policy:
         if not policy.logs:
             raise ValueError("it names no log")
     except (OSError, ValueError, VitneError) as error:
-        why = error.strerror or type(error).__name__ if isinstance(error, OSError) else error
+        why = error.message if isinstance(error, VitneError) else getattr(error, "strerror", None) or str(error)
         raise FailedPrecondition(
             "BAD_LOG_POLICY",
             f"{file} can't be used: {why}",

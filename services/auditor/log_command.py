@@ -323,12 +323,21 @@ def as_json(looked: Looked) -> dict[str, Any]:
     }
 
 
-def as_text(looked: Looked) -> str:
-    """The report for people."""
+def summary(looked: Looked) -> list[str]:
+    """What was walked, compared and asked, a line each."""
     lines = [f"{looked.leaves} leaves, {looked.issued} issuances, {looked.lists} lists compared"]
     if looked.lists:
         lines[0] += f", of {looked.logged} of them the version that was logged last"
-    lines += [f"witness {name}: {why or 'saw the same log'}" for name, why in looked.witnesses.items()]
+    contradicting = {each.subject for each in looked.disagreements}
+    for name, why in looked.witnesses.items():
+        saw = "saw another log" if f"witness {name}" in contradicting else "saw the same log"
+        lines.append(f"witness {name}: {why or saw}")
+    return lines
+
+
+def as_text(looked: Looked) -> str:
+    """The report for people."""
+    lines = summary(looked)
     agree = (
         "the log, its lists and its witnesses agree"
         if looked.lists

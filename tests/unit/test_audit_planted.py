@@ -179,7 +179,9 @@ async def test_a_forked_log_that_is_shown_to_two_clients_is_found(
         assert await audit(log, *memory) == DISAGREES
         assert "log.forked" in capsys.readouterr().out
     assert await _beside_witness(one, other, tmp_path) == DISAGREES
-    assert "log.forked witness w0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "log.forked witness w0" in told
+    assert "witness w0: saw another log\n" in told
 
 
 async def _beside_witness(seen: SampleLog, shown: SampleLog, folder: Path) -> int:
@@ -292,4 +294,7 @@ async def test_an_issuance_that_is_not_in_the_log_is_found(
         for number, code in ((699, AGREES), (700, DISAGREES)):
             credentials.append(SimpleNamespace(digest=sha256(b"%d" % number), id=f"credential {number}"))
             assert await asyncio.to_thread(auditor.main, ["--settle", "0"]) == code
-    assert capsys.readouterr().out == "issuance.unpublished credential 700: the published log lacks it\n"
+    shown = capsys.readouterr()
+    assert "700 of 700 leaves\n" in shown.err
+    assert "published log: 700 leaves, 700 issuances, 0 lists compared\n" in shown.err
+    assert shown.out == "issuance.unpublished credential 700: the published log lacks it\n"
