@@ -1,4 +1,4 @@
-"""``python -m services.auditor``: one look at everything, an exit code, the end."""
+"""``vitne-audit``, or ``python -m services.auditor``: one look at everything, an exit code, the end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -21,10 +22,13 @@ from vitne.audit.agreement import Disagreement
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.canonical import b64url
 from vitne.clock import SystemClock
-from vitne.errors import DataLoss, VitneError
+from vitne.credentials.jose import PublicKey
+from vitne.errors import DataLoss, FailedPrecondition, VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
+from vitne.inspection.lists import status_list_keys
 from vitne.inspection.published_log import FILE_SECONDS
 from vitne.merkle.policy import Policy
+from vitne.messaging import topics
 from vitne.messaging.kafka import KafkaSettings
 from vitne.runtime.main import explained
 from vitne.runtime.objects.folder import replace_file
@@ -35,14 +39,22 @@ from vitne.runtime.tls import client_context
 DESCRIPTION: Final = (
     "Reads the databases of issuer, ledger, registry and portals, all topics and the published status lists, and says "
     "whether they agree: nothing lost, nothing twice, nothing without a reason. Changes nothing. While things are "
-    "under way it looks again, for --settle seconds. Exit code: 0 all agrees, 1 it does not, 2 it could not look. "
-    "With `log` as the first argument it walks the published log with what is public alone (log --help)."
+    "under way it looks again, for --settle seconds. Where VITNE_LOG_URL is set it walks the published log, too. "
+    "Exit code: 0 all agrees, 1 it does not, 2 it could not look, or wrong usage."
+)
+OTHER: Final = (
+    "With `log` as the first argument (or --url, without it) it knows nothing but what is public, and needs none of "
+    "the settings: it walks the published log, and compares it with its lists and witnesses (vitne-audit log --help)."
 )
 AGREES: Final = 0
 DISAGREES: Final = 1
 NOT_LOOKED: Final = 2
-#: First argument of the walk with what is public alone; the same as the command ``vitne-audit``.
+#: First argument of the walk with what is public alone.
 LOG_COMMAND: Final = "log"
+#: An option that only that walk has, and needs: with it, the first argument may be left out.
+LOG_OPTION: Final = "--url"
+#: What stands in the place of a key in policies that are to be filled in (deploy/k8s/overlays).
+PLACEHOLDER: Final = "+REPLACE+ME"
 #: Seconds in which what is under way must have arrived.
 DEFAULT_SETTLE_SECONDS: Final = 60.0
 
@@ -51,9 +63,12 @@ def main(arguments: list[str]) -> int:
     """Run the command; answers the exit code."""
     if arguments[:1] == [LOG_COMMAND]:
         return log_command.main(arguments[1:])
+    if any(each.partition("=")[0] == LOG_OPTION for each in arguments):
+        return log_command.main(arguments)
     parser = argparse.ArgumentParser(
-        prog="python -m services.auditor",
-        description=textwrap.fill(DESCRIPTION, 100),
+        prog="vitne-audit",
+        usage="%(prog)s [-h] [--settle SECONDS] [--json]\n       %(prog)s log [-h] --url URL …",
+        description="\n\n".join(textwrap.fill(text, 100) for text in (DESCRIPTION, OTHER)),
         epilog=explained(AuditorSettings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -94,9 +109,11 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     """Look, and look again for ``seconds`` while something does not agree.
 
     Raises:
-        FailedPrecondition: the files of TLS can't be used.
+        FailedPrecondition: the files of TLS can't be used; ``BAD_LOG_POLICY``.
         VitneError: the published log can't be walked, and all else agrees.
     """
+    # First: nobody waits for what is refused then.
+    policy = _read_policy(settings.log_policy_file) if settings.log_policy_file else None
     installation = Installation(
         issuer=settings.issuer_dsn,
         ledger=settings.ledger_dsn,
@@ -110,26 +127,28 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
         ),
     )
 
+    # Of the first look; the others are told as that.
+    telling = iter([progress])
+
     async def look() -> WorldSnapshot:
-        return await observe(installation)
+        return await observe(installation, progress=next(telling, lambda _text: None))
 
     clock = SystemClock()
     findings = await settle(look, seconds, clock, progress)
-    if findings.world is None or settings.log_policy_file is None:
+    if findings.world is None or policy is None:
         return findings
-    policy = Policy.parse(settings.log_policy_file.read_text("utf-8"))
     timeout = aiohttp.ClientTimeout(total=FILE_SECONDS)
     async with aiohttp.ClientSession(
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
     ) as session:
-        # Lists are compared already, with more than is public.
         try:
             looked = await log_command.look(
                 session,
                 settings.log_url,
                 policy,
-                keys={},
-                served_at={},
+                # Compared already with the ledger's database; here with the log as others see it.
+                keys=_list_keys(findings.world),
+                served_at=dict(settings.lists_served_at),
                 issued=_issued(findings.world),
                 memory=settings.log_memory_file,
                 seconds=seconds,
@@ -145,15 +164,55 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
                 raise
             progress(f"the published log could not be walked: {error}")
             return findings
+    for line in log_command.summary(looked):
+        progress(f"published log: {line}")
     if settings.log_memory_file is not None and not looked.disagreements:
         replace_file(settings.log_memory_file, looked.shown.to_bytes())
     return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])
+
+
+def script() -> None:
+    """Entry point of ``vitne-audit``."""
+    raise SystemExit(main(sys.argv[1:]))
+
+
+def _read_policy(file: Path) -> Policy:
+    """The log's policy.
+
+    Raises:
+        FailedPrecondition: ``BAD_LOG_POLICY``: it can't be read, is none, or is still to be filled in.
+    """
+    try:
+        text = file.read_text("utf-8")
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        if any(PLACEHOLDER in line for line in lines):
+            raise ValueError(f"keys are still to be filled in, where it says {PLACEHOLDER}")
+        policy = Policy.parse(text)
+        if not policy.logs:
+            raise ValueError("it names no log")
+    except (OSError, ValueError, VitneError) as error:
+        why = error.message if isinstance(error, VitneError) else getattr(error, "strerror", None) or str(error)
+        raise FailedPrecondition(
+            "BAD_LOG_POLICY",
+            f"{file} can't be used: {why}",
+            field="VITNE_LOG_POLICY_FILE",
+            rule="a policy (C2SP tlog-policy) with the log's verifier key, before anything is looked at",
+            remedy="fill in the keys of the log and its witnesses (in a cluster: the overlay's file log-policy), or "
+            "leave out VITNE_LOG_URL and VITNE_LOG_POLICY_FILE, and the published log is not walked",
+        ) from error
+    return policy
 
 
 def _issued(world: WorldSnapshot) -> dict[bytes, str]:
     """What the issuer knows to have issued, also what a restore lost, by the artefacts' digests."""
     known = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
     return known | {each.digest: str(each.credential or b64url(each.digest)) for each in world.issuer.lost}
+
+
+def _list_keys(world: WorldSnapshot) -> dict[str, PublicKey]:
+    """The keys for status lists that the registry's topic names, by thumbprint."""
+    facts = world.topics.get(topics.REGISTRY_FACTS)
+    return status_list_keys(record.value for record in facts.records) if facts else {}
 
 
 def _tell(text: str) -> None:

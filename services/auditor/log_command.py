@@ -1,4 +1,4 @@
-"""``vitne-audit``: walks a published log with what is public; do it, its lists and its witnesses agree?"""
+"""``vitne-audit log``: walks a published log with what is public; do it, its lists and its witnesses agree?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,11 +17,11 @@ from typing import Any, Final
 import aiohttp
 
 from vitne.audit.agreement import Disagreement
-from vitne.audit.log_contents import SeenList
+from vitne.audit.log_contents import LogContents, SeenList
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
 from vitne.errors import DataLoss, VitneError
-from vitne.inspection.lists import fetch_seen, registered_list_keys
+from vitne.inspection.lists import fetch_logged, fetch_seen, registered_list_keys
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.mirror import Mirror
 from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witness_marks
@@ -56,6 +57,7 @@ class Looked:
         leaves: entries of the log, and of those that it followed.
         issued: issuances among them.
         lists: status lists that were compared.
+        logged: of how many of them also the version that the log has last, by its digest.
         witnesses: names of those that were asked, and why one said nothing; empty where it answered.
         disagreements: all of them.
     """
@@ -64,13 +66,14 @@ class Looked:
     leaves: int
     issued: int
     lists: int
+    logged: int
     witnesses: dict[str, str]
     disagreements: list[Disagreement]
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(prog="vitne-audit", description=DESCRIPTION, epilog=EPILOG)
+    made = argparse.ArgumentParser(prog="vitne-audit log", description=DESCRIPTION, epilog=EPILOG)
     made.add_argument("--url", required=True, help="the first log's prefix, below which /checkpoint and /tile/ are")
     trusted = made.add_mutually_exclusive_group(required=True)
     trusted.add_argument(
@@ -127,11 +130,6 @@ def main(arguments: Sequence[str]) -> int:
         return NOT_LOOKED
     sys.stdout.write(json.dumps(as_json(looked)) + "\n" if asked.json else as_text(looked))
     return DISAGREES if looked.disagreements else AGREES
-
-
-def script() -> None:
-    """Entry point of ``vitne-audit``."""
-    raise SystemExit(main(sys.argv[1:]))
 
 
 async def _run(
@@ -250,6 +248,7 @@ async def _walked(
     await logs.walk_on(progress)
     contents = logs.contents
     started = clock.monotonic()
+    kept: dict[str, SeenList] = {}
     while True:
         lists: dict[str, SeenList | None] = {}
         if keys:
@@ -260,13 +259,55 @@ async def _walked(
         own = [*logs.finish()]
         for before in (known, copied):
             own += [each for each in before.compare(logs.shown, logs.policy) if each not in own]
-        among = [*(contents.check_lists(lists) if keys else ()), *contents.check_issued(issued)]
+        kept = await _fetch_logged(session, contents, lists, kept, keys=keys, served_at=served_at)
+        among = [
+            *(contents.check_lists(lists, clock.now()) if keys else ()),
+            *(each for url, seen in kept.items() if seen != lists[url] for each in contents.check_list(url, seen)),
+            *contents.check_issued(issued),
+        ]
         if not among or own or clock.monotonic() - started >= seconds:
             break
         await clock.sleep(LOOK_SECONDS)
     unheard = [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
     found = [*own, *among, *unheard]
-    return Looked(logs.shown, contents.leaves, contents.issued, len(lists), asked, found), own
+    return Looked(logs.shown, contents.leaves, contents.issued, len(lists), len(kept), asked, found), own
+
+
+async def _fetch_logged(
+    session: aiohttp.ClientSession,
+    contents: LogContents,
+    lists: Mapping[str, SeenList | None],
+    kept: Mapping[str, SeenList],
+    *,
+    keys: Mapping[str, PublicKey],
+    served_at: Mapping[str, str],
+) -> dict[str, SeenList]:
+    """Of each list the version that was logged last, by URL, where it is what is served, or can be fetched.
+
+    Args:
+        session: fetches.
+        contents: of the log.
+        lists: as they are published.
+        kept: what was found the last time.
+        keys: of status lists, by thumbprint.
+        served_at: where addresses of lists that begin so are really fetched.
+    """
+    found = {}
+    for url, newest in lists.items():
+        if newest is None or url not in contents.versions:
+            continue
+        for seen in (newest, kept.get(url)):
+            if seen is not None and contents.is_logged(url, seen.digest):
+                found[url] = seen
+                break
+        else:
+            # Changes are logged in about the order of their dates; and no list is newer than what is published.
+            by = min(contents.there_by.get(url, newest.issued_at) + timedelta(seconds=1), newest.issued_at)
+            digest = contents.versions[url].digest
+            past = await fetch_logged(session, url, digest, by, find_key=keys.get, served_at=served_at)
+            if past is not None:
+                found[url] = past
+    return found
 
 
 def as_json(looked: Looked) -> dict[str, Any]:
@@ -276,15 +317,27 @@ def as_json(looked: Looked) -> dict[str, Any]:
         "leaves": looked.leaves,
         "issued": looked.issued,
         "lists": looked.lists,
+        "logged_lists": looked.logged,
         "witnesses": looked.witnesses,
         "disagreements": [asdict(each) for each in looked.disagreements],
     }
 
 
+def summary(looked: Looked) -> list[str]:
+    """What was walked, compared and asked, a line each."""
+    lines = [f"{looked.leaves} leaves, {looked.issued} issuances, {looked.lists} lists compared"]
+    if looked.lists:
+        lines[0] += f", of {looked.logged} of them the version that was logged last"
+    contradicting = {each.subject for each in looked.disagreements}
+    for name, why in looked.witnesses.items():
+        saw = "saw another log" if f"witness {name}" in contradicting else "saw the same log"
+        lines.append(f"witness {name}: {why or saw}")
+    return lines
+
+
 def as_text(looked: Looked) -> str:
     """The report for people."""
-    lines = [f"{looked.leaves} leaves, {looked.issued} issuances, {looked.lists} lists compared"]
-    lines += [f"witness {name}: {why or 'saw the same log'}" for name, why in looked.witnesses.items()]
+    lines = summary(looked)
     agree = (
         "the log, its lists and its witnesses agree"
         if looked.lists

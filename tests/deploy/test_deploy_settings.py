@@ -90,11 +90,10 @@ LEFT: dict[str, tuple[str, ...]] = {
         "step_seconds",
         "trust_list_refresh_seconds",
         "witness_interval_seconds",
-        "witness_quorum",
     ),
     "an installation chooses more than law and readings of it (docs/decisions/0011)": ("standings",),
     "a collector of the installation's own": ("otlp_endpoint",),
-    "witnesses, once there are some (docs/operating/log.md)": ("log_policy_file", "witnesses"),
+    "witnesses, once there are some (docs/operating/log.md)": ("log_policy_file",),
     "a store of objects for the static files of log and lists, where there is one (services/ledger/README.md)": (
         "storage",
         "storage_key_id",
@@ -115,7 +114,6 @@ LEFT: dict[str, tuple[str, ...]] = {
         "emrex_providers_file",
     ),
     "lists of trusted certificates, where an operator keeps some (docs/verify.md)": ("trust_anchors",),
-    "components/auditor-log sets them": ("log_memory_file", "log_url"),
 }
 #: The same for what others need: who calls nobody shows nothing, and who asks for no scope of its own demands none.
 LEFT_BY: dict[str, tuple[str, ...]] = {

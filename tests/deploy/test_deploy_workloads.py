@@ -226,11 +226,18 @@ def test_a_changed_setting_rolls_out(installation: Installation) -> None:
         if "grafana_dashboard" not in manifest["metadata"]["labels"]
     }
     for name in names:
-        assert re.fullmatch(r"(common|registry|issuer|ledger|verifier|portal|prober|auditor)-[a-z0-9]{10}", name)
+        of = "common|registry|issuer|ledger|verifier|portal|prober|auditor|log-policy"
+        assert re.fullmatch(rf"({of})-[a-z0-9]{{10}}", name)
     read = {
         source["configMapRef"]["name"]
         for _, pod in installation.workloads()
         for container in containers(pod)
         for source in container.get("envFrom", ())
+    }
+    read |= {
+        volume["configMap"]["name"]
+        for _, pod in installation.workloads()
+        for volume in pod["spec"]["volumes"]
+        if "configMap" in volume
     }
     assert read == names

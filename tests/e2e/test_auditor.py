@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 
 import asyncpg
@@ -36,9 +37,22 @@ async def test_it_ends_with_0_when_all_agrees_and_says_what_it_compared(stack: S
     assert report["compared"]["credentials"] >= 500
     assert report["compared"]["leaves"] > report["compared"]["credentials"]
     assert report["compared"]["portals"] == 1
+    # It says meanwhile what it has read.
+    assert re.search(r"^issuer: \d+ credentials$", err, re.MULTILINE)
+    assert re.search(r"^ledger: \d+ leaves$", err, re.MULTILINE)
     # Identifiers and numbers, and nobody's name or number.
     assert world.learner.value not in out + err
     assert world.learner.family_name not in out + err
+
+
+async def test_with_what_is_public_it_holds_a_list_to_the_version_that_the_log_has(stack: Stack, world: Demo) -> None:
+    assert world.issued
+    compared, *_, agree = (await stack.audit_publicly()).splitlines()
+    assert agree == "the log, its lists and its witnesses agree"
+    found = re.search(r", (\d+) lists compared, of (\d+) of them the version that was logged last$", compared)
+    assert found is not None, compared
+    lists, logged = (int(number) for number in found.groups())
+    assert 1 <= logged <= lists, compared
 
 
 async def test_it_ends_with_1_and_names_what_does_not(stack: Stack, world: Demo) -> None:

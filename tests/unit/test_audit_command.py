@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +26,7 @@ from vitne.audit.snapshots import WorldSnapshot
 from vitne.errors import DataLoss, Unavailable, VitneError
 from vitne.inspection.installation import Findings
 
+ROOT = Path(__file__).resolve().parents[2]
 Fetch = Callable[[str], Awaitable[bytes | None]]
 
 
@@ -100,6 +104,34 @@ async def test_a_log_that_went_back_is_told_by_what_was_remembered(
     assert await ends_with(log, *remember) == AGREES
 
 
+async def test_one_command_has_both_walks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is installed: ``vitne-audit``, by an installation's settings, and ``vitne-audit log``, by none."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["vitne-audit"].partition(":")
+    command = getattr(importlib.import_module(module), function)
+
+    def ends(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["vitne-audit", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            command()
+        return cast(int, ended.value.code)
+
+    assert ends("--help") == AGREES
+    told = capsys.readouterr().out
+    for each in ("vitne-audit log", "--settle", "VITNE_LEDGER_DSN", "VITNE_LOG_POLICY_FILE"):
+        assert each in told
+    assert ends("log", "--help") == AGREES
+    assert "--remember" in capsys.readouterr().out
+    assert ends() == NOT_LOOKED
+    assert "VITNE_LEDGER_DSN: must be set" in capsys.readouterr().err
+    async with served(site().fetch) as url:
+        for word in ([], ["log"]):
+            for named in (["--url", url], [f"--url={url}"]):
+                given = [*word, "--key", FIRST.key.text, "--settle", "0", *named]
+                assert await asyncio.to_thread(ends, *given) == AGREES
+                assert "702 leaves" in capsys.readouterr().out
+
+
 FOUND = Disagreement("issuance.lost", "a credential", "the portal lacks it")
 
 
@@ -126,7 +158,7 @@ def test_what_the_databases_told_is_not_lost_where_the_log_cannot_be_walked(
     values = SETTINGS | {"LOG_URL": "http://127.0.0.1:1", "LOG_POLICY_FILE": str(policy)}
     for name, value in values.items():
         monkeypatch.setenv(f"VITNE_{name}", value)
-    world = cast(WorldSnapshot, SimpleNamespace(issuer=SimpleNamespace(credentials=[], lost=[])))
+    world = cast(WorldSnapshot, SimpleNamespace(issuer=SimpleNamespace(credentials=[], lost=[]), topics={}))
 
     async def settled(*_arguments: Any) -> Findings:
         return Findings(world, found, 0.0)

@@ -34,6 +34,7 @@ RUN_BY = {
     "python -m services.portal register": ("tests/integration/test_portal_privacy.py", 'world.command("register"'),
     "python -m services.portal reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
     "python -m services.registry reconcile": ("tests/operate/test_restore.py", "COMMANDS"),
+    'python -c "from vitne.canonical': ("tests/deploy/test_deploy_audit_of_log.py", "python -c "),
     "python -m services.auditor": ("tests/operate/test_restore.py", "COMMANDS"),
 }
 

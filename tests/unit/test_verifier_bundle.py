@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import socket
+import subprocess
+import sys
+import tomllib
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
@@ -26,6 +31,7 @@ from vitne.accreditation.trust_list import FactsReference, render, sign_statemen
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
 from vitne.canonical import from_b64url, sha256
 from vitne.credentials.trust_anchors import TrustAnchors
+from vitne.dev.no_network import without_network
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
@@ -36,6 +42,7 @@ from vitne.runtime.fetch import Fetched
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2
 
+ROOT = Path(__file__).resolve().parents[2]
 PLACE = 7
 SIGNER = NoteSigner(NoteKey(ORIGIN, from_b64url(CHECKPOINT_KEY.public_jwk["x"])), CHECKPOINT_KEY.sign)
 POLICY = Policy.parse(policy_text(SIGNER, 2, "all"))
@@ -238,6 +245,35 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_bytes(b"{}")
     assert verify_command.main(arguments) == 2
     assert "services.verifier bundle" in capsys.readouterr().err
+
+
+#: What a process finds of a network: the number of the error with which it does not reach a port that is listened to.
+REACH = "import socket, sys; print(socket.socket().connect_ex(('127.0.0.1', int(sys.argv[1]))))"
+
+
+def test_vitne_verify_needs_no_network(maker: Maker, tmp_path: Path) -> None:
+    """As it is installed, on a machine that has none: not even loopback is up in the namespace that it runs in."""
+    before = without_network()
+    if not before:
+        pytest.skip("this kernel, or this container, permits no network namespace (unshare --net)")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reach = [sys.executable, "-c", REACH, str(server.getsockname()[1])]
+        errors = [subprocess.run([*way, *reach], capture_output=True, check=True).stdout for way in ((), before)]
+    assert [int(error) for error in errors] == [0, errno.ENETUNREACH]
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["vitne-verify"].partition(":")
+    program = [*before, sys.executable, "-c", f"from {module} import {function}; {function}()"]
+    file, policy = tmp_path / "bundle.zip", tmp_path / "policy"
+    policy.write_text(policy_text(SIGNER, 2, "all"))
+    bundle = maker.make()
+    spoiled = replace(bundle, credential=bundle.credential[:-9] + "AAAAAAAA~")
+    for given, code, says in ((bundle, 0, "Valid, as at "), (spoiled, 1, "Invalid, as at ")):
+        file.write_bytes(given.to_zip())
+        own = [str(file), "--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
+        done = subprocess.run([*program, *own], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (code, "")
+        assert done.stdout.startswith(says)
 
 
 @pytest.mark.parametrize("argument", ["BUNDLE_FILE", "--log-policy", "--trust-anchors"])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from vitne.audit.agreement import Disagreement
 from vitne.audit.digests import DigestPile
@@ -16,6 +17,10 @@ from vitne.audit.snapshots import VALID
 from vitne.canonical import b64url
 from vitne.errors import VitneError
 from vitne.merkle.leaves import Closed, Issued, ListPublished, StatusChanged, parse_leaf
+
+#: In which time a list, or one after it, has come into the log at the latest. A minute is promised (RECORDS: Log
+#: leaves); the rest is for clocks that differ, and for a ledger that was away for a moment.
+LOGGED_WITHIN: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,20 @@ class SeenList:
     Attributes:
         issued_at: its date.
         statuses: places that are not valid, by index.
+        digest: SHA-256 of its bytes, as the log would have it.
     """
 
     issued_at: datetime
     statuses: Mapping[int, str]
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """A change of a status, and which entry of the logs it is."""
+
+    place: int
+    change: StatusChanged
 
 
 class LogContents:
@@ -40,9 +55,12 @@ class LogContents:
         #: How many of them are issuances.
         self.issued = 0
         #: The changes of each list's places, in the logs' order.
-        self.changes: dict[str, dict[int, list[StatusChanged]]] = defaultdict(lambda: defaultdict(list))
+        self.changes: dict[str, dict[int, list[LoggedChange]]] = defaultdict(lambda: defaultdict(list))
         #: The last version of each list that was logged.
         self.versions: dict[str, ListPublished] = {}
+        #: When it was there at the latest: the date of the first change, of any list, that was logged after it.
+        self.there_by: dict[str, datetime] = {}
+        self._last: set[str] = set()
         self._pile = DigestPile()
         self._found: list[Disagreement] = []
 
@@ -70,7 +88,7 @@ class LogContents:
             case Issued():
                 self.issued += 1
             case StatusChanged():
-                self._read_change(where, leaf)
+                self._read_change(where, place, leaf)
             case ListPublished():
                 self._read_version(where, place, leaf)
             case Closed():
@@ -95,27 +113,61 @@ class LogContents:
         for value in self._pile.lacks(leaves):
             yield Disagreement("issuance.unpublished", leaves[value], "the published log lacks it")
 
-    def check_lists(self, lists: Mapping[str, SeenList | None]) -> Iterator[Disagreement]:
-        """Compare published lists with the changes in the log.
+    def check_lists(self, lists: Mapping[str, SeenList | None], now: datetime) -> Iterator[Disagreement]:
+        """Compare published lists with the changes in the log, and with the digests that it has of them.
 
         Args:
             lists: fetched *before* the checkpoint that was walked to, so that whatever they show is in the log; by URL,
                 None where one can't be fetched or does not verify.
+            now: when they were fetched.
         """
         for url in sorted(self.changes.keys() | self.versions.keys() | lists.keys()):
             seen = lists.get(url)
             if seen is None:
                 yield Disagreement("list.unpublished", url, "nobody can fetch it")
                 continue
-            changed = self.changes.get(url, {})
-            for index in sorted(changed.keys() | seen.statuses.keys()):
-                yield from _check_place(url, index, seen, changed.get(index, []))
+            if self._is_unlogged(url, seen, now):
+                detail = f"its list of {seen.issued_at.isoformat()} is not in the log, nor any that came after it"
+                yield Disagreement("list.unlogged", url, detail)
+            yield from self.check_list(url, seen)
 
-    def _read_change(self, where: str, leaf: StatusChanged) -> None:
+    def check_list(self, url: str, seen: SeenList) -> Iterator[Disagreement]:
+        """Compare a list with the changes in the log; the one that was logged last, with all that its leaf says.
+
+        Args:
+            url: of the list.
+            seen: as it is published, or was.
+        """
+        changed = self.changes.get(url, {})
+        for index in sorted(changed.keys() | seen.statuses.keys()):
+            yield from _check_place(url, index, seen, [each.change for each in changed.get(index, [])])
+        if self.is_logged(url, seen.digest):
+            size = self.versions[url].tree_size
+            for index, changes in sorted(changed.items()):
+                yield from _check_reflected(url, index, seen, changes, size)
+
+    def is_logged(self, url: str, digest: bytes) -> bool:
+        """Whether a list of that digest is the version that was logged last."""
+        return url in self.versions and self.versions[url].digest == digest
+
+    def _is_unlogged(self, url: str, seen: SeenList, now: datetime) -> bool:
+        """Whether a list is newer than the last that was logged, and so old that it, or one after it, should have been.
+
+        A leaf has no date; where no change was logged after it, nothing is known of when that was.
+        """
+        if url in self.versions and (self.is_logged(url, seen.digest) or url not in self.there_by):
+            return False
+        is_newer = url not in self.versions or seen.issued_at > self.there_by[url] + LOGGED_WITHIN
+        return is_newer and seen.issued_at < now - LOGGED_WITHIN
+
+    def _read_change(self, where: str, place: int, leaf: StatusChanged) -> None:
         before = self.changes[leaf.list_url][leaf.index]
-        if before and before[-1].status == "revoked":
+        if before and before[-1].change.status == "revoked":
             self._tell("status.revived", f"{leaf.list_url}#{leaf.index}", f"{where} changes what is revoked")
-        before.append(leaf)
+        before.append(LoggedChange(place, leaf))
+        if self._last:
+            self.there_by |= dict.fromkeys(self._last, leaf.recorded)
+            self._last.clear()
 
     def _read_version(self, where: str, place: int, leaf: ListPublished) -> None:
         before = self.versions.get(leaf.list_url)
@@ -124,6 +176,8 @@ class LogContents:
         if before is not None and (before.version >= leaf.version or before.tree_size > leaf.tree_size):
             self._tell("version.backwards", leaf.list_url, f"{where} shows less than the one before")
         self.versions[leaf.list_url] = leaf
+        self.there_by.pop(leaf.list_url, None)
+        self._last.add(leaf.list_url)
 
     def _tell(self, kind: str, subject: str, detail: str) -> None:
         self._found.append(Disagreement(kind, subject, detail))
@@ -142,3 +196,15 @@ def _check_place(url: str, index: int, seen: SeenList, changes: list[StatusChang
     else:
         expected = settled[-1].status if settled else VALID
         yield Disagreement("status.list", f"{url}#{index}", f"the list says {shown}, the log {expected}")
+
+
+def _check_reflected(
+    url: str, index: int, seen: SeenList, changes: list[LoggedChange], size: int
+) -> Iterator[Disagreement]:
+    """A version reflects every change among as many entries as its leaf says, whatever the dates are."""
+    reflected = sum(each.place < size for each in changes)
+    shown = seen.statuses.get(index, VALID)
+    if shown not in [VALID, *(each.change.status for each in changes)][reflected:]:
+        detail = f"the list says {shown}, and its leaf that it reflects {size} leaves, by which it is "
+        detail += changes[reflected - 1].change.status if reflected else VALID
+        yield Disagreement("list.differs", f"{url}#{index}", detail)

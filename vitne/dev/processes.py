@@ -35,6 +35,7 @@ async def run_module(
     *,
     folder: Path | None = None,
     nursery: Nursery | None = None,
+    before: Sequence[str] = (),
 ) -> tuple[int, bytes, bytes]:
     """Run ``python -m module`` to its end; answers its exit code, standard output and standard error.
 
@@ -45,6 +46,7 @@ async def run_module(
         stdin: what it reads.
         folder: working folder; None keeps the present one.
         nursery: where it is forked off; not where the folder holds other sources.
+        before: what runs the program, such as ``unshare``; only without a nursery.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         given.write(stdin)
@@ -56,7 +58,7 @@ async def run_module(
             while (code := fork.poll()) is None:  # noqa: ASYNC110 - a process ends, and sets no event
                 await asyncio.sleep(POLL_SECONDS)
         else:
-            program = [sys.executable, "-m", module, *arguments]
+            program = [*before, sys.executable, "-m", module, *arguments]
             started = await asyncio.create_subprocess_exec(
                 *program, env=env, cwd=folder, stdin=given, stdout=output, stderr=errors
             )

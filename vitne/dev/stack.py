@@ -38,6 +38,7 @@ from vitne.dev.broker import EmbeddedBroker
 from vitne.dev.cases import Cases, load_cases, synthetic_learners
 from vitne.dev.identity import ClientCredentials, DevelopmentIdentity
 from vitne.dev.learner import LearnerBrowser
+from vitne.dev.no_network import without_network
 from vitne.dev.nursery import Nursery, shared_nursery
 from vitne.dev.ports import LOOPBACK, free_ports
 from vitne.dev.postgres import EmbeddedPostgres
@@ -720,14 +721,22 @@ class Stack:
             arguments += ["--ledger-ca", str(tls.authority), "--ledger-certificate", str(tls.certificate)]
         await self._run("verifier", "services.verifier", "collect", *arguments, "-", stdin=credential.encode())
 
-    async def verify_offline(self, file: Path) -> str:
-        """Verify a bundle with public keys alone; what was printed.
+    async def verify_offline(self, file: Path) -> tuple[str, bool]:
+        """Verify a bundle with public keys alone; what was printed, and whether there was no network to use.
 
         Raises:
             FailedPrecondition: ``COMMAND_FAILED``: it is not valid.
         """
         own = ["--registry-key", await self.registry_key(), "--log-policy", str(self.log_policy)]
-        return await self.command("verifier", "verify-bundle", str(file), *own)
+        module, words = "services.verifier", ["verify-bundle", str(file), *own]
+        if not (before := without_network()):
+            return await self.command("verifier", *words), False
+        code, output, errors = await run_module(
+            module, words, self.environment("verifier"), folder=self.sources(module), before=before
+        )
+        if code:
+            raise FailedPrecondition("COMMAND_FAILED", f"{module} verify-bundle failed\n{errors.decode()}")
+        return output.decode().strip(), True
 
     async def audit_publicly(self) -> str:
         """Walk the published log with what is public alone; what was printed.

@@ -76,11 +76,21 @@ class Findings:
 
 
 async def observe(
-    installation: Installation, issued: Sequence[IssuedAnswer] = (), changed: Sequence[StatusAnswer] = ()
+    installation: Installation,
+    issued: Sequence[IssuedAnswer] = (),
+    changed: Sequence[StatusAnswer] = (),
+    *,
+    progress: Callable[[str], None] = lambda _text: None,
 ) -> WorldSnapshot:
     """Everything that an installation holds, and what its callers were answered.
 
     The parts are read one after the other, so a comparison means something only once nothing is under way.
+
+    Args:
+        installation: where its parts are.
+        issued: what callers were answered of issuances.
+        changed: what they were answered of changes of status.
+        progress: is told of each part that was read.
 
     Raises:
         Exception: one of :data:`OUTAGES`: a part is out of reach.
@@ -94,13 +104,17 @@ async def observe(
     async with _connected(installation.ledger) as ledger:
         urls = [row["url"] for row in await ledger.fetch("SELECT url FROM status_list")]
         lists = await fetch_lists(urls, keys.get, installation.lists_served_at, installation.lists_trust)
+        progress(f"status lists: {len(lists)} of {len(urls)} fetched")
         portals = []
         for hub, dsn in installation.portals.items():
             async with _connected(dsn) as portal:
                 portals.append(await read_portal(portal, hub))
+                progress(f"portal {hub}: {len(portals[-1].gathered)} credentials")
         async with _connected(installation.issuer) as issuer:
             issuer_snapshot = await read_issuer(issuer)
+            progress(f"issuer: {len(issuer_snapshot.credentials)} credentials")
         ledger_snapshot = await read_ledger(ledger, lists.get)
+        progress(f"ledger: {len(ledger_snapshot.log.leaves)} leaves")
     async with _connected(installation.registry) as registry:
         async with registry.transaction(readonly=True):
             registry_messaging = await read_messaging(registry, "registry")
@@ -109,7 +123,11 @@ async def observe(
         waiting = await registry.fetchval(
             "SELECT count(*) FROM outbox WHERE published_at IS NULL AND topic <> $1", _RESTLESS
         )
-    read = {name: make_topic(name, *await read_topic(installation.kafka, name)) for name in names}
+    progress(f"registry: {len(table)} accreditations and keys")
+    read = {}
+    for name in names:
+        read[name] = make_topic(name, *await read_topic(installation.kafka, name))
+        progress(f"topic {name}: {len(read[name].records)} events")
     return WorldSnapshot(
         issuer=issuer_snapshot,
         ledger=ledger_snapshot,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import aiohttp
@@ -25,6 +25,8 @@ from vitne_api.registry.v1 import facts_pb2
 
 #: Seconds that one list may take.
 LIST_SECONDS: Final = 10.0
+#: Lists of the past that are asked for, to find the one that was logged last.
+KEPT_TRIES: Final = 4
 
 
 def status_list_keys(facts: Iterable[bytes]) -> dict[str, PublicKey]:
@@ -128,8 +130,50 @@ async def fetch_seen(
             statuses = verify_token(token.decode(), uri=url, find_key=find_key, now=datetime.now(UTC))
         except (VitneError, UnicodeDecodeError):
             continue
-        found[url] = SeenList(statuses.issued_at, await asyncio.to_thread(_set_places, statuses))
+        found[url] = await _seen(statuses, token)
     return found
+
+
+async def fetch_logged(
+    session: aiohttp.ClientSession,
+    url: str,
+    digest: bytes,
+    moment: datetime,
+    *,
+    find_key: Callable[[str], PublicKey | None],
+    served_at: Mapping[str, str],
+) -> SeenList | None:
+    """The list of a digest as it was in force at a moment, or a little before.
+
+    A server that keeps what is logged answers it at ``?time=`` (draft-ietf-oauth-status-list-20, section 8.4). None
+    where it answers no lists of the past, as a static copy, or not that one, as where several were signed in a second.
+
+    Args:
+        session: fetches.
+        url: of the list, as credentials carry it.
+        digest: SHA-256 of its bytes.
+        moment: when it was in force at the latest.
+        find_key: a key by its id.
+        served_at: where addresses that begin so are really fetched.
+    """
+    for _ in range(KEPT_TRIES):
+        try:
+            token = await fetch_file(session, f"{_address(url, served_at)}?time={int(moment.timestamp())}")
+            if token is None:
+                return None
+            statuses = verify_token(token.decode(), uri=url, find_key=find_key, now=moment)
+        except (VitneError, UnicodeDecodeError):
+            return None
+        if sha256(token) == digest:
+            return await _seen(statuses, token)
+        if statuses.issued_at > moment:
+            return None  # It does not look at what it is asked.
+        moment = statuses.issued_at - timedelta(seconds=1)
+    return None
+
+
+async def _seen(statuses: StatusList, token: bytes) -> SeenList:
+    return SeenList(statuses.issued_at, await asyncio.to_thread(_set_places, statuses), sha256(token))
 
 
 def _address(url: str, served_at: Mapping[str, str]) -> str:

@@ -1,0 +1,300 @@
+"""Each thing that an audit has to find is planted, and the command that meets it ends with 1 and names it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from services.auditor import __main__ as auditor
+from services.auditor.__main__ import AGREES, DISAGREES
+from tests.unit.log_samples import SampleLog, cosigner, note_signer
+from tests.unit.test_audit_command import served
+from tests.unit.test_auditor_exit import SETTINGS
+from tests.unit.test_published_logs import issuances
+from tests.unit.verifier_world import LIST_KEY
+from vitne.audit.snapshots import WorldSnapshot
+from vitne.canonical import sha256
+from vitne.credentials.status_list import pack, sign_token
+from vitne.inspection.installation import Findings
+from vitne.merkle.leaves import ListPublished, StatusChanged, StatusName
+from vitne.merkle.resources import Resource
+
+PREFIX = "https://status.vitne.example/"
+LIST = f"{PREFIX}2026/no-1"
+NUMBERS = {"valid": 0, "revoked": 1, "suspended": 2}
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def change(index: int, status: StatusName, seconds: float) -> bytes:
+    return StatusChanged(LIST, index, status, at(seconds), at(seconds)).to_bytes()
+
+
+def token(seconds: float, **statuses: str) -> bytes:
+    """A signed list; ``statuses``: of the places ``at_<index>``, the others are valid."""
+    numbers = [0] * 100
+    for name, status in statuses.items():
+        numbers[int(name.removeprefix("at_"))] = NUMBERS[status]
+    issued = at(seconds)
+    return sign_token(
+        uri=LIST,
+        packed=pack(numbers, 2),
+        bits=2,
+        issued_at=issued,
+        expires_at=issued + timedelta(hours=12),
+        ttl=timedelta(seconds=10),
+        signer=LIST_KEY,
+    ).encode()
+
+
+@dataclass
+class Lists:
+    """A server of one status list: the newest, and at ``?time=`` what was in force, where it keeps that."""
+
+    tokens: dict[float, bytes]
+    keeps: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[str]:
+        async def answer(request: web.Request) -> web.Response:
+            moment = request.query.get("time")
+            dates = sorted(self.tokens)
+            if moment is not None:
+                self.asked.append(moment)
+                if self.keeps:
+                    dates = [each for each in dates if at(each).timestamp() <= int(moment)]
+            return web.Response(body=self.tokens[dates[-1]]) if dates else web.Response(status=404)
+
+        app = web.Application()
+        app.router.add_get("/2026/no-1", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        finally:
+            await runner.cleanup()
+
+
+def published(entries: list[bytes] | None = None) -> SampleLog:
+    return SampleLog().append(issuances(0, 700) if entries is None else entries).publish()
+
+
+async def audit(
+    log: SampleLog, *arguments: str, policy: str = "", lists: Lists | None = None, folder: Path | None = None
+) -> int:
+    """The exit code of ``vitne-audit log``."""
+    async with AsyncExitStack() as exits:
+        url = await exits.enter_async_context(served(log.fetch))
+        given = ["log", "--url", url, "--settle", "0", *arguments]
+        given += ["--policy", policy] if policy else ["--key", log.signer.key.text]
+        if lists is not None and folder is not None:
+            key = folder / "status-list.jwk"
+            key.write_text(json.dumps(dict(LIST_KEY.public_jwk)))
+            base = await exits.enter_async_context(lists.serve())
+            given += ["--list-key", str(key), "--served-at", f"{PREFIX}={base}"]
+        return await asyncio.to_thread(auditor.main, given)
+
+
+def a_changed_leaf() -> SampleLog:
+    log, path = published(), Resource(None, 1).path
+    log.files[path] = log.files[path].replace(log.entries[300], issuances(5000, 1)[0])
+    return log
+
+
+def a_dropped_leaf() -> SampleLog:
+    """The bundle goes on with the entry after it; so do all that are behind."""
+    log, without = published(), published([*issuances(0, 300), *issuances(301, 400)])
+    for number, width in ((1, 256), (2, 188)):
+        path = Resource(None, number, width).path
+        log.files[path] = without.files[path]
+    return log
+
+
+def a_reordered_batch() -> SampleLog:
+    log, reordered = published(), published([*issuances(0, 600), *reversed(issuances(600, 100))])
+    path = Resource(None, 2, 188).path
+    log.files[path] = reordered.files[path]
+    return log
+
+
+@pytest.mark.parametrize("plant", [a_changed_leaf, a_dropped_leaf, a_reordered_batch], ids=lambda plant: plant.__name__)
+async def test_entries_that_are_not_those_of_the_tree_are_found(
+    plant: Callable[[], SampleLog], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await audit(published()) == AGREES
+    assert await audit(plant()) == DISAGREES
+    assert "leaf.differs leaf " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [*issuances(0, 300), *issuances(5000, 1), *issuances(301, 399)],
+        [*issuances(0, 300), *issuances(301, 400)],
+        [*issuances(0, 600), *reversed(issuances(600, 100))],
+    ],
+    ids=["a changed leaf", "a dropped leaf", "a reordered batch"],
+)
+async def test_a_tree_that_was_made_and_signed_anew_is_found_by_who_remembers(
+    other: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remember = ["--remember", str(tmp_path / "seen")]
+    assert await audit(published(), *remember) == AGREES
+    assert await audit(published(other), *remember) == DISAGREES
+    assert "log.forked" in capsys.readouterr().out
+
+
+async def test_a_database_that_went_back_is_found_by_a_witness(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await _beside_witness(published(), published(issuances(0, 650)), tmp_path) == DISAGREES
+    assert "log.rolled_back witness w0" in capsys.readouterr().out
+
+
+async def test_a_forked_log_that_is_shown_to_two_clients_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each alone sees a log as good as any; what one has seen, or a witness, tells the other."""
+    one, other = published(), published([*issuances(0, 650), *issuances(5000, 50)])
+    memories = [["--remember", str(tmp_path / name)] for name in ("one", "other")]
+    for log, memory in zip((one, other), memories, strict=True):
+        assert await audit(log, *memory) == AGREES
+    for log, memory in zip((other, one), memories, strict=True):
+        assert await audit(log, *memory) == DISAGREES
+        assert "log.forked" in capsys.readouterr().out
+    assert await _beside_witness(one, other, tmp_path) == DISAGREES
+    told = capsys.readouterr().out
+    assert "log.forked witness w0" in told
+    assert "witness w0: saw another log\n" in told
+
+
+async def _beside_witness(seen: SampleLog, shown: SampleLog, folder: Path) -> int:
+    """Audit a log, with a witness that saw another."""
+    witness, note = cosigner(0), seen.note(None, cosigner(0), at=NOW)
+    place = f"{hashlib.sha256(seen.signer.key.name.encode()).hexdigest()}/checkpoint"
+
+    async def fetch(path: str) -> bytes | None:
+        return note.encode() if path == place else None
+
+    async with served(fetch) as url:
+        policy = folder / "policy"
+        policy.write_text(f"log {note_signer().key.text}\nwitness w0 {witness.key.text} {url}\nquorum none\n")
+        assert await audit(seen, policy=str(policy)) == AGREES
+        return await audit(shown, policy=str(policy))
+
+
+LOGGED = token(-300, at_1="revoked")
+#: A revocation, the list that showed it, and what came after.
+ENTRIES = [change(1, "revoked", -310), ListPublished(LIST, 1, sha256(LOGGED), 1).to_bytes(), *issuances(0, 9)]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "code", "says"),
+    [
+        ({-300.0: LOGGED}, AGREES, "1 lists compared, of 1 of them the version that was logged last"),
+        ({-300.0: LOGGED, -5.0: token(-5, at_1="revoked")}, AGREES, "of 1 of them the version that was logged last"),
+        ({-5.0: token(-5, at_1="revoked", at_9="revoked")}, DISAGREES, f"list.unexplained {LIST}#9"),
+        ({-5.0: token(-5)}, DISAGREES, f"status.list {LIST}#1"),
+    ],
+    ids=["the logged one", "a newer one", "a bit that the log does not explain", "a bit that it lacks"],
+)
+async def test_a_bit_that_the_log_does_not_explain_is_found(
+    tokens: dict[float, bytes], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await audit(published(ENTRIES), lists=Lists(tokens), folder=tmp_path) == code
+    assert says in capsys.readouterr().out
+
+
+async def test_the_logged_version_is_held_to_its_leaf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is served now is right; the one whose digest is in the log was not."""
+    wrong = token(-300, at_9="revoked")
+    entries = [change(1, "revoked", -310), ListPublished(LIST, 1, sha256(wrong), 1).to_bytes(), *issuances(0, 9)]
+    lists = Lists({-300.0: wrong, -5.0: token(-5, at_1="revoked")})
+    assert await audit(published(entries), lists=lists, folder=tmp_path) == DISAGREES
+    told = capsys.readouterr().out
+    assert f"list.differs {LIST}#1" in told
+    assert f"list.unexplained {LIST}#9" in told
+    assert len(lists.asked) <= 4
+
+
+async def test_a_version_reflects_what_its_leaf_says_whatever_its_date(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dated back before a change that its leaf counts: by the date alone the list would be right."""
+    early = token(-320)
+    entries = [change(1, "revoked", -310), ListPublished(LIST, 1, sha256(early), 1).to_bytes(), *issuances(0, 9)]
+    assert await audit(published(entries), lists=Lists({-320.0: early}), folder=tmp_path) == DISAGREES
+    assert f"list.differs {LIST}#1" in capsys.readouterr().out
+    behind = [change(1, "revoked", -310), ListPublished(LIST, 1, sha256(early), 0).to_bytes(), *issuances(0, 9)]
+    assert await audit(published(behind), lists=Lists({-320.0: early}), folder=tmp_path) == AGREES
+
+
+async def test_a_copy_that_answers_no_lists_of_the_past_is_no_disagreement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = Lists({-300.0: LOGGED, -5.0: token(-5, at_1="revoked")}, keeps=False)
+    assert await audit(published(ENTRIES), lists=lists, folder=tmp_path) == AGREES
+    assert "1 lists compared, of 0 of them the version that was logged last" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("signed", "logged_by", "code"),
+    [
+        (-1800, -5400, DISAGREES),
+        (-60, -5400, AGREES),  # on its way
+        (-5500, -5400, AGREES),  # a copy that is behind
+        (-1800, None, AGREES),  # nothing was logged since: when the version was, nobody can tell
+    ],
+)
+async def test_a_list_that_never_comes_into_the_log_is_found(
+    signed: float, logged_by: float | None, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    after = [change(2, "revoked", logged_by)] if logged_by else []
+    shown = {"at_1": "revoked"} | ({"at_2": "revoked"} if logged_by and logged_by < signed else {})
+    first = token(-6000, at_1="revoked")
+    entries = [change(1, "revoked", -6010), ListPublished(LIST, 1, sha256(first), 1).to_bytes(), *after]
+    lists = Lists({signed: token(signed, **shown)})
+    assert await audit(published(entries), lists=lists, folder=tmp_path) == code
+    assert ("list.unlogged" in capsys.readouterr().out) is (code == DISAGREES)
+
+
+async def test_an_issuance_that_is_not_in_the_log_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the whole audit: what the issuer's database says is held against the log as it is published."""
+    policy = tmp_path / "policy"
+    policy.write_text(f"log {note_signer().key.text}\nquorum none\n")
+    credentials: list[Any] = []
+    world = cast(WorldSnapshot, SimpleNamespace(issuer=SimpleNamespace(credentials=credentials, lost=[]), topics={}))
+
+    async def settled(*_arguments: Any) -> Findings:
+        return Findings(world, [], 0.0)
+
+    monkeypatch.setattr(auditor, "settle", settled)
+    monkeypatch.setattr(auditor, "as_text", lambda findings: [str(each) for each in findings.disagreements])
+    async with served(published().fetch) as url:
+        for name, value in (SETTINGS | {"LOG_URL": url, "LOG_POLICY_FILE": str(policy)}).items():
+            monkeypatch.setenv(f"VITNE_{name}", value)
+        for number, code in ((699, AGREES), (700, DISAGREES)):
+            credentials.append(SimpleNamespace(digest=sha256(b"%d" % number), id=f"credential {number}"))
+            assert await asyncio.to_thread(auditor.main, ["--settle", "0"]) == code
+    shown = capsys.readouterr()
+    assert "700 of 700 leaves\n" in shown.err
+    assert "published log: 700 leaves, 700 issuances, 0 lists compared\n" in shown.err
+    assert shown.out == "issuance.unpublished credential 700: the published log lacks it\n"
