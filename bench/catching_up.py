@@ -16,7 +16,7 @@ from services.portal.wiring import CONSUMER, MIGRATIONS
 from vitne.dev.cases import synthetic_learners
 from vitne.dev.learner import LearnerBrowser
 from vitne.dev.stack import DATABASES, LEARNERS
-from vitne.runtime.database import migrate
+from vitne.runtime.migrations import migrate
 from vitne_api.issuer.v1 import issuer_pb2
 
 #: Items of a batch, and batches under way at a time while the topic is filled.

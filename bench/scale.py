@@ -43,7 +43,7 @@ from vitne.dev.__main__ import DEFAULT_HOME
 from vitne.dev.demo import new_id
 from vitne.dev.stack import DATABASES
 from vitne.errors import VitneError
-from vitne.runtime.database import migrate
+from vitne.runtime.migrations import migrate
 
 DATABASE: Final = "bench_portal_scale"
 #: Learners who are logged in: each looks at her page for the first time in a while.

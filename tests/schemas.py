@@ -8,7 +8,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.runtime.database import Migrations, migrate
+from vitne.runtime.migrations import Migrations, migrate
 
 #: Templates that were migrated to their end, by server.
 _complete: Final[WeakKeyDictionary[EmbeddedPostgres, set[str]]] = WeakKeyDictionary()

@@ -31,7 +31,8 @@ from vitne.identifiers import UuidFactory
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 _DATABASE: Final = "bench_log"

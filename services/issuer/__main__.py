@@ -10,8 +10,8 @@ from services.issuer.settings import IssuerSettings
 from services.issuer.statuses import CONSUMER
 from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, reconcile, serve
 from vitne.errors import VitneError
-from vitne.runtime.database import migrate
 from vitne.runtime.main import EXIT_FAILED, Command, cli, report
+from vitne.runtime.migrations import migrate
 from vitne.runtime.operations_command import parked_command
 from vitne.runtime.settings import EXIT_WRONG_SETTINGS, load, load_with_database
 

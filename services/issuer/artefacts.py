@@ -21,7 +21,7 @@ from services.issuer.refusals import erased
 from services.issuer.store import Credential
 from vitne.errors import VitneError
 from vitne.messaging import outbox
-from vitne.runtime.database import GroupCommitter
+from vitne.runtime.group_commit import GroupCommitter
 
 #: Most artefacts that share a transaction, and most that wait for one: several batches' windows in every format.
 MAX_GROUP: Final = 250

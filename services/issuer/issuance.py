@@ -49,7 +49,7 @@ from vitne.errors import Aborted, AlreadyExists, DataLoss, FailedPrecondition, U
 from vitne.identifiers import LearnerId
 from vitne.messaging import outbox
 from vitne.outages import DATABASE_OUTAGES
-from vitne.runtime.database import GroupCommitter, Returning
+from vitne.runtime.group_commit import GroupCommitter, Returning
 from vitne.runtime.interceptors.errors import as_vitne_error
 from vitne.runtime.telemetry import current_traceparent, past_step
 from vitne_api.credential.v1 import credential_pb2

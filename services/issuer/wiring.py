@@ -62,9 +62,10 @@ from vitne.runtime.application import Application
 from vitne.runtime.certificates import CertificateFiles, DevelopmentCertificates
 from vitne.runtime.channel import open_channel
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import Migrations, open_pool
+from vitne.runtime.database import open_pool
 from vitne.runtime.identity import ClientKey, IdTokenVerifier, TokenSource, TokenVerifier
 from vitne.runtime.metrics import watch_projection
+from vitne.runtime.migrations import Migrations
 from vitne.runtime.operations import add_operations
 from vitne.runtime.secret_files import read_secret
 from vitne.runtime.settings import PREFIX, load

@@ -47,9 +47,11 @@ from vitne.messaging.relay import OutboxWatch, Relay, RelayOptions
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import GroupCommitter, Migrations, Returning, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.group_commit import GroupCommitter, Returning
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
+from vitne.runtime.migrations import Migrations
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects
 from vitne.runtime.objects.s3 import S3Objects

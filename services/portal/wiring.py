@@ -53,8 +53,9 @@ from vitne.messaging.topics import hub_topic
 from vitne.outages import DATABASE_OUTAGES
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
-from vitne.runtime.database import Migrations, open_pool
+from vitne.runtime.database import open_pool
 from vitne.runtime.identity import ClientKey, TokenSource, TokenVerifier
+from vitne.runtime.migrations import Migrations
 from vitne.runtime.operations import add_operations
 from vitne.runtime.tls import client_context
 from vitne_api.issuer.v1 import issuer_pb2_grpc, rights_pb2_grpc

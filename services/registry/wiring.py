@@ -31,9 +31,10 @@ from vitne.messaging.relay import OutboxWatch, Relay
 from vitne.runtime import idempotency
 from vitne.runtime.application import Application
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import Migrations, open_pool
+from vitne.runtime.database import open_pool
 from vitne.runtime.identity import TokenVerifier
 from vitne.runtime.interceptors.access import TokenVerifierProtocol
+from vitne.runtime.migrations import Migrations
 from vitne.runtime.tls import client_context
 from vitne_api.registry.v1 import registry_pb2_grpc
 

@@ -19,7 +19,8 @@ from tests.integration.portal_pages import Learner, Portal
 from tests.unit.emrex_samples import BORN, NUMBER, learner, sent_by_another
 from vitne.dev.emrex import Leaving
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 
 if TYPE_CHECKING:
     from playwright.async_api import Page

@@ -18,7 +18,8 @@ from tests.browser.support import assert_accessible, look, look_here, press, tab
 from tests.integration.portal_pages import Learner, Portal
 from tests.integration.test_portal_employers import HOSPITAL, Office, agree
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 from vitne_api.verifier.v1 import verifier_pb2
 
 if TYPE_CHECKING:

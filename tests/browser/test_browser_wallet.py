@@ -15,7 +15,8 @@ from tests.browser.support import look, look_here
 from tests.integration.portal_pages import Learner, Portal
 from tests.integration.test_portal_wallet import Registry
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 
 if TYPE_CHECKING:
     from playwright.async_api import Page

@@ -40,9 +40,10 @@ from vitne.identifiers import UuidFactory
 from vitne.merkle.notes import Checkpoint, NoteSigner, open_checkpoint
 from vitne.runtime import http
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import GroupCommitter, migrate
+from vitne.runtime.group_commit import GroupCommitter
 from vitne.runtime.http_protocol import BoundedHttp
 from vitne.runtime.idempotency import RequestKey
+from vitne.runtime.migrations import migrate
 from vitne.runtime.objects import Objects
 from vitne_api.ledger.v1 import ledger_pb2
 

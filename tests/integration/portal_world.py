@@ -38,8 +38,8 @@ from vitne.errors import Unauthenticated
 from vitne.identifiers import LearnerId, OrganisationId, UuidFactory, synthetic_national_id
 from vitne.messaging.headers import build
 from vitne.messaging.topics import dead_topic, hub_topic
-from vitne.runtime.database import migrate
 from vitne.runtime.identity import IdTokenVerifier, TokenVerifier
+from vitne.runtime.migrations import migrate
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, rights_pb2, rights_pb2_grpc

@@ -12,7 +12,7 @@ from services.portal.presentation import show
 from services.portal.sealing import PortalKeys
 from services.portal.store import Store
 from services.portal.wiring import MIGRATIONS
-from vitne.runtime.database import migrate
+from vitne.runtime.migrations import migrate
 
 KNOWN = "01930f6e-7a00-7000-8000-00000000c0ff"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 import vitne_client
-from vitne.runtime.database import Migrations, migrate
+from vitne.runtime.migrations import Migrations, migrate
 from vitne_api.events.v1 import events_pb2
 from vitne_client import wanted
 

@@ -37,8 +37,8 @@ from vitne.messaging.event_types import LOG_LEAF
 from vitne.messaging.headers import build as build_headers
 from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import migrate
 from vitne.runtime.identity import Caller
+from vitne.runtime.migrations import migrate
 from vitne.runtime.status import error_from_rpc, error_from_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2

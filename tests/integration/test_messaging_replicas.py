@@ -19,7 +19,7 @@ from vitne.clock import ManualClock
 from vitne.messaging import outbox
 from vitne.messaging.consumer import Consumer
 from vitne.messaging.kafka import KafkaSettings
-from vitne.runtime.database import Migrations, migrate
+from vitne.runtime.migrations import Migrations, migrate
 
 PARTITION = TopicPartition("vitne.registry.facts.v1", 0)
 #: Where another instance is already.

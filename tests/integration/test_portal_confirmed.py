@@ -13,8 +13,8 @@ from services.portal.web.log_in import CLOCKS_DIFFER
 from services.portal.wiring import MIGRATIONS
 from tests.integration.portal_pages import NOW, Browser, Portal
 from vitne.identifiers import LearnerId
-from vitne.runtime.database import migrate
 from vitne.runtime.identity import HIGH, LearnerIdentity
+from vitne.runtime.migrations import migrate
 
 KARI = LearnerId("no.national_id", "13896098765")
 

@@ -24,8 +24,9 @@ from vitne.canonical import b64url, canonical_bytes
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import PermissionDenied
 from vitne.identifiers import OrganisationId
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
 from vitne.runtime.identity import LearnerIdentity
+from vitne.runtime.migrations import migrate
 
 HOSPITAL = Employer(OrganisationId.parse("0192:310100005"), "Eksempel <sykehus>")
 OTHER = Employer(OrganisationId.parse("0192:310100013"), "Et annet")

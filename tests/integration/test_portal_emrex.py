@@ -48,7 +48,8 @@ from vitne.credentials.elmo.writing import Node
 from vitne.credentials.model import Learner
 from vitne.dev.emrex import Leaving, leaving
 from vitne.dev.postgres import EmbeddedPostgres
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 
 T = TEXTS["nb"]
 

@@ -24,7 +24,7 @@ from tests.integration.test_issuer_legal_grounds import CITATION
 from vitne.accreditation import timestamp
 from vitne.errors import PermissionDenied
 from vitne.identifiers import LearnerId
-from vitne.runtime.database import migrate
+from vitne.runtime.migrations import migrate
 from vitne_api.issuer.v1 import issuer_pb2
 
 GROUND = UUID(int=7)

@@ -24,7 +24,8 @@ from services.portal.wiring import MIGRATIONS
 from vitne.clock import ManualClock
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import FailedPrecondition, ResourceExhausted, VitneError
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

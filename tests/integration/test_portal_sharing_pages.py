@@ -40,7 +40,8 @@ from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.runtime.certificates import AUTHORITY
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 from vitne.runtime.status import errors_to_status
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.issuer.v1 import issuer_pb2

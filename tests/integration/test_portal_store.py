@@ -16,7 +16,7 @@ from services.portal.store import Fetched, Store, Told
 from services.portal.wiring import MIGRATIONS
 from vitne.messaging.headers import Message
 from vitne.messaging.hub_notices import ISSUER_SOURCE
-from vitne.runtime.database import migrate
+from vitne.runtime.migrations import migrate
 from vitne_api.events.v1 import events_pb2
 
 pytestmark = pytest.mark.schema(MIGRATIONS)

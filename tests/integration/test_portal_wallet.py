@@ -34,7 +34,8 @@ from tests.unit.credential_samples import HOLDER_KEY, PROVIDER
 from vitne.credentials import type_metadata
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import NotFound
-from vitne.runtime.database import migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import migrate
 from vitne.runtime.rules import check_rules
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.registry.v1 import registry_pb2

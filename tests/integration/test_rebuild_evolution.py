@@ -23,7 +23,7 @@ from tests.unit.test_evolution import UNKNOWN_FIELD
 from vitne.clock import ManualClock
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.messaging import topics
-from vitne.runtime.database import migrate
+from vitne.runtime.migrations import migrate
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 

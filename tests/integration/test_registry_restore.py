@@ -21,7 +21,7 @@ from vitne.errors import DataLoss, FailedPrecondition
 from vitne.messaging import topics
 from vitne.messaging.headers import Message
 from vitne.messaging.relay import LOCK_KEY
-from vitne.runtime.database import migrate
+from vitne.runtime.migrations import migrate
 from vitne_api.registry.v1 import facts_pb2
 
 NOKUT, UIO = "0192:985042667", "0192:971035854"

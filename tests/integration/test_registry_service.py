@@ -46,8 +46,8 @@ from vitne.merkle.leaves import AccreditationRecorded, KeyRecorded
 from vitne.messaging import topics
 from vitne.runtime.channel import open_channel
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import migrate
 from vitne.runtime.identity import Caller
+from vitne.runtime.migrations import migrate
 from vitne.runtime.status import error_from_rpc
 from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2

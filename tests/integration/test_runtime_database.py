@@ -25,7 +25,8 @@ from vitne.errors import (
     Unavailable,
     VitneError,
 )
-from vitne.runtime.database import AWAITED_SECONDS, GroupCommitter, Migrations, Returning, migrate, open_pool, repeated
+from vitne.runtime.database import open_pool, repeated
+from vitne.runtime.group_commit import AWAITED_SECONDS, GroupCommitter, Returning
 from vitne.runtime.idempotency import (
     MIGRATIONS,
     RequestKey,
@@ -36,6 +37,7 @@ from vitne.runtime.idempotency import (
     remember,
     remember_many,
 )
+from vitne.runtime.migrations import Migrations, migrate
 from vitne.session_lock import session_lock
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -223,7 +225,7 @@ async def test_a_group_waits_for_callers_who_were_just_answered(
     pool: Any, written: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for patience in ("AWAITED_SECONDS", "LONGEST_WAIT_SECONDS"):  # as a busy machine takes
-        monkeypatch.setattr(f"vitne.runtime.database.{patience}", 60.0)
+        monkeypatch.setattr(f"vitne.runtime.group_commit.{patience}", 60.0)
     returning = Returning()
     ledger = Ledger(pool, gathers=returning, answers=returning)
     assert await asyncio.gather(*(ledger.committer.submit(number) for number in range(4))) == [0, 10, 20, 30]

@@ -23,8 +23,8 @@ from vitne.identifiers import OrganisationId
 from vitne.messaging import topics
 from vitne.messaging.kafka import KafkaSettings, create_topics
 from vitne.runtime.channel import open_channel
-from vitne.runtime.database import migrate
 from vitne.runtime.identity import Caller
+from vitne.runtime.migrations import migrate
 from vitne.runtime.status import error_from_rpc
 from vitne.runtime.tls import TlsFiles
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc

@@ -24,7 +24,7 @@ from google.protobuf.message import Message
 from vitne.clock import Clock
 from vitne.errors import Aborted, AlreadyExists, VitneError
 from vitne.messaging.outbox import Statement
-from vitne.runtime.database import Migrations
+from vitne.runtime.migrations import Migrations
 
 #: The tables of this module, to be named among a service's migrations.
 MIGRATIONS: Final = Migrations("runtime", Path(__file__).parent / "sql")

@@ -22,7 +22,7 @@ import uvloop
 
 from vitne.errors import VitneError
 from vitne.runtime.application import TaskFailed
-from vitne.runtime.database import Migrations, migrate
+from vitne.runtime.migrations import Migrations, migrate
 from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load, load_with_database
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.telemetry.process import start_traces

@@ -30,7 +30,8 @@ from vitne.messaging.recovery import forget_progress
 from vitne.messaging.relay import Relay
 from vitne.messaging.topics import hub_topic
 from vitne.outages import DATABASE_OUTAGES
-from vitne.runtime.database import Migrations, migrate, open_pool
+from vitne.runtime.database import open_pool
+from vitne.runtime.migrations import Migrations, migrate
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc, subscription_pb2, subscription_pb2_grpc
 from vitne_client import wanted

@@ -30,7 +30,7 @@ from tests.unit.accreditation_samples import T0, UCL, UIO
 from vitne.accreditation import timestamp
 from vitne.credentials.jose import ES256
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import Migrations, migrate
+from vitne.runtime.migrations import Migrations, migrate
 from vitne.runtime.secret_files import read_secret
 from vitne_api.registry.v1 import facts_pb2
 

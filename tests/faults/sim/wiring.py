@@ -44,7 +44,7 @@ from vitne.messaging.headers import Message
 from vitne.messaging.kafka import KafkaSettings
 from vitne.messaging.relay import Relay, RelayOptions
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import GroupCommitter
+from vitne.runtime.group_commit import GroupCommitter
 from vitne.runtime.identity import Caller
 
 if TYPE_CHECKING:
