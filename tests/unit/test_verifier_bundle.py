@@ -26,7 +26,7 @@ from vitne.accreditation.trust_list import FactsReference, render, sign_statemen
 from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
 from vitne.canonical import from_b64url, sha256
 from vitne.credentials.trust_anchors import TrustAnchors
-from vitne.errors import InvalidArgument, Unavailable
+from vitne.errors import InvalidArgument
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
@@ -182,8 +182,8 @@ async def test_what_was_done_to_a_bundle_shows(maker: Maker) -> None:
     assert await verdict(replace(bundle, status=replace(bundle.status, list_url="https://other.example/1"))) != "valid"
     assert await verdict(replace(bundle, status=replace(bundle.status, token="x"))) == "not_determinable"
     for later in (replace(bundle, at=NOW + timedelta(hours=1)), replace(bundle, facts=bundle.facts + b"\n")):
-        with pytest.raises((InvalidArgument, Unavailable), match=r"TRUST_LIST_EXPIRED|BAD_TRUST_LIST"):
-            await verdict(later)
+        assert await verdict(later) == "not_determinable"
+        assert await verdict(later, None) == "not_determinable"
 
 
 async def test_what_witnesses_saw_years_later_was_dated_back(maker: Maker) -> None:
@@ -230,6 +230,13 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_bytes(replace(bundle, credential=bundle.credential[:-9] + "AAAAAAAA~").to_zip())
     assert verify_command.main(arguments) == 1
     assert capsys.readouterr().out.startswith("Invalid, as at 2026-11-21T10:00:00Z: ")
+    file.write_bytes(bundle.to_zip())
+    other = [str(file), "--registry-key", PROVIDER_KEY.key_id]
+    assert verify_command.main([*other, "--log-policy", str(policy)]) == verify_command.main(other) == 1
+    told = capsys.readouterr().out
+    assert told.startswith("Not determinable, as at 2026-11-21T10:00:00Z: the bundle's trust list was not taken: ")
+    assert f"it is not signed with the key that was given, {PROVIDER_KEY.key_id}; compare that thumbprint " in told
+    assert "witnesses" not in told
     assert verify_command.main([*arguments, "--trust-anchors", str(policy)]) == 2
     assert "BAD_TRUST_ANCHORS" in capsys.readouterr().err
     file.write_bytes(b"PK")
