@@ -77,7 +77,7 @@ async def test_who_reads_northern_sami_is_answered_in_bokmal_and_nothing_else(br
 @pytest.mark.parametrize("language", ["nb", "nn"])
 async def test_what_is_danish_has_norwegian_names(language: str) -> None:
     form = (await get(f"/catalogue?lang={language}")).text
-    foreign = {term for term in re.findall(r'<option value="([^"]+)"[^>]* lang="da"', form)}
+    foreign = re.findall(r'<option value="([^"]+)"[^>]* lang="da"', form)
     assert not foreign
 
 
