@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
@@ -261,6 +262,31 @@ def test_the_command_says_which_file_cannot_be_read_and_why(
         assert shown.out == ""
         assert shown.err.startswith(f"FILE_UNREADABLE: {nowhere} can't be read: {why}; field: {argument}; rule: ")
         assert "remedy: " in shown.err
+
+
+def test_the_command_says_what_it_wrote_and_what_to_do_next(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def collected(*_arguments: Any) -> Bundle:
+        return maker.make()
+
+    monkeypatch.setattr(collect_command, "_collect", collected)
+    credential, policy, out = tmp_path / "credential.sd-jwt", tmp_path / "a policy", tmp_path / "bundle.zip"
+    credential.write_text("presented")
+    policy.write_text(policy_text(SIGNER, 2, "all"))
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--out", str(out)]
+    keys = ["--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy), "--log-origin", ORIGIN]
+    assert collect_command.main([*where, *keys, str(credential)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    told, following, _ = shown.err.split("\n")
+    assert told.startswith(
+        f"{out}: {out.stat().st_size} bytes, as at 2026-11-21T10:00:00Z. Nothing of it is verified yet"
+    )
+    command, named = shlex.split(following), "verify-bundle"
+    assert command[: command.index(named)] == ["python", "-m", "services.verifier"]
+    assert verify_command.main(command[command.index(named) + 1 :]) == 0
+    assert "seen by the policy's witnesses" in capsys.readouterr().out
 
 
 def test_the_command_says_where_it_cannot_write_what_it_collected(
