@@ -107,9 +107,8 @@ async def demo(options: Options) -> None:
         f", and {among_details} among the details" * bool(among_details)
     )
     seconds = time.monotonic() - started
-    print(
-        f"\nDone in {seconds:.1f} s from the stack's start on; setup before it is not counted. {narrator.held} expectations held: {counted}."
-    )
+    print(f"\nDone in {seconds:.1f} s from the stack's start on; setup before it is not counted.")
+    print(f"{narrator.held} expectations held: {counted}.")
     print(NEXT if options.verbose else NEXT + MORE)
 
 
