@@ -1,21 +1,36 @@
-"""An institution issues what its student system wrote into a table, and revokes one of it.
+"""An institution issues what its student system wrote into a table; where it is asked to, it revokes the first of it.
 
-    python issue_batch.py RESULTS.csv
+    python issue_batch.py RESULTS.csv [--then-revoke-first]
 
 Against `make up`, after `. .vitne/up/environment`. Run again with the same file it issues nothing twice.
 """
 
+import argparse
 import asyncio
 import sys
 from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from vitne_api.issuer.v1 import issuer_pb2
-from vitne_api.ledger.v1 import ledger_pb2
-from vitne_client import Connection, Institution, VitneError, batch_from_csv
+parser = argparse.ArgumentParser(
+    description="Issue each line of a table, once however often this is run.",
+    epilog="Exit code: 0 all is issued, 1 some are not, or none could be, 2 wrong usage.",
+)
+parser.add_argument("results", type=Path, metavar="RESULTS.csv", help="UTF-8, ; between columns, their names first")
+parser.add_argument("--then-revoke-first", action="store_true", help="revoke the first that was issued: for ever")
+asked = parser.parse_args()
+
+try:  # Here, so that the help is to be had without them.
+    from vitne_api.issuer.v1 import issuer_pb2
+    from vitne_api.ledger.v1 import ledger_pb2
+    from vitne_client import Connection, Institution, VitneError, batch_from_csv
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error}: install the client package, or, in its repository: PYTHONPATH=.:clients/python .venv/bin/python …"
+    )
 
 
-async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> None:
+async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> int:
+    """Issue the items; answers how many were not issued."""
     issued = []
     async with Institution(Connection.of_environment("PROVIDER")) as institution:
         async for outcome in institution.issue_batch(items, request_id):
@@ -23,18 +38,19 @@ async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> None:
                 issued.append(outcome.credential)
                 print(f"{outcome.item_id} issued")
             else:
-                print(f"{outcome.item_id} {'to be repeated' if outcome.repeat else 'refused'}: {outcome.error.reason}")
-        if issued:
+                # With the field, the rule and the remedy, where there are some.
+                print(f"{outcome.item_id} {'to be repeated' if outcome.repeat else 'refused'}: {outcome.error}")
+        if issued and asked.then_revoke_first:
             first = issued[0].id
             await institution.revoke(first, ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR, uuid5(request_id, first))
             print("the first one revoked")
+    return len(items) - len(issued)
 
 
-if len(sys.argv) != 2:
-    sys.exit("python issue_batch.py RESULTS.csv")
 try:
-    table = Path(sys.argv[1])
     # Named by what is in the file: the same file is the same batch, whenever it is sent.
-    asyncio.run(main(batch_from_csv(table), uuid5(NAMESPACE_URL, table.read_text())))
-except (OSError, VitneError) as error:
+    left = asyncio.run(main(batch_from_csv(asked.results), uuid5(NAMESPACE_URL, asked.results.read_text("utf-8"))))
+except (OSError, ValueError, VitneError) as error:
     sys.exit(f"{error}")
+if left:
+    sys.exit(f"{left} not issued")

@@ -8,8 +8,18 @@ import asyncio
 import os
 import sys
 
-from vitne.messaging.kafka import KafkaSettings
-from vitne_client import Connection, Held, Subscriber, VitneError
+try:
+    from vitne.messaging.kafka import KafkaSettings
+    from vitne_client import Connection, Held, Subscriber, VitneError
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error}: install the client package, or, in its repository: PYTHONPATH=.:clients/python .venv/bin/python …"
+    )
+
+#: What it needs beside what its connection does.
+NEEDED = ("VITNE_HUB", "VITNE_SUBSCRIBER_DSN", "VITNE_KAFKA")
+if missing := [name for name in NEEDED if name not in os.environ]:
+    sys.exit(f"not set: {', '.join(missing)}; remedy: . .vitne/up/environment")
 
 TABLE = "CREATE TABLE IF NOT EXISTS held (handle text PRIMARY KEY, provider text, status int, artefact text)"
 UPSERT = "INSERT INTO held VALUES ($1, $2, $3, $4) ON CONFLICT (handle) DO UPDATE SET status = excluded.status"

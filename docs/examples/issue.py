@@ -72,6 +72,7 @@ async def main() -> str:
     print(
         f"published  {published.fact.achievement.title[0].text}, registry revision {published.fact.registry_revision}"
     )
+    print(f"achievement {achievement.id}, version {achievement.version}")
     await asyncio.sleep(1)  # The issuer hears of it from the registry's events.
 
     issued = await issuer.Issue(

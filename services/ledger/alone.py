@@ -19,6 +19,9 @@ PUBLICATION_LOCK: Final = 0x7669_746E_6C6F_6703
 #: How often a replica without the lock looks whether it is needed, and how long it waits after something failed.
 STANDBY_SECONDS: Final = 1.0
 
+#: Reason of what is missing until the first sequencer leads.
+_NOT_STARTED: Final = "LOG_NOT_STARTED"
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +51,10 @@ async def work_alone(
         except DATABASE_OUTAGES as error:
             _log.warning("%s failed, trying again: %s", name, type(error).__name__)
         except VitneError as error:
-            # Loud, since a log that is contradicted somewhere is no outage; statuses and lists go on meanwhile.
-            _log.error("%s failed, trying again: %s", name, error)
+            if error.reason == _NOT_STARTED:
+                # Of a ledger that begins: its readiness says so, too, as long as it lasts.
+                _log.info("%s waits: %s", name, error.message)
+            else:
+                # Loud, since a log that is contradicted somewhere is no outage; statuses and lists go on meanwhile.
+                _log.error("%s failed, trying again: %s", name, error)
         await clock.sleep(STANDBY_SECONDS)

@@ -41,6 +41,9 @@ _PREFLIGHT: Final = _CORS | {
 #: A weight (RFC 9110, section 12.4.2), and seconds since 1970 up to the year 5138.
 _WEIGHT: Final = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)\Z", re.ASCII)
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,3}\Z", re.ASCII)
+#: The parameter of lists, and how many characters are told again of another.
+_TIME: Final = "time"
+_SHOWN_NAME: Final = 64
 _SECONDS: Final = re.compile(r"[0-9]{1,11}\Z", re.ASCII)
 
 
@@ -215,10 +218,11 @@ def build_pages(
     @app.api_route(_LISTS.path, methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
         newest, form = _find(publisher, request.url.path)
+        _require_known(request.query_params)
         if form is Form.JWT and prefers_cwt(request.headers.get("accept", "")):
             form = Form.CWT
         headers = list_headers(max_age)
-        if (moment := request.query_params.get("time")) is not None:
+        if (moment := request.query_params.get(_TIME)) is not None:
             instant = _instant(moment)
             if form is not Form.JWT:
                 raise _not_kept()
@@ -269,6 +273,23 @@ def prefers_cwt(accept: str) -> bool:
     return weights[CWT_MEDIA_TYPE] > weights[MEDIA_TYPE]
 
 
+def _require_known(names: Iterable[str]) -> None:
+    """Refuse a list's parameter that there is not: the newest list would pass for the one that was meant.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_PARAMETER``.
+    """
+    for name in names:
+        if name != _TIME:
+            raise InvalidArgument(
+                "UNKNOWN_PARAMETER",
+                "a list has no such parameter",
+                field=name[:_SHOWN_NAME],
+                rule=f"the one parameter is {_TIME} (draft-ietf-oauth-status-list-20, section 8.4)",
+                remedy="correct the name, or leave it out for the newest list",
+            )
+
+
 def _instant(text: str) -> datetime:
     """A query's ``time``, in seconds since 1970 (draft-ietf-oauth-status-list-20, section 8.4).
 
@@ -279,7 +300,7 @@ def _instant(text: str) -> datetime:
         raise InvalidArgument(
             "BAD_TIME",
             "this is no instant",
-            field="time",
+            field=_TIME,
             rule="draft-ietf-oauth-status-list-20, section 8.4: seconds since 1970-01-01T00:00:00Z, in 1 to 11 digits",
             remedy="write the instant as date +%s does, such as time=1795302000, or leave time out for the newest list",
         )
@@ -290,7 +311,7 @@ def _not_kept() -> NotFound:
     return NotFound(
         "HISTORY_NOT_KEPT",
         "no list of the past is kept in that form",
-        field="time",
+        field=_TIME,
         rule="draft-ietf-oauth-status-list-20, section 8.4; what is logged is kept, once a minute, as a JWT",
         remedy="ask at the list's own address, without an Accept header, or use the RPC StatusAt",
     )

@@ -52,6 +52,8 @@ _HEADERS: Final = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age
 _TERM: Final = r"^[a-z0-9_.]*$"
 #: With a comma, too: so most of the pages' languages write decimals.
 _DECIMAL: Final = r"^([0-9]{1,5}([.,][0-9]{1,2})?)?$"
+#: Reasons with a rule of their own; of the others it is the field's.
+_RULES: Final = {"UNKNOWN_PARAMETER": "parameter", "BAD_RANGE": "range"}
 #: The pages' parameter that chooses a language.
 _LANGUAGE: Final = "lang"
 
@@ -256,7 +258,9 @@ class _Pages:
         )
         self._templates.filters["best"] = _best
         self._templates.filters["called"] = _called
+        self._templates.filters["counted"] = _counted
         self._templates.filters["number"] = _number
+        self._templates.filters["is_one"] = _is_one
         self._headers = page_security("catalogue_base.html", forms=True) | {
             "Cache-Control": "max-age=1",
             "Vary": "Accept-Language",
@@ -309,7 +313,7 @@ class _Pages:
         """A refusal in the reader's language; None where there are no words for it."""
         chosen = request.query_params.get(_LANGUAGE, "")
         reader = _reader_of(request, chosen if chosen in NEIGHBOURS else "")
-        about = "parameter" if error.reason == "UNKNOWN_PARAMETER" else error.field
+        about = _RULES.get(error.reason, error.field)
         rule = best_table(TEXTS, reader.languages, DEFAULT_LANGUAGE)["rules"].get(about)
         if rule is None:
             return None
@@ -362,6 +366,18 @@ def _called(context: Context, term: NamedTerm) -> tuple[str, str]:
     """Language and text of what a term is called: in the page's words, else in those of the national rules."""
     own = context["t"]["names"].get(term.id)
     return (context["t"]["language"], own) if own else _best(context, term.name)
+
+
+@pass_context
+def _counted(context: Context, term: NamedTerm, number: str) -> tuple[str, str]:
+    """Language and text of what a unit is called after a number of it."""
+    one = context["t"]["units_one"].get(term.id) if _is_one(number) else None
+    return (context["t"]["language"], one) if one else _called(context, term)
+
+
+def _is_one(number: str | int) -> bool:
+    """Whether what is counted stands in the singular."""
+    return Decimal(number) == 1
 
 
 @pass_context

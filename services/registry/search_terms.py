@@ -15,11 +15,12 @@ KNOWN: Final = "known"
 
 
 def check_terms(query: Query, frameworks: Frameworks) -> None:
-    """Refuse words that nobody can have written, and countries, kinds, units and levels that no rules have.
+    """Refuse words that nobody can have written, what no rules have of countries, kinds, units and levels, and a range
+    with nothing in it.
 
     Raises:
         InvalidArgument: ``CONTROL_CHARACTER``, ``UNKNOWN_COUNTRY``, ``UNKNOWN_KIND``, ``UNKNOWN_UNIT``,
-            ``UNKNOWN_LEVEL``.
+            ``UNKNOWN_LEVEL``, ``BAD_RANGE``.
     """
     for name, text in (("text", query.text), ("provider", query.provider), ("level", query.level)):
         _check_characters(text, name)
@@ -31,6 +32,14 @@ def check_terms(query: Query, frameworks: Frameworks) -> None:
         _check_known(query.unit, "unit", "no country's rules have this credit unit", _units(frameworks))
     if query.level:
         _check_level(query.level, frameworks)
+    if query.min_points is not None and query.max_points is not None and query.min_points > query.max_points:
+        raise InvalidArgument(
+            "BAD_RANGE",
+            "nothing is between these numbers",
+            field="min_points",
+            rule="min_points is at most max_points",
+            remedy="exchange them, or leave one out",
+        )
 
 
 def _check_characters(text: str, field: str) -> None:

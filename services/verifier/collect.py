@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -23,6 +24,7 @@ from services.verifier.verification import Verifier
 from vitne.accreditation import Statement, read_statement
 from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
 from vitne.audit.status_evidence import LoggedList, ProvenLeaf, StatusEvidence
+from vitne.canonical import instant_text
 from vitne.clock import Clock, ManualClock, SystemClock
 from vitne.credentials.model import StatusReference
 from vitne.errors import VitneError
@@ -30,6 +32,7 @@ from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
 from vitne.runtime.arguments import parsed
 from vitne.runtime.fetch import Fetches
+from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from vitne.runtime.status import error_from_rpc
 from vitne.runtime.trust_list import trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
@@ -48,11 +51,28 @@ def main(arguments: Sequence[str]) -> int:
     asked = parsed(made, arguments)
     try:
         bundle = asyncio.run(_collect(asked, read_credential(asked.credential), SystemClock()))
-        write_file(asked.out, bundle.to_zip(), "--out")
+        content = bundle.to_zip()
+        write_file(asked.out, content, "--out")
     except (VitneError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
+    sys.stderr.write(
+        f"{asked.out}: {len(content)} bytes, as at {instant_text(bundle.at)}. Nothing of it is verified yet; "
+        f"that takes no network, now or years later:\n{shlex.join(_next(asked))}\n"
+    )
     return EXIT_VALID
+
+
+def _next(asked: argparse.Namespace) -> list[str]:
+    """The command that verifies what was collected, with the same keys and names."""
+    named = {
+        "--registry-uri": asked.registry_uri if asked.registry_uri != DEFAULT_REGISTRY_URI else None,
+        "--log-origin": asked.log_origin if asked.log_origin != DEFAULT_LOG_ORIGIN else None,
+        "--log-policy": asked.log_policy,
+    }
+    given = [f"{name}={value}" for name, value in named.items() if value is not None]
+    command = ["python", "-m", "services.verifier", "verify-bundle", str(asked.out)]
+    return [*command, f"--registry-key={asked.registry_key}", *given]
 
 
 async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> Bundle:

@@ -21,7 +21,7 @@ from vitne.clock import Clock, ManualClock
 from vitne.credentials import status_list
 from vitne.credentials.status_list import StatusList
 from vitne.credentials.trust_anchors import TrustAnchors
-from vitne.errors import InvalidArgument, NotFound
+from vitne.errors import InvalidArgument, NotFound, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
@@ -31,6 +31,8 @@ from vitne_api.registry.v1 import facts_pb2
 #: later can sign for an instant of today, but can't have had it witnessed today.
 WITNESSED_WITHIN: Final = timedelta(minutes=10)
 
+#: A policy by which no checkpoint counts.
+_NOBODY: Final = Policy((), {}, {}, "none", {})
 _VALUES: Final = {VALID: status_list.VALID, REVOKED: status_list.INVALID, SUSPENDED: status_list.SUSPENDED}
 
 
@@ -54,14 +56,24 @@ async def verify_bundle(
             followed them, and nobody else need have seen the log.
         anchors: authorities to which certificates that come along have to lead; None: they are not looked at.
 
+    Where the bundle's list of the registry is refused, that is what the verdict says: nothing is determinable then.
+
     Raises:
-        InvalidArgument: ``BAD_TRUST_LIST``, or another refusal of the registry's list: then nothing can be said.
-        Unavailable: ``TRUST_LIST_EXPIRED``: the list did not hold at the bundle's instant.
+        VitneError: as :func:`log_policy`.
     """
     clock = ManualClock(bundle.at)
-    statement = read_statement(bundle.statement, pinned=registry_key, issuer=registry_uri, now=bundle.at)
-    knowledge = replace(knowledge_of(statement, bundle.facts, registry_key), anchors=anchors)
-    trusted = log_policy(knowledge, log_origin, bundle.at, bundle.status.succession, policy)
+    try:
+        statement = read_statement(bundle.statement, pinned=registry_key, issuer=registry_uri, now=bundle.at)
+        knowledge = knowledge_of(statement, bundle.facts, registry_key)
+    except VitneError as error:
+        why = "; ".join(each for each in (error.message, error.remedy) if each)
+        unknown = _knowledge(Projection(), registry_key)
+        knowledge = replace(unknown, refused=f"the bundle's trust list was not taken: {why}")
+        # Of a registry that is not known, nothing more is looked at.
+        trusted = _NOBODY
+    else:
+        trusted = log_policy(knowledge, log_origin, bundle.at, bundle.status.succession, policy)
+    knowledge = replace(knowledge, anchors=anchors)
     statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
     verifier = Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock)
     found = await verifier.verify(bundle.credential)
@@ -76,6 +88,10 @@ def knowledge_of(statement: Statement, facts: bytes, registry_key: str) -> Knowl
     """
     projection = Projection()
     statement.fold_into(projection, read_facts(statement, facts))
+    return _knowledge(projection, registry_key)
+
+
+def _knowledge(projection: Projection, registry_key: str) -> Knowledge:
     return Knowledge(
         projection=projection,
         frameworks=Frameworks.load(Standing),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Form
-from fastapi.responses import HTMLResponse, Response
-from jinja2 import Environment, FileSystemLoader
+from fastapi import FastAPI, Form, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from services.verifier.answers import VerifyAnswer, to_json, to_json_bytes
+from services.verifier.form_page import FormPage
 from services.verifier.presented import MAX_LENGTH, one_required
 from services.verifier.verification import Verifier
 from vitne.credentials.w3c.baking import MAX_IMAGE
@@ -23,14 +21,6 @@ MAX_BODY: Final = 3 * MAX_LENGTH + 4_096
 #: Most characters of an image in base64.
 MAX_BASE64: Final = (MAX_IMAGE + 2) // 3 * 4
 
-#: The page loads nothing and posts to itself only; the credential in it goes nowhere else, nor into a cache.
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 _PROBLEM: Final[dict[str, Any]] = {"content": {"application/problem+json": {}}}
 
 
@@ -89,9 +79,7 @@ def build_pages(verifier: Verifier) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    page = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True
-    ).get_template("page.html")
+    page = FormPage()
 
     @app.post(
         "/v1/verify",
@@ -112,17 +100,15 @@ def build_pages(verifier: Verifier) -> FastAPI:
         return Response(to_json_bytes(await verifier.verify(request.shown())), media_type="application/json")
 
     @app.get("/", include_in_schema=False)
-    async def form() -> Response:
-        return HTMLResponse(page.render(answer=None, nothing_given=False), headers=_HEADERS)
+    async def form(request: Request) -> Response:
+        return page.form(request)
 
     @app.post("/", include_in_schema=False)
-    async def result(credential: Annotated[str, Form(max_length=MAX_LENGTH)] = "") -> Response:
+    async def result(request: Request, credential: Annotated[str, Form(max_length=MAX_LENGTH)] = "") -> Response:
         given = pasted(credential)
         if not given:
-            # Of no credential nothing was found, least of all that it is invalid.
-            return HTMLResponse(page.render(answer=None, nothing_given=True), HTTPStatus.BAD_REQUEST, headers=_HEADERS)
-        answer = to_json(await verifier.verify(given))
-        return HTMLResponse(page.render(answer=answer, nothing_given=False), headers=_HEADERS)
+            return page.nothing_given(request)
+        return page.answer(request, to_json(await verifier.verify(given)))
 
     return app
 

@@ -16,7 +16,7 @@ from vitne.credentials.elm.reading import RULE as ELM_RULE
 from vitne.credentials.elmo import reading as elmo_reading
 from vitne.credentials.elmo import signature
 from vitne.credentials.elmo.names import ELMO
-from vitne.credentials.jose import PublicKey, strict_json, too_large
+from vitne.credentials.jose import PublicKey, claimed_type, strict_json, too_large
 from vitne.credentials.model import Credential
 from vitne.credentials.sd_jwt import MAX_LENGTH as MAX_SD_JWT
 from vitne.credentials.sd_jwt import open_key_binding
@@ -105,7 +105,8 @@ def read(text: str) -> Presented:
                 remedy="present each credential as its issuer signed it",
             )
         return _elmo(signed, credentials[0])
-    if _DISCLOSURES not in text:
+    # One that was cut at its first disclosure is told as that, and not as a credential of another kind.
+    if _DISCLOSURES not in text and claimed_type(text) != sd_jwt_vc.TYPE:
         return _w3c(renditions.parse(text))
     return _sd_jwt(sd_jwt_vc.parse(text))
 

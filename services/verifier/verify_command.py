@@ -11,6 +11,7 @@ from typing import Final
 
 from services.verifier.answers import to_text
 from services.verifier.bundle_file import Bundle
+from services.verifier.checks.names import LOG_INCLUSION, PASSED
 from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID, add_anchors, add_verbose, read_anchors
 from services.verifier.files import BUNDLE_FILE, read_file, read_policy
 from services.verifier.offline import verify_bundle
@@ -60,6 +61,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         policy = read_policy(asked.log_policy)
         bundle = Bundle.from_zip(read_file(asked.bundle, BUNDLE_FILE))
+        anchors = read_anchors(asked)
+    except VitneError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    try:
         verification = asyncio.run(
             verify_bundle(
                 bundle,
@@ -67,15 +73,18 @@ def main(arguments: Sequence[str]) -> int:
                 registry_uri=asked.registry_uri,
                 log_origin=asked.log_origin,
                 policy=policy,
-                anchors=read_anchors(asked),
+                anchors=anchors,
             )
         )
     except VitneError as error:
+        # What is in the bundle can't be followed: that is no wrong usage.
         sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
-    witnesses = "seen by the policy's witnesses" if policy else "by the log's own word"
+        return EXIT_NOT_VALID
     told = to_text(verification, verbose=asked.verbose)
-    sys.stdout.write(f"{told}\nas at {instant_text(bundle.at)}, {witnesses}\n")
+    if any(check.name == LOG_INCLUSION and check.outcome == PASSED for check in verification.checks):
+        witnesses = "seen by the policy's witnesses" if policy else "by the log's own word"
+        told = f"{told}\nas at {instant_text(bundle.at)}, {witnesses}"
+    sys.stdout.write(f"{told}\n")
     return EXIT_VALID if verification.verdict in {VALID, VALID_WITH_NOTES} else EXIT_NOT_VALID
 
 

@@ -26,7 +26,7 @@ PAGES: Final = {
     "POST /employer/invitations": {"employer-invited"},
     "GET /invitation/{token}": {"invitation-unknown", "invitation"},
     "GET /me/employers": {"consents", "consents-none"},
-    "GET /privacy": {"privacy", "privacy-copy"},
+    "GET /privacy": {"privacy", "privacy-copy", "privacy-open"},
     "GET /erased": {"erased"},
     "GET /emrex/results": {"emrex-log-in", "emrex-choose", "emrex-nothing"},
     "POST /emrex/answer": {"emrex-answer"},

@@ -43,6 +43,15 @@ async def test_the_front_page(new_page: NewPage, serve: Serve) -> None:
         assert await page.context.cookies() == []
 
 
+async def test_the_page_about_privacy_before_a_log_in(new_page: NewPage, serve: Serve) -> None:
+    page = await new_page()
+    await serve(page, learner_site([], None))
+    await page.goto(SERVED)
+    await page.locator("main").get_by_role("link", name=TEXTS["nb"]["privacy_title"]).click()
+    assert await page.title() == f"{TEXTS['nb']['privacy_title']} – Vitne"
+    await look(page, "privacy-open")
+
+
 async def test_a_log_in_that_is_over(new_page: NewPage, serve: Serve) -> None:
     page = await new_page()
     await serve(page, learner_site([], None))

@@ -23,16 +23,15 @@ from tests.docs.parked import parked
 
 #: What stands for a name, by the page's own words.
 NAMES = {"POD": "issuer-1", "deployment/NAME": "deployment/issuer", "certificate NAME": "certificate issuer"}
-NAMES |= {
-    "secret generic NAME": "secret generic ledger-keys",
-    "deploy/k8s/reconcile NAME": "deploy/k8s/reconcile issuer",
-}
+NAMES |= {"deploy/k8s/reconcile NAME": "deploy/k8s/reconcile issuer"}
 #: Is run on a cluster of its own.
 ROLL_OUT = "deploy/k8s/roll-out overlays/production"
 #: What kubectl says when nothing is where a command looks.
 NOTHING = ("No resources found", "NotFound", "not found")
 #: What such commands begin with, those that make the Secrets among them.
-OURS = ("kubectl ", "deploy/k8s/", "VITNE_STATE_DIR=out ", "head ", "openssl ")
+OURS = ("kubectl ", "deploy/k8s/", "VITNE_STATE_DIR=out/", "head ", "openssl ")
+#: What stands for a key's.
+THUMBPRINT = "THUMBPRINT"
 #: What is there beside what was applied: what controllers made, and another's.
 THERE: list[Object] = [
     event("issuer-1", "vitne", "Readiness probe failed: HTTP probe failed with statuscode: 503"),
@@ -104,13 +103,32 @@ async def test_a_command(shell: Shell, cluster: Cluster, command: Command) -> No
     assert output.strip() or " exec " in script, "nothing was found"
 
 
+async def test_no_service_has_keys_of_another(shell: Shell) -> None:
+    """Whatever lies in a folder goes into the Secret that is made from it."""
+    making = [each.text for each in on_kubernetes() if re.search(r"python -m \S+ keys$", each.text)]
+    for script in making:
+        code, output = await shell.run(script, PATH=_path())
+        assert code == 0, output
+    folders = sorted((shell.folder / "out").glob("*/keys"))
+    assert [each.parent.name for each in folders] == ["ledger", "portal", "registry"]
+    files = [file.name for folder in folders for file in folder.iterdir() if file.stem != THUMBPRINT]
+    assert files
+    assert len(files) == len(set(files))
+    from_files = [each.text for each in on_kubernetes() if "--from-file=" in each.text]
+    assert from_files
+    for script in from_files:
+        assert re.search(r" secret generic (\w+)-\w+ --from-file=out/\1/\S+$", script), script
+
+
 def _prepared(script: str) -> str:
     """With the files that the page says were made before."""
-    if "THUMBPRINT" in script:
-        made = "openssl ecparam -name prime256v1 -genkey -noout -out out/keys/THUMBPRINT.pem"
-    else:
-        made = "head -c 32 /dev/urandom > out/keys/key"
-    return f"mkdir -p out/keys; {made}; {script}" if "out/keys" in script else script
+    used = re.search(r"[= ]out/(\w+)/", script)
+    if used is None:
+        return script
+    keys = f"VITNE_STATE_DIR=out/{used[1]} python -m services.{used[1]} keys > /dev/null; "
+    if THUMBPRINT in script:
+        keys += f"openssl ecparam -name prime256v1 -genkey -noout -out out/{used[1]}/keys/{THUMBPRINT}.pem; "
+    return keys + script
 
 
 def _path() -> str:

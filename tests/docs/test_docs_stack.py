@@ -12,7 +12,11 @@ from tests.docs.parked import parked
 
 #: What a block's output must contain, by page, in order.
 SHOWS: dict[str, list[list[str]]] = {
-    "docs/integrate.md": [["published", "issued", "suspended", "valid"], ["given_name"]],
+    "docs/integrate.md": [
+        ["published", "achievement", "issued", "suspended", "valid"],
+        ["2026-0001 issued", "2026-0002 issued"],
+        ["given_name"],
+    ],
     "docs/verify.md": [['"verdict": "valid"'], ["Valid: ", "log_inclusion"], ["Valid"]],
     "docs/log.md": [
         ["leaves", "agree"],

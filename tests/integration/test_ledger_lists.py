@@ -291,7 +291,29 @@ async def test_a_list_as_of_another_time_is_not_passed_off_as_one(ledger: Ledger
                 assert (await answer.json(content_type=None))["reason"] == "HISTORY_NOT_KEPT"
         async with client.get(f"{site}/2026/no-1?time={int(then.timestamp()) + 30}") as answer:
             assert await answer.read() == first.token
-        async with client.get(f"{site}/2026/no-1?other=1") as answer:
+
+
+@pytest.mark.parametrize("path", ["/2026/no-1", "/2026/no-1.cwt", "/2026/no-1.revocation"])
+@pytest.mark.parametrize(
+    ("query", "field"), [("tim=5", "tim"), ("Time=5", "Time"), ("tim", "tim"), ("time=1795302000&at=5", "at")]
+)
+async def test_a_parameter_that_a_list_has_not_is_refused(
+    ledger: Ledger, site: str, path: str, query: str, field: str
+) -> None:
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    async with aiohttp.ClientSession() as client:
+        async with client.get(f"{site}{path}?{query}") as answer:
+            assert answer.status == 400
+            assert answer.content_type == "application/problem+json"
+            problem = await answer.json(content_type=None)
+        assert (problem["reason"], problem["field"]) == ("UNKNOWN_PARAMETER", field)
+        assert "the one parameter is time" in problem["rule"]
+        assert "leave it out" in problem["remedy"]
+        async with client.get(f"{site}{path}?") as answer:
+            assert answer.status == 200
+        # Of the other pages nothing is asked by parameters: a cache may be passed by with one.
+        async with client.get(f"{site}/?{query}") as answer:
             assert answer.status == 200
 
 

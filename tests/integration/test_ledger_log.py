@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import asyncpg
 import pytest
 
 from services.ledger import sequencer as sequencer_module
+from services.ledger.alone import WITNESSES_LOCK, work_alone
 from services.ledger.keys import LedgerKeys
 from services.ledger.log_store import queue_leaves
 from services.ledger.sequencer import Sequencer
@@ -78,6 +80,35 @@ async def test_an_empty_log_has_a_checkpoint(ledger: Ledger) -> None:
     checkpoint = await ledger.checkpoint()
     assert (checkpoint.size, checkpoint.root) == (0, EMPTY_ROOT)
     assert await sequencer.integrate() == 0
+
+
+async def test_what_waits_for_the_first_checkpoint_has_not_failed(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = asyncio.Event()
+
+    async def work() -> None:
+        await ledger.store.checkpoint()
+        done.set()
+        raise DataLoss("LOG_FORKED", "two trees")
+
+    caplog.set_level(logging.INFO, "services.ledger.alone")
+    alone = work_alone(ledger.pool, WITNESSES_LOCK, SystemClock(), work, interval=0.01, name="cosigning")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        task = group.create_task(alone)
+        while not caplog.records:
+            await asyncio.sleep(0.01)
+        waits = [*caplog.records]
+        await ledger.sequencer().claim()
+        await done.wait()
+        while not any(record.levelno >= logging.WARNING for record in caplog.records):
+            await asyncio.sleep(0.01)
+        task.cancel()
+    assert {(record.levelno, record.getMessage()) for record in waits} == {
+        (logging.INFO, "cosigning waits: the log has no checkpoint yet")
+    }
+    assert caplog.records[-1].levelno == logging.ERROR
+    assert "LOG_FORKED" in caplog.text
 
 
 async def test_leaves_come_in_batches_and_every_proof_verifies(ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -96,6 +97,32 @@ async def test_she_gets_a_copy_of_all_that_is_held(world: World, browser: Browse
     assert MARKER not in dump
     assert LABEL not in dump
     assert pid not in dump
+
+
+@pytest.mark.parametrize("language", TEXTS)
+async def test_what_is_done_with_her_data_can_be_read_before_she_logs_in(world: World, language: str) -> None:
+    texts = TEXTS[language]
+    async with world.browser() as stranger:
+        async with stranger.session.get(f"{world.url}/?lang={language}") as response:
+            assert f'href="/privacy?lang={language}"' in await response.text()
+        async with stranger.session.get(f"{world.url}/privacy?lang={language}") as response:
+            assert (response.status, str(response.url)) == (200, f"{world.url}/privacy?lang={language}")
+            page = html.unescape(await response.text())
+    for told in ("front_privacy", "withdraw_lead", "export_lead", "erase_not_all", "erase_rest"):
+        assert texts[told] in page
+    assert f'href="/login?lang={language}"' in page
+    assert "<form" not in page, "nothing is asked for by who is nobody"
+
+
+async def test_a_session_that_is_over_is_told_as_that_on_the_page_about_privacy(world: World) -> None:
+    async with world.browser() as browser:
+        await browser.log_in(world.learners[3])
+        await world.rows("UPDATE session SET expires_at = now() - interval '1 second'")
+        async with browser.session.get(f"{world.url}/privacy") as response:
+            assert TEXTS["nb"]["logged_out"] in await response.text()
+        async with browser.session.get(f"{world.url}/privacy") as response:
+            assert TEXTS["nb"]["front_privacy"] in await response.text()
+            assert str(response.url) == f"{world.url}/privacy"
 
 
 async def test_nobody_else_gets_it_and_it_goes_by_itself(world: World, browser: Browser) -> None:

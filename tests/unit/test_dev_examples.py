@@ -59,6 +59,27 @@ def test_without_a_stack_it_says_how_to_start_one(example: str, nobody: dict[str
         assert ". .vitne/up/environment" in told
 
 
+@pytest.mark.parametrize(
+    ("example", "name"),
+    [("issue.py", "VITNE_ISSUER"), ("issue.py", "VITNE_PROVIDER_CLIENT"), ("subscribe.py", "VITNE_KAFKA")],
+)
+def test_one_variable_that_is_not_set_is_named(example: str, name: str, nobody: dict[str, str], tmp_path: Path) -> None:
+    del nobody[name]
+    told = ended(example, nobody, tmp_path)
+    assert told.count("\n") == 1
+    assert told.startswith(f"{name} is not set in this shell; remedy: ")
+    assert ". .vitne/up/environment" in told
+
+
+def test_what_is_no_variable_is_a_fault_of_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def faulty() -> None:
+        raise KeyError("VITNE_PORTAL_URL")
+
+    monkeypatch.setenv("VITNE_PORTAL_URL", "http://portal.example")
+    with pytest.raises(KeyError):
+        run_example(faulty)
+
+
 def test_what_a_service_refuses_keeps_its_own_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused() -> None:
         raise PermissionDenied("NO_ACCREDITATION", "it may not\nissue this", remedy="apply for it")

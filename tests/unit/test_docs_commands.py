@@ -18,7 +18,7 @@ RUN_BY = {
     "deploy/k8s/": ("tests/docs/test_docs_kubernetes.py", "deploy/k8s/"),
     "head -c 32": ("tests/docs/test_docs_kubernetes.py", '"head "'),
     "openssl ": ("tests/docs/test_docs_kubernetes.py", '"openssl "'),
-    "VITNE_STATE_DIR=out python -m": ("tests/docs/test_docs_kubernetes.py", '"VITNE_STATE_DIR=out "'),
+    "VITNE_STATE_DIR=out/": ("tests/docs/test_docs_kubernetes.py", '"VITNE_STATE_DIR=out/"'),
     "make up": ("tests/docs/conftest.py", '"make", "up"'),
     "make demo TLS=1": ("tests/e2e/test_tls_stack.py", "tls=True"),
     "make asyncapi": ("tests/unit/test_asyncapi.py", "tools.asyncapi"),

@@ -47,7 +47,10 @@ async def get(path: str, app: Any = None, **headers: str) -> Answer:
 def test_every_table_has_every_text() -> None:
     first, *others = ({name: set(told) for name, told in table.items() if isinstance(told, dict)} | {"": set(table)}
                       for table in TEXTS.values())  # fmt: skip
-    assert all(other == first for other in others)
+    units = {unit for country in ALL for unit in country.units}
+    for other in (first, *others):
+        assert other.pop("units_one") <= units, "where one is called as several are it has no text"
+        assert other == first
 
 
 @pytest.mark.parametrize("language", TEXTS)
@@ -59,8 +62,41 @@ async def test_the_address_chooses_the_language_whatever_the_browser_asks_for(la
     assert TEXTS[language]["lead"] in found.text
 
 
-async def test_who_reads_northern_sami_is_answered_in_bokmal() -> None:
-    assert '<html lang="nb">' in (await get("/catalogue?lang=se")).text
+@pytest.mark.parametrize("browser", ["", "en", "en-GB, en;q=0.8, da;q=0.5", "se, en", "fi, en"])
+async def test_who_reads_northern_sami_is_answered_in_bokmal_and_nothing_else(browser: str) -> None:
+    app, headers = served(), {"Accept-Language": browser}
+    for path in ("/catalogue", f"/catalogue/{uuid(1)}"):
+        page = await get(f"{path}?lang=se", app, **headers)
+        assert (page.header("Content-Language"), '<html lang="nb">' in page.text) == ("nb", True)
+        assert TEXTS["nb"]["names"]["dk.nqf"] in page.text
+        assert "studiepoeng (ECTS)" in page.text
+        for other in ("ECTS-point", "kvalifikationsramme", "ECTS credits", "Framework"):
+            assert other not in page.text
+
+
+@pytest.mark.parametrize("language", ["nb", "nn"])
+async def test_what_is_danish_has_norwegian_names(language: str) -> None:
+    form = (await get(f"/catalogue?lang={language}")).text
+    foreign = re.findall(r'<option value="([^"]+)"[^>]* lang="da"', form)
+    assert not foreign
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "several"),
+    [
+        ("en", "1 <span>ECTS credit</span>", "1.5 <span>ECTS credits</span>"),
+        ("is", "1 <span>ECTS-eining</span>", "1,5 <span>ECTS-einingar</span>"),
+        ("nb", "1 <span>studiepoeng (ECTS)</span>", "1,5 <span>studiepoeng (ECTS)</span>"),
+        ("en", "1 <span>day of a labour-market course</span>", "2 <span>days of a labour-market course</span>"),
+    ],
+)
+async def test_one_is_called_as_one(language: str, one: str, several: str) -> None:
+    catalogue = Catalogue()
+    for number, workload in enumerate([("ects", "1"), ("ects", "1.5"), ("dk.amu_day", "1"), ("dk.amu_day", "2")], 5):
+        catalogue.publish(number, UCL, "dk.micro_credential", workload=workload)
+    found = (await get(f"/catalogue?lang={language}", served(catalogue))).text
+    assert one in found
+    assert several in found
 
 
 async def test_the_language_goes_with_each_step_and_what_was_asked_goes_with_the_language() -> None:
@@ -106,6 +142,7 @@ async def test_the_language_goes_with_each_step_and_what_was_asked_goes_with_the
         ("limit=%00", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
         ("limit=", "BAD_FIELD", "limit", "a whole number from 1 to 100"),
         ("levle=5", "UNKNOWN_PARAMETER", "levle", "level"),
+        ("min_points=5&max_points=2,5", "BAD_RANGE", "min_points", "not larger than the size to"),
     ],
 )
 async def test_what_is_no_search_is_refused_on_a_page_by_field_rule_and_remedy(
@@ -136,6 +173,7 @@ async def test_what_is_no_search_is_refused_on_a_page_by_field_rule_and_remedy(
         ("limit=0", "limit", ""),
         ("text=%00", "text", ""),
         ("levle=5", "parameter", ": text, country, "),
+        ("min_points=5&max_points=2", "range", ""),
     ],
 )
 async def test_a_refusal_is_in_the_page_s_language(language: str, asked: str, about: str, known: str) -> None:

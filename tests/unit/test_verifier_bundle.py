@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import shlex
 import socket
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
 from vitne.canonical import from_b64url, sha256
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.dev.no_network import without_network
-from vitne.errors import InvalidArgument, Unavailable
+from vitne.errors import InvalidArgument
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
@@ -189,8 +190,8 @@ async def test_what_was_done_to_a_bundle_shows(maker: Maker) -> None:
     assert await verdict(replace(bundle, status=replace(bundle.status, list_url="https://other.example/1"))) != "valid"
     assert await verdict(replace(bundle, status=replace(bundle.status, token="x"))) == "not_determinable"
     for later in (replace(bundle, at=NOW + timedelta(hours=1)), replace(bundle, facts=bundle.facts + b"\n")):
-        with pytest.raises((InvalidArgument, Unavailable), match=r"TRUST_LIST_EXPIRED|BAD_TRUST_LIST"):
-            await verdict(later)
+        assert await verdict(later) == "not_determinable"
+        assert await verdict(later, None) == "not_determinable"
 
 
 async def test_what_witnesses_saw_years_later_was_dated_back(maker: Maker) -> None:
@@ -237,6 +238,13 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_bytes(replace(bundle, credential=bundle.credential[:-9] + "AAAAAAAA~").to_zip())
     assert verify_command.main(arguments) == 1
     assert capsys.readouterr().out.startswith("Invalid, as at 2026-11-21T10:00:00Z: ")
+    file.write_bytes(bundle.to_zip())
+    other = [str(file), "--registry-key", PROVIDER_KEY.key_id]
+    assert verify_command.main([*other, "--log-policy", str(policy)]) == verify_command.main(other) == 1
+    told = capsys.readouterr().out
+    assert told.startswith("Not determinable, as at 2026-11-21T10:00:00Z: the bundle's trust list was not taken: ")
+    assert f"it is not signed with the key that was given, {PROVIDER_KEY.key_id}; compare that thumbprint " in told
+    assert "witnesses" not in told
     assert verify_command.main([*arguments, "--trust-anchors", str(policy)]) == 2
     assert "BAD_TRUST_ANCHORS" in capsys.readouterr().err
     file.write_bytes(b"PK")
@@ -290,6 +298,31 @@ def test_the_command_says_which_file_cannot_be_read_and_why(
         assert shown.out == ""
         assert shown.err.startswith(f"FILE_UNREADABLE: {nowhere} can't be read: {why}; field: {argument}; rule: ")
         assert "remedy: " in shown.err
+
+
+def test_the_command_says_what_it_wrote_and_what_to_do_next(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def collected(*_arguments: Any) -> Bundle:
+        return maker.make()
+
+    monkeypatch.setattr(collect_command, "_collect", collected)
+    credential, policy, out = tmp_path / "credential.sd-jwt", tmp_path / "a policy", tmp_path / "bundle.zip"
+    credential.write_text("presented")
+    policy.write_text(policy_text(SIGNER, 2, "all"))
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--out", str(out)]
+    keys = ["--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy), "--log-origin", ORIGIN]
+    assert collect_command.main([*where, *keys, str(credential)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    told, following, _ = shown.err.split("\n")
+    assert told.startswith(
+        f"{out}: {out.stat().st_size} bytes, as at 2026-11-21T10:00:00Z. Nothing of it is verified yet"
+    )
+    command, named = shlex.split(following), "verify-bundle"
+    assert command[: command.index(named)] == ["python", "-m", "services.verifier"]
+    assert verify_command.main(command[command.index(named) + 1 :]) == 0
+    assert "seen by the policy's witnesses" in capsys.readouterr().out
 
 
 def test_the_command_says_where_it_cannot_write_what_it_collected(

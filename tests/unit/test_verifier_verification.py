@@ -762,6 +762,19 @@ async def test_truncated_anywhere_is_invalid(world: World) -> None:
         assert verdict_word(verification) == ("valid" if whole else "invalid"), cut[-20:]
 
 
+async def test_what_looks_cut_is_told_as_that(world: World) -> None:
+    compact = world.issue()
+    signed_part = compact.index("~")
+    for length in (signed_part, signed_part - 9, signed_part + 9, len(compact) - 9):
+        verification = await world.verify(compact[:length])
+        expect(verification, "invalid", "structure", "failed")
+        assert "it looks cut" in verification.headline
+        assert "(SD_JWT_MALFORMED)" in verification.headline
+    plain = signing_input({"alg": "ES256", "typ": "JWT", "kid": PROVIDER_KEY.key_id}, b"{}")
+    other = await world.verify(f"{plain.decode()}.AAAA")
+    assert "(WRONG_TYPE)" in other.headline
+
+
 @pytest.mark.parametrize("text", ["", "~", "..~", "hello", "ø" * 100, "a" * 300_000, '{"credential":1}', "\x00~\x00"])
 async def test_anything_else_is_an_answer_too(world: World, text: str) -> None:
     verification = await world.verify(text)

@@ -416,6 +416,14 @@ def parse_jws(
     )
 
 
+def claimed_type(compact: str) -> str:
+    """The ``typ`` in the header of what may be a compact JWS, or the beginning of one; empty where there is none."""
+    try:
+        return _parse_header(compact.partition(".")[0], "").type
+    except InvalidArgument:
+        return ""
+
+
 def _parse_header(segment: str, field_name: str) -> Header:
     if len(segment) > MAX_HEADER_LENGTH:
         raise too_large(MAX_HEADER_LENGTH, field_name)

@@ -228,11 +228,13 @@ def parse(compact: str, *, types: Collection[str], algorithms: Collection[str] =
         raise _malformed("it holds characters that none is made of", "4")
     issuer_signed, *texts = compact.split("~")
     if not texts:
-        raise _malformed("there is no '~'; it may be truncated, or be a plain JWT", "4")
+        raise _malformed("it looks cut: there is no '~', and one stands behind each of its parts", "4")
     *texts, key_binding = texts
     if len(texts) > MAX_DISCLOSURES:
         raise _malformed(f"more than {MAX_DISCLOSURES} disclosures", "4")
     jws = parse_jws(issuer_signed, algorithms=algorithms, types=types, max_length=MAX_LENGTH, field="credential")
+    if key_binding and "." not in key_binding:
+        raise _malformed("it looks cut in a disclosure: it ends neither with '~' nor with a key binding", "4")
     if key_binding:
         _parse_key_binding(key_binding, algorithms)  # what stands there is one, and not the half of a disclosure
     payload = strict_json(jws.payload, field="credential")

@@ -18,6 +18,8 @@ from vitne.runtime.status import error_from_rpc
 
 #: What helps where nobody answers. Addresses are others each time that a stack starts.
 REMEDY: Final = "`make up` in another shell, and here, once it runs: . .vitne/up/environment"
+#: What the names of a stack's variables begin with.
+_OURS: Final = "VITNE_"
 
 _Answer = TypeVar("_Answer")
 
@@ -32,6 +34,11 @@ def run_example(main: Callable[[], Coroutine[Any, Any, _Answer]]) -> _Answer:
         return asyncio.run(main())
     except grpc.aio.AioRpcError as error:
         sys.exit(_told(error_from_rpc(error)))
+    except KeyError as error:
+        [name] = error.args
+        if not str(name).startswith(_OURS) or name in os.environ:
+            raise
+        sys.exit(f"{name} is not set in this shell; remedy: {REMEDY}")
     except (VitneError, KafkaError, aiohttp.ClientError, OSError) as error:
         sys.exit(_told(error))
     except KeyboardInterrupt:

@@ -39,8 +39,11 @@ def reader_languages(accept_language: str) -> list[str]:
 
 
 def best_table(tables: Mapping[str, Mapping[str, Any]], languages: Sequence[str], default: str) -> Mapping[str, Any]:
-    """The table of a page's texts in the best of a reader's languages that there is; else the default one."""
-    for language in with_neighbours(languages or [default]):
+    """The table of a page's texts in the best of a reader's languages that there is; else the default one.
+
+    By the rule of :func:`best_text`, so that a page and what is named on it are in one language.
+    """
+    for language in _read_by(tuple(languages or [default])):
         if language in tables:
             return tables[language]
     return tables[default]

@@ -103,6 +103,10 @@ class Frame:
         secret = self._secret(request)
         return await self._sessions.whose(secret, self._clock.now()) if secret else None
 
+    def is_stranger(self, request: Request) -> bool:
+        """Whether a browser shows no session at all, not even one that is over."""
+        return not self._secret(request)
+
     async def require_learner(self, request: Request) -> bytes:
         """Lookup of the learner who is logged in.
 

@@ -73,7 +73,9 @@ class PrivacyPages:
         ]
 
     async def privacy(self, request: Request) -> Response:
-        """What is held of her, why, and what she can do about it."""
+        """What is held of her, why, and what she can do about it; before she logs in: what that is of anybody."""
+        if self._frame.is_stranger(request):
+            return await self._frame.render(request, "privacy_open.html")
         lookup = await self._frame.require_learner(request)
         registration, kept = await self._store.registration(lookup), await self._store.credentials(lookup)
         archived = [one for one in kept if _is_archived(one)]

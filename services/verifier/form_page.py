@@ -1,0 +1,101 @@
+"""The page for people: a form, and what was found, in the reader's language; the verdict in plain words comes first."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from services.verifier.answers import VerifyAnswer, outcome_word
+from services.verifier.checks.names import SKIPPED
+from vitne.errors import InvalidArgument
+from vitne.runtime.languages import NEIGHBOURS, best_table, reader_languages
+
+#: The language of who asks for none that is here.
+DEFAULT_LANGUAGE: Final = "en"
+#: The address's parameter that chooses a language.
+_LANGUAGE: Final = "lang"
+_SKIPPED: Final = outcome_word(SKIPPED)
+#: The page loads nothing and posts to itself only; the credential in it goes nowhere else, nor into a cache.
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept-Language",
+    "X-Content-Type-Options": "nosniff",
+}
+
+TEXTS: Final[Mapping[str, Mapping[str, Any]]] = tomllib.loads(
+    files(__package__).joinpath("page_texts.toml").read_text("utf-8")
+)
+
+
+class FormPage:
+    """Renders the page."""
+
+    def __init__(self) -> None:
+        self._template = Environment(
+            loader=PackageLoader("services.verifier"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=StrictUndefined,
+        ).get_template("page.html")
+
+    def form(self, request: Request) -> Response:
+        """The form alone."""
+        return self._render(request, HTTPStatus.OK)
+
+    def nothing_given(self, request: Request) -> Response:
+        """The form, for who sent nothing: of no credential nothing was found, least of all that it is invalid."""
+        return self._render(request, HTTPStatus.BAD_REQUEST, nothing_given=True)
+
+    def answer(self, request: Request, answer: VerifyAnswer) -> Response:
+        """What was found, and the form for another."""
+        return self._render(request, HTTPStatus.OK, answer=answer)
+
+    def _render(
+        self, request: Request, status: HTTPStatus, *, answer: VerifyAnswer | None = None, nothing_given: bool = False
+    ) -> Response:
+        chosen = _chosen(request)
+        asked = reader_languages(request.headers.get("accept-language", ""))
+        texts = best_table(TEXTS, [chosen, *asked] if chosen else asked, DEFAULT_LANGUAGE)
+        checks = answer.checks if answer is not None else []
+        html = self._template.render(
+            t=texts,
+            answer=answer,
+            made=[check for check in checks if check.outcome != _SKIPPED],
+            skipped=[check for check in checks if check.outcome == _SKIPPED],
+            nothing_given=nothing_given,
+            action=f"/?{_LANGUAGE}={chosen}" if chosen else "/",
+            # What was pasted is in no address, so another language begins with the form.
+            switches=[
+                (language, told["language_name"], f"/?{_LANGUAGE}={language}") for language, told in TEXTS.items()
+            ],
+        )
+        return HTMLResponse(html, status, _HEADERS | {"Content-Language": texts["language"]})
+
+
+def _chosen(request: Request) -> str:
+    """The language that the address chooses; empty where it chooses none.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_LANGUAGE``.
+    """
+    chosen = request.query_params.get(_LANGUAGE, "")
+    if chosen and chosen not in NEIGHBOURS:
+        raise InvalidArgument(
+            "UNKNOWN_LANGUAGE",
+            "the page is not written for this language's readers",
+            field=_LANGUAGE,
+            rule=f"one of {', '.join(NEIGHBOURS)}",
+            remedy="choose one of them, or leave it out",
+        )
+    return chosen

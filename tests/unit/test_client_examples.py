@@ -1,0 +1,73 @@
+"""The client package's examples where something is missing: one line that says what, no traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT
+from vitne_client.batch_file import REQUIRED
+
+EXAMPLES = sorted(path.name for path in (ROOT / "clients" / "examples").glob("*.py"))
+MODULES = f"{ROOT}:{ROOT / 'clients' / 'python'}"
+VARIABLES = {
+    *("VITNE_ISSUER", "VITNE_IDENTITY_URL", "VITNE_AUDIENCE", "VITNE_PROVIDER_CLIENT", "VITNE_PROVIDER_KEY_FILE"),
+    *("VITNE_HUB_CLIENT", "VITNE_HUB_KEY_FILE", "VITNE_HUB", "VITNE_SUBSCRIBER_DSN", "VITNE_KAFKA"),
+}
+
+
+def run(example: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VITNE_", "PYTHONPATH"))}
+    return subprocess.run(
+        [sys.executable, ROOT / "clients" / "examples" / example, *arguments],
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    file = tmp_path / "results.csv"
+    file.write_text(";".join(REQUIRED) + "\n")
+    return str(file)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_without_the_package_it_says_where_it_is(example: str, table: str) -> None:
+    ended = run(example, *([table] if example == "issue_batch.py" else []))
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("No module named ")
+    assert "PYTHONPATH=.:clients/python" in ended.stderr
+
+
+def test_help_needs_nothing() -> None:
+    ended = run("issue_batch.py", "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "RESULTS.csv" in ended.stdout
+    assert "--then-revoke-first" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("example", "name"),
+    [
+        ("issue_batch.py", "VITNE_ISSUER"),
+        ("issue_batch.py", "VITNE_PROVIDER_KEY_FILE"),
+        ("subscribe.py", "VITNE_ISSUER"),
+        ("subscribe.py", "VITNE_HUB"),
+        ("subscribe.py", "VITNE_KAFKA"),
+    ],
+)
+def test_one_variable_that_is_not_set_is_named(example: str, name: str, table: str) -> None:
+    environment = dict.fromkeys(VARIABLES - {name}, "x")
+    ended = run(example, *([table] if example == "issue_batch.py" else []), PYTHONPATH=MODULES, **environment)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert name in ended.stderr
+    assert ". .vitne/up/environment" in ended.stderr
