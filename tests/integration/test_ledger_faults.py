@@ -31,7 +31,7 @@ from vitne.inspection.published_log import walk_on
 from vitne.merkle.notes import Checkpoint
 from vitne.merkle.policy import Policy
 from vitne.runtime.database import PlainConnection
-from vitne.runtime.objects import Kind
+from vitne.runtime.objects import Kind, Stored
 
 pytestmark = pytest.mark.schema(MIGRATIONS)
 
@@ -51,6 +51,17 @@ class Shelf:
 
     async def get(self, path: str) -> bytes | None:
         return self.files.get(path)
+
+    async def read(self, path: str) -> Stored | None:
+        data = self.files.get(path)
+        return None if data is None else Stored(data, data.hex())
+
+    async def replace(self, path: str, data: bytes, kind: Kind, *, over: str | None) -> str | None:
+        there = self.files.get(path)
+        if (None if there is None else there.hex()) != over:
+            return None
+        await self.put(path, data, kind)
+        return data.hex()
 
     async def put(self, path: str, data: bytes, kind: Kind) -> None:
         fails = self.puts == self.fails_at
