@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from services.ledger import sequencer as sequencer_module
+from services.ledger.projections import Form
 from services.ledger.sequencer import Sequencer
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
@@ -167,7 +168,7 @@ async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_i
     ledger: Ledger, failure: str
 ) -> None:
     full = Unavailable("STORAGE_UNAVAILABLE", "no space left on device")
-    await ledger.lease()
+    lease = await ledger.lease()
     await ledger.publisher.publish_due()
     await queue(ledger, leaves(0, 200))
     sequencer = ledger.sequencer()
@@ -175,6 +176,8 @@ async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_i
     await sequencer.integrate()
     shelf = Shelf()
     await ledger.publication(shelf).publish()
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    await ledger.publisher.publish_due()
     await queue(ledger, leaves(200, 400))
     await sequencer.integrate()
     before = dict(shelf.files)
@@ -202,6 +205,9 @@ async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_i
         walk = LogWalk()
         await walk_on(mended.get, policy, walk)
         assert (walk.finish(), walk.size) == ([], (await ledger.checkpoint()).size)
+        (newest,) = ledger.publisher.published()
+        for form in Form:
+            assert mended.files[f"{newest.path[1:]}{form.value}"] == ledger.projections.of(newest, form).body
         step += 1
     assert step > 10
 
