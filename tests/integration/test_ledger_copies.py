@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from uuid import uuid4
 
 import asyncpg
@@ -15,6 +16,7 @@ import pytest
 
 from services.ledger.log_store import queue_leaves
 from services.ledger.projections import Form
+from services.ledger.publication import Publication
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, Ledger, make_ledger, request
@@ -273,8 +275,15 @@ async def test_a_checkpoint_that_is_read_late_is_no_log_that_went_back(ledger: L
 async def test_two_copiers_at_once_never_let_a_reader_see_less(ledger: Ledger, objects: Objects) -> None:
     places = await started(ledger)
     replicas = [ledger, ledger.replica()]
-    copiers = [replica.publication(objects) for replica in replicas]
-    for copier in copiers:
+    chance = Random(45)
+
+    async def jitter(done: str, path: str) -> None:
+        await asyncio.sleep(chance.random() / 20)
+
+    slow = Slow(objects, jitter)
+    copiers = [replica.publication(slow) for replica in replicas]
+    for replica, copier in zip(replicas, copiers, strict=True):
+        await replica.publisher.publish_due()
         await copier.publish()
     reading = True
 
@@ -288,16 +297,20 @@ async def test_two_copiers_at_once_never_let_a_reader_see_less(ledger: Ledger, o
             seen, size, looks = now, grown, looks + 1
         return looks
 
+    async def copy(replica: Ledger, copier: Publication) -> None:
+        while reading:
+            await replica.publisher.publish_due()
+            await copier.publish()
+
+    tasks = [asyncio.create_task(copy(*each)) for each in zip(replicas, copiers, strict=True)]
     watching = asyncio.create_task(watch())
     for number, place in enumerate(places[:12]):
-        await replicas[number % 2].publisher.publish_due()
-        await asyncio.gather(
-            *(copier.publish() for copier in copiers),
-            revoke(replicas[number % 2], place),
-            grow(ledger, 5 + number, 1),
-        )
+        await ledger.set(request(f"{BASE_URL}/{LIST}", place, Change.REVOKE))
+        await grow(ledger, 5 + number, 1)
+        await asyncio.sleep(0.1)
     reading = False
-    assert await watching
+    assert await watching > 12
+    await asyncio.gather(*tasks)
     for replica, copier in zip(replicas, copiers, strict=True):
         await replica.publisher.publish_due()
         await copier.publish()
