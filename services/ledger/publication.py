@@ -59,7 +59,7 @@ class _Copied:
 
 
 class Publication:
-    """Copies to one storage; a second copier at the same time does no harm.
+    """Copies to one storage; a second copier at the same time does no harm, nor does one of before.
 
     Args:
         store: the log.
