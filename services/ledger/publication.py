@@ -195,7 +195,7 @@ class Publication:
     async def _put_list(self, entry: PublishedList, caching: str) -> None:
         """A version's forms in their order, right after each other, all from its token.
 
-        Who ends in between leaves the rest a version behind; the next copier writes that, or a later version.
+        Who ends in between leaves the rest as they were; the next copier writes that, or a later version.
         """
         failed: list[Exception] = []
         for form in Form:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -24,6 +25,7 @@ from tests.integration.object_storage import s3_bucket, unconditional_bucket
 from vitne.canonical import from_b64url, sha256
 from vitne.clock import Clock, ManualClock
 from vitne.credentials import bitstring_status_list, status_list
+from vitne.credentials.bitstring_status_list import Purpose
 from vitne.credentials.jose import parse_public_jwk, strict_json
 from vitne.credentials.status_list import sign_token
 from vitne.credentials.status_list_cwt import sign_cwt, verify_cwt
@@ -156,7 +158,7 @@ async def revoked(ledger: Ledger, objects: Objects, places: list[int]) -> dict[F
     """How many of the places the copy of each form shows as revoked."""
     key = parse_public_jwk(ledger.keys.status_list.public_jwk)
     find, now = {key.key_id: key}.get, ledger.clock.now()
-    counts = {}
+    counts: dict[Form, int] = {}
     for form in Form:
         body = await objects.get(f"{LIST}{form.value}")
         assert body is not None
@@ -392,7 +394,7 @@ async def test_what_is_not_the_ledgers_is_told_and_left_and_holds_up_no_other_li
     await ledger.publisher.publish_due()
     path = f"{LIST}{form.value}"
     uri = f"{BASE_URL}/{LIST}"
-    common = {
+    common: dict[str, Any] = {
         "packed": bytes(250),
         "expires_at": ledger.clock.now() + timedelta(days=2),
         "ttl": timedelta(seconds=10),
@@ -405,7 +407,7 @@ async def test_what_is_not_the_ledgers_is_told_and_left_and_holds_up_no_other_li
             return sign_cwt(uri=uri, bits=2, **dated)
         if form is Form.JWT:
             return sign_token(uri=uri, bits=2, **dated).encode()
-        purpose = "revocation" if form is Form.REVOCATION else "suspension"
+        purpose: Purpose = "revocation" if form is Form.REVOCATION else "suspension"
         named = f"{uri}.{purpose}"
         return bitstring_status_list.sign_credential(uri=named, issuer=BASE_URL, purpose=purpose, **dated).encode()
 

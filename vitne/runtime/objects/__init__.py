@@ -41,7 +41,8 @@ class Stored:
 class Objects(Protocol):
     """Where files are put. Paths are relative, of letters, digits and ``-._/``.
 
-    What changes is written by :meth:`replace`, and by nothing else; :meth:`put` is for what is written once.
+    What several processes may change is written by :meth:`replace`, and by nothing else; :meth:`put` is for what is
+    written once, or by one process only.
     """
 
     async def get(self, path: str) -> bytes | None:
