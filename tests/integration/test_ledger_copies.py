@@ -29,7 +29,7 @@ from vitne.credentials.bitstring_status_list import Purpose
 from vitne.credentials.jose import parse_public_jwk, strict_json
 from vitne.credentials.status_list import sign_token
 from vitne.credentials.status_list_cwt import sign_cwt, verify_cwt
-from vitne.errors import DataLoss
+from vitne.errors import DataLoss, Unavailable
 from vitne.merkle.leaves import Issued
 from vitne.merkle.policy import Policy
 from vitne.runtime.objects import Kind, Objects, Stored
@@ -435,7 +435,7 @@ async def test_what_is_not_the_ledgers_is_told_and_left_and_holds_up_no_other_li
     assert await objects.get(LIST) == ledger.publisher.find(f"/{LIST}").token  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("refusal", [None, 400, 501])
+@pytest.mark.parametrize("refusal", [None, 501])
 async def test_a_storage_that_knows_no_conditions_is_told_once_and_served_all_the_same(
     ledger: Ledger, caplog: pytest.LogCaptureFixture, refusal: int | None
 ) -> None:
@@ -457,6 +457,19 @@ async def test_a_storage_that_knows_no_conditions_is_told_once_and_served_all_th
         assert await objects.replace(LIST, b"late", ANY, over=None) is None
         assert await objects.read(LIST) == there
         await objects.close()
+
+
+async def test_a_storage_that_fails_when_it_is_asked_is_asked_again(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    await started(ledger)
+    async with unconditional_bucket(400) as url:
+        objects = s3(url, ledger.clock)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="STORAGE_UNAVAILABLE: .* it answered 400"):
+                await ledger.publication(objects).publish()
+        await objects.close()
+    assert not [record for record in caplog.records if "STORAGE_UNCONDITIONAL" in record.getMessage()]
 
 
 async def test_a_storage_that_knows_conditions_is_asked_once(

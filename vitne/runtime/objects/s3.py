@@ -26,8 +26,8 @@ _ANYTHING: Final = ("If-None-Match", "*")
 _NO_TAG: Final = '"00000000000000000000000000000000"'
 #: Answers of a storage whose condition did not hold, or that had another write of the same file at that instant.
 _NOT_HELD: Final = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT)
-#: Answers of a storage that knows no conditions of writes.
-_UNKNOWN: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_IMPLEMENTED)
+#: What a storage answers that knows no conditions of writes; others, such as 400, may be for a passing reason.
+_UNKNOWN: Final = HTTPStatus.NOT_IMPLEMENTED
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class S3Objects:
         # The first may be the one that makes the file; the others meet it, and must not be taken.
         for number, (name, value) in enumerate((_ANYTHING, _ANYTHING, ("If-Match", _NO_TAG))):
             status, _ = await self._put(PROBE, _PROBE_DATA, _PROBE_KIND, {name: value})
-            if status in _UNKNOWN or (status == HTTPStatus.OK and number):
+            if status == _UNKNOWN or (status == HTTPStatus.OK and number):
                 return f"it answered {status} to {name}: {value}"
             if status not in (HTTPStatus.OK, *_NOT_HELD):
                 raise _unavailable(f"it answered {status}")
