@@ -160,6 +160,26 @@ class ListPublisher:
         lists = (shelf.newest for shelf in self._shelves.values())
         return sorted((newest for newest in lists if newest is not None), key=lambda newest: newest.url)
 
+    async def is_newest(self, entry: PublishedList) -> bool:
+        """Whether no replica has published a later version of a list by now."""
+        newest = await self._pool.fetchval(
+            "SELECT version FROM list_version WHERE list_id = (SELECT id FROM status_list WHERE url = $1) "
+            "ORDER BY version DESC LIMIT 1",
+            entry.url,
+        )
+        return bool(newest == entry.version)
+
+    async def was_published(self, url: str, second: datetime) -> bool:
+        """Whether a version of a list is dated so, to the second."""
+        return bool(
+            await self._pool.fetchval(
+                "SELECT EXISTS (SELECT FROM list_version WHERE list_id = (SELECT id FROM status_list WHERE url = $1) "
+                "AND published >= $2 AND published < $2 + interval '1 second')",
+                url,
+                second,
+            )
+        )
+
     @property
     def loaded(self) -> bool:
         """Whether what is published has been read since the start."""

@@ -93,7 +93,8 @@ class LedgerSettings(CommonSettings):
         witness_quorum: how many of them have to, for a checkpoint to be shown as witnessed; 0: all.
         witness_interval_seconds: time between two rounds of asking.
         storage: where the log and the lists are copied to as static files: a folder (``file:///…``), or a bucket with a
-            prefix or without (``https://endpoint/bucket/prefix``); empty: nowhere.
+            prefix or without (``https://endpoint/bucket/prefix``), in a storage that holds writes to conditions
+            (docs/decisions/0045); empty: nowhere.
         storage_key_id: access key of the bucket.
         storage_secret_file: file that holds its secret part.
         storage_region: what the bucket is signed for in.

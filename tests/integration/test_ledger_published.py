@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from services.ledger.log_store import queue_leaves
+from services.ledger.projections import Form
 from services.ledger.publication import CHECKPOINT
 from services.ledger.rpc import LedgerRpc
 from services.ledger.transitions import Change
@@ -25,7 +26,8 @@ from services.verifier.collect import ask_status
 from services.witness.memory import Memory, origin_hash
 from services.witness.pages import build_pages
 from services.witness.witness import Witness
-from tests.integration.ledger_harness import ORIGIN, Ledger, eventually, make_ledger, request, served
+from tests.integration.ledger_harness import ORIGIN, Ledger, make_ledger, request, served
+from tests.integration.object_storage import s3_bucket
 from tests.unit.log_samples import SampleLog, cosigner
 from vitne.audit.log_walk import LogWalk
 from vitne.audit.status_evidence import LoggedList, StatusEvidence, verify_status
@@ -36,7 +38,7 @@ from vitne.credentials.jose import parse_public_jwk, strict_json
 from vitne.credentials.model import StatusReference
 from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT
 from vitne.credentials.status_list_cwt import verify_cwt
-from vitne.dev.ports import LOOPBACK, free_ports
+from vitne.dev.ports import LOOPBACK
 from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from vitne.inspection.published_log import over_http, walk_on, witness_marks
 from vitne.merkle.leaves import Issued
@@ -67,24 +69,8 @@ async def grow(ledger: Ledger, first: int, count: int) -> None:
 @pytest.fixture(scope="module")
 async def bucket(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """Address of an empty bucket of a real S3 server."""
-    (port,) = free_ports(1)
-    with (tmp_path_factory.mktemp("s3") / "log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port), stdout=log, stderr=log
-        )
-    url = f"http://{LOOPBACK}:{port}/log"
-
-    async def made() -> bool:
-        try:
-            async with aiohttp.ClientSession() as session, session.put(url) as answer:
-                return answer.status == 200
-        except aiohttp.ClientError:
-            return False
-
-    await eventually(made, 90)
-    yield url
-    process.terminate()
-    await process.wait()
+    async with s3_bucket(tmp_path_factory.mktemp("s3")) as url:
+        yield url
 
 
 async def walked(url: str, ledger: Ledger) -> LogWalk:
@@ -180,8 +166,18 @@ class Watched(FolderObjects):
         self.writing: set[str] = set()
         self.most: dict[str, int] = {}
         self.alone: set[str] = set()
+        self.written: list[str] = []
 
     async def put(self, path: str, data: bytes, kind: Kind) -> None:
+        async with self._watched(path):
+            await super().put(path, data, kind)
+
+    async def replace(self, path: str, data: bytes, kind: Kind, *, over: str | None) -> str | None:
+        async with self._watched(path):
+            return await super().replace(path, data, kind, over=over)
+
+    @asynccontextmanager
+    async def _watched(self, path: str) -> AsyncIterator[None]:
         self.writing.add(path)
         group = path.partition("/")[0]
         self.most[group] = max(self.most.get(group, 0), len(self.writing))
@@ -189,7 +185,8 @@ class Watched(FolderObjects):
             if len(self.writing) >= self._together[group]:
                 self._full[group].set()
             await asyncio.wait_for(self._full[group].wait(), 60)
-        await super().put(path, data, kind)
+        yield
+        self.written.append(path)
         self.writing.remove(path)
         if not self.writing and self.most[group] == 1:
             self.alone.add(path)
@@ -198,13 +195,17 @@ class Watched(FolderObjects):
 async def test_files_are_written_at_once_and_the_checkpoint_when_all_that_it_rests_on_is_there(
     ledger: Ledger, tmp_path: Path
 ) -> None:
-    await ledger.lease()
+    for country in ("NO", "SE", "DK"):
+        await ledger.lease(country=country)
     await ledger.publisher.publish_due()
     await grow(ledger, 0, 1100)
-    objects = Watched(tmp_path / "static", {"tile": 4, "2026": 4})
+    objects = Watched(tmp_path / "static", {"tile": 4, "2026": 3})
     await ledger.publication(objects).publish()
     assert objects.most["tile"] >= 4
-    assert objects.most["2026"] == 4, "all forms of the list"
+    assert objects.most["2026"] == 3, "a form of each list"
+    for name in ("no-1", "se-1", "dk-1"):
+        written = [path for path in objects.written if path.startswith(f"2026/{name}")]
+        assert written == [f"2026/{name}{form.value}" for form in Form]
     assert "checkpoint" in objects.alone
 
 

@@ -11,6 +11,7 @@ import pytest
 from services.ledger.projections import Form
 from services.ledger.publication import Publication
 from tests.unit.log_samples import SampleLog, note_signer
+from vitne.runtime.objects import Stored
 
 LISTS = ("/2026/no-1", "/2026/no-2")
 
@@ -34,12 +35,19 @@ async def test_a_form_that_can_not_be_made_holds_up_no_other_and_calls_get_their
             turn += 1
             await asyncio.sleep(0)
 
-    objects = Mock(get=AsyncMock(return_value=note.encode()), put=AsyncMock(return_value=None))
+    async def read(path: str) -> Stored | None:
+        return Stored(note.encode(), "tag") if path == "checkpoint" else None
+
+    objects = Mock(read=read, replace=AsyncMock(return_value="tag"))
     publication = Publication(
         store=Mock(logs=AsyncMock(return_value=[log]), statements=AsyncMock(return_value=[])),
         resources=Mock(),
         witnessed=Mock(shown=AsyncMock(return_value=Mock(note=note))),
-        lists=Mock(ttl=timedelta(seconds=10), published=lambda: [Mock(path=path, version=1) for path in LISTS]),
+        lists=Mock(
+            ttl=timedelta(seconds=10),
+            published=lambda: [Mock(path=path, version=1) for path in LISTS],
+            is_newest=AsyncMock(return_value=True),
+        ),
         projections=Mock(of=make),
         signers=lambda _origin, _number: note_signer(),
         objects=objects,
@@ -48,7 +56,7 @@ async def test_a_form_that_can_not_be_made_holds_up_no_other_and_calls_get_their
     with pytest.raises(ZeroDivisionError):
         await publication.publish()
     waiting.cancel()
-    put = {call.args[0] for call in objects.put.await_args_list}
+    put = {call.args[0] for call in objects.replace.await_args_list}
     assert put == {f"{path.lstrip('/')}{form.value}" for path in LISTS for form in Form} - {
         f"{LISTS[0].lstrip('/')}{Form.REVOCATION.value}"
     }

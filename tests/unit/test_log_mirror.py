@@ -19,7 +19,7 @@ from vitne.errors import DataLoss
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.policy import Policy
 from vitne.merkle.resources import resources_at
-from vitne.runtime.objects import Kind
+from vitne.runtime.objects import Kind, Stored
 
 NEW = "log/2027/"
 
@@ -32,6 +32,12 @@ class Copy:
 
     async def get(self, path: str) -> bytes | None:
         return self.files.get(path)
+
+    async def read(self, path: str) -> Stored | None:
+        raise AssertionError("a copy has one who writes it")
+
+    async def replace(self, path: str, data: bytes, kind: Kind, *, over: str | None) -> str | None:
+        raise AssertionError("a copy has one who writes it")
 
     async def put(self, path: str, data: bytes, kind: Kind) -> None:
         self.files[path] = data

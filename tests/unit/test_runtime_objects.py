@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +14,8 @@ from botocore import auth, awsrequest, credentials
 
 from vitne.errors import Unavailable
 from vitne.runtime.objects import IMMUTABLE, Kind
-from vitne.runtime.objects.folder import FolderObjects
+from vitne.runtime.objects import folder as folder_module
+from vitne.runtime.objects.folder import LOCK, FolderObjects
 from vitne.runtime.objects.signature_v4 import Credentials, signed_headers
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -44,3 +49,62 @@ async def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
         await FolderObjects(tmp_path / "static").put("tile/0/000", b"", TILE)
     with pytest.raises(Unavailable, match="STORAGE_UNAVAILABLE"):
         await FolderObjects(tmp_path).get("static/tile")
+
+
+#: Adds one to a number in a file, so many times, by reading it and writing over what was read.
+_COUNT = """
+import asyncio, sys
+from pathlib import Path
+from vitne.runtime.objects import Kind
+from vitne.runtime.objects.folder import FolderObjects
+
+async def main(folder, times):
+    objects = FolderObjects(Path(folder))
+    while times:
+        there = await objects.read("number")
+        number = int(there.data) if there else 0
+        tag = there.tag if there else None
+        times -= await objects.replace("number", b"%d" % (number + 1), Kind("", ""), over=tag) is not None
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+#: Holds the folder, and says so.
+_HOLD = """
+import fcntl, sys, time
+with open(sys.argv[1], "ab") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+async def test_processes_that_share_a_folder_undo_nothing_of_each_other(tmp_path: Path) -> None:
+    counting = [await asyncio.create_subprocess_exec(sys.executable, "-c", _COUNT, tmp_path, "100") for _ in range(3)]
+    assert [await process.wait() for process in counting] == [0, 0, 0]
+    assert (tmp_path / "number").read_bytes() == b"300"
+    assert {path.name for path in tmp_path.iterdir()} == {"number", LOCK}
+
+
+async def test_a_process_that_holds_the_folder_is_told_and_its_end_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = FolderObjects(tmp_path)
+    tag = await objects.replace("list", b"one", TILE, over=None)
+    holding = await asyncio.create_subprocess_exec(sys.executable, "-c", _HOLD, tmp_path / LOCK, stdout=PIPE)
+    try:
+        assert holding.stdout is not None
+        assert await holding.stdout.readline()
+        holding.send_signal(signal.SIGSTOP)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(folder_module, "PATIENCE_SECONDS", 0.2)
+            with pytest.raises(Unavailable, match=r"STORAGE_UNAVAILABLE: another process has held .* remedy: find"):
+                await objects.replace("list", b"two", TILE, over=tag)
+        assert await objects.get("list") == b"one"
+        waiting = asyncio.create_task(objects.replace("list", b"two", TILE, over=tag))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+    finally:
+        holding.kill()
+        await holding.wait()
+    assert await waiting is not None
+    assert await objects.get("list") == b"two"

@@ -67,6 +67,19 @@ def verify_cwt(token: bytes, *, uri: str, find_key: FindKey, now: datetime) -> S
     return _open(cbor.decode(payload, field="status_list"), uri, key.key_id, now)
 
 
+def stated(token: bytes) -> tuple[str, datetime]:
+    """Of which list a token says that it is, and of when; no signature is checked.
+
+    Raises:
+        InvalidArgument: ``BAD_CBOR``, ``STATUS_LIST_MALFORMED``.
+    """
+    _, _, payload, _ = _parts(cbor.decode(token, field="status_list"))
+    claims = cbor.decode(payload, field="status_list")
+    if not isinstance(claims, dict) or not isinstance(claims.get(_SUBJECT), str):
+        raise _malformed("it names no list")
+    return claims[_SUBJECT], _instant(claims.get(_ISSUED))
+
+
 def _open(claims: Any, uri: str, key_id: str, now: datetime) -> StatusList:
     if not isinstance(claims, dict):
         raise _malformed("the claims are not a map")
