@@ -116,10 +116,14 @@ def _text(kept: PastStatus, proved: ProvenStatus) -> str:
         lines.append("nobody had changed it by then")
     else:
         lines.append(f"since {instant_text(proved.effective)}, recorded {instant_text(proved.recorded)}")
-    lines.append(
-        f"by the lists of {instant_text(proved.then.issued_at)}, in force at that instant, and of "
-        f"{instant_text(proved.listed.issued_at)}, in force when it was known"
-    )
+    first, second = instant_text(proved.then.issued_at), instant_text(proved.listed.issued_at)
+    if first == second:
+        lines.append(f"by the list of {first}: what was recorded after it may be missing")
+    else:
+        lines.append(
+            f"by the lists of {first}, in force at that instant, and of {second}, in force when it was known: what was "
+            "recorded after the first and undone before the second may be missing"
+        )
     if proved.seen is None:
         lines.append("in the log, by its own word")
     else:

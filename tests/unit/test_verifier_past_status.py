@@ -132,7 +132,8 @@ def test_the_command(past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[s
     first, since, lists, seen = capsys.readouterr().out.splitlines()
     assert first == "suspended at 2026-11-19T10:00:00Z, as known at 2026-11-21T10:00:00Z"
     assert since == "since 2026-11-19T09:00:00Z, recorded 2026-11-19T09:00:00Z"
-    assert "2026-11-19T10:00:00Z, in force at that instant" in lists
+    assert "2026-11-19T10:00:00Z, in force at that instant, and of 2026-11-21T10:00:00Z" in lists
+    assert "recorded after the first and undone before the second may be missing" in lists
     assert seen == "in the log, seen by the policy's witnesses by 2026-11-21T10:00:00Z"
     assert status_command.verify_main([*arguments[:-2], "--log-origin", "log.other.example"]) == 1
     assert capsys.readouterr().out == ""
