@@ -77,7 +77,7 @@ class Outside:
         """Hold the database to what others have of the log that grows.
 
         Raises:
-            DataLoss: ``LOG_ROLLED_BACK``, ``LOG_FORKED``: it may not be written.
+            DataLoss: ``LOG_ROLLED_BACK``, ``LOG_FORKED``, ``LOG_CORRUPT``: it may not be written.
         """
         if not self._witnesses and self._objects is None:
             return
@@ -156,7 +156,15 @@ class Outside:
                 keys.append(self._signers(origin, number).key)
             except Unavailable:  # It is not here: not yet, or no longer.
                 continue
-        return Lineage.follow(keys, statements)
+        try:
+            return Lineage.follow(keys, statements)
+        except InvalidArgument as error:
+            raise DataLoss(
+                "LOG_CORRUPT",
+                f"a statement of succession in the database is none: {error.message}",
+                rule="statements stay as they were signed (docs/decisions/0021)",
+                remedy="restore the database from a copy in which they are; the storage has them below /succession/",
+            ) from error
 
     async def _of_witness(
         self, session: aiohttp.ClientSession, name: str, url: str, origin: str

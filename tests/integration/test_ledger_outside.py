@@ -191,6 +191,13 @@ async def test_a_contradiction_that_is_met_later_stops_whoever_writes(put_back: 
     assert (await back.checkpoint()).size == 100
 
 
+async def test_statements_that_are_none_keep_the_log_from_being_written(put_back: PutBack) -> None:
+    newest = put_back.newest
+    await newest.pool.execute("INSERT INTO succession (number, statement, stated) VALUES (1, 'nothing', now())")
+    with pytest.raises(DataLoss, match="LOG_CORRUPT"):
+        await newest.sequencer(outside=newest.outside(put_back.witnesses)).claim()
+
+
 @asynccontextmanager
 async def saying(note: str) -> AsyncIterator[str]:
     """A witness that says it cosigned 999 leaves, and shows a note for it."""
