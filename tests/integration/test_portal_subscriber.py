@@ -309,6 +309,14 @@ async def test_the_identity_issuer_may_be_away_too(world: World, browser: Browse
         await world.start_identity()
     await shows(browser, before + 1)
 
+    # An issuer that was away is asked again after a second, and not before.
+    async def sends_on() -> bool:
+        address = f"{world.url}/login?with=id-porten"
+        async with browser.session.get(address, allow_redirects=False) as response:
+            return response.status == 303
+
+    await until(sends_on)
+
 
 async def test_nothing_of_a_learner_s_is_kept_or_told_in_clear(world: World, browser: Browser) -> None:
     pid = world.learners[11]
