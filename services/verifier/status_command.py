@@ -25,7 +25,7 @@ from services.verifier.past_status import PastStatus, verify_past_status
 from vitne.audit.status_evidence import ProvenStatus
 from vitne.canonical import instant_text, parse_instant
 from vitne.clock import Clock, SystemClock
-from vitne.errors import VitneError
+from vitne.errors import InvalidArgument, VitneError
 from vitne.merkle.policy import Policy
 from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
@@ -139,7 +139,16 @@ def _instant(asked: argparse.Namespace, name: str) -> datetime | None:
 async def _ask(
     asked: argparse.Namespace, credential: str, at: datetime | None, known_at: datetime | None, clock: Clock
 ) -> PastStatus:
-    reference = presented.read(credential).credential.status
+    read = presented.read(credential).credential
+    reference = read.status
+    if at is not None and at < read.issued_at:
+        raise InvalidArgument(
+            "AT_BEFORE_ISSUANCE",
+            f"the credential says that it was issued at {instant_text(read.issued_at)}: it had no status before",
+            field="--at",
+            rule="an instant from its issuance on",
+            remedy="give a later instant",
+        )
     fetcher = trust_list_fetcher(asked.trust_list, development=True)
     channel = ledger_channel(asked)
     try:

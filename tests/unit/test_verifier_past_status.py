@@ -154,3 +154,13 @@ def test_the_command_that_asks_says_what_is_no_instant(
     where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--registry-key", TRUST_KEY.key_id]
     assert status_command.main([*where, "--known-at", "yesterday", str(credential)]) == 2
     assert capsys.readouterr().err.startswith("BAD_INSTANT: ")
+
+
+def test_before_its_issuance_a_credential_had_no_status(
+    past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    credential = tmp_path / "credential.sd-jwt"
+    credential.write_text(past.world.issue())
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--registry-key", TRUST_KEY.key_id]
+    assert status_command.main([*where, "--at", "2020-01-01T00:00:00Z", str(credential)]) == 2
+    assert capsys.readouterr().err.startswith("AT_BEFORE_ISSUANCE: ")
