@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+
+import asyncpg
 
 from vitne.outages import DATABASE_OUTAGES
 
@@ -32,7 +34,10 @@ async def _give_back(connection: Any, key: int) -> None:
     try:
         await connection.execute("SELECT pg_advisory_unlock($1)", key)
     except DATABASE_OUTAGES:
-        connection.terminate()  # and whatever its session still holds
+        # With whatever its session still holds. A pool may have found it broken and taken it back: then it is gone,
+        # and to say so would be to lose the error, or the end, that brought us here.
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
     except BaseException:
         connection.terminate()
         raise

@@ -27,6 +27,7 @@ from vitne.merkle.memory import advance
 from vitne.merkle.notes import Checkpoint, NoteKey, open_note
 from vitne.merkle.resources import CHECKPOINT_PATH, log_prefix
 from vitne.merkle.succession import Lineage, within
+from vitne.runtime.fetch import read_bounded
 from vitne.runtime.objects import Objects
 
 #: Keys that were made for what follows, and may have signed what the database no longer knows of.
@@ -71,10 +72,11 @@ class Outside:
         self._origin = origin
         self._witnesses = witnesses
         self._objects = objects
-        self._fenced: Checkpoint | None = None
+        #: What has contradicted the database: it is held to that again, whoever is out of reach by then.
+        self._against: set[_Mark] = set()
 
     async def require_agreement(self) -> None:
-        """Hold the database to what others have of the log that grows.
+        """Hold the database to what others have of the log that grows, and to what they had that contradicted it.
 
         Raises:
             DataLoss: ``LOG_ROLLED_BACK``, ``LOG_FORKED``, ``LOG_CORRUPT``: it may not be written.
@@ -88,9 +90,18 @@ class Outside:
                 *(self._of_witness(session, name, url, growing) for name, url in self._witnesses.items()),
                 self._of_storage(log_prefix(growing, first)),
             )
-        for who, note in notes:
-            if note is not None and (seen := _opened(who, note, keys)) is not None:
-                await self._require_extends(_Mark(who, seen))
+        marks = [
+            _Mark(who, seen)
+            for who, note in notes
+            if note is not None and (seen := _opened(who, note, keys)) is not None
+        ]
+        for mark in (*self._against, *marks):
+            try:
+                await self._require_extends(mark)
+            except DataLoss:
+                self._against.add(mark)
+                raise
+            self._against.discard(mark)
 
     async def contradicted(self) -> None:
         """Somebody says that the log contradicts what it was; where that is proved, whoever writes it has to stop.
@@ -100,12 +111,9 @@ class Outside:
         try:
             await self.require_agreement()
         except DataLoss as error:
-            _, growing = await self._origins()
-            own = await self._own(growing)
-            if own != self._fenced:
-                _log.error("the log must not be written: %s", error)
-                await self._pool.execute("UPDATE log SET epoch = epoch + 1")
-                self._fenced = own
+            # Each time: whoever may have claimed the log since the last time has to stop, too.
+            _log.error("the log must not be written: %s", error)
+            await self._pool.execute("UPDATE log SET epoch = epoch + 1")
 
     async def _require_extends(self, mark: _Mark) -> None:
         seen = mark.checkpoint
@@ -174,11 +182,16 @@ class Outside:
         try:
             address = f"{url}/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
             async with session.get(address, allow_redirects=False) as answer:
-                note = await answer.content.read(MAX_ANSWER_BYTES)
-                return who, note if answer.status == HTTPStatus.OK else None
+                if answer.status == HTTPStatus.NOT_FOUND:
+                    return who, None  # it has cosigned nothing of this log
+                note = await read_bounded(answer, MAX_ANSWER_BYTES)
+                if answer.status == HTTPStatus.OK and note is not None:
+                    return who, note
+                why = "too long an answer" if note is None else f"it answered {answer.status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            _log.warning("%s was not heard before the log is written: %s", who, type(error).__name__)
-            return who, None
+            why = type(error).__name__
+        _log.warning("%s was not heard before the log is written: %s", who, why)
+        return who, None
 
     async def _of_storage(self, prefix: str) -> tuple[str, bytes | None]:
         who = "the storage"

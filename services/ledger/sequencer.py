@@ -5,8 +5,10 @@ places, stores them and the tiles they change, and replaces the checkpoint. So a
 sequencer that dies anywhere has done a whole batch or none of it, and no leaf is
 lost or entered twice. Who may write is settled twice over: an advisory lock
 keeps a second sequencer waiting, and the log's *epoch*, which each batch checks,
-stops a first one that lost its lock without noticing, or one whose log others
-contradict (:mod:`services.ledger.outside`).
+stops one that was claimed over, or whose log others contradict
+(:mod:`services.ledger.outside`). All that a sequencer writes, it writes in the
+session that holds its lock: with that session gone, as when another database was
+put in its place, nothing is written before the log was claimed anew.
 
 A checkpoint leaves this process only after its commit: no two signed ones of one
 size with different roots are ever seen.
@@ -15,7 +17,8 @@ size with different roots are ever seen.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
@@ -102,8 +105,8 @@ class Sequencer:
             try:
                 async with self._pool.acquire() as connection, session_lock(connection, _LOCK) as leads:
                     if leads:
-                        await self.claim()
-                        await self._integrate_forever()
+                        await self.claim(connection)
+                        await self._integrate_forever(connection)
                 await self._clock.sleep(STANDBY_SECONDS)
             except Aborted:
                 _log.warning("another sequencer has taken over the log; standing by")
@@ -116,10 +119,13 @@ class Sequencer:
                 _log.error("the log stands still: %s", error)
                 await self._clock.sleep(STANDSTILL_SECONDS)
 
-    async def claim(self) -> None:
+    async def claim(self, connection: Any = None) -> None:
         """Become the log's writer: the next epoch. Signs the checkpoint anew, by the keys that sign now.
 
         Before anything is signed, it is asked what others have of the log: a database that went back is not written.
+
+        Args:
+            connection: the session that holds the lock; any of the pool's where there is none.
 
         Raises:
             DataLoss: ``LOG_ROLLED_BACK``, ``LOG_FORKED``: others have what the database has not.
@@ -129,13 +135,13 @@ class Sequencer:
         if self._agrees is not None:
             await self._agrees()
         origin = self._origin
-        async with self._pool.acquire() as connection, connection.transaction():
-            await start_log(connection, origin)
-            row = await connection.fetchrow(
+        async with self._session(connection) as session, session.transaction():
+            await start_log(session, origin)
+            row = await session.fetchrow(
                 "SELECT shard, origin, leaves_before, tiles_before, epoch, size, root, checkpoint, key_number, "
                 "former_until FROM log FOR UPDATE"
             )
-            if row["origin"] != origin and not await connection.fetchval(
+            if row["origin"] != origin and not await session.fetchval(
                 "SELECT EXISTS (SELECT FROM closed_log WHERE origin = $1)", origin
             ):
                 raise FailedPrecondition(
@@ -148,27 +154,34 @@ class Sequencer:
             require_key(self._signers(row["origin"], row["key_number"]), row["checkpoint"])
             note = sign_tree(self._signers, row, row["size"], row["root"], self._clock.now())
             epoch = row["epoch"] + 1
-            await connection.execute("UPDATE log SET epoch = $1, checkpoint = $2", epoch, note)
+            await session.execute("UPDATE log SET epoch = $1, checkpoint = $2", epoch, note)
         self._epoch = epoch
         LOG_SIZE.set(row["leaves_before"] + row["size"])
 
-    async def _integrate_forever(self) -> None:
+    async def _integrate_forever(self, connection: Any) -> None:
         while True:
-            if await self.integrate() < self._max_batch:
+            if await self.integrate(connection) < self._max_batch:
                 await self._clock.sleep(self._interval)
 
-    async def integrate(self) -> int:
+    async def integrate(self, connection: Any = None) -> int:
         """Integrate one batch; answer how many leaves were taken off the queue.
+
+        Args:
+            connection: as for :meth:`claim`.
 
         Raises:
             Aborted: ``SEQUENCER_FENCED`` when another sequencer has claimed the log since.
             DataLoss: ``LOG_CORRUPT`` when the tiles do not lead to the stored root.
         """
-        # Looked at without a transaction: an idle log writes nothing, not even a lock.
-        if not await self._pool.fetchval("SELECT EXISTS (SELECT FROM queued_leaf)"):
-            return 0
-        async with self._pool.acquire() as connection, connection.transaction():
-            log = await connection.fetchrow(
+        async with self._session(connection) as session:
+            # Looked at without a transaction: an idle log writes nothing, not even a lock.
+            if not await session.fetchval("SELECT EXISTS (SELECT FROM queued_leaf)"):
+                return 0
+            return await self._batch(session)
+
+    async def _batch(self, session: Any) -> int:
+        async with session.transaction():
+            log = await session.fetchrow(
                 "SELECT shard, origin, leaves_before, tiles_before, epoch, size, root, journaled, key_number, "
                 "former_until FROM log FOR UPDATE"
             )
@@ -179,18 +192,27 @@ class Sequencer:
                     rule="a batch is written under the newest epoch only",
                     remedy="stand by; claim the log again when the other has gone",
                 )
-            taken = await connection.fetchrow(_TAKE, self._max_batch)
+            taken = await session.fetchrow(_TAKE, self._max_batch)
             records: list[bytes] = taken["records"] or []
-            leaves = await _without_known(connection, {leaf_hash(record): record for record in records})
+            leaves = await _without_known(session, {leaf_hash(record): record for record in records})
             size: int = log["size"] + len(leaves)
             if leaves:
                 with joined("integrate leaves", taken["traceparents"] or (), DATABASE):
-                    await self._append(connection, log, leaves)
+                    await self._append(session, log, leaves)
         LOG_SIZE.set(log["leaves_before"] + size)
         now = self._clock.now()
         for happened in taken["happened"] or ():
             LOG_INTEGRATION_DELAY.record(max(0.0, (now - happened).total_seconds()))
         return len(records)
+
+    @asynccontextmanager
+    async def _session(self, given: Any) -> AsyncIterator[Any]:
+        """The session that was given, or one of the pool's."""
+        if given is not None:
+            yield given
+            return
+        async with self._pool.acquire() as own:
+            yield own
 
     async def _append(self, connection: Any, log: Any, leaves: dict[bytes, bytes]) -> None:
         shard, now = Shard.of(log), self._clock.now()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NoReturn
 
 import aiohttp
 
@@ -17,10 +17,11 @@ from services.ledger.metrics import LOG_WITNESSED, WITNESS_ANSWERS
 from services.ledger.shards import StoredCheckpoint
 from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.clock import Clock
-from vitne.errors import DataLoss, InvalidArgument, Unavailable, VitneError
+from vitne.errors import Aborted, DataLoss, InvalidArgument, Unavailable, VitneError
 from vitne.merkle.cosignatures import CosignerKey
 from vitne.merkle.lines import from_decimal
 from vitne.merkle.witnessing import SIZE_MEDIA_TYPE, AddCheckpoint, cosignatures_of
+from vitne.runtime.fetch import read_bounded
 
 #: Seconds that a witness may take: it only verifies a signature and a few hashes, and writes a file.
 TIMEOUT_SECONDS: Final = 2.0
@@ -39,7 +40,7 @@ class Witness:
     Attributes:
         key: what verifies its cosignatures.
         url: its submission prefix, without a slash at the end.
-        sizes: of the checkpoints that it cosigned last, as far as we know, by the log's number.
+        sizes: of the checkpoints that it cosigned last for us, by the log's number.
     """
 
     key: CosignerKey
@@ -117,13 +118,14 @@ class Cosigning:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             found = await asyncio.gather(*(self._ask(session, each, newest) for each in self._witnesses))
+        lines = [line for each in found for line in each or ()]
+        enough = sum(bool(each) for each in found) >= self._quorum
+        # First what is in hand: whatever comes of the contradiction, these have cosigned.
+        if enough:
+            await self._witnessed.add(newest, newest.note + "".join(lines))
         if None in found and self._contradicted is not None:
             await self._contradicted()
-        lines = [line for each in found for line in each or ()]
-        if sum(bool(each) for each in found) < self._quorum:
-            return False
-        await self._witnessed.add(newest, newest.note + "".join(lines))
-        return True
+        return enough
 
     async def _ask(
         self, session: aiohttp.ClientSession, witness: Witness, newest: StoredCheckpoint
@@ -147,16 +149,12 @@ class Cosigning:
     async def _cosignatures(
         self, session: aiohttp.ClientSession, witness: Witness, newest: StoredCheckpoint
     ) -> list[str]:
-        # Twice at most: the first answer may tell us what size to begin from.
+        # Twice at most: the first answer may tell us what size to begin from. That counts for this once: what a
+        # witness merely says is not kept.
+        size = witness.sizes.get(newest.shard.number, 0)
         for _ in range(2):
-            size = witness.sizes.get(newest.shard.number, 0)
             if size > newest.size:
-                raise DataLoss(
-                    "LOG_ROLLED_BACK",
-                    f"the witness cosigned {size} leaves, and the log has {newest.size}",
-                    rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
-                    remedy="the database was restored to an earlier instant: docs/operating/restore.md",
-                )
+                await self._require_size(size, newest)
             proof = await self._store.prove_consistency(size, newest.size, newest.shard.origin) if size else None
             request = AddCheckpoint(size, tuple(proof.path) if proof else (), newest.note)
             status, kind, answer = await self._post(session, witness, request)
@@ -173,7 +171,7 @@ class Cosigning:
                 )
             if status != HTTPStatus.CONFLICT or kind != SIZE_MEDIA_TYPE:
                 break
-            witness.sizes[newest.shard.number] = from_decimal(answer.removesuffix("\n"), _bad_answer)
+            size = from_decimal(answer.removesuffix("\n"), _bad_answer)
         raise Unavailable(
             "WITNESS_REFUSED",
             f"the witness answered {status}",
@@ -182,13 +180,32 @@ class Cosigning:
             "and --succession (docs/operating/log.md); else ask them why",
         )
 
+    async def _require_size(self, size: int, newest: StoredCheckpoint) -> NoReturn:
+        """A witness has more than is to be cosigned: the log went back, or another replica was at it meanwhile."""
+        present = await self._store.checkpoint(newest.shard.origin)
+        if size > present.size:
+            raise DataLoss(
+                "LOG_ROLLED_BACK",
+                f"the witness cosigned {size} leaves, and the log has {present.size}",
+                rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
+                remedy="the database was restored to an earlier instant: docs/operating/restore.md",
+            )
+        raise Aborted(
+            "WITNESS_AHEAD",
+            f"the witness cosigned {size} leaves already, and was asked for {newest.size}",
+            rule="a witness cosigns no earlier checkpoint after a later one (C2SP tlog-witness)",
+            remedy="nothing: the next round asks for the newest",
+        )
+
     @staticmethod
     async def _post(session: aiohttp.ClientSession, witness: Witness, request: AddCheckpoint) -> tuple[int, str, str]:
         try:
             async with session.post(
                 f"{witness.url}/add-checkpoint", data=request.text().encode(), allow_redirects=False
             ) as answer:
-                body = await answer.content.read(MAX_ANSWER_BYTES)
+                body = await read_bounded(answer, MAX_ANSWER_BYTES)
+                if body is None:
+                    raise _bad_answer(f"it is longer than {MAX_ANSWER_BYTES} bytes")
                 return answer.status, answer.content_type, body.decode()
         except (aiohttp.ClientError, OSError, TimeoutError, UnicodeDecodeError) as error:
             raise Unavailable(

@@ -67,3 +67,40 @@ async def unconditional_bucket(refusal: int | None) -> AsyncIterator[str]:
         yield f"http://{LOOPBACK}:{port}/log"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def troubled_bucket(troubles: int) -> AsyncIterator[str]:
+    """Address of a bucket in memory that does what it is asked, and says so only after so many troubles each time."""
+    files: dict[str, bytes] = {}
+    left: dict[str, int] = {}
+
+    def etag(data: bytes) -> str:
+        return f'"{sha256(data).hex()}"'
+
+    async def answer(asked: web.Request) -> web.Response:
+        data, status = files.get(asked.path), 200
+        if asked.method == "PUT":
+            match, none = asked.headers.get("If-Match"), asked.headers.get("If-None-Match")
+            if (match and (data is None or match != etag(data))) or (none and data is not None):
+                status = 412
+            else:
+                data = files[asked.path] = await asked.read()
+        elif data is None:
+            status = 404
+        left[asked.path] = left.get(asked.path, troubles) - 1
+        if left[asked.path] >= 0:
+            return web.Response(status=(500, 503)[left[asked.path] % 2])
+        left.pop(asked.path)
+        return web.Response(status=status, body=data or b"", headers={"ETag": etag(data)} if data is not None else {})
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    (port,) = free_ports(1)
+    await web.TCPSite(runner, LOOPBACK, port).start()
+    try:
+        yield f"http://{LOOPBACK}:{port}/log"
+    finally:
+        await runner.cleanup()

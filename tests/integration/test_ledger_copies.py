@@ -21,7 +21,7 @@ from services.ledger.publication import Publication
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, Ledger, make_ledger, request
-from tests.integration.object_storage import s3_bucket, unconditional_bucket
+from tests.integration.object_storage import s3_bucket, troubled_bucket, unconditional_bucket
 from vitne.canonical import from_b64url, sha256
 from vitne.clock import Clock, ManualClock
 from vitne.credentials import bitstring_status_list, status_list
@@ -304,15 +304,16 @@ async def test_two_copiers_at_once_never_let_a_reader_see_less(ledger: Ledger, o
             await replica.publisher.publish_due()
             await copier.publish()
 
-    tasks = [asyncio.create_task(copy(*each)) for each in zip(replicas, copiers, strict=True)]
-    watching = asyncio.create_task(watch())
-    for number, place in enumerate(places[:12]):
-        await ledger.set(request(f"{BASE_URL}/{LIST}", place, Change.REVOKE))
-        await grow(ledger, 5 + number, 1)
-        await asyncio.sleep(0.1)
-    reading = False
-    assert await watching > 12
-    await asyncio.gather(*tasks)
+    async with asyncio.TaskGroup() as at_once:
+        for each in zip(replicas, copiers, strict=True):
+            at_once.create_task(copy(*each))
+        watching = at_once.create_task(watch())
+        for number, place in enumerate(places[:12]):
+            await ledger.set(request(f"{BASE_URL}/{LIST}", place, Change.REVOKE))
+            await grow(ledger, 5 + number, 1)
+            await asyncio.sleep(0.1)
+        reading = False
+    assert watching.result() > 12
     for replica, copier in zip(replicas, copiers, strict=True):
         await replica.publisher.publish_due()
         await copier.publish()
@@ -484,3 +485,22 @@ async def test_a_storage_that_knows_conditions_is_asked_once(
             assert await objects.get(PROBE)
             await objects.close()
     assert not [record for record in caplog.records if "STORAGE_UNCONDITIONAL" in record.getMessage()]
+
+
+async def test_a_storage_in_trouble_for_a_moment_is_asked_again(clock: ManualClock) -> None:
+    async with troubled_bucket(2) as url:
+        objects = s3(url, clock)
+        await objects.put("file", b"1", ANY)
+        there = await objects.read("file")
+        assert there is not None
+        assert there.data == b"1"
+        # It was written before the first trouble: asked again, the storage says that the condition no longer holds.
+        assert await objects.replace("file", b"2", ANY, over=there.tag) is None
+        assert await objects.get("file") == b"2"
+        assert await objects.get("nothing") is None
+        await objects.close()
+    async with troubled_bucket(3) as url:
+        objects = s3(url, clock)
+        with pytest.raises(Unavailable, match=r"STORAGE_UNAVAILABLE: .* it answered 50"):
+            await objects.put("file", b"1", ANY)
+        await objects.close()

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 from aiohttp import web
 
-from services.auditor import log_command
 from services.ledger.reconcile import Reconciliation
-from services.ledger.witnesses import Cosigning
+from services.ledger.witnesses import MAX_ANSWER_BYTES, Cosigning
 from services.ledger.witnesses import Witness as AskedWitness
-from services.witness.memory import Memory
-from services.witness.pages import build_pages
-from services.witness.witness import Witness
-from tests.integration.ledger_harness import BASE_URL, LIFETIME, LIST_SIZE, ORIGIN, Ledger, make_ledger, served
+from tests.integration.ledger_harness import BASE_URL, LIFETIME, LIST_SIZE, ORIGIN, Ledger, eventually
 from tests.integration.published import published
+from tests.integration.put_back import NAMES, PutBack, asking, grow, make_put_back, running_at
 from tests.integration.test_ledger_log import issued, queue
 from tests.unit.log_samples import SampleLog, cosigner, note_signer
 from vitne.clock import ManualClock
@@ -31,75 +28,11 @@ from vitne.errors import Aborted, DataLoss
 from vitne.messaging import topics
 from vitne.runtime.objects.folder import FolderObjects
 
-NAMES = [cosigner(number).key.name for number in range(2)]
-
-
-@dataclass
-class PutBack:
-    """A ledger with 300 leaves that two witnesses saw, and its database of when it had 100.
-
-    Attributes:
-        newest: with all leaves.
-        back: the same keys over the database of before.
-        witnesses: prefixes of the witnesses, by their names.
-        policy: that names both, with their addresses.
-    """
-
-    newest: Ledger
-    back: Ledger
-    witnesses: dict[str, str]
-    policy: Path
-
-    def cosigning(self, ledger: Ledger, *, told: bool = True) -> Cosigning:
-        asked = [AskedWitness(cosigner(number).key, self.witnesses[name]) for number, name in enumerate(NAMES)]
-        hook = ledger.outside(self.witnesses).contradicted if told else None
-        return Cosigning(ledger.store, ledger.checkpoints, asked, 2, ledger.clock, contradicted=hook)
-
-    async def audit(self, ledger: Ledger) -> int:
-        """The exit code of ``vitne-audit`` over what a ledger serves."""
-        async with served(ledger.pages()) as url:
-            given = ["--url", url, "--policy", str(self.policy), "--settle", "0"]
-            return await asyncio.to_thread(log_command.main, given)
-
-
-async def grow(ledger: Ledger, first: int, count: int) -> None:
-    sequencer = ledger.sequencer()
-    await sequencer.claim()
-    await queue(ledger, issued(first, count))
-    await sequencer.integrate()
-
 
 @pytest.fixture
 async def put_back(postgres: EmbeddedPostgres, clock: ManualClock, tmp_path: Path) -> AsyncIterator[PutBack]:
-    names = [f"test_{uuid.uuid4().hex}" for _ in range(2)]
-    dsn = await postgres.create_database(names[0])
-    pool = await asyncpg.create_pool(dsn, min_size=1, max_size=4)
-    await grow(await make_ledger(dsn, pool, clock, tmp_path), 0, 100)
-    await pool.close()
-    pools = [
-        await asyncpg.create_pool(each, min_size=1, max_size=4)
-        for each in (await postgres.create_database(names[1], template=names[0]), dsn)
-    ]
-    back, newest = (Ledger(pool, clock, tmp_path) for pool in pools)
-    async with AsyncExitStack() as stack:
-        witnesses = {}
-        for number, name in enumerate(NAMES):
-            memory = stack.enter_context(Memory(tmp_path / f"w{number}"))
-            app = build_pages(Witness(cosigner(number), [newest.note_signer.key], memory, clock))
-            witnesses[name] = await stack.enter_async_context(served(app))
-        policy = tmp_path / "policy"
-        lines = [f"witness w{number} {cosigner(number).key.text} {witnesses[NAMES[number]]}" for number in range(2)]
-        policy.write_text(
-            "\n".join([f"log {newest.note_signer.key.text}", *lines, "group all all w0 w1", "quorum all"])
-        )
-        made = PutBack(newest, back, witnesses, policy)
-        await grow(newest, 100, 200)
-        assert await made.cosigning(newest).cosign_due()
+    async with make_put_back(postgres, clock, tmp_path) as made:
         yield made
-    for pool in pools:
-        pool.terminate()
-    for name in names:
-        await postgres.drop_database(name)
 
 
 async def test_a_database_that_went_back_is_not_written_until_it_is_put_in_step(
@@ -185,10 +118,166 @@ async def test_a_contradiction_that_is_met_later_stops_whoever_writes(put_back: 
         await writing.integrate()
     with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
         await sequencer.claim()
-    epoch = await back.pool.fetchval("SELECT epoch FROM log")
+    again = back.sequencer()  # whose witnesses are out of reach, too, and which claims at the same tree
+    await again.claim()
     assert not await cosigning.cosign_due()
-    assert await back.pool.fetchval("SELECT epoch FROM log") == epoch, "it is stopped once"
+    with pytest.raises(Aborted, match="SEQUENCER_FENCED"):
+        await again.integrate()
     assert (await back.checkpoint()).size == 100
+
+
+async def test_what_contradicted_the_database_is_remembered_while_nobody_answers(put_back: PutBack) -> None:
+    back = put_back.back
+    async with asking(put_back.witnesses[NAMES[0]]) as (url, way):
+        sequencer = back.sequencer(outside=back.outside({NAMES[0]: url}))
+        with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
+            await sequencer.claim()
+        way.shut = True
+        with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
+            await sequencer.claim()
+
+
+async def test_a_note_that_comes_in_pieces_counts_whole(put_back: PutBack) -> None:
+    back, newest = put_back.back, put_back.newest
+    async with asking(put_back.witnesses[NAMES[0]]) as (url, way):
+        way.in_pieces = True
+        with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
+            await back.sequencer(outside=back.outside({NAMES[0]: url})).claim()
+        await grow(newest, 9_000, 10)
+        asked = [AskedWitness(cosigner(0).key, url)]
+        assert await Cosigning(newest.store, newest.checkpoints, asked, 1, newest.clock).cosign_due()
+
+
+async def test_an_answer_without_end_is_none(put_back: PutBack, caplog: pytest.LogCaptureFixture) -> None:
+    back, newest = put_back.back, put_back.newest
+    async with asking(put_back.witnesses[NAMES[0]]) as (url, way):
+        way.padding = b"x" * MAX_ANSWER_BYTES
+        await back.sequencer(outside=back.outside({NAMES[0]: url})).claim()
+        assert "was not heard before the log is written: too long an answer" in caplog.text
+        await grow(newest, 9_000, 10)
+        asked = [AskedWitness(cosigner(0).key, url)]
+        assert not await Cosigning(newest.store, newest.checkpoints, asked, 1, newest.clock).cosign_due()
+        assert "BAD_WITNESS_ANSWER" in caplog.text
+
+
+async def test_a_log_that_grows_while_its_witness_is_asked_is_none_that_went_back(put_back: PutBack) -> None:
+    newest = put_back.newest
+    async with asking(put_back.witnesses[NAMES[0]]) as (url, way):
+
+        async def grown() -> None:
+            way.before = None
+            await grow(newest, 9_000, 10)
+            assert await put_back.cosigning(newest).cosign_due()
+
+        way.before = grown
+        await newest.outside({NAMES[0]: url}).require_agreement()
+    assert (await newest.checkpoint()).size == 310
+
+
+async def test_a_size_that_a_witness_said_once_by_mistake_is_not_kept(put_back: PutBack) -> None:
+    newest = put_back.newest
+    async with asking(put_back.witnesses[NAMES[0]]) as (url, way):
+        cosigning = Cosigning(newest.store, newest.checkpoints, [AskedWitness(cosigner(0).key, url)], 1, newest.clock)
+        await grow(newest, 9_000, 10)
+        way.claimed = 999
+        assert not await cosigning.cosign_due()
+        way.claimed = None
+        assert await cosigning.cosign_due()
+
+
+async def test_who_cosigned_is_kept_though_another_contradicts_and_nobody_can_be_asked(put_back: PutBack) -> None:
+    newest = put_back.newest
+
+    async def fails() -> None:
+        raise OSError("the database is away")
+
+    async with asking(put_back.witnesses[NAMES[1]]) as (url, way):
+        way.claimed = 999
+        urls = {NAMES[0]: put_back.witnesses[NAMES[0]], NAMES[1]: url}
+        asked = [AskedWitness(cosigner(number).key, urls[name]) for number, name in enumerate(NAMES)]
+        await grow(newest, 9_000, 10)
+        cosigning = Cosigning(newest.store, newest.checkpoints, asked, 1, newest.clock, contradicted=fails)
+        with pytest.raises(OSError, match="away"):
+            await cosigning.cosign_due()
+    seen = await newest.checkpoints.newest_of((await newest.store.logs())[-1].shard)
+    assert seen is not None
+    assert seen.size == 310
+
+
+async def test_a_replica_that_is_behind_another_in_cosigning_contradicts_nothing(
+    put_back: PutBack, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = put_back.newest
+    async with asking(put_back.witnesses[NAMES[0]]) as (url, way):
+
+        async def grown() -> None:
+            way.before_cosigning = None
+            await grow(newest, 9_100, 10)
+            assert await put_back.cosigning(newest).cosign_due()
+
+        async def contradicted() -> None:
+            raise AssertionError
+
+        way.before_cosigning = grown
+        asked = [AskedWitness(cosigner(0).key, url)]
+        late = Cosigning(newest.store, newest.checkpoints, asked, 1, newest.clock, contradicted=contradicted)
+        await grow(newest, 9_000, 10)
+        assert not await late.cosign_due()
+        assert "WITNESS_AHEAD" in caplog.text
+        assert "LOG_ROLLED_BACK" not in caplog.text
+        await grow(newest, 9_200, 10)
+        assert await late.cosign_due()
+
+
+class Halting(ManualClock):
+    """A clock by which everybody sleeps until :attr:`go` is set."""
+
+    def __init__(self, start: datetime) -> None:
+        super().__init__(start)
+        self.asleep, self.go = asyncio.Event(), asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.asleep.set()
+        await self.go.wait()
+        await asyncio.sleep(0.01)
+
+
+async def test_a_database_that_is_exchanged_between_two_batches_is_claimed_anew(
+    put_back: PutBack, postgres: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a failover to a replica that lags, or a restore in the place of what runs."""
+    newest, back = put_back.newest, put_back.back
+    clock = Halting(newest.clock.now())
+    pool = await asyncpg.create_pool(postgres.dsn(put_back.databases[0]), min_size=0, max_size=4)
+    writer = Ledger(pool, clock, newest.state)
+    running = asyncio.create_task(writer.sequencer(outside=writer.outside(put_back.witnesses)).run())
+    try:
+        await asyncio.wait_for(clock.asleep.wait(), 60)
+        # As if the copy were of since this one writes: the epoch alone tells nothing.
+        await back.pool.execute("UPDATE log SET epoch = $1", await newest.pool.fetchval("SELECT epoch FROM log"))
+        await queue(back, issued(9_000, 10))
+        before = dict(await back.pool.fetchrow("SELECT * FROM log"))
+        await exchange(postgres, *put_back.databases)
+        clock.go.set()
+        await eventually(lambda: asyncio.sleep(0, "the log stands still: LOG_ROLLED_BACK" in caplog.text))
+        assert dict(await pool.fetchrow("SELECT * FROM log")) == before
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        pool.terminate()
+
+
+async def exchange(postgres: EmbeddedPostgres, first: str, second: str) -> None:
+    """Put each database in the other's place; sessions of both end."""
+    connection = await asyncpg.connect(postgres.dsn("postgres"))
+    try:
+        for old, new in ((first, f"{first}_kept"), (second, first), (f"{first}_kept", second)):
+            await connection.fetch(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", old
+            )
+            await connection.execute(f"ALTER DATABASE {old} RENAME TO {new}")
+    finally:
+        await connection.close()
 
 
 async def test_statements_that_are_none_keep_the_log_from_being_written(put_back: PutBack) -> None:
@@ -211,13 +300,8 @@ async def saying(note: str) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/add-checkpoint", add_checkpoint)
     app.router.add_get("/{hashed}/checkpoint", checkpoint)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, 0).start()
-    try:
-        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with running_at(app) as url:
+        yield url
 
 
 @pytest.mark.parametrize("shows", ["a stranger's note", "no note"])

@@ -74,3 +74,24 @@ async def test_a_lock_of_which_no_answer_told_goes_with_its_connection(
         assert await is_free(pool, 60)
         async with session_lock(one, KEY) as taken:
             assert taken
+
+
+async def test_who_is_ended_after_the_connection_broke_ends(pool: asyncpg.Pool) -> None:
+    holds = asyncio.Event()
+    held: list[Any] = []
+
+    async def hold() -> None:
+        async with pool.acquire() as connection, session_lock(connection, KEY):
+            held.append(connection)
+            holds.set()
+            await asyncio.Event().wait()
+
+    holding = asyncio.create_task(hold())
+    await holds.wait()
+    pid = held[0].get_server_pid()
+    async with pool.acquire() as other:
+        await other.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
+    await asyncio.sleep(0.2)  # the pool finds it broken, and takes it back
+    holding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holding

@@ -14,6 +14,7 @@ from vitne.audit.log_walk import LogWalk, Mark
 from vitne.errors import InvalidArgument, NotFound, Unavailable, VitneError
 from vitne.merkle.policy import LOG_KEY_ENDED, Policy
 from vitne.merkle.resources import CHECKPOINT_PATH, Resource, resources_at
+from vitne.runtime.fetch import read_bounded
 
 #: Files that are asked for at once.
 CONCURRENCY: Final = 16
@@ -138,12 +139,10 @@ async def fetch_file(session: aiohttp.ClientSession, url: str) -> bytes | None:
                 return None
             if answer.status != 200:
                 raise Unavailable("LOG_UNREACHABLE", f"it answered {answer.status}", field=url)
-            body = await answer.content.read(MAX_FILE_BYTES + 1)
-            while len(body) <= MAX_FILE_BYTES and (more := await answer.content.read(MAX_FILE_BYTES)):
-                body += more
+            body = await read_bounded(answer, MAX_FILE_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unavailable("LOG_UNREACHABLE", f"nobody answers: {type(error).__name__}", field=url) from error
-    if len(body) > MAX_FILE_BYTES:
+    if body is None:
         raise Unavailable("LOG_UNREACHABLE", "a file is too large", field=url)
     return body
 

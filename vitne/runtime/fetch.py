@@ -317,11 +317,19 @@ def _strays(rest: str) -> bool:
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     if answer.content_length is not None and answer.content_length > limit:
         raise _failed(f"it is larger than {limit} bytes", "FETCH_TOO_LARGE")
+    body = await read_bounded(answer, limit)
+    if body is None:
+        raise _failed(f"it is larger than {limit} bytes", "FETCH_TOO_LARGE")
+    return body
+
+
+async def read_bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """A body to its end, in however many pieces it comes; None: it is longer than the limit."""
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk
         if len(body) > limit:
-            raise _failed(f"it is larger than {limit} bytes", "FETCH_TOO_LARGE")
+            return None
         await asyncio.sleep(0)  # a fast sender must not keep the loop from others
     return bytes(body)
 

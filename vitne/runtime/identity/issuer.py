@@ -17,6 +17,7 @@ from joserfc.jwk import ECKey, RSAKey
 from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, Unauthenticated, Unavailable
+from vitne.runtime.fetch import read_bounded
 
 #: Where OAuth 2.0 authorization servers (Maskinporten) publish their metadata: RFC 8414, section 3.
 OAUTH_METADATA: Final = "oauth-authorization-server"
@@ -205,11 +206,9 @@ async def read_object(response: aiohttp.ClientResponse) -> dict[str, Any]:
     Raises:
         ValueError: too large, or no JSON object.
     """
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(1 << 14):
-        body += chunk
-        if len(body) > FETCH_LIMIT:
-            raise ValueError("the document is too large")
+    body = await read_bounded(response, FETCH_LIMIT)
+    if body is None:
+        raise ValueError("the document is too large")
     document = json.loads(body)
     if not isinstance(document, dict):
         raise ValueError("the document is no JSON object")

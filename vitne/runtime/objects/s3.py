@@ -28,6 +28,17 @@ _NO_TAG: Final = '"00000000000000000000000000000000"'
 _NOT_HELD: Final = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT)
 #: What a storage answers that knows no conditions of writes; others, such as 400, may be for a passing reason.
 _UNKNOWN: Final = HTTPStatus.NOT_IMPLEMENTED
+#: Answers of a storage that has trouble of its own for a moment, after which it is to be asked again (S3's
+#: InternalError and SlowDown, and those of proxies before it), and how long is waited before that.
+_TROUBLE: Final = frozenset(
+    (
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    )
+)
+_AGAIN_AFTER_SECONDS: Final = (0.1, 0.3)
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +133,16 @@ class S3Objects:
         return status, tag
 
     async def _ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str]:
+        # All that is asked may be repeated. A write under a condition that had its effect and was answered by trouble
+        # is answered then as one that came second; whoever wrote finds their own bytes.
+        for seconds in _AGAIN_AFTER_SECONDS:
+            answer = await self._ask_once(method, path, body, headers)
+            if answer[0] not in _TROUBLE:
+                return answer
+            await self._clock.sleep(seconds)
+        return await self._ask_once(method, path, body, headers)
+
+    async def _ask_once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, str]:
         url = f"{self._base}/{path}"
         signed = signed_headers(method, url, headers, body, credentials=self._credentials, now=self._clock.now())
         if self._session is None:
