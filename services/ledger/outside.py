@@ -27,7 +27,7 @@ from vitne.merkle.memory import advance
 from vitne.merkle.notes import Checkpoint, NoteKey, open_note
 from vitne.merkle.resources import CHECKPOINT_PATH, log_prefix
 from vitne.merkle.succession import Lineage, within
-from vitne.runtime.fetch import read_bounded
+from vitne.runtime.bodies import read_bounded
 from vitne.runtime.objects import Objects
 
 #: Keys that were made for what follows, and may have signed what the database no longer knows of.

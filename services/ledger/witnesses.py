@@ -21,7 +21,7 @@ from vitne.errors import Aborted, DataLoss, InvalidArgument, Unavailable, VitneE
 from vitne.merkle.cosignatures import CosignerKey
 from vitne.merkle.lines import from_decimal
 from vitne.merkle.witnessing import SIZE_MEDIA_TYPE, AddCheckpoint, cosignatures_of
-from vitne.runtime.fetch import read_bounded
+from vitne.runtime.bodies import read_bounded
 
 #: Seconds that a witness may take: it only verifies a signature and a few hashes, and writes a file.
 TIMEOUT_SECONDS: Final = 2.0

@@ -14,7 +14,7 @@ from vitne.audit.log_walk import LogWalk, Mark
 from vitne.errors import InvalidArgument, NotFound, Unavailable, VitneError
 from vitne.merkle.policy import LOG_KEY_ENDED, Policy
 from vitne.merkle.resources import CHECKPOINT_PATH, Resource, resources_at
-from vitne.runtime.fetch import read_bounded
+from vitne.runtime.bodies import read_bounded
 
 #: Files that are asked for at once.
 CONCURRENCY: Final = 16

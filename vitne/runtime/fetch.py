@@ -10,7 +10,6 @@ rule says that its base is private.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 from collections import OrderedDict
@@ -25,6 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from vitne.errors import InvalidArgument, PermissionDenied, Unavailable
+from vitne.runtime.bodies import read_bounded
 
 #: Longest URL that is looked at.
 MAX_URL_LENGTH: Final = 2_000
@@ -321,17 +321,6 @@ async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     if body is None:
         raise _failed(f"it is larger than {limit} bytes", "FETCH_TOO_LARGE")
     return body
-
-
-async def read_bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """A body to its end, in however many pieces it comes; None: it is longer than the limit."""
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            return None
-        await asyncio.sleep(0)  # a fast sender must not keep the loop from others
-    return bytes(body)
 
 
 def _failed(message: str, reason: str) -> Unavailable:

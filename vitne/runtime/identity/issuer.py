@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, RSAKey
 from vitne.canonical import from_b64url
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, Unauthenticated, Unavailable
-from vitne.runtime.fetch import read_bounded
+from vitne.runtime.bodies import read_bounded
 
 #: Where OAuth 2.0 authorization servers (Maskinporten) publish their metadata: RFC 8414, section 3.
 OAUTH_METADATA: Final = "oauth-authorization-server"
