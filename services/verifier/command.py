@@ -224,11 +224,13 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
 
 def _read_memory(file: Path | None) -> LogMemory:
     try:
+        if file is not None:
+            file.parent.stat()  # a folder that is misspelt is not made
         return LogMemory.read(file)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InvalidArgument(
             "FILE_UNREADABLE",
-            f"{file} can't be read: {getattr(error, 'strerror', 'it is no text')}",
+            f"{file} can't be read: {error.strerror}",
             field="--remember",
             rule="a file that this command wrote, or a name where none is yet",
             remedy="compare the name and its folder, and look who may read it",

@@ -297,10 +297,15 @@ class Inclusions:
         self._clock = clock
         self._policy = policy
         remembered = memory or LogMemory()
-        self._statements: Sequence[str] = remembered.statements
-        #: Checkpoints of before, by their log, that it was not yet held to.
-        self._before = {note.partition("\n")[0]: note for note in remembered.notes if note}
+        #: Statements as the log told them last, and those that it is held to: signed by the operator's keys.
+        self._statements: Sequence[str] = ()
+        self._stated: tuple[str, ...] = tuple(remembered.statements)
+        #: Checkpoints of before that it was not yet held to: nobody asked, or no key that is known signed them.
+        self._before = [note for note in remembered.notes if note]
+        self._told_unknown: set[str] = set()
         self._lineage = Lineage(())
+        #: From which keys that follows.
+        self._trusted: Sequence[NoteKey] = ()
         #: When the statements are read again, by the monotonic clock.
         self._look_again = 0.0
         self._last: dict[str, _Opened] = {}
@@ -317,8 +322,7 @@ class Inclusions:
     @property
     def memory(self) -> LogMemory:
         """What the log is held to: the largest checkpoint of each, and the statements between them."""
-        notes = self._before | {origin: last.note for origin, last in self._last.items()}
-        return LogMemory(tuple(notes.values()), tuple(self._statements))
+        return LogMemory((*self._before, *(last.note for last in self._last.values())), self._stated)
 
     async def inclusion(self, leaf_hash: bytes) -> Inclusion:
         """See :class:`LogSource`.
@@ -378,16 +382,24 @@ class Inclusions:
                 raise _reopened(f"{seen.size} leaves of {seen.origin}")
             if not within(self._lineage.ended.get(opened.signer), seen):
                 raise key_ended(seen)  # that was stated after it was opened
-            last = self._last.get(seen.origin) or self._recall(seen.origin)
-            if last is not None and last.checkpoint != seen:
-                known = last.checkpoint
-                try:
-                    larger = advance(known, seen, await self._between(known, seen))
-                except DataLoss as error:
-                    _log.error("the log is not believed any more: %s", error)
-                    raise
-                opened = opened if larger == seen else last
+            recalled = self._recall(seen.origin)
+            last = self._last.get(seen.origin)
+            for known in (*recalled.values(), *([last] if last else [])):
+                opened = await self._larger(known, opened)
             self._last[seen.origin] = opened
+            self._before = [note for note in self._before if note not in recalled]
+
+    async def _larger(self, known: _Opened, seen: _Opened) -> _Opened:
+        """The larger of two of one log, once one is proved to begin the other."""
+        first, second = known.checkpoint, seen.checkpoint
+        if first == second:
+            return seen
+        try:
+            larger = advance(first, second, await self._between(first, second))
+        except DataLoss as error:
+            _log.error("the log is not believed any more: %s", error)
+            raise
+        return seen if larger == second else known
 
     async def _between(self, known: Checkpoint, seen: Checkpoint) -> Sequence[bytes]:
         """Proof that one of two checkpoints of a log begins the other."""
@@ -406,19 +418,25 @@ class Inclusions:
                 remedy="believe nothing of this log; keep what it showed, and show it to its operator and witnesses",
             ) from error
 
-    def _recall(self, origin: str) -> _Opened | None:
-        """What was remembered of a log before this process, by whichever of its keys signed it; None: nothing."""
-        note = self._before.get(origin)
-        for key in self._lineage.keys if note else ():
-            try:
-                known = open_checkpoint(note or "", key)
-            except InvalidArgument:
-                continue
-            ended = self._lineage.ended.get(key)
-            return _Opened("", known if ended is None or within(ended, known) else ended, None, key, note or "")
-        if note:
-            _log.warning("what is remembered of %s was signed by none of its keys, and counts for nothing", origin)
-        return None
+    def _recall(self, origin: str) -> dict[str, _Opened]:
+        """What was remembered of a log before this process, opened by whichever of its keys signed it, by the note."""
+        found = {}
+        for note in [note for note in self._before if note.partition("\n")[0] == origin]:
+            for key in self._lineage.keys:
+                try:
+                    known = open_checkpoint(note, key)
+                except InvalidArgument:
+                    continue
+                ended = self._lineage.ended.get(key)
+                found[note] = _Opened("", known if within(ended, known) else ended or known, None, key, note)
+                break
+            else:
+                if note not in self._told_unknown:
+                    self._told_unknown.add(note)
+                    _log.warning(
+                        "what is remembered of %s was signed by none of its keys, and counts for nothing", origin
+                    )
+        return found
 
     def _keys(self) -> Mapping[str, PublicKey]:
         return self._knowledge.operator_keys(facts_pb2.KEY_USE_CHECKPOINT, self._clock.now())
@@ -433,7 +451,12 @@ class Inclusions:
         if len(note) > MAX_NOTE_BYTES:
             raise InvalidArgument("TOO_LARGE", "the checkpoint is too large")
         origin = note.partition("\n")[0]
-        if self._clock.monotonic() >= self._look_again or origin not in self._origins():
+        # Also where the registry has other keys since: what is remembered may be of one that was not known.
+        if (
+            self._clock.monotonic() >= self._look_again
+            or origin not in self._origins()
+            or self._trusted != self._keys_ever()
+        ):
             await self._read_statements()
         if origin not in self._origins():
             raise InvalidArgument(
@@ -510,12 +533,12 @@ class Inclusions:
 
     def _take(self, told: Sequence[str]) -> None:
         """Take what the log tells of its statements; what was told once is never forgotten."""
-        statements = advance_statements(self._statements, told)
-        # Also by keys that count no longer: what they lead to proves nothing but by a key that counts.
-        ever = self._knowledge.operator_keys_ever(facts_pb2.KEY_USE_CHECKPOINT)
-        trusted = [NoteKey(self._origin, key.raw()) for key in ever if key.algorithm == ED25519]
-        self._lineage = Lineage.follow(trusted, statements)
-        if len(statements) > len(self._statements):
+        trusted = self._keys_ever()
+        self._lineage = advance_statements(trusted, self._stated, told)
+        self._trusted, self._statements = trusted, told
+        stated = [each for each in self._lineage.statements if each not in self._stated]
+        if stated:
+            self._stated += tuple(stated)
             # A key's word may have ended before what it was believed for.
             self._held.clear()
             self._opened.clear()
@@ -523,7 +546,11 @@ class Inclusions:
                 ended = self._lineage.ended.get(last.signer)
                 if ended is not None and not within(ended, last.checkpoint):
                     self._last[origin] = last._replace(checkpoint=ended)
-        self._statements = statements
+
+    def _keys_ever(self) -> list[NoteKey]:
+        """The operator's, also those that count no longer: what they lead to proves nothing but by one that counts."""
+        ever = self._knowledge.operator_keys_ever(facts_pb2.KEY_USE_CHECKPOINT)
+        return [NoteKey(self._origin, key.raw()) for key in ever if key.algorithm == ED25519]
 
 
 def _reopened(why: str) -> DataLoss:

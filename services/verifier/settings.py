@@ -94,6 +94,7 @@ class VerifierSettings(CommonSettings):
         """What is remembered of the log, read.
 
         Raises:
+            InvalidArgument: ``LOG_MEMORY_UNREADABLE``.
             OSError: the file can't be read.
         """
         return LogMemory.read(self.log_memory_file)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.verifier.evidence import Inclusions
+from services.verifier.knowledge import Knowledge
 from services.verifier.memory import KeptMemory
+from tests.unit.log_samples import SampleLog, note_signer
 from tests.unit.verifier_world import CHECKPOINT_KEY, OPERATOR, ORIGIN, OTHER_CHECKPOINT_KEY, MemoryLog, World
+from vitne.accreditation import Projection
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.inspection.log_memory import LogMemory
+from vitne.merkle.notes import Checkpoint
+from vitne.merkle.succession import Succession, state_succession
 from vitne_api.registry.v1 import facts_pb2
 
 LEAF = b"l" * 32
@@ -97,9 +104,78 @@ async def test_a_statement_that_was_told_before_a_restart_is_not_withheld(rememb
 async def test_what_was_remembered_under_a_stranger_s_key_counts_for_nothing(
     remembering: Remembering, caplog: pytest.LogCaptureFixture
 ) -> None:
-    remembering.file.write_text("log.vitne.example/2026\n9\nAAAA\n\n— log.vitne.example/2026 AAAA\n")
+    stranger = SampleLog(note_signer(9, ORIGIN)).append([b"1"] * 9).note()
+    remembering.file.write_text(stranger)
     assert await remembering.ask(remembering.world.log)
     assert "counts for nothing" in caplog.text
+    # It stays: who knows its key may hold the log to it.
+    assert stranger in LogMemory.read(remembering.file).notes
+
+
+async def test_what_is_remembered_is_held_against_the_log_once_the_registry_tells_of_its_key(
+    remembering: Remembering,
+) -> None:
+    log = remembering.world.log
+    log.append(b"m" * 32)
+    await remembering.ask(log)
+    full = remembering.world.knowledge()
+    known = [replace(full, projection=Projection()), full]
+    knowledge: Any = _Following(known)
+    inclusions = Inclusions(
+        another(log, b"n" * 32),
+        knowledge,
+        ORIGIN,
+        remembering.world.clock,
+        memory=LogMemory.read(remembering.file),
+    )
+    with pytest.raises(InvalidArgument, match="CHECKPOINT_KEY_UNKNOWN"):
+        await inclusions.inclusion(LEAF)
+    known.pop(0)
+    with pytest.raises(DataLoss, match="LOG_FORKED"):
+        await inclusions.inclusion(LEAF)
+    remembering.file.unlink()
+    await KeptMemory(remembering.file, inclusions, remembering.world.clock).keep()
+    with pytest.raises(DataLoss, match="LOG_FORKED"):
+        await remembering.ask(another(log, b"o" * 32))
+
+
+class _Following:
+    """What is known of the registry now: the first."""
+
+    def __init__(self, known: list[Knowledge]) -> None:
+        self._known = known
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._known[0], name)
+
+
+async def test_a_statement_of_strangers_is_not_held_against_the_log(remembering: Remembering) -> None:
+    """One false answer, as of a ledger that is not the log's, keeps nobody from believing the log later."""
+    log = remembering.world.log
+    old, new = note_signer(8, "log.other.example/2026"), note_signer(9, "log.other.example/2027")
+    log.statements = [state_succession(Succession(Checkpoint(old.key.name, 3, b"r" * 32), new.key, 3), old, new)]
+    assert await remembering.ask(log)
+    assert LogMemory.read(remembering.file).statements == ()
+    log.statements = []
+    assert await remembering.ask(log)
+    # Nor is one that was remembered before that was looked at.
+    strangers = state_succession(Succession(Checkpoint(old.key.name, 4, b"r" * 32), new.key, 4), old, new)
+    remembering.file.write_bytes(LogMemory((), [strangers]).to_bytes())
+    assert await remembering.ask(log)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"nothing\n", b"PK\x03\x04"])
+def test_a_file_that_holds_something_else_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "memory"
+    file.write_bytes(content)
+    with pytest.raises(InvalidArgument, match=r"LOG_MEMORY_UNREADABLE: .*memory is not .* take the file away"):
+        LogMemory.read(file)
+
+
+def test_an_empty_file_remembers_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "memory"
+    file.write_bytes(b"")
+    assert not any(LogMemory.read(file).notes)
 
 
 async def test_verifying_goes_on_where_nothing_can_be_remembered(

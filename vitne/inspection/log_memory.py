@@ -10,7 +10,7 @@ from typing import Final
 from vitne.audit.agreement import Disagreement
 from vitne.audit.log_walk import Mark
 from vitne.errors import InvalidArgument
-from vitne.merkle.notes import NoteKey, open_note
+from vitne.merkle.notes import NoteKey, open_note, split_note
 from vitne.merkle.policy import Policy
 from vitne.merkle.succession import HEADER
 
@@ -36,11 +36,23 @@ class LogMemory:
 
         Raises:
             OSError: it can't be read.
+            InvalidArgument: ``LOG_MEMORY_UNREADABLE``: it is something else.
         """
         try:
             parts = file.read_text("utf-8").split(_SEPARATOR) if file is not None else []
+            for part in parts if parts != [""] else ():
+                split_note(part)
         except FileNotFoundError:
             parts = []
+        except (UnicodeDecodeError, InvalidArgument) as error:
+            raise InvalidArgument(
+                "LOG_MEMORY_UNREADABLE",
+                f"{file} is not what was remembered of a log",
+                field=str(file),
+                rule="signed notes, as they were written there: each log's last checkpoint, and statements",
+                remedy="put back what was in it; if that is lost, take the file away: then nothing is remembered, and "
+                "a log that went back since would not be noticed",
+            ) from error
         stated = tuple(part for part in parts if part.startswith(f"{HEADER}\n"))
         return cls(tuple(part for part in parts if part not in stated), stated)
 

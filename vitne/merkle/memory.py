@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vitne.errors import DataLoss, InvalidArgument
-from vitne.merkle.notes import Checkpoint
+from vitne.merkle.notes import Checkpoint, NoteKey, split_note
 from vitne.merkle.proofs import verify_consistency
+from vitne.merkle.succession import Lineage, Succession
 
 
 def advance(known: Checkpoint, seen: Checkpoint, path: Sequence[bytes]) -> Checkpoint:
@@ -48,29 +49,32 @@ def advance(known: Checkpoint, seen: Checkpoint, path: Sequence[bytes]) -> Check
     return later
 
 
-def advance_statements(known: Sequence[str], told: Sequence[str]) -> Sequence[str]:
-    """The statements of succession that a log tells now, once those that it told before are among them, unchanged.
+def advance_statements(trusted: Sequence[NoteKey], known: Sequence[str], told: Sequence[str]) -> Lineage:
+    """What follows from the statements of succession that a log tells now, once none that it told before is missing.
+
+    Only what is signed by a trusted key, or by one that followed, is held against a log: strangers' statements prove
+    nothing of it, whoever told them.
 
     Args:
+        trusted: keys of the log.
         known: what is remembered, in order.
         told: what the log tells.
 
     Raises:
-        DataLoss: ``SUCCESSION_WITHHELD``: one is gone. ``LOG_FORKED``: another stands in its place.
+        DataLoss: ``SUCCESSION_WITHHELD``: one is gone. ``LOG_FORKED``: it contradicts another.
+        InvalidArgument: as :meth:`~vitne.merkle.succession.Lineage.follow`.
     """
-    for number, (before, now) in enumerate(zip(known, told, strict=False), start=1):
-        if before != now:
-            raise DataLoss(
-                "LOG_FORKED",
-                f"statement of succession {number} is another than before",
-                rule="a log, and a key, is succeeded once (docs/decisions/0021)",
-                remedy="believe nothing of this log; keep both statements, and show them to its operator and witnesses",
-            )
-    if len(told) < len(known):
+    lineage = Lineage.follow(trusted, told)
+    missing = [each for each in Lineage.follow(trusted, known).statements if each not in lineage.statements]
+    if missing:
+        # Where another stands in its place, the two contradict each other.
+        Lineage.follow(trusted, [*told, *missing])
+        ended = Succession.parse(split_note(missing[0])[0]).ended
         raise DataLoss(
             "SUCCESSION_WITHHELD",
-            f"statement of succession {len(told) + 1} was told before, and is withheld now",
+            f"the statement of succession after {ended.size} leaves of {ended.origin} was told before, and is "
+            "withheld now",
             rule="a statement of succession is never taken back (docs/decisions/0032)",
             remedy="ask the log's operator for it; after a restore, they run reconcile (docs/operating/restore.md)",
         )
-    return told
+    return lineage

@@ -121,6 +121,7 @@ class Lineage:
         closed: the last trees of logs that ended, by origin.
         before: leaves of the logs before one, by its origin; where nothing is said: none.
         followed: which key followed one.
+        statements: those that say so, in their order: each was signed by a trusted key or one that followed.
     """
 
     keys: tuple[NoteKey, ...]
@@ -128,6 +129,7 @@ class Lineage:
     closed: Mapping[str, Checkpoint] = field(default_factory=dict)
     before: Mapping[str, int] = field(default_factory=dict)
     followed: Mapping[NoteKey, NoteKey] = field(default_factory=dict)
+    statements: tuple[str, ...] = ()
 
     def heirs(self, key: NoteKey) -> set[NoteKey]:
         """The keys that followed a key, one after the other."""
@@ -151,7 +153,7 @@ class Lineage:
             if number == MAX_STATEMENTS:
                 raise _bad(f"there are more than {MAX_STATEMENTS} statements")
             made.take(statement)
-        return cls(tuple(made.keys), made.ended, made.closed, made.before, made.followed)
+        return cls(tuple(made.keys), made.ended, made.closed, made.before, made.followed, tuple(made.statements))
 
 
 def within(ended: Checkpoint | None, checkpoint: Checkpoint) -> bool:
@@ -168,6 +170,7 @@ class _Following:
         self.closed: dict[str, Checkpoint] = {}
         self.before: dict[str, int] = {}
         self.followed: dict[NoteKey, NoteKey] = {}
+        self.statements: list[str] = []
         self._stated: dict[NoteKey, Succession] = {}
         #: Origins of the logs that followed, by what they are called in addresses.
         self._named: dict[str, str] = {}
@@ -197,6 +200,7 @@ class _Following:
         if self.before.setdefault(stated.key.name, stated.before) != stated.before:
             raise _forked(stated.key.name, "as many leaves before it as another statement says")
         self.keys[stated.key] = None
+        self.statements.append(statement)
 
     def _end(self, key: NoteKey, stated: Succession) -> None:
         if self._stated.setdefault(key, stated) != stated:
