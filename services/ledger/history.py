@@ -44,13 +44,17 @@ class PastStatus:
     """What a status was.
 
     Attributes:
-        status: at the instant that was asked for.
+        at: the instant that was asked for.
+        known_at: by what was recorded up to then.
+        status: at that instant.
         standing: what made it so; None: nobody ever changed it by then.
         listed: the list in force when it was known.
         then: the list in force at the instant that was asked for; it may be the same.
         changes: leaves of all changes that were known, in order.
     """
 
+    at: datetime
+    known_at: datetime
     status: Status
     standing: Standing | None
     listed: LoggedList
@@ -162,7 +166,8 @@ class History:
             )
             for each in standings
         ]
-        return PastStatus(then.status if then else Status.VALID, then, listed, shown_then, changes)
+        status = then.status if then else Status.VALID
+        return PastStatus(instant, known, status, then, listed, shown_then, changes)
 
     async def token_at(self, url: str, moment: datetime) -> bytes:
         """The signed list that was in force at an instant (draft-ietf-oauth-status-list-20, section 8.4).

@@ -179,6 +179,8 @@ class LedgerRpc(ledger_pb2_grpc.LedgerServiceServicer):
             request.list, request.index, at=_instant(request, "at"), known_at=_instant(request, "known_at")
         )
         response = ledger_pb2.StatusAtResponse(
+            at=timestamp(found.at),
+            known_at=timestamp(found.known_at),
             status=STATUS_MESSAGE[found.status],
             list_token=found.listed.token,
             list_leaf=_proven(found.listed.leaf),

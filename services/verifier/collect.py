@@ -7,9 +7,9 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urljoin
 
 import grpc
@@ -128,13 +128,14 @@ async def collect(
     now = clock.now()
     compact, statement, facts = await fetch_list(fetcher, trust_list, registry_key, registry_uri, now)
     # As known now by the ledger's own clock, which may differ from ours. So the list of then is the list of now.
-    status = await ask_status(stub, presentation.credential.status)
+    status = (await ask_status(stub, presentation.credential.status)).evidence
     at = ManualClock(clock.now())
     knowledge = knowledge_of(statement, facts, registry_key)
     policy = log_policy(knowledge, log_origin, at.now(), status.succession, own_policy)
     log = _Recorder(LogProofs(stub, witnessed=own_policy is not None), policy)
     # Which leaves a verification asks for is its own to say: it is made once, and what it asked for is kept.
-    await Verifier(knowledge, BundledStatus(status, knowledge, policy, at), log, at).verify(credential)
+    statuses = BundledStatus(status, presentation.credential.status, knowledge, policy, at)
+    await Verifier(knowledge, statuses, log, at).verify(credential)
     return Bundle(at.now(), credential, compact, facts, log.proofs, status)
 
 
@@ -174,9 +175,17 @@ async def fetch_list(
     return compact, statement, facts.body
 
 
+class AskedStatus(NamedTuple):
+    """What the ledger answered of a status, and for which instants it says that it did; None: it does not say."""
+
+    evidence: StatusEvidence
+    at: datetime | None
+    known_at: datetime | None
+
+
 async def ask_status(
     stub: Any, reference: StatusReference, *, at: datetime | None = None, known_at: datetime | None = None
-) -> StatusEvidence:
+) -> AskedStatus:
     """What the ledger answers of a status; an instant that is None is the ledger's present.
 
     Raises:
@@ -190,7 +199,7 @@ async def ask_status(
         answer: ledger_pb2.StatusAtResponse = await stub.StatusAt(request, timeout=PROOF_TIMEOUT_SECONDS)
     except grpc.aio.AioRpcError as error:
         raise error_from_rpc(error) from error
-    return StatusEvidence(
+    evidence = StatusEvidence(
         reference.list,
         reference.index,
         answer.list_token,
@@ -199,6 +208,11 @@ async def ask_status(
         tuple(answer.succession),
         LoggedList(answer.list_token_then, _proven(answer.list_leaf_then)) if answer.list_token_then else None,
     )
+    return AskedStatus(evidence, _instant(answer, "at"), _instant(answer, "known_at"))
+
+
+def _instant(answer: ledger_pb2.StatusAtResponse, name: Literal["at", "known_at"]) -> datetime | None:
+    return getattr(answer, name).ToDatetime(tzinfo=UTC) if answer.HasField(name) else None
 
 
 def _proven(leaf: ledger_pb2.ProvenLeaf) -> ProvenLeaf:

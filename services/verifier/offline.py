@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from services.verifier import presented
 from services.verifier.bundle_file import Bundle
 from services.verifier.evidence import Inclusion
 from services.verifier.knowledge import Knowledge
@@ -19,6 +20,7 @@ from vitne.audit.status_evidence import StatusEvidence, verify_status
 from vitne.canonical import instant_text
 from vitne.clock import Clock, ManualClock
 from vitne.credentials import status_list
+from vitne.credentials.model import StatusReference
 from vitne.credentials.status_list import StatusList
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.errors import InvalidArgument, NotFound, VitneError
@@ -74,7 +76,11 @@ async def verify_bundle(
     else:
         trusted = log_policy(knowledge, log_origin, bundle.at, bundle.status.succession, policy)
     knowledge = replace(knowledge, anchors=anchors)
-    statuses = BundledStatus(bundle.status, knowledge, trusted, clock)
+    try:
+        reference = presented.read(bundle.credential).credential.status
+    except VitneError:
+        reference = None  # whatever it is: the verification says so
+    statuses = BundledStatus(bundle.status, reference, knowledge, trusted, clock)
     verifier = Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock)
     found = await verifier.verify(bundle.credential)
     return replace(found, headline=dated(found.verdict, found.headline, bundle.at))
@@ -152,17 +158,33 @@ class _BundledLog:
 
 
 class BundledStatus:
-    """A :class:`~services.verifier.evidence.StatusSource` that has one place of one list."""
+    """A :class:`~services.verifier.evidence.StatusSource` that has one place of one list.
 
-    def __init__(self, evidence: StatusEvidence, knowledge: Knowledge, policy: Policy, clock: Clock) -> None:
+    Args:
+        evidence: what is known of that place.
+        reference: the place that the credential names; None: it can't be read.
+        knowledge: has the operator's keys.
+        policy: what checkpoints need.
+        clock: tells the instant.
+    """
+
+    def __init__(
+        self,
+        evidence: StatusEvidence,
+        reference: StatusReference | None,
+        knowledge: Knowledge,
+        policy: Policy,
+        clock: Clock,
+    ) -> None:
         self._evidence = evidence
+        self._reference = reference
         self._knowledge = knowledge
         self._policy = policy
         self._clock = clock
 
     async def status_list(self, uri: str) -> StatusList:
         evidence, now = self._evidence, self._clock.now()
-        if evidence.list_url != uri:
+        if evidence.list_url != uri or self._reference is None:
             raise InvalidArgument(
                 "STATUS_LIST_SUBJECT",
                 "the bundle has the status of another list",
@@ -170,6 +192,7 @@ class BundledStatus:
                 rule="the list that the credential names",
                 remedy="collect the bundle again",
             )
+        require_place(evidence, self._reference)
         keys = self._knowledge.operator_keys(facts_pb2.KEY_USE_STATUS_LIST, now)
         proved = verify_status(evidence, at=now, known_at=now, find_key=keys.get, policy=self._policy)
         require_seen(proved.seen, now)
@@ -180,6 +203,24 @@ class BundledStatus:
         mask = (1 << bits) - 1
         packed[byte] = packed[byte] & ~(mask << offset * bits) | _VALUES[proved.status] << offset * bits
         return replace(proved.listed, packed=bytes(packed))
+
+
+def require_place(evidence: StatusEvidence, reference: StatusReference) -> None:
+    """Is it the place that a credential names, of which there is evidence?
+
+    Raises:
+        InvalidArgument: ``STATUS_OF_ANOTHER``.
+    """
+    if (evidence.list_url, evidence.index) == (reference.list, reference.index):
+        return
+    raise InvalidArgument(
+        "STATUS_OF_ANOTHER",
+        f"it is of place {evidence.index} of {evidence.list_url}, and the credential has place {reference.index} of "
+        f"{reference.list}",
+        field="status",
+        rule="the list and the index that the credential names",
+        remedy="collect it again, for this credential",
+    )
 
 
 def require_seen(seen: datetime | None, at: datetime) -> None:

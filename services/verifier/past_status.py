@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services.verifier.offline import knowledge_of, log_policy, require_seen
+from services.verifier.offline import knowledge_of, log_policy, require_place, require_seen
 from vitne.accreditation import read_statement
+from vitne.accreditation.trust_list import CLOCK_SKEW
 from vitne.audit.status_evidence import ProvenStatus, StatusEvidence, verify_status
 from vitne.canonical import instant_text, parse_instant
 from vitne.credentials.jose import strict_json
+from vitne.credentials.model import StatusReference
 from vitne.errors import InvalidArgument
 from vitne.merkle.policy import Policy
 from vitne_api.registry.v1 import facts_pb2
@@ -93,24 +95,43 @@ class PastStatus:
 
 
 def verify_past_status(
-    kept: PastStatus, *, registry_key: str, registry_uri: str, log_origin: str, policy: Policy | None
+    kept: PastStatus,
+    *,
+    reference: StatusReference | None,
+    registry_key: str,
+    registry_uri: str,
+    log_origin: str,
+    policy: Policy | None,
 ) -> ProvenStatus:
     """Check what a status was.
 
     Args:
         kept: what was asked, and answered.
+        reference: the place that the credential names; None: whose place it is, is not looked at.
         registry_key: thumbprint of the key that signs the registry's list: pinned.
         registry_uri: who issues it.
         log_origin: name of the first log, where there is no policy.
         policy: the log's key and its witnesses'; None: the log's registered keys, and nobody else need have seen it.
 
     Raises:
-        InvalidArgument: ``BAD_TRUST_LIST``; ``STATUS_NOT_PROVED``, and the others of
+        InvalidArgument: ``STATUS_OF_ANOTHER``; ``TRUST_LIST_EARLIER``: the registry's list is of before what is to be
+            proved; ``BAD_TRUST_LIST``; ``STATUS_NOT_PROVED``, and the others of
             :func:`~vitne.audit.status_evidence.verify_status`; ``WITNESSED_LATER``.
         Unavailable: ``TRUST_LIST_EXPIRED``, ``STATUS_LIST_STALE``, ``STATUS_LIST_FUTURE``.
         DataLoss: ``LOG_FORKED``.
         PermissionDenied: ``QUORUM_MISSING``.
     """
+    if reference is not None:
+        require_place(kept.evidence, reference)
+    if kept.collected < kept.known_at - CLOCK_SKEW:
+        raise InvalidArgument(
+            "TRUST_LIST_EARLIER",
+            f"the registry's list is as of {instant_text(kept.collected)}, and the status as known at "
+            f"{instant_text(kept.known_at)}",
+            field="collected",
+            rule="the list by which keys count is no earlier than what they are to have signed",
+            remedy="ask again with the verifier's command status, and --out",
+        )
     statement = read_statement(kept.statement, pinned=registry_key, issuer=registry_uri, now=kept.collected)
     knowledge = knowledge_of(statement, kept.facts, registry_key)
     keys = {

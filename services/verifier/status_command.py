@@ -20,12 +20,14 @@ from services.verifier.command import (
     ledger_channel,
     read_credential,
 )
-from services.verifier.files import read_file, read_policy, write_file
+from services.verifier.files import CREDENTIAL_FILE, read_file, read_policy, write_file
 from services.verifier.past_status import PastStatus, verify_past_status
+from vitne.accreditation.trust_list import CLOCK_SKEW
 from vitne.audit.status_evidence import ProvenStatus
 from vitne.canonical import instant_text, parse_instant
 from vitne.clock import Clock, SystemClock
-from vitne.errors import InvalidArgument, VitneError
+from vitne.credentials.model import Credential
+from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.merkle.policy import Policy
 from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
@@ -52,20 +54,22 @@ def main(arguments: Sequence[str]) -> int:
     try:
         policy = read_policy(asked.log_policy)
         at, known_at = (_instant(asked, name) for name in ("at", "known_at"))
-        kept = asyncio.run(_ask(asked, read_credential(asked.credential), at, known_at, SystemClock()))
+        credential = _read(asked.credential)
+        kept = asyncio.run(_ask(asked, credential, at, known_at, SystemClock()))
         if asked.out:
             write_file(asked.out, kept.to_json(), "--out")
     except (VitneError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
-    return _tell(kept, asked, policy)
+    return _tell(kept, credential, asked, policy)
 
 
 def verify_main(arguments: Sequence[str]) -> int:
     """Run ``verify-status``; answers the exit code."""
     made = argparse.ArgumentParser(
         prog="python -m services.verifier verify-status",
-        description="Check, without a network, what the command status kept.",
+        description="Check, without a network, what the command status kept, and whether it is of a credential. The "
+        "credential itself is not verified here.",
         epilog=_EPILOG,
     )
     made.add_argument("file", type=Path, metavar="STATUS_FILE", help="as the command status writes it with --out")
@@ -84,20 +88,31 @@ def verify_main(arguments: Sequence[str]) -> int:
         help="policy (C2SP tlog-policy) of the log and its witnesses; without it, the log's own signature counts",
     )
     made.add_argument("--log-origin", default=DEFAULT_LOG_ORIGIN, metavar="NAME", help="(default: %(default)s)")
+    made.add_argument(
+        "credential",
+        nargs="?",
+        metavar=CREDENTIAL_FILE,
+        help="the credential whose status it is to be; without it, the output names the list and the index, and whose "
+        "they are is not looked at",
+    )
     asked = parsed(made, arguments)
     try:
         policy = read_policy(asked.log_policy)
         kept = PastStatus.from_json(read_file(asked.file, "STATUS_FILE"))
+        credential = None if asked.credential is None else _read(asked.credential)
+        if credential is not None:
+            _require_issued(credential, kept.at, "STATUS_FILE")
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
-    return _tell(kept, asked, policy)
+    return _tell(kept, credential, asked, policy)
 
 
-def _tell(kept: PastStatus, asked: argparse.Namespace, policy: Policy | None) -> int:
+def _tell(kept: PastStatus, credential: Credential | None, asked: argparse.Namespace, policy: Policy | None) -> int:
     try:
         proved = verify_past_status(
             kept,
+            reference=None if credential is None else credential.status,
             registry_key=asked.registry_key,
             registry_uri=asked.registry_uri,
             log_origin=asked.log_origin,
@@ -106,12 +121,18 @@ def _tell(kept: PastStatus, asked: argparse.Namespace, policy: Policy | None) ->
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NOT_VALID
-    sys.stdout.write(_text(kept, proved))
+    sys.stdout.write(_text(kept, proved, held=credential is not None))
     return EXIT_VALID
 
 
-def _text(kept: PastStatus, proved: ProvenStatus) -> str:
-    lines = [f"{proved.status} at {instant_text(kept.at)}, as known at {instant_text(kept.known_at)}"]
+def _text(kept: PastStatus, proved: ProvenStatus, *, held: bool) -> str:
+    place = f"place {kept.evidence.index} of {kept.evidence.list_url}"
+    lines = [
+        f"{proved.status} at {instant_text(kept.at)}, as known at {instant_text(kept.known_at)}",
+        f"{place}, as the credential has it"
+        if held
+        else f"{place}: WHOSE IT IS WAS NOT LOOKED AT; give the credential, too",
+    ]
     if proved.effective is None or proved.recorded is None:
         lines.append("nobody had changed it by then")
     else:
@@ -136,19 +157,26 @@ def _instant(asked: argparse.Namespace, name: str) -> datetime | None:
     return None if text is None else parse_instant(text, field=f"--{name.replace('_', '-')}")
 
 
-async def _ask(
-    asked: argparse.Namespace, credential: str, at: datetime | None, known_at: datetime | None, clock: Clock
-) -> PastStatus:
-    read = presented.read(credential).credential
-    reference = read.status
-    if at is not None and at < read.issued_at:
+def _read(name: str) -> Credential:
+    return presented.read(read_credential(name)).credential
+
+
+def _require_issued(credential: Credential, at: datetime, field: str) -> None:
+    if at < credential.issued_at:
         raise InvalidArgument(
             "AT_BEFORE_ISSUANCE",
-            f"the credential says that it was issued at {instant_text(read.issued_at)}: it had no status before",
-            field="--at",
+            f"the credential says that it was issued at {instant_text(credential.issued_at)}: it had no status before",
+            field=field,
             rule="an instant from its issuance on",
             remedy="give a later instant",
         )
+
+
+async def _ask(
+    asked: argparse.Namespace, credential: Credential, at: datetime | None, known_at: datetime | None, clock: Clock
+) -> PastStatus:
+    if at is not None:
+        _require_issued(credential, at, "--at")
     fetcher = trust_list_fetcher(asked.trust_list, development=True)
     channel = ledger_channel(asked)
     try:
@@ -156,11 +184,20 @@ async def _ask(
         compact, _, facts = await fetch_list(
             fetcher, asked.trust_list, asked.registry_key, asked.registry_uri, clock.now()
         )
-        evidence = await ask_status(stub, reference, at=at, known_at=known_at)
+        answered = await ask_status(stub, credential.status, at=at, known_at=known_at)
     finally:
         await fetcher.close()
         await channel.close()
-    # Where no instant was named, the ledger answered for its own present.
+    # Where no instant was named, the ledger answered for its own present, and says which that was (of an earlier
+    # release it does not). That is held to our clock: it must not answer for an instant of before in place of now.
     now = clock.now()
-    known = known_at or now
-    return PastStatus(at or known, known, now, compact, facts, evidence)
+    known = known_at or answered.known_at or now
+    if known_at is None and abs(known - now) > CLOCK_SKEW:
+        raise FailedPrecondition(
+            "CLOCKS_DIFFER",
+            f"the ledger answered for its present, {instant_text(known)}, and here it is {instant_text(now)}",
+            field="--known-at",
+            rule=f"clocks differ by {CLOCK_SKEW.total_seconds():.0f} s at most",
+            remedy="set this machine's clock, or name the instant by --known-at; if it is right, the ledger's is not",
+        )
+    return PastStatus(at or answered.at or known, known, now, compact, facts, answered.evidence)

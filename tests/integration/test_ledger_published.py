@@ -364,7 +364,9 @@ async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None
         known_at = instants[known] + timedelta(minutes=1)
         at_ = instants[at] + timedelta(seconds=30)
         found = await ledger.history.status_at(lease.list, index, at=at_, known_at=known_at)
-        evidence = await ask_status(Answering(ledger), StatusReference(lease.list, index), at=at_, known_at=known_at)
+        reference = StatusReference(lease.list, index)
+        evidence, said_at, said_known = await ask_status(Answering(ledger), reference, at=at_, known_at=known_at)
+        assert (said_at, said_known) == (at_, known_at)
         read = StatusEvidence.from_json(evidence.to_json())
         assert read == evidence
         proved = verify_status(read, at=at_, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)

@@ -173,6 +173,14 @@ async def test_a_revocation_that_the_list_has_not_yet_counts(maker: Maker) -> No
     assert await verdict(silent) == "not_determinable"
 
 
+async def test_the_status_of_another_place_hides_no_revocation(maker: Maker) -> None:
+    """The list that both places are in may be of before the revocation: what is known of another says nothing of it."""
+    maker.changes = [StatusChanged(LIST, PLACE, "revoked", NOW, NOW)]
+    bundle = maker.make()
+    other = replace(bundle, status=replace(bundle.status, index=PLACE + 1, changes=[]))
+    assert await verdict(other) == "not_determinable"
+
+
 async def test_witnesses_tell_what_is_older_than_a_compromise(maker: Maker) -> None:
     since = NOW - timedelta(seconds=4)
     maker.world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=since)

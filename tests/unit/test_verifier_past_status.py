@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,19 +12,23 @@ from typing import Any
 
 import pytest
 
-from services.verifier import status_command
+from services.verifier import presented, status_command
+from services.verifier.collect import AskedStatus
 from services.verifier.past_status import PastStatus, verify_past_status
 from tests.unit.log_samples import SampleLog, cosigner, policy_text
 from tests.unit.test_verifier_bundle import POLICY, SIGNER
 from tests.unit.verifier_world import LIST, LIST_KEY, NOW, ORIGIN, REGISTRY, TRUST_KEY, World
-from vitne.accreditation.trust_list import FactsReference, render, sign_statement
+from vitne.accreditation.trust_list import CLOCK_SKEW, FactsReference, render, sign_statement
 from vitne.audit.status_evidence import LoggedList, ProvenLeaf, StatusEvidence
 from vitne.canonical import sha256
+from vitne.clock import ManualClock
+from vitne.credentials.model import StatusReference
 from vitne.credentials.status_list import pack, sign_token
-from vitne.errors import InvalidArgument, VitneError
+from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.merkle.leaves import ListPublished, StatusChanged
 
 PLACE = 7
+OWN = StatusReference(LIST, PLACE)
 AT = NOW - timedelta(days=2)
 SUSPENDED = AT - timedelta(hours=1)
 REINSTATED = AT + timedelta(hours=1)
@@ -85,11 +90,16 @@ def past() -> Past:
     return Past()
 
 
-def verified(kept: PastStatus) -> str:
+def verified(kept: PastStatus, reference: StatusReference | None = OWN) -> str:
     again = PastStatus.from_json(kept.to_json())
     assert again == kept
     return verify_past_status(
-        again, registry_key=TRUST_KEY.key_id, registry_uri=REGISTRY, log_origin=ORIGIN, policy=POLICY
+        again,
+        reference=reference,
+        registry_key=TRUST_KEY.key_id,
+        registry_uri=REGISTRY,
+        log_origin=ORIGIN,
+        policy=POLICY,
     ).status
 
 
@@ -113,6 +123,19 @@ def test_a_list_that_was_made_for_the_instant_later_is_told(past: Past) -> None:
         verified(past.kept())
 
 
+@pytest.mark.parametrize("other", [StatusReference(LIST, PLACE + 1), StatusReference(f"{LIST}0", PLACE)])
+def test_the_status_of_another_place_is_not_that_of_the_credential(past: Past, other: StatusReference) -> None:
+    with pytest.raises(InvalidArgument, match="STATUS_OF_ANOTHER"):
+        verified(past.kept(), other)
+
+
+def test_a_registrys_list_of_before_what_is_to_be_proved_is_refused(past: Past) -> None:
+    kept = past.kept()
+    assert verified(replace(kept, collected=NOW - CLOCK_SKEW)) == "suspended"
+    with pytest.raises(InvalidArgument, match="TRUST_LIST_EARLIER"):
+        verified(replace(kept, collected=NOW - CLOCK_SKEW - timedelta(seconds=1)))
+
+
 def test_another_form_of_file_is_refused(past: Past) -> None:
     kept = json.loads(past.kept().to_json())
     others: list[Any] = [{**kept, "v": 2}, {**kept, "more": 1}, {"v": 1}, []]
@@ -129,8 +152,9 @@ def test_the_command(past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[s
     policy.write_text(policy_text(SIGNER, 2, "all"))
     arguments = [str(file), "--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
     assert status_command.verify_main(arguments) == 0
-    first, since, lists, seen = capsys.readouterr().out.splitlines()
+    first, place, since, lists, seen = capsys.readouterr().out.splitlines()
     assert first == "suspended at 2026-11-19T10:00:00Z, as known at 2026-11-21T10:00:00Z"
+    assert place == f"place {PLACE} of {LIST}: WHOSE IT IS WAS NOT LOOKED AT; give the credential, too"
     assert since == "since 2026-11-19T09:00:00Z, recorded 2026-11-19T09:00:00Z"
     assert "2026-11-19T10:00:00Z, in force at that instant, and of 2026-11-21T10:00:00Z" in lists
     assert "recorded after the first and undone before the second may be missing" in lists
@@ -140,6 +164,28 @@ def test_the_command(past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[s
     file.write_bytes(b"PK")
     assert status_command.verify_main(arguments) == 2
     assert "BAD_JSON" in capsys.readouterr().err
+
+
+def test_the_command_holds_the_status_to_the_credential(
+    past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, policy, credential = tmp_path / "status.json", tmp_path / "policy", tmp_path / "credential.sd-jwt"
+    now = past.kept(NOW)
+    file.write_bytes(replace(now, evidence=replace(now.evidence, then=None)).to_json())
+    policy.write_text(policy_text(SIGNER, 2, "all"))
+    arguments = [str(file), str(credential), "--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
+    credential.write_text(past.world.issue(status=OWN))
+    assert status_command.verify_main(arguments) == 0
+    assert f"\nplace {PLACE} of {LIST}, as the credential has it\n" in capsys.readouterr().out
+    credential.write_text(past.world.issue(status=StatusReference(LIST, PLACE + 1)))
+    assert status_command.verify_main(arguments) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"STATUS_OF_ANOTHER: it is of place {PLACE} of {LIST}, and the credential has place 8")
+    file.write_bytes(past.kept(AT - timedelta(days=900)).to_json())
+    credential.write_text(past.world.issue(status=OWN))
+    assert status_command.verify_main(arguments) == 2
+    assert "AT_BEFORE_ISSUANCE" in capsys.readouterr().err
 
 
 def test_the_command_that_asks_says_what_is_no_instant(
@@ -164,3 +210,34 @@ def test_before_its_issuance_a_credential_had_no_status(
     where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--registry-key", TRUST_KEY.key_id]
     assert status_command.main([*where, "--at", "2020-01-01T00:00:00Z", str(credential)]) == 2
     assert capsys.readouterr().err.startswith("AT_BEFORE_ISSUANCE: ")
+
+
+@pytest.mark.parametrize(("ahead", "differs"), [(timedelta(seconds=50), False), (timedelta(minutes=3), True)])
+async def test_the_present_is_the_ledgers_as_far_as_clocks_agree(
+    past: Past, monkeypatch: pytest.MonkeyPatch, ahead: timedelta, differs: bool
+) -> None:
+    """The file has the instants that the ledger answered for, so that its lists are held to those."""
+
+    async def fetched(*_arguments: Any) -> tuple[str, None, bytes]:
+        return past.kept().statement, None, past.kept().facts
+
+    async def answered(*_arguments: Any, **_instants: Any) -> AskedStatus:
+        return AskedStatus(past.kept(NOW).evidence, NOW, NOW)
+
+    monkeypatch.setattr(status_command, "fetch_list", fetched)
+    monkeypatch.setattr(status_command, "ask_status", answered)
+    asked = Namespace(
+        trust_list="http://127.0.0.1:1/list",
+        registry_key=TRUST_KEY.key_id,
+        registry_uri=REGISTRY,
+        ledger="127.0.0.1:1",
+        ledger_ca=None,
+        ledger_certificate=None,
+    )
+    credential = presented.read(past.world.issue()).credential
+    asking = status_command._ask(asked, credential, None, None, ManualClock(NOW + ahead))
+    if differs:
+        with pytest.raises(FailedPrecondition, match=r"CLOCKS_DIFFER.*name the instant by --known-at"):
+            await asking
+    else:
+        assert (await asking).known_at == NOW
