@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import asyncpg
-
 from vitne.outages import DATABASE_OUTAGES
 
 
@@ -36,7 +34,7 @@ async def _give_back(connection: Any, key: int) -> None:
     except DATABASE_OUTAGES:
         # With whatever its session still holds. A pool may have found it broken and taken it back: then it is gone,
         # and to say so would be to lose the error, or the end, that brought us here.
-        with suppress(asyncpg.InterfaceError):
+        with suppress(*DATABASE_OUTAGES):
             connection.terminate()
     except BaseException:
         connection.terminate()

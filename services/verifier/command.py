@@ -16,7 +16,7 @@ from services.verifier.evidence import Inclusions, LogProofs, StatusLists
 from services.verifier.files import CREDENTIAL_FILE, read_argument, read_file, read_policy
 from services.verifier.knowledge import Knowledge
 from services.verifier.memory import KeptMemory
-from services.verifier.presented import MAX_BYTES
+from services.verifier.presented import MAX_BYTES, require_credential
 from services.verifier.settings import DEFAULT_REGISTRY_STALENESS_SECONDS
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from services.verifier.verification import Verification, Verifier
@@ -154,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         rules = [AllowRule.parse(text) for text in asked.allow]
         credential = read_credential(asked.credential)
+        require_credential(credential)
         verification = asyncio.run(_check(asked, rules, credential, SystemClock()))
     except (InvalidArgument, FailedPrecondition) as error:
         sys.stderr.write(f"{error}\n")

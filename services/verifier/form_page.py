@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, Final
@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from services.verifier.answers import VerifyAnswer, outcome_word
 from services.verifier.checks.names import SKIPPED
 from vitne.errors import InvalidArgument
-from vitne.runtime.languages import NEIGHBOURS, best_table, reader_languages
+from vitne.runtime.languages import NEIGHBOURS, best_table, best_text, reader_languages
 
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "en"
@@ -55,25 +55,32 @@ class FormPage:
 
     def nothing_given(self, request: Request) -> Response:
         """The form, for who sent nothing: of no credential nothing was found, least of all that it is invalid."""
-        return self._render(request, HTTPStatus.BAD_REQUEST, nothing_given=True)
+        return self._render(request, HTTPStatus.BAD_REQUEST, refused="nothing_given")
+
+    def no_credential(self, request: Request) -> Response:
+        """The form, for who sent something else."""
+        return self._render(request, HTTPStatus.BAD_REQUEST, refused="no_credential")
 
     def answer(self, request: Request, answer: VerifyAnswer) -> Response:
         """What was found, and the form for another."""
         return self._render(request, HTTPStatus.OK, answer=answer)
 
     def _render(
-        self, request: Request, status: HTTPStatus, *, answer: VerifyAnswer | None = None, nothing_given: bool = False
+        self, request: Request, status: HTTPStatus, *, answer: VerifyAnswer | None = None, refused: str = ""
     ) -> Response:
         chosen = _chosen(request)
         asked = reader_languages(request.headers.get("accept-language", ""))
-        texts = best_table(TEXTS, [chosen, *asked] if chosen else asked, DEFAULT_LANGUAGE)
+        reads = [chosen, *asked] if chosen else asked
+        texts = best_table(TEXTS, reads, DEFAULT_LANGUAGE)
         checks = answer.checks if answer is not None else []
         html = self._template.render(
             t=texts,
+            neighbour=bool(chosen) and chosen != texts["language"],
             answer=answer,
+            credential=_shown(answer, [texts["language"], *reads]),
             made=[check for check in checks if check.outcome != _SKIPPED],
             skipped=[check for check in checks if check.outcome == _SKIPPED],
-            nothing_given=nothing_given,
+            refused=texts[refused] if refused else "",
             action=f"/?{_LANGUAGE}={chosen}" if chosen else "/",
             # What was pasted is in no address, so another language begins with the form.
             switches=[
@@ -81,6 +88,20 @@ class FormPage:
             ],
         )
         return HTMLResponse(html, status, _HEADERS | {"Content-Language": texts["language"]})
+
+
+def _shown(answer: VerifyAnswer | None, reads: Sequence[str]) -> Mapping[str, str] | None:
+    """What was verified, in texts of a reader's languages; None where nobody is known to have signed it."""
+    if answer is None or answer.credential is None:
+        return None
+    told = answer.credential
+    return {
+        "title": best_text(told.title, reads, DEFAULT_LANGUAGE)[1],
+        "issuer": best_text(told.issuer, reads, DEFAULT_LANGUAGE)[1],
+        "issued_on": told.issued_on,
+        "learner": " ".join(part for part in (told.given_name, told.family_name) if part),
+        "birth_date": told.birth_date or "",
+    }
 
 
 def _chosen(request: Request) -> str:

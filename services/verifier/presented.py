@@ -32,7 +32,10 @@ MAX_BYTES: Final = max(MAX_LENGTH, 4 * renditions.MAX_LENGTH)
 _JSON: Final = "{"
 _XML: Final = "<"
 _DISCLOSURES: Final = "~"
+#: How base64url of a JSON object begins.
+_JOSE: Final = "ey"
 _PROOF: Final = "proof"
+_SEAL: Final = ("payload", "signatures")
 _DESCRIBED: Final = {
     Form.JWT: "a credential of W3C's data model, as a JWT",
     Form.DATA_INTEGRITY: "a credential of W3C's data model, with a Data Integrity proof",
@@ -89,8 +92,10 @@ def read(text: str) -> Presented:
     that its holder derived, a sealed European Digital Credential, or an ELMO document of one credential.
 
     Raises:
-        InvalidArgument: what the format's own reader refuses; ``NOT_ONE_CREDENTIAL``; ``PROOF_MALFORMED``.
+        InvalidArgument: what the format's own reader refuses; ``NOT_A_CREDENTIAL``; ``NOT_ONE_CREDENTIAL``;
+            ``PROOF_MALFORMED``.
     """
+    require_credential(text)
     if text.startswith(_JSON):
         return _read_json(text)
     if text.startswith(_XML):
@@ -111,6 +116,27 @@ def read(text: str) -> Presented:
     return _sd_jwt(sd_jwt_vc.parse(text))
 
 
+def require_credential(text: str) -> None:
+    """Does it begin as a credential does? Of a text that is none it is not told that it is a bad one.
+
+    Raises:
+        InvalidArgument: ``NOT_A_CREDENTIAL``.
+    """
+    if not text.startswith((_JSON, _XML, _JOSE)):
+        raise _no_credential()
+
+
+def _no_credential() -> InvalidArgument:
+    return InvalidArgument(
+        "NOT_A_CREDENTIAL",
+        "it is no credential in any format that is read here",
+        field="credential",
+        rule="an SD-JWT VC, a credential of W3C's data model or an Open Badge (as JWT or JSON), a sealed European "
+        "Digital Credential (JSON), or a signed ELMO document (XML)",
+        remedy="give the credential itself, whole, as it was handed over: it begins with eyJ, { or <",
+    )
+
+
 def one_required() -> InvalidArgument:
     """``ONE_REQUIRED``, the refusal of a request that shows no credential, or two."""
     return InvalidArgument(
@@ -125,7 +151,9 @@ def one_required() -> InvalidArgument:
 def _read_json(text: str) -> Presented:
     seal.require_size(text)
     document = strict_json(text, field="credential")
-    if not isinstance(document, dict) or _PROOF not in document:
+    if not isinstance(document, dict) or not document.keys() & {_PROOF, *_SEAL}:
+        raise _no_credential()
+    if _PROOF not in document:
         return _sealed(seal.parse_read(text, document))
     if len(text) > renditions.MAX_LENGTH:
         raise too_large(renditions.MAX_LENGTH, "credential")

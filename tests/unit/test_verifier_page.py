@@ -13,6 +13,7 @@ from services.verifier.form_page import TEXTS
 from services.verifier.pages import build_pages
 from services.verifier.verdict import ON_FAILURE, PRECEDENCE, name_of
 from tests.unit.asgi import Answer, call
+from tests.unit.test_verifier_verification import shown
 from tests.unit.verifier_world import World
 from vitne.runtime.http import install
 
@@ -87,7 +88,7 @@ async def test_a_language_that_nobody_reads_here_is_refused() -> None:
 
 
 async def test_the_verdict_comes_first_and_what_was_not_looked_at_is_folded(world: World) -> None:
-    answer = await verified(served(world), "x" * 40, "/?lang=nb")
+    answer = await verified(served(world), "ey" + "x" * 40, "/?lang=nb")
     said = html.unescape(answer.text)
     assert (
         said.index(TEXTS["nb"]["verdict_leads"]["invalid"])
@@ -113,8 +114,40 @@ async def test_nothing_is_folded_where_all_was_looked_at(world: World) -> None:
         assert "passed" not in folded
 
 
+@pytest.mark.parametrize("pasted", ["hei", "# README", "PK\x03\x04", "x" * 40])
+async def test_what_is_no_credential_is_not_called_a_bad_one(world: World, pasted: str) -> None:
+    answer = await verified(served(world), pasted, "/?lang=nb")
+    assert (answer.status, TEXTS["nb"]["no_credential"] in html.unescape(answer.text)) == (400, True)
+    assert not any(text in answer.text for text in TEXTS["nb"]["verdict_leads"].values())
+
+
+@pytest.mark.parametrize(
+    ("language", "about"), [("en", "issued by Provider on 2026-11-21"), ("nb", "utstedt av Provider")]
+)
+async def test_it_says_what_it_is_and_whom_it_is_about(world: World, language: str, about: str) -> None:
+    app, texts = served(world), TEXTS[language]
+    said = html.unescape((await verified(app, world.issue(), f"/?lang={language}")).text)
+    assert about in said
+    assert f"{texts['learner']}: <strong>Kari Prøvesen</strong>, {texts['born']} 1990-01-01" in said
+    assert texts["same_person"] in said
+    hidden = html.unescape((await verified(app, shown(world.issue()), f"/?lang={language}")).text)
+    assert texts["withheld"] in hidden
+    assert "Kari" not in hidden
+    signed, _, disclosures = world.issue().partition("~")
+    forged = html.unescape((await verified(app, f"{signed[:-8]}AAAAAAAA~{disclosures}", f"/?lang={language}")).text)
+    assert texts["unsigned"] in forged
+    assert "Kari" not in forged
+
+
+async def test_who_chose_a_language_that_it_is_not_written_in_is_told(world: World) -> None:
+    app = served(world)
+    assert TEXTS["nb"]["neighbour"] in html.unescape((await call(app, "/?lang=se")).text)
+    assert TEXTS["nb"]["neighbour"] not in html.unescape((await call(app, "/?lang=nb")).text)
+
+
 async def test_what_is_pasted_is_shown_as_text(world: World) -> None:
     answer = await verified(served(world), "<script>alert(1)</script>", "/?lang=nb")
+    assert answer.status == 200
     assert "<script" not in answer.text
     assert answer.header("Cache-Control") == "no-store"
     assert "default-src 'none'" in answer.header("Content-Security-Policy")

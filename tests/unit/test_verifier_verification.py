@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.verifier import evidence
 from services.verifier import verification as verification_module
-from services.verifier.answers import outcome_word, to_text, verdict_word
+from services.verifier.answers import outcome_word, to_json, to_message, to_text, verdict_word
 from services.verifier.checks.log_inclusion import leaf_of
 from services.verifier.evidence import StatusLists
 from services.verifier.knowledge import Knowledge
@@ -132,10 +133,46 @@ async def test_what_is_shown_without_name_and_grade_is_valid(world: World) -> No
     assert "withholds" in detail(verification, "mandatory_elements")
 
 
-async def test_nothing_that_is_told_names_the_learner(world: World) -> None:
-    text = to_text(await world.verify(world.issue()))
+def shown(compact: str, *names: str) -> str:
+    """A presentation in which its holder shows only these of what is about the learner."""
+    return sd_jwt_vc.parse(compact).sd_jwt.present(lambda path: path[-1] in names)
+
+
+async def test_no_check_names_the_learner_and_nothing_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        verification = await world.verify(world.issue())
+    text = to_text(replace(verification, credential=None)) + caplog.text + repr(verification)
     for secret in ("Kari", "Prøvesen", "1990", "s1"):
         assert secret not in text
+
+
+async def test_it_is_told_whom_a_credential_is_about_as_far_as_its_holder_shows_it(world: World) -> None:
+    learner = "  learner          "
+    told = to_text(await world.verify(world.issue())).splitlines()
+    assert told[1] == f"{learner}Kari Prøvesen, born 1990-01-01"
+    answer = to_json(await world.verify(shown(world.issue(), "given_name", "birthdate")))
+    assert answer.credential is not None
+    assert answer.credential.model_dump() == {
+        "title": {"en": "Klimaregnskaber"},
+        "issuer": {"en": "Provider"},
+        "issuer_id": UCL,
+        "issued_on": "2026-11-21",
+        "given_name": "Kari",
+        "family_name": None,
+        "birth_date": "1990-01-01",
+    }
+    nobody = to_text(await world.verify(shown(world.issue()))).splitlines()
+    assert nobody[1] == f"{learner}neither name nor date of birth is shown: ask its holder to present it with them"
+
+
+async def test_of_what_nobody_is_known_to_have_signed_nothing_is_told(world: World) -> None:
+    signed, _, disclosures = world.issue().partition("~")
+    verification = await world.verify(f"{signed[:-8]}AAAAAAAA~{disclosures}")
+    expect(verification, "invalid", "signature", "failed")
+    assert verification.credential is None
+    assert to_json(verification).credential is None
+    assert not to_message(verification).HasField("credential")
+    assert "Kari" not in to_text(verification)
 
 
 async def test_level_and_credits_are_not_needed_where_they_do_not_apply(world: World) -> None:
@@ -684,7 +721,7 @@ async def test_a_check_that_breaks_determines_nothing(
         assert "incident" in detail(verification, name)
     assert list(outcomes(verification)) == [name for name in ON_FAILURE if name not in UNTOLD or name in told]
     assert "unexpected RuntimeError" in caplog.text
-    assert "Kari" not in caplog.text + to_text(verification)
+    assert "Kari" not in caplog.text + to_text(replace(verification, credential=None))
 
 
 async def test_a_source_that_breaks_determines_nothing(world: World) -> None:

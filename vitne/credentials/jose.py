@@ -126,12 +126,25 @@ def strict_json(data: bytes | str, *, field: str = "") -> Any:
     except (ValueError, RecursionError) as error:
         raise _bad(
             "BAD_JSON",
-            f"not JSON with one meaning: {error if isinstance(error, _JsonError) else type(error).__name__}",
+            f"not JSON with one meaning: {_why(error)}",
             field=field,
             rule="RFC 8259, with unique member names (RFC 7493, section 2.3)",
             remedy="send well-formed UTF-8 JSON that names each member once",
         ) from error
     return value
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    match error:
+        case _JsonError():
+            return str(error)
+        case json.JSONDecodeError():
+            return f"it breaks off or is none at line {error.lineno}, column {error.colno}"
+        case UnicodeError():
+            return "it is not UTF-8"
+        case RecursionError():
+            return "it is nested too deeply"
+    return "a number or a text in it is none"
 
 
 def _read_plain(data: bytes) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from services.verifier import presented
 from services.verifier.checks.names import FAILED, PASSED, STRUCTURE, Check, told
 from services.verifier.presented import Presented
+from vitne.credentials.model import by_language
 from vitne.credentials.w3c import baking
 from vitne.errors import VitneError
 
@@ -19,8 +22,12 @@ def check_structure(shown: str | bytes) -> tuple[Check, Presented | None]:
 
 
 def summary(presentation: Presented) -> str:
-    """What a credential is, in words, without its learner."""
+    """What a credential is, in words, without its learner; in English where it says so in English."""
     credential = presentation.credential
-    title = next(iter(credential.achievement.title)).text
-    name = next(iter(credential.awarding_body.name.values()))
+    title = _english(by_language(credential.achievement.title, "title"))
+    name = _english(credential.awarding_body.name)
     return f"“{title}”, issued by {name} on {credential.issued_at:%Y-%m-%d}"
+
+
+def _english(texts: Mapping[str, str]) -> str:
+    return texts.get("en") or next(iter(texts.values()))
