@@ -20,7 +20,7 @@ from vitne.audit.agreement import Disagreement
 from vitne.audit.log_contents import LogContents, SeenList
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
-from vitne.errors import DataLoss, VitneError
+from vitne.errors import DataLoss, InvalidArgument, VitneError
 from vitne.inspection.lists import fetch_logged, fetch_seen, registered_list_keys
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.mirror import Mirror
@@ -28,7 +28,8 @@ from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witne
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
-from vitne.runtime.arguments import parsed, thumbprint
+from vitne.runtime.argument_files import read_file
+from vitne.runtime.arguments import parsed, served_elsewhere, thumbprint, web_address
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects, replace_file
@@ -74,7 +75,9 @@ class Looked:
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = argparse.ArgumentParser(prog="vitne-audit log", description=DESCRIPTION, epilog=EPILOG)
-    made.add_argument("--url", required=True, help="the first log's prefix, below which /checkpoint and /tile/ are")
+    made.add_argument(
+        "--url", type=web_address, required=True, help="the first log's prefix, below which /checkpoint and /tile/ are"
+    )
     trusted = made.add_mutually_exclusive_group(required=True)
     trusted.add_argument(
         "--policy", type=Path, metavar="FILE", help="policy (C2SP tlog-policy): the log's key, witnesses, quorum"
@@ -92,7 +95,10 @@ def parser() -> argparse.ArgumentParser:
         "--list-key", action="append", type=Path, default=[], metavar="FILE", help="public JWK that signs status lists"
     )
     made.add_argument(
-        "--trust-list", metavar="URL", help="the registry's signed list, which names these keys; with --registry-key"
+        "--trust-list",
+        type=web_address,
+        metavar="URL",
+        help="the registry's signed list, which names these keys; with --registry-key",
     )
     made.add_argument(
         "--registry-key",
@@ -102,7 +108,12 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="(default: %(default)s)")
     made.add_argument(
-        "--served-at", action="append", default=[], metavar="PREFIX=BASE", help="where lists are really fetched"
+        "--served-at",
+        action="append",
+        type=served_elsewhere,
+        default=[],
+        metavar="PREFIX=BASE",
+        help="where lists are really fetched",
     )
     made.add_argument("--settle", type=float, default=DEFAULT_SETTLE_SECONDS, metavar="SECONDS", help="(%(default)s)")
     made.add_argument("--json", action="store_true", help="the report as one JSON object")
@@ -113,12 +124,13 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
     asked = parsed(parser(), arguments)
     try:
-        policy = Policy.of_log(NoteKey.parse(asked.key)) if asked.key else Policy.parse(asked.policy.read_text("utf-8"))
+        policy = Policy.of_log(NoteKey.parse(asked.key)) if asked.key else _policy(asked.policy)
         if bool(asked.trust_list) is not bool(asked.registry_key):
             raise ValueError("--trust-list and --registry-key go together")
-        keys = [parse_public_jwk(strict_json(file.read_bytes())) for file in asked.list_key]
-        served = dict(_pair(text) for text in asked.served_at)
-        looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, served))
+        keys = [_list_key(file) for file in asked.list_key]
+        if asked.remember and not asked.remember.parent.is_dir():  # one that is misspelt is not made
+            raise ValueError(f"--remember {asked.remember}: there is no folder {asked.remember.parent}; make it first")
+        looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, dict(asked.served_at)))
         if asked.remember and not looked.disagreements:
             replace_file(asked.remember, looked.shown.to_bytes())
     except DataLoss as error:
@@ -347,8 +359,19 @@ def as_text(looked: Looked) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    prefix, equals, base = text.partition("=")
-    if not equals or not prefix.endswith("/") or not base.endswith("/"):
-        raise ValueError("--served-at is PREFIX=BASE, both with a slash at the end")
-    return prefix, base
+def _policy(file: Path) -> Policy:
+    return Policy.parse(read_file(file, "--policy").decode("utf-8", "replace"))
+
+
+def _list_key(file: Path) -> PublicKey:
+    data = read_file(file, "--list-key")
+    try:
+        return parse_public_jwk(strict_json(data))
+    except VitneError as error:
+        raise InvalidArgument(
+            "BAD_LIST_KEY",
+            f"{file} holds no public key: {error.message}",
+            field="--list-key",
+            rule="a public JWK (RFC 7517): a JSON object of one key",
+            remedy="write one of the keys there that the registry shows of the operator, for status lists",
+        ) from error

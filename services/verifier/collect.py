@@ -18,7 +18,7 @@ from services.verifier import presented
 from services.verifier.bundle_file import Bundle
 from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
-from services.verifier.files import read_policy, write_file
+from services.verifier.files import read_policy
 from services.verifier.offline import BundledStatus, knowledge_of, log_policy
 from services.verifier.verification import Verifier
 from vitne.accreditation import Statement, read_statement
@@ -30,6 +30,7 @@ from vitne.credentials.model import StatusReference
 from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
+from vitne.runtime.argument_files import write_file
 from vitne.runtime.arguments import parsed
 from vitne.runtime.fetch import Fetches
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI

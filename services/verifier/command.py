@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from services.verifier.answers import to_text
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
-from services.verifier.files import CREDENTIAL_FILE, read_argument, read_file, read_policy
+from services.verifier.files import CREDENTIAL_FILE, read_argument, read_policy
 from services.verifier.knowledge import Knowledge
 from services.verifier.memory import KeptMemory
 from services.verifier.presented import MAX_BYTES, require_credential
@@ -27,7 +27,8 @@ from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.inspection.log_memory import LogMemory
-from vitne.runtime.arguments import parsed, thumbprint
+from vitne.runtime.argument_files import read_file
+from vitne.runtime.arguments import host_and_port, parsed, thumbprint, web_address
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
@@ -94,7 +95,9 @@ def read_anchors(asked: argparse.Namespace) -> TrustAnchors | None:
 
 def add_endpoints(made: argparse.ArgumentParser) -> None:
     """The arguments that say where registry and log are, whom to trust of them, and which credential is meant."""
-    made.add_argument("--trust-list", required=True, metavar="URL", help="where the registry's signed list is")
+    made.add_argument(
+        "--trust-list", type=web_address, required=True, metavar="URL", help="where the registry's signed list is"
+    )
     made.add_argument(
         "--registry-key",
         type=thumbprint,
@@ -105,7 +108,9 @@ def add_endpoints(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--registry-uri", default=DEFAULT_REGISTRY_URI, metavar="URI", help="who issues it (default: %(default)s)"
     )
-    made.add_argument("--ledger", required=True, metavar="HOST:PORT", help="gRPC address of the log")
+    made.add_argument(
+        "--ledger", type=host_and_port, required=True, metavar="HOST:PORT", help="gRPC address of the log"
+    )
     made.add_argument(
         "--ledger-ca",
         type=Path,

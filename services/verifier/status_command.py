@@ -20,7 +20,7 @@ from services.verifier.command import (
     ledger_channel,
     read_credential,
 )
-from services.verifier.files import CREDENTIAL_FILE, read_file, read_policy, write_file
+from services.verifier.files import CREDENTIAL_FILE, read_policy
 from services.verifier.past_status import PastStatus, verify_past_status
 from vitne.accreditation.trust_list import CLOCK_SKEW
 from vitne.audit.status_evidence import ProvenStatus
@@ -29,6 +29,7 @@ from vitne.clock import Clock, SystemClock
 from vitne.credentials.model import Credential
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.merkle.policy import Policy
+from vitne.runtime.argument_files import read_file, write_file
 from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from vitne.runtime.trust_list import trust_list_fetcher

@@ -13,11 +13,12 @@ from services.verifier.answers import to_text
 from services.verifier.bundle_file import Bundle
 from services.verifier.checks.names import LOG_INCLUSION, PASSED
 from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID, add_anchors, add_verbose, read_anchors
-from services.verifier.files import BUNDLE_FILE, read_file, read_policy
+from services.verifier.files import BUNDLE_FILE, read_policy
 from services.verifier.offline import verify_bundle
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from vitne.canonical import instant_text
 from vitne.errors import VitneError
+from vitne.runtime.argument_files import read_file
 from vitne.runtime.arguments import parsed, thumbprint
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 

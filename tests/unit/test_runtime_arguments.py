@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.auditor import log_command
 from services.verifier import bundles, collect, command, status_command, verify_command
-from vitne.runtime.arguments import parsed
+from vitne.runtime.arguments import host_and_port, parsed, served_elsewhere, web_address
 
 HYPHENATED = base64.urlsafe_b64encode(b"\xfb" + bytes(31)).decode().rstrip("=")
 NOWHERE = ["--trust-list", "http://127.0.0.1:1/v1/trust-list"]
@@ -174,3 +174,29 @@ def test_what_is_missing_is_told_where_nothing_is_unknown(capsys: pytest.Capture
     with pytest.raises(SystemExit):
         parsed(log_command.parser(), ["--json"])
     assert "the following arguments are required: --url" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "log.example", "/srv/log", "ftp://log.example/", "https://", "https://a b/"])
+def test_what_is_no_address_of_the_web_is_wrong_usage(text: str) -> None:
+    assert web_address("https://log.example/2026") == "https://log.example/2026"
+    with pytest.raises(argparse.ArgumentTypeError, match=r"no address of the web; rule: .*; remedy: copy"):
+        web_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ledger", "https://ledger.example:443", "ledger:443/", "ledger:", ":443", "a b:1"]
+)
+def test_what_is_no_address_of_grpc_is_wrong_usage(text: str) -> None:
+    for good in ("ledger.example:443", "127.0.0.1:7101", "[::1]:7101", "vitne_ledger-1:1"):
+        assert host_and_port(good) == good
+    with pytest.raises(argparse.ArgumentTypeError, match=r"no address of gRPC; rule: HOST:PORT.*; remedy: give"):
+        host_and_port(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "https://a/", "https://a/=b", "https://a=https://b/", "=https://b/", "https://a/="]
+)
+def test_what_is_no_pair_of_addresses_is_wrong_usage(text: str) -> None:
+    assert served_elsewhere("https://a/=http://127.0.0.1:1/b/") == ("https://a/", "http://127.0.0.1:1/b/")
+    with pytest.raises(argparse.ArgumentTypeError, match=r"no pair of addresses; rule: PREFIX=BASE.*; remedy: https"):
+        served_elsewhere(text)

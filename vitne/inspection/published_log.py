@@ -56,7 +56,7 @@ async def walk_on(
     """
     note = await fetch(CHECKPOINT_PATH)
     if note is None:
-        raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
+        raise no_checkpoint()
     checkpoint = policy.open(note).checkpoint
     if origin is not None and checkpoint.origin != origin:
         raise InvalidArgument(
@@ -138,13 +138,36 @@ async def fetch_file(session: aiohttp.ClientSession, url: str) -> bytes | None:
             if answer.status == 404:
                 return None
             if answer.status != 200:
-                raise Unavailable("LOG_UNREACHABLE", f"it answered {answer.status}", field=url)
+                raise _unreachable(url, f"it answered {answer.status}")
             body = await read_bounded(answer, MAX_FILE_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Unavailable("LOG_UNREACHABLE", f"nobody answers: {type(error).__name__}", field=url) from error
+        why = "no answer came in time" if isinstance(error, TimeoutError) else "nobody answers there"
+        raise _unreachable(url, why) from error
     if body is None:
-        raise Unavailable("LOG_UNREACHABLE", "a file is too large", field=url)
+        raise _unreachable(url, f"it is larger than {MAX_FILE_BYTES} bytes")
     return body
+
+
+def no_checkpoint() -> Unavailable:
+    """``LOG_UNREACHABLE``: what answers there is no log."""
+    return Unavailable(
+        "LOG_UNREACHABLE",
+        "there is no checkpoint where the log is to be",
+        field=CHECKPOINT_PATH,
+        rule="C2SP tlog-tiles, Checkpoints: /checkpoint below the first log's prefix",
+        remedy="compare the address with the one at which the log's operator publishes it; of a log that has just "
+        "begun, wait a moment",
+    )
+
+
+def _unreachable(url: str, why: str) -> Unavailable:
+    return Unavailable(
+        "LOG_UNREACHABLE",
+        f"a file can't be fetched: {why}",
+        field=url,
+        rule="static files over HTTP below the log's prefix (C2SP tlog-tiles)",
+        remedy="compare the address with the one at which it is published, and look whether it is up",
+    )
 
 
 def over_http(session: aiohttp.ClientSession, prefix: str) -> Fetch:

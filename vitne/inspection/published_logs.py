@@ -9,9 +9,9 @@ from typing import Final
 from vitne.audit.agreement import Disagreement
 from vitne.audit.log_contents import LogContents
 from vitne.audit.log_walk import LogWalk, Mark
-from vitne.errors import InvalidArgument, PermissionDenied, Unavailable
+from vitne.errors import InvalidArgument, PermissionDenied
 from vitne.inspection.log_memory import LogMemory
-from vitne.inspection.published_log import ANOTHER_LOG, Fetch, walk_on
+from vitne.inspection.published_log import ANOTHER_LOG, Fetch, no_checkpoint, walk_on
 from vitne.merkle.notes import NOTE_UNTRUSTED, Checkpoint, split_note
 from vitne.merkle.policy import LOG_KEY_ENDED, Policy
 from vitne.merkle.resources import CHECKPOINT_PATH, log_prefix
@@ -113,7 +113,7 @@ class PublishedLogs:
     async def _walk_all(self, progress: Callable[[str], None]) -> None:
         note = await self._fetch(CHECKPOINT_PATH)
         if note is None:
-            raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
+            raise no_checkpoint()
         first = Checkpoint.parse(split_note(note)[0]).origin  # whether it is believed is seen when it is walked
         self._refused = []
         await self._walk(first, "", b"", progress)

@@ -6,10 +6,12 @@ import argparse
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import urlsplit
 
 #: An RFC 7638 thumbprint (SHA-256, base64url) whose first of 64 possible characters is the hyphen.
 _HYPHENATED: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 #: What :mod:`argparse` takes for an option: no number, nothing with a space.
 _OPTION: Final = re.compile(r"--?[A-Za-z][^ ]*")
 
@@ -41,6 +43,58 @@ def thumbprint(text: str) -> str:
         return check_thumbprint(text)
     except ValueError as error:  # of which argparse would say its own, with what was given
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def web_address(text: str) -> str:
+    """The type of an argument that says where something is served over HTTP.
+
+    Raises:
+        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+    """
+    if not is_web_address(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address of the web; rule: https://host/path; remedy: copy the address at which it is "
+            "published, with https:// in front"
+        )
+    return text
+
+
+def host_and_port(text: str) -> str:
+    """The type of an argument that says where gRPC is served: ``ledger.example:443``.
+
+    Raises:
+        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+    """
+    if _HOST_AND_PORT.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address of gRPC; rule: HOST:PORT, without https:// and without a path; remedy: give the "
+            "host's name or address, a colon and the port, ledger.example:443"
+        )
+    return text
+
+
+def served_elsewhere(text: str) -> tuple[str, str]:
+    """The type of an argument ``PREFIX=BASE``: addresses that begin with the one are really fetched from the other.
+
+    Raises:
+        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+    """
+    prefix, _, base = text.partition("=")
+    if not all(each.endswith("/") and is_web_address(each) for each in (prefix, base)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no pair of addresses; rule: PREFIX=BASE, both of the web and with a slash at the end; "
+            "remedy: https://status.example/=https://mirror.example/"
+        )
+    return prefix, base
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an absolute URL of the web."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.hostname) and text.split() == [text]
 
 
 def check_thumbprint(text: str) -> str:

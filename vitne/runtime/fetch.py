@@ -216,7 +216,7 @@ class Fetcher:
         except TimeoutError as error:
             raise _failed("it did not answer in time", "FETCH_TIMEOUT") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _failed(f"it could not be reached ({type(error).__name__})", "FETCH_FAILED") from error
+            raise _failed("nobody answers there, or no HTTP", "FETCH_FAILED") from error
         self._remember(fetched)
         return fetched
 

@@ -1,0 +1,57 @@
+"""Files that a command's arguments name: one that can't be read or written is told by argument, rule and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vitne.errors import InvalidArgument
+
+
+def read_file(path: Path, argument: str) -> bytes:
+    """All of a file.
+
+    Args:
+        path: of the file.
+        argument: that names it, as the command's help calls it.
+
+    Raises:
+        InvalidArgument: ``FILE_UNREADABLE``.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(str(path), argument, error) from error
+
+
+def write_file(path: Path, content: bytes, argument: str) -> None:
+    """Write all of a file.
+
+    Args:
+        path: of the file.
+        content: what it is to hold.
+        argument: that names it, as the command's help calls it.
+
+    Raises:
+        InvalidArgument: ``FILE_UNWRITABLE``.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InvalidArgument(
+            "FILE_UNWRITABLE",
+            f"{path} can't be written: {error.strerror}",
+            field=argument,
+            rule="a file in a folder that is there, and in which whoever runs this may write",
+            remedy="make the folder, or name a file elsewhere",
+        ) from error
+
+
+def unreadable(name: str, argument: str, error: OSError) -> InvalidArgument:
+    """``FILE_UNREADABLE``."""
+    return InvalidArgument(
+        "FILE_UNREADABLE",
+        f"{name} can't be read: {error.strerror}",
+        field=argument,
+        rule="a file that is there, and that whoever runs this may read",
+        remedy="compare the name and its folder, and look who may read it",
+    )
