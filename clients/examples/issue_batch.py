@@ -20,6 +20,7 @@ parser.add_argument("--then-revoke-first", action="store_true", help="revoke the
 asked = parser.parse_args()
 
 try:  # Here, so that the help is to be had without them.
+    from vitne_api.credential.v1 import credential_pb2
     from vitne_api.issuer.v1 import issuer_pb2
     from vitne_api.ledger.v1 import ledger_pb2
     from vitne_client import Connection, Institution, VitneError, batch_from_csv
@@ -36,14 +37,20 @@ async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> int:
         async for outcome in institution.issue_batch(items, request_id):
             if outcome.credential is not None:
                 issued.append(outcome.credential)
-                print(f"{outcome.item_id} issued")
+                # What was issued before is answered as it was then, with its status of now.
+                status = credential_pb2.Status.Name(outcome.credential.status).removeprefix("STATUS_").lower()
+                print(f"{outcome.item_id} issued" + ("" if status == "valid" else f", {status} since"))
             else:
                 # With the field, the rule and the remedy, where there are some.
                 print(f"{outcome.item_id} {'to be repeated' if outcome.repeat else 'refused'}: {outcome.error}")
         if issued and asked.then_revoke_first:
-            first = issued[0].id
-            await institution.revoke(first, ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR, uuid5(request_id, first))
-            print("the first one revoked")
+            first = issued[0]
+            if first.status == credential_pb2.STATUS_REVOKED:
+                print("the first one was revoked before")
+            else:
+                key = uuid5(request_id, first.id)
+                await institution.revoke(first.id, ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR, key)
+                print("the first one revoked")
     return len(items) - len(issued)
 
 

@@ -4,11 +4,17 @@ Against `make up`, after `. .vitne/up/environment`. The tables are the portal's 
 keeps beside them.
 """
 
+import argparse
 import asyncio
 import os
 import sys
 
-try:
+argparse.ArgumentParser(
+    description="Keep up with a hub's topic until all of it is here, and say how much that is.",
+    epilog="All that it is told is in the environment: . .vitne/up/environment. Exit code: 0 it is up to date, 1 not.",
+).parse_args()
+
+try:  # Here, so that the help is to be had without them.
     from vitne.messaging.kafka import KafkaSettings
     from vitne_client import Connection, Held, Subscriber, VitneError
 except ModuleNotFoundError as error:

@@ -31,6 +31,8 @@ async def main() -> None:
     handles: dict[str, None] = {}
     try:
         await consumer.start()
+        if topic not in await consumer.topics():
+            raise SystemExit(f"there is no topic {topic}: compare VITNE_HUB_TOPIC with what the operator gave you")
         while records := await consumer.getmany(timeout_ms=1000):
             for record in (record for batch in records.values() for record in batch):
                 notice = events_pb2.HubCredentialNotice.FromString(record.value)
@@ -41,6 +43,8 @@ async def main() -> None:
     finally:
         await consumer.stop()
     print(f"{len(handles)} credentials are there to fetch")
+    if not handles:
+        return
 
     tokens = TokenSource(
         os.environ["VITNE_IDENTITY_URL"],

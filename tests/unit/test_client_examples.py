@@ -48,10 +48,18 @@ def test_without_the_package_it_says_where_it_is(example: str, table: str) -> No
 
 
 def test_help_needs_nothing() -> None:
+    assert run("subscribe.py", "--help").returncode == 0
     ended = run("issue_batch.py", "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "RESULTS.csv" in ended.stdout
     assert "--then-revoke-first" in ended.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_option_that_it_has_not_is_wrong_usage(example: str, table: str) -> None:
+    ended = run(example, *([table] if example == "issue_batch.py" else []), "--dry-run")
+    assert ended.returncode == 2
+    assert "unrecognized arguments: --dry-run" in ended.stderr
 
 
 @pytest.mark.parametrize(

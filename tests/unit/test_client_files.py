@@ -72,6 +72,21 @@ def test_what_is_wrong_is_said_by_line_and_never_repeated(
     assert caught.value.remedy
 
 
+def test_all_that_is_wrong_is_said_at_once_and_what_is_too_much_is_counted(tmp_path: Path) -> None:
+    """Who mends a table mends it once."""
+    spoiled = [LINE.replace("Kari", "").replace("archive", "for ever"), f"{LINE};more", LINE, LINE]
+    with pytest.raises(InvalidArgument, match="CSV_LINE") as caught:
+        batch_from_csv(table(tmp_path, HEAD, *spoiled))
+    assert caught.value.message == (
+        "line 2 leaves empty: given_name; line 2 has a retention that is none of erasable, archive; "
+        "line 3 has not as many values as there are columns; lines 2 and 4 have the same item_id; "
+        "lines 2 and 5 have the same item_id"
+    )
+    with pytest.raises(InvalidArgument, match=r"line 21 [a-z ]*; and 30 more") as caught:
+        batch_from_csv(table(tmp_path, HEAD, *[f"{LINE};more"] * 50))
+    assert "line 22" not in caught.value.message
+
+
 def test_a_file_in_another_encoding_says_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="UTF-8") as caught:
         batch_from_csv(table(tmp_path, HEAD, LINE.replace("Kari", "Åse"), encoding="cp1252"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,9 @@ REQUIRED: Final = (
 )
 #: Columns that may be missing or empty. Without a version it is the first.
 OPTIONAL: Final = ("birth_date", "achievement_version", "grade", "expires_on")
+#: Most faults of a file that are told at once.
+MAX_TOLD: Final = 20
+_DUPLICATE: Final = "have the same item_id"
 _RETENTION: Final[Mapping[str, credential_pb2.RetentionClass.ValueType]] = {
     "erasable": credential_pb2.RETENTION_CLASS_ERASABLE,
     "archive": credential_pb2.RETENTION_CLASS_ARCHIVE,
@@ -40,13 +43,14 @@ def batch_from_csv(path: Path, *, delimiter: str = ";") -> list[issuer_pb2.Batch
         delimiter: between columns; ``;`` as Nordic spreadsheets write it.
 
     Raises:
-        InvalidArgument: ``CSV_ENCODING``, ``CSV_COLUMNS``, ``CSV_LINE``, ``CSV_DUPLICATE``: what is wrong, and in
-            which line; never what stands there, which is about a person.
+        InvalidArgument: ``CSV_ENCODING``, ``CSV_COLUMNS``, ``CSV_LINE``, ``CSV_DUPLICATE``: all that is wrong, by line
+            and column; never what stands there, which is about a person.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.DictReader(file, delimiter=delimiter, strict=True)
+        faults: list[str] = []
         try:
-            return list(_items(lines))
+            items = list(_items(lines, faults))
         except UnicodeDecodeError:
             # Without its cause, which has the file's bytes.
             raise InvalidArgument(
@@ -56,12 +60,16 @@ def batch_from_csv(path: Path, *, delimiter: str = ";") -> list[issuer_pb2.Batch
                 remedy="save it as CSV UTF-8",
             ) from None
         except csv.Error:
-            raise _bad(
-                lines.reader.line_num, "is no line of a table: a quotation mark does not end, or more follows it"
-            ) from None
+            # Where a line ends nobody knows from here on.
+            number = lines.reader.line_num
+            faults.append(f"line {number} is no line of a table: a quotation mark does not end, or more follows it")
+        if faults:
+            raise _bad(faults)
+        return items
 
 
-def _items(lines: csv.DictReader[str]) -> Iterator[issuer_pb2.BatchItem]:
+def _items(lines: csv.DictReader[str], faults: list[str]) -> Iterator[issuer_pb2.BatchItem]:
+    """The items of lines that are some, and what is wrong with the others."""
     names = set(lines.fieldnames or ())
     missing, unknown = set(REQUIRED) - names, names - {*REQUIRED, *OPTIONAL}
     if missing or unknown:
@@ -75,24 +83,21 @@ def _items(lines: csv.DictReader[str]) -> Iterator[issuer_pb2.BatchItem]:
     for row in lines:
         number = lines.line_num
         if None in row or None in row.values():  # more, or fewer, values than columns
-            raise _bad(number, "has not as many values as there are columns")
+            faults.append(f"line {number} has not as many values as there are columns")
+            continue
         values = {name: (value or "").strip() for name, value in row.items()}
+        known = len(faults)
         if empty := [name for name in REQUIRED if not values[name]]:
-            raise _bad(number, f"leaves empty: {', '.join(empty)}")
-        if values["retention"] not in _RETENTION:
-            raise _bad(number, f"has a retention that is none of {', '.join(_RETENTION)}")
+            faults.append(f"line {number} leaves empty: {', '.join(empty)}")
+        if values["retention"] and values["retention"] not in _RETENTION:
+            faults.append(f"line {number} has a retention that is none of {', '.join(_RETENTION)}")
         version = values.get("achievement_version") or "1"
         if not version.isascii() or not version.isdecimal():
-            raise _bad(number, "has an achievement_version that is no number")
-        if (first := seen.setdefault(values["item_id"], number)) != number:
-            raise InvalidArgument(
-                "CSV_DUPLICATE",
-                f"lines {first} and {number} have the same item_id",
-                field="item_id",
-                rule="each line has an item_id of its own: a repeated batch knows it by that",
-                remedy="give each line its own",
-            )
-        yield issuer_pb2.BatchItem(item_id=values["item_id"], issuance=_issuance(values, int(version)))
+            faults.append(f"line {number} has an achievement_version that is no number")
+        if values["item_id"] and (first := seen.setdefault(values["item_id"], number)) != number:
+            faults.append(f"lines {first} and {number} {_DUPLICATE}")
+        if len(faults) == known:
+            yield issuer_pb2.BatchItem(item_id=values["item_id"], issuance=_issuance(values, int(version)))
 
 
 def _issuance(values: Mapping[str, str], version: int) -> issuer_pb2.Issuance:
@@ -113,7 +118,15 @@ def _issuance(values: Mapping[str, str], version: int) -> issuer_pb2.Issuance:
     )
 
 
-def _bad(number: int, what: str) -> InvalidArgument:
+def _bad(faults: Sequence[str]) -> InvalidArgument:
+    """``CSV_DUPLICATE`` where nothing else is wrong, else ``CSV_LINE``."""
+    more = [f"and {len(faults) - MAX_TOLD} more"] if len(faults) > MAX_TOLD else []
+    duplicates = all(fault.endswith(_DUPLICATE) for fault in faults)
     return InvalidArgument(
-        "CSV_LINE", f"line {number} {what}", field=f"line {number}", remedy="mend the line, and read the file again"
+        "CSV_DUPLICATE" if duplicates else "CSV_LINE",
+        "; ".join([*faults[:MAX_TOLD], *more]),
+        field="item_id" if duplicates else "file",
+        rule="a value in each column that has to be filled, and an item_id of its own in each line: a repeated batch "
+        "knows it by that",
+        remedy="mend these lines, and read the file again: nothing was sent",
     )
