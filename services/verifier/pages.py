@@ -53,8 +53,8 @@ class VerifyRequest(BaseModel, extra="forbid"):
                 return credential
             case None, str(image):
                 return _decoded(image)
-            case _:
-                raise one_required()
+            case credential, _:
+                raise one_required(both=credential is not None)
 
 
 def _decoded(image: str) -> bytes:

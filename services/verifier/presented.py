@@ -137,14 +137,14 @@ def _no_credential() -> InvalidArgument:
     )
 
 
-def one_required() -> InvalidArgument:
+def one_required(*, both: bool) -> InvalidArgument:
     """``ONE_REQUIRED``, the refusal of a request that shows no credential, or two."""
     return InvalidArgument(
         "ONE_REQUIRED",
-        "a credential and an image came, or neither",
+        "both credential and badge_image came" if both else "neither credential nor badge_image came",
         field="credential",
         rule="either credential or badge_image",
-        remedy="send the credential, or the image that it was baked into",
+        remedy="leave one of them out" if both else "send the credential, or the image that it was baked into",
     )
 
 

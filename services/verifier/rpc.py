@@ -26,5 +26,5 @@ class VerifierRpc(verifier_pb2_grpc.VerifierServiceServicer):
             ResourceExhausted: ``OVERLOADED``.
         """
         if bool(request.credential) is bool(request.badge_image):
-            raise one_required()
+            raise one_required(both=bool(request.credential))
         return to_message(await self._verifier.verify(request.credential or request.badge_image))

@@ -345,6 +345,9 @@ async def test_bad_requests_are_problems_and_bad_credentials_answers(public: Pub
                 told = await response.json()
                 assert told["reason"] == reason
                 assert all(told[name] for name in ("field", "rule", "remedy"))
+        for body, said in (("{}", "neither"), (both, "both")):
+            async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
+                assert (await response.json())["detail"].startswith(said)
         async with session.post(url, data=further, headers={"Content-Type": "application/json"}) as response:
             told = await response.json()
         assert (told["field"], told["rule"]) == ("trust_ancors", "no member of that name")
