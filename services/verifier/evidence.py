@@ -19,7 +19,7 @@ from vitne.credentials.jose import ED25519, PublicKey
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH, MEDIA_TYPE, StatusList, verify_token
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.inspection.log_memory import LogMemory
-from vitne.merkle.memory import advance, advance_statements
+from vitne.merkle.memory import advance, advance_statements, unsaid
 from vitne.merkle.notes import MAX_NOTE_BYTES, NOTE_UNTRUSTED, Checkpoint, NoteKey, open_checkpoint
 from vitne.merkle.policy import LOG_KEY_ENDED, LOG_KEY_RETIRED, Policy, Witnessed, key_ended
 from vitne.merkle.proofs import verify_inclusion
@@ -536,8 +536,7 @@ class Inclusions:
         trusted = self._keys_ever()
         self._lineage = advance_statements(trusted, self._stated, told)
         self._trusted, self._statements = trusted, told
-        stated = [each for each in self._lineage.statements if each not in self._stated]
-        if stated:
+        if stated := unsaid(self._stated, self._lineage.statements):
             self._stated += tuple(stated)
             # A key's word may have ended before what it was believed for.
             self._held.clear()

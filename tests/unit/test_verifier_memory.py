@@ -17,7 +17,7 @@ from tests.unit.verifier_world import CHECKPOINT_KEY, OPERATOR, ORIGIN, OTHER_CH
 from vitne.accreditation import Projection
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.inspection.log_memory import LogMemory
-from vitne.merkle.notes import Checkpoint
+from vitne.merkle.notes import Checkpoint, sign_note, split_note
 from vitne.merkle.succession import Succession, state_succession
 from vitne_api.registry.v1 import facts_pb2
 
@@ -161,6 +161,19 @@ async def test_a_statement_of_strangers_is_not_held_against_the_log(remembering:
     # Nor is one that was remembered before that was looked at.
     strangers = state_succession(Succession(Checkpoint(old.key.name, 4, b"r" * 32), new.key, 4), old, new)
     remembering.file.write_bytes(LogMemory((), [strangers]).to_bytes())
+    assert await remembering.ask(log)
+
+
+async def test_a_signature_that_somebody_put_below_a_statement_makes_it_no_other(remembering: Remembering) -> None:
+    log = remembering.world.log
+    log.rotate(OTHER_CHECKPOINT_KEY)
+    log.append(b"m" * 32)
+    honest = list(log.statements)
+    stranger = note_signer(9, ORIGIN)
+    text, _ = split_note(honest[0])
+    log.statements = [honest[0] + sign_note(text, [stranger]).removeprefix(f"{text}\n")]
+    assert await remembering.ask(log)
+    log.statements = honest
     assert await remembering.ask(log)
 
 

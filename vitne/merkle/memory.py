@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vitne.errors import DataLoss, InvalidArgument
 from vitne.merkle.notes import Checkpoint, NoteKey, split_note
@@ -49,6 +49,15 @@ def advance(known: Checkpoint, seen: Checkpoint, path: Sequence[bytes]) -> Check
     return later
 
 
+def unsaid(known: Iterable[str], statements: Iterable[str]) -> list[str]:
+    """Statements of succession that say something else than any of those that are known.
+
+    By their texts alone: whoever passes a statement on can put a signature of their own below it.
+    """
+    texts = {split_note(each)[0] for each in known}
+    return [each for each in statements if split_note(each)[0] not in texts]
+
+
 def advance_statements(trusted: Sequence[NoteKey], known: Sequence[str], told: Sequence[str]) -> Lineage:
     """What follows from the statements of succession that a log tells now, once none that it told before is missing.
 
@@ -65,7 +74,7 @@ def advance_statements(trusted: Sequence[NoteKey], known: Sequence[str], told: S
         InvalidArgument: as :meth:`~vitne.merkle.succession.Lineage.follow`.
     """
     lineage = Lineage.follow(trusted, told)
-    missing = [each for each in Lineage.follow(trusted, known).statements if each not in lineage.statements]
+    missing = unsaid(lineage.statements, Lineage.follow(trusted, known).statements)
     if missing:
         # Where another stands in its place, the two contradict each other.
         Lineage.follow(trusted, [*told, *missing])
