@@ -16,7 +16,7 @@ from vitne.errors import DataLoss, InvalidArgument, PermissionDenied
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.leaves import Closed, Issued, ListPublished, StatusChanged
-from vitne.merkle.notes import NoteSigner
+from vitne.merkle.notes import Checkpoint, NoteSigner, sign_note, split_note
 from vitne.merkle.policy import Policy
 from vitne.merkle.resources import CHECKPOINT_PATH
 from vitne.merkle.succession import Succession, state_succession, succession_leaf
@@ -282,6 +282,19 @@ async def test_a_statement_that_was_seen_stays() -> None:
         assert {each.kind for each in logs.shown.compare(now, logs.policy)} == {kind}
     gone = LogMemory(logs.shown.notes[:1], logs.shown.statements)
     assert {each.kind for each in logs.shown.compare(gone, logs.policy)} == {"log.missing"}
+
+
+async def test_what_strangers_say_is_not_remembered_against_a_log() -> None:
+    """One false answer makes no alarm of every honest one after it."""
+    logs = await walked(site())
+    strangers = [note_signer(number, f"log.other.example/{number}") for number in (8, 9)]
+    ended = Checkpoint(strangers[0].key.name, 3, bytes(32))
+    other = state_succession(Succession(ended, strangers[1].key, 3), *strangers)
+    [own] = logs.shown.statements
+    text, _ = split_note(own)
+    signed_once_more = own + sign_note(text, [note_signer(9, ORIGIN)]).removeprefix(f"{text}\n")
+    for told in ([own, other], [other, own], [signed_once_more]):
+        assert list(LogMemory(logs.shown.notes, told).compare(logs.shown, logs.policy)) == []
 
 
 async def test_whoever_remembers_a_log_takes_its_new_key_by_the_statement_alone() -> None:

@@ -9,10 +9,11 @@ from typing import Final
 
 from vitne.audit.agreement import Disagreement
 from vitne.audit.log_walk import Mark
-from vitne.errors import InvalidArgument
+from vitne.errors import DataLoss, InvalidArgument
+from vitne.merkle.memory import unsaid
 from vitne.merkle.notes import NoteKey, open_note, split_note
 from vitne.merkle.policy import Policy
-from vitne.merkle.succession import HEADER
+from vitne.merkle.succession import HEADER, Lineage
 
 #: Between two notes: a note holds no control character but line feeds (signed-note). A file with one note is one note.
 _SEPARATOR: Final = "\f\n"
@@ -81,11 +82,17 @@ class LogMemory:
             now: what the logs show.
             policy: with what follows from its logs by the statements of now.
         """
-        for number, statement in enumerate(self.statements, start=1):
-            if number > len(now.statements):
-                yield Disagreement("log.rolled_back", f"succession {number}", "a statement that was seen is gone")
-            elif now.statements[number - 1] != statement:
+        # Of strangers' statements nothing is remembered against a log: whoever answers in its place may tell some.
+        told = Lineage.follow(policy.logs, now.statements).statements
+        held = Lineage.follow(policy.logs, self.statements).statements
+        for statement in unsaid(told, held):
+            number = self.statements.index(statement) + 1
+            try:
+                Lineage.follow(policy.logs, [*told, statement])
+            except DataLoss:
                 yield Disagreement("log.forked", f"succession {number}", "another statement was seen")
+            else:
+                yield Disagreement("log.rolled_back", f"succession {number}", "a statement that was seen is gone")
         shown = {_origin(note): note for note in now.notes}
         for note in self.notes:
             origin = _origin(note)
