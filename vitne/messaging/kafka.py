@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 from aiokafka.partitioner import murmur2
 
 from vitne.errors import Unavailable
@@ -163,6 +163,8 @@ class AioKafka:
 
 #: Stateless, so one is enough.
 AIOKAFKA: Final = AioKafka()
+#: How often a cluster is asked for a connection before it counts as out of reach to who administers it.
+CONNECTION_TRIES: Final = 3
 
 
 async def create_topics(settings: KafkaSettings, topics: Iterable[Topic], *, replication: int = 1) -> None:
@@ -185,8 +187,7 @@ async def create_topics(settings: KafkaSettings, topics: Iterable[Topic], *, rep
     ]
     if not wanted:
         return
-    admin = AIOKafkaAdminClient(**_connection(settings))
-    await admin.start()
+    admin = await _administrator(settings)
     try:
         answer = await admin.create_topics(wanted)
     finally:
@@ -195,6 +196,22 @@ async def create_topics(settings: KafkaSettings, topics: Iterable[Topic], *, rep
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
             raise Unavailable("TOPIC_NOT_CREATED", f"the cluster did not create the topic {name}: {error.__name__}")
+
+
+async def _administrator(settings: KafkaSettings) -> AIOKafkaAdminClient:
+    """A client that is connected; a cluster that takes connections and does not answer in time is asked again."""
+    tried = 0
+    while True:
+        admin = AIOKafkaAdminClient(**_connection(settings))
+        try:
+            await admin.start()
+        except KafkaConnectionError:
+            await admin.close()
+            tried += 1
+            if tried == CONNECTION_TRIES:
+                raise
+        else:
+            return admin
 
 
 #: The hash that Kafka's clients share. It is made in Python, and a list or a hub has thousands of events.
