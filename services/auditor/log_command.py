@@ -213,7 +213,7 @@ async def look(
         progress("something does not agree: once more, without what is kept")
         mirror.distrust()
         again, own_again = await walked()
-        if own_again or mirror.faults:
+        if own_again or mirror.differs:
             looked, own = again, own_again
     if mirror and not own:
         looked.disagreements.extend(mirror.faults)

@@ -11,12 +11,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from services.auditor.log_command import look
-from tests.unit.log_samples import cosigner
+from tests.unit.log_samples import cosigner, note_signer
 from tests.unit.test_published_logs import FIRST, Site, issuances, site
 from vitne.audit.agreement import Disagreement
 from vitne.clock import SystemClock
 from vitne.errors import DataLoss
 from vitne.inspection.published_logs import PublishedLogs
+from vitne.merkle.notes import sign_note
 from vitne.merkle.policy import Policy
 from vitne.merkle.resources import resources_at
 from vitne.runtime.objects import Kind, Stored
@@ -193,16 +194,74 @@ async def test_what_the_copy_lacks_is_fetched(served: Served) -> None:
     assert copy.files == whole
 
 
+CHECKPOINTS = ["checkpoint", f"{NEW}checkpoint"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\x00", b"<html>\n"], ids=["empty", "no text", "another file"])
+@pytest.mark.parametrize("path", CHECKPOINTS)
+async def test_a_checkpoint_that_cannot_be_read_is_replaced_where_all_else_agrees(
+    served: Served, path: str, damage: bytes
+) -> None:
+    found, copy = copied(), Copy()
+    assert (await mirrored(served, found, copy))[1] == []
+    whole = dict(copy.files)
+    copy.files[path] = damage
+    fetched, told = await mirrored(served, found, copy)
+    assert [(each.kind, each.subject) for each in told] == [("copy.differs", path)]
+    assert copy.files == whole
+    assert "tile/entries/000" not in fetched, "what the copy has counts still"
+    assert (await mirrored(served, found, copy))[1] == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        issuances(9000, 600),
+        issuances(400, 280) + issuances(9000, 20),
+        issuances(400, 280) + issuances(9000, 50),
+        issuances(400, 280) + issuances(9000, 400),
+        issuances(400, 280),
+    ],
+    ids=["from the beginning", "at the same size", "further on", "far on", "back"],
+)
+async def test_damage_does_not_let_another_history_replace_the_copy(served: Served, other: list[bytes]) -> None:
+    copy = Copy()
+    assert (await mirrored(served, copied(), copy))[1] == []
+    copy.files[f"{NEW}checkpoint"] = b""
+    evidence = dict(copy.files)
+    for _ in range(2):
+        with pytest.raises(DataLoss, match="COPY_UNREADABLE"):
+            await mirrored(served, Site(issuances(0, 400), other), copy)
+        assert copy.files == evidence
+
+
+async def test_a_log_that_grew_since_its_checkpoint_was_damaged_is_copied(served: Served) -> None:
+    found, copy = copied(), Copy()
+    assert (await mirrored(served, found, copy))[1] == []
+    copy.files[f"{NEW}checkpoint"] = b""
+    found.new.append(issuances(5000, 300)).publish()
+    assert kinds((await mirrored(served, found, copy))[1]) == {"copy.differs"}
+    assert await agrees_with_itself(copy) == 1002
+
+
 async def test_a_copy_of_another_log_is_left_as_it_is(served: Served) -> None:
     found, copy = copied(), Copy()
     assert (await mirrored(served, found, copy))[1] == []
     evidence = dict(copy.files)
-    for path in ("checkpoint", "succession/1"):
-        copy.files[path] = b"\xff" + evidence[path]
+    checkpoint = evidence["checkpoint"]
+    text = checkpoint.partition(b"\n\n")[0].decode() + "\n"
+    damaged = {
+        "of another log": ("checkpoint", sign_note(text, [note_signer(9)]).encode()),
+        "whose signature does not verify": ("checkpoint", checkpoint.replace(b"\n401\n", b"\n402\n")),
+        "that is no statement": ("succession/1", b"\xff" + evidence["succession/1"]),
+    }
+    for path, data in damaged.values():
+        assert data != evidence[path]
+        copy.files[path] = data
         with pytest.raises(DataLoss, match="COPY_UNREADABLE"):
             await mirrored(served, found, copy)
+        assert copy.files == {**evidence, path: data}
         copy.files[path] = evidence[path]
-    assert copy.files == evidence
 
 
 async def test_a_witness_who_is_silent_does_not_hold_the_copy_up(served: Served) -> None:

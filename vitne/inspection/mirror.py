@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from vitne.audit.agreement import Disagreement
@@ -14,6 +15,7 @@ from vitne.merkle.notes import Checkpoint, split_note
 from vitne.merkle.policy import Policy
 from vitne.merkle.resources import CHECKPOINT_PATH, LOGS_PATH, Resource, exists_at, log_prefix
 from vitne.merkle.succession import MAX_STATEMENTS, SUCCESSION_PATH, Succession
+from vitne.merkle.tiles import TILE_WIDTH
 from vitne.runtime.objects import IMMUTABLE, Kind, Objects
 
 #: How a copy's files are to be served (C2SP tlog-tiles).
@@ -32,17 +34,23 @@ class Mirror:
 
     What a checkpoint of the copy rests on may be evidence against the log. Nothing of it is replaced before the log
     was found to agree, with that checkpoint too; what was kept beyond it was never found to agree, and is replaced.
+    Of a log whose checkpoint in the copy is damaged nobody knows how much was found to agree: all that is kept of it
+    counts as that, and the checkpoint is replaced where the log has every file as the copy has it.
 
     Args:
         fetch: files below the first log's prefix.
         objects: where they are kept.
         known: what the copy shows, as it was read.
         marks: what the logs are held to by it.
+        damaged: prefixes of the logs whose checkpoints in the copy can't be read.
     """
 
-    def __init__(self, fetch: Fetch, objects: Objects, known: LogMemory, marks: list[Mark]) -> None:
+    def __init__(
+        self, fetch: Fetch, objects: Objects, known: LogMemory, marks: list[Mark], damaged: Sequence[str] = ()
+    ) -> None:
         self._fetch = fetch
         self._objects = objects
+        self._damaged = damaged
         #: What the copy shows.
         self.known = known
         #: Its checkpoints.
@@ -69,21 +77,30 @@ class Mirror:
             policy: whose logs they are copied from; a copy's checkpoints count by the logs' own signatures.
 
         Raises:
-            DataLoss: ``COPY_UNREADABLE``: its checkpoints or statements are damaged, or another log's.
+            DataLoss: ``COPY_UNREADABLE``: a statement is damaged, or a checkpoint or statement is another log's.
             Unavailable: ``STORAGE_UNAVAILABLE``.
         """
-        known = await _read(objects)
+        known, damaged = await _read(objects)
         try:
             marks = known.marks(policy.following(known.statements), THE_COPY)
         except (InvalidArgument, DataLoss) as error:
             raise _unreadable(error.message) from error
-        return cls(fetch, objects, known, marks)
+        return cls(fetch, objects, known, marks, damaged)
 
     @property
     def faults(self) -> list[Disagreement]:
         """What of the copy is not as the log has it, where the logs were found to agree."""
+        unreadable = "what was kept is no signed note; the copy's other files are what the log has, and it is replaced"
         detail = "what was kept is not what the log has; the copy's file is replaced"
-        return [Disagreement(COPY_DIFFERS, path, detail) for path in self._differing]
+        return [
+            *(Disagreement(COPY_DIFFERS, prefix + CHECKPOINT_PATH, unreadable) for prefix in self._damaged),
+            *(Disagreement(COPY_DIFFERS, path, detail) for path in self._differing),
+        ]
+
+    @property
+    def differs(self) -> bool:
+        """Whether a tile or bundle that was fetched is not as it was kept."""
+        return bool(self._differing)
 
     def distrust(self) -> None:
         """Fetch everything from now on."""
@@ -100,7 +117,7 @@ class Mirror:
         prefix, resource = _parse(path)
         if resource is None:
             return await self._fetch(path)
-        rests_on = exists_at(resource, self._kept.get(prefix, 0))
+        rests_on = prefix in self._damaged or exists_at(resource, self._kept.get(prefix, 0))
         kept = await self._objects.get(path) if rests_on else None
         if kept is not None and resource.full and self._trusted:
             self.relied = True
@@ -116,7 +133,23 @@ class Mirror:
             self._anew[path] = sha256(data)
             if kept is not None:
                 self._differing[path] = None
+        if prefix in self._damaged and resource.level is None:
+            await self._compare_edge(prefix, resource, data)
         return data
+
+    async def _compare_edge(self, prefix: str, bundle: Resource, data: bytes) -> None:
+        """Hold a bundle to those of other sizes that the copy has of it, where the copy's last entries may be.
+
+        By its checkpoint it would be known how many entries that are.
+        """
+        if bundle.number and await self._objects.get(prefix + Resource(None, bundle.number - 1).path) is None:
+            return
+        for width in range(1, TILE_WIDTH + 1):
+            path = prefix + Resource(None, bundle.number, width).path
+            kept = await self._objects.get(path)
+            # One of more entries: the log had them once.
+            if kept is not None and not data.startswith(kept):
+                self._differing[path] = None
 
     async def conclude(self, shown: LogMemory) -> None:
         """Set what was walked to: first the files that it rests on, then the statements, then each log's checkpoint.
@@ -126,7 +159,8 @@ class Mirror:
                 :attr:`marks` and :attr:`known`.
 
         Raises:
-            DataLoss: ``LOG_ROLLED_BACK``: the copy has more leaves; it is left as it is.
+            DataLoss: ``LOG_ROLLED_BACK``: the copy has more leaves; ``COPY_UNREADABLE``: the copy differs from a
+                log, and lacks the checkpoint that would say whose fault that is. It is left as it is.
             Unavailable: ``LOG_UNREACHABLE``: a file is not served as it was; ``STORAGE_UNAVAILABLE``.
         """
         noted = [(Checkpoint.parse(split_note(note)[0]), note) for note in shown.notes]
@@ -135,6 +169,9 @@ class Mirror:
         for prefix, size in self._kept.items():
             if prefix not in checkpoints or checkpoints[prefix][0] < size:
                 raise _rolled_back(prefix or first, size)
+        for path in self._differing:
+            if (prefix := _parse(path)[0]) in self._damaged:
+                raise _unreadable(f"{prefix}{CHECKPOINT_PATH} can't be read, and {path} is not what the log has")
         for path, digest in self._anew.items():
             await self._replace(path, digest)
         for number, statement in enumerate(shown.statements, start=1):
@@ -149,31 +186,38 @@ class Mirror:
         await self._objects.put(path, data, TILE)
 
 
-async def _read(objects: Objects) -> LogMemory:
-    """What a copy shows: its checkpoints, the first log's first, and its statements; nothing where there is none."""
+async def _read(objects: Objects) -> tuple[LogMemory, list[str]]:
+    """What a copy shows: its checkpoints, the first log's first, and its statements; nothing where there is none.
 
-    async def text(path: str) -> str | None:
-        data = await objects.get(path)
+    Also the prefixes of the logs whose checkpoints can't be read.
+    """
+    prefixes, statements = [""], list[str]()
+    if await objects.get(CHECKPOINT_PATH) is None:
+        return LogMemory(), []
+    while len(statements) < MAX_STATEMENTS and (data := await objects.get(_statement_path(len(statements) + 1))):
         try:
-            return None if data is None else data.decode()
-        except UnicodeDecodeError as error:
-            raise _unreadable(f"{path} is no text") from error
-
-    first = await text(CHECKPOINT_PATH)
-    if first is None:
-        return LogMemory()
-    notes, statements = [first], list[str]()
-    while len(statements) < MAX_STATEMENTS and (statement := await text(_statement_path(len(statements) + 1))):
-        statements.append(statement)
-        try:
-            stated = Succession.parse(split_note(statement)[0])
-        except InvalidArgument as error:
-            raise _unreadable(error.message) from error
+            statements.append(data.decode())
+            stated = Succession.parse(split_note(data)[0])
+        except (UnicodeDecodeError, InvalidArgument) as error:
+            why = error.message if isinstance(error, InvalidArgument) else "it is no text"
+            raise _unreadable(f"{_statement_path(len(statements))}: {why}") from error
         if stated.closes:
-            note = await text(log_prefix(stated.key.name, first.partition("\n")[0]) + CHECKPOINT_PATH)
+            # The first log has no prefix, and none that follows has its origin.
+            prefixes.append(log_prefix(stated.key.name, ""))
+    notes, damaged = list[str](), list[str]()
+    for prefix in prefixes:
+        note = await objects.get(prefix + CHECKPOINT_PATH)
+        if note is None:
             # A copy that was ended while it was set has a statement before the log that it leads to.
-            notes += [] if note is None else [note]
-    return LogMemory(notes, statements)
+            continue
+        try:
+            split_note(note)
+        except InvalidArgument:
+            # Not signed by anybody, so it is nobody's word. One that is signed, by whomever, may be evidence.
+            damaged.append(prefix)
+        else:
+            notes.append(note.decode())
+    return LogMemory(notes, statements), damaged
 
 
 def _statement_path(number: int) -> str:
@@ -197,7 +241,8 @@ def _unreadable(why: str) -> DataLoss:
         "COPY_UNREADABLE",
         f"the copy is damaged, or another log's: {why}",
         field="copy",
-        rule="the copy's checkpoints and statements are signed by the logs that it is a copy of",
+        rule="the copy's checkpoints and statements are signed by the logs that it is a copy of; a checkpoint that is "
+        "no signed note is replaced where all other files of the copy are what the log has",
         remedy="keep it where it is, since it may be evidence, and begin another copy in an empty place",
     )
 
