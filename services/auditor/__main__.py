@@ -142,19 +142,20 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
     ) as session:
         try:
-            looked = await log_command.look(
-                session,
-                settings.log_url,
-                policy,
-                # Compared already with the ledger's database; here with the log as others see it.
-                keys=_list_keys(findings.world),
-                served_at=dict(settings.lists_served_at),
-                issued=_issued(findings.world),
-                memory=settings.log_memory_file,
-                seconds=seconds,
-                clock=clock,
-                progress=progress,
-            )
+            with log_command.prefix_named("VITNE_LOG_URL", settings.log_url):
+                looked = await log_command.look(
+                    session,
+                    settings.log_url,
+                    policy,
+                    # Compared already with the ledger's database; here with the log as others see it.
+                    keys=_list_keys(findings.world),
+                    served_at=dict(settings.lists_served_at),
+                    issued=_issued(findings.world),
+                    memory=settings.log_memory_file,
+                    seconds=seconds,
+                    clock=clock,
+                    progress=progress,
+                )
         except DataLoss as error:
             # What was served contradicts itself.
             told = Disagreement("log.forked", settings.log_url, str(error))

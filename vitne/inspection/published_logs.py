@@ -113,7 +113,12 @@ class PublishedLogs:
     async def _walk_all(self, progress: Callable[[str], None]) -> None:
         note = await self._fetch(CHECKPOINT_PATH)
         if note is None:
-            raise Unavailable("LOG_UNREACHABLE", "the log has no checkpoint", rule="C2SP tlog-tiles, Checkpoints")
+            raise Unavailable(
+                "LOG_UNREACHABLE",
+                "the log has no checkpoint",
+                field=CHECKPOINT_PATH,
+                rule="C2SP tlog-tiles, Checkpoints",
+            )
         first = Checkpoint.parse(split_note(note)[0]).origin  # whether it is believed is seen when it is walked
         self._refused = []
         await self._walk(first, "", b"", progress)
