@@ -4,11 +4,17 @@ Against `make up`, after `. .vitne/up/environment`. The tables are the portal's 
 keeps beside them.
 """
 
+import argparse
 import asyncio
 import os
 import sys
 
-try:
+argparse.ArgumentParser(
+    description="A small portal: keeps up with its topic for some seconds, and shows what it has.",
+    epilog="Exit code: 0 it is shown, 1 it could not be had, 2 wrong usage.",
+).parse_args()
+
+try:  # Here, so that the help is to be had without them.
     from vitne.messaging.kafka import KafkaSettings
     from vitne_client import Connection, Held, Subscriber, VitneError
 except ModuleNotFoundError as error:
