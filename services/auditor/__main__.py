@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 import traceback
@@ -35,6 +36,7 @@ from vitne.runtime.objects.folder import replace_file
 from vitne.runtime.settings import load
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.tls import client_context
+from vitne.runtime.unknown_settings import unknown_settings
 
 DESCRIPTION: Final = (
     "Reads the databases of issuer, ledger, registry and portals, all topics and the published status lists, and says "
@@ -86,6 +88,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.writelines(f"{fault}\n" for fault in faults)
         return NOT_LOOKED
     start_logging(settings.log_level)
+    for line in unknown_settings(AuditorSettings, os.environ):
+        _tell(line)
     try:
         findings = uvloop.run(audit(settings, options.settle, _tell))
     except VitneError as error:

@@ -102,7 +102,7 @@ class _Faults:
         told = [*self._told, *([f"and {more} more"] if more else [])]
         raise InvalidArgument(
             min(self._reasons, key=_REASONS.index),
-            told[0] if len(told) == 1 else "\n  ".join([f"{self._count} faults:", *told, ""]).rstrip(" "),
+            told[0] if len(told) == 1 else "\n  ".join([f"{self._count} faults:", *told]),
             field=self._places[0] if len(told) == 1 else "",
             rule="all of a table is sent, or nothing",
             remedy="mend it, and read the file again",
