@@ -2,12 +2,14 @@
 
     python issue_batch.py RESULTS.csv [--then-revoke-first]
 
-Against `make up`, after `. .vitne/up/environment`. Run again with the same file it issues nothing twice.
+Against `make up`, after `. .vitne/up/environment`. Run again with the same file it issues nothing twice, and
+says what was done before, and what became of it.
 """
 
 import argparse
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -30,27 +32,32 @@ except ModuleNotFoundError as error:
     )
 
 
+#: What is added of a credential that does not count as it did.
+SINCE = {credential_pb2.STATUS_REVOKED: ", revoked since", credential_pb2.STATUS_SUSPENDED: ", suspended since"}
+
+
 async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> int:
     """Issue the items; answers how many were not issued."""
+    began = datetime.now(UTC).replace(microsecond=0)
     issued = []
+
+    def when(instant) -> str:
+        """Since when, where that was before: who repeats a request is answered what was answered first."""
+        known = instant.ToDatetime(UTC)
+        return f" already at {known:%Y-%m-%dT%H:%M:%SZ}" if known < began else ""
+
     async with Institution(Connection.of_environment("PROVIDER")) as institution:
         async for outcome in institution.issue_batch(items, request_id):
-            if outcome.credential is not None:
-                issued.append(outcome.credential)
-                # What was issued before is answered as it was then, with its status of now.
-                status = credential_pb2.Status.Name(outcome.credential.status).removeprefix("STATUS_").lower()
-                print(f"{outcome.item_id} issued" + ("" if status == "valid" else f", {status} since"))
+            if (credential := outcome.credential) is not None:
+                issued.append(outcome)
+                print(f"{outcome.item_id} issued{when(credential.issued_at)}{SINCE.get(credential.status, '')}")
             else:
                 # With the field, the rule and the remedy, where there are some.
                 print(f"{outcome.item_id} {'to be repeated' if outcome.repeat else 'refused'}: {outcome.error}")
         if issued and asked.then_revoke_first:
-            first = issued[0]
-            if first.status == credential_pb2.STATUS_REVOKED:
-                print("the first one was revoked before")
-            else:
-                key = uuid5(request_id, first.id)
-                await institution.revoke(first.id, ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR, key)
-                print("the first one revoked")
+            first = issued[0].credential.id
+            change = await institution.revoke(first, ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR, uuid5(request_id, first))
+            print(f"{issued[0].item_id} revoked{when(change.recorded)}")
     return len(items) - len(issued)
 
 

@@ -10,8 +10,8 @@ import os
 import sys
 
 argparse.ArgumentParser(
-    description="Keep up with a hub's topic until all of it is here, and say how much that is.",
-    epilog="All that it is told is in the environment: . .vitne/up/environment. Exit code: 0 it is up to date, 1 not.",
+    description="A small portal: keeps up with its topic for some seconds, and shows what it has.",
+    epilog="Exit code: 0 it is shown, 1 it could not be had, 2 wrong usage.",
 ).parse_args()
 
 try:  # Here, so that the help is to be had without them.

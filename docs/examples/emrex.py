@@ -38,6 +38,4 @@ async def main() -> None:
         print("it is kept" if one["title"] in await browser.imported() else "it is not there")
 
 
-if len(sys.argv) != 2:
-    sys.exit("python docs/examples/emrex.py CERTIFICATES: the file that docs/emrex.md fetches from the portal")
-run_example(main)
+run_example(main, CERTIFICATES="the file that docs/emrex.md fetches from the portal")

@@ -8,6 +8,7 @@ Run it against `make up`, after `. .vitne/up/environment`:
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
@@ -22,17 +23,25 @@ from vitne_api.credential.v1 import credential_pb2
 from vitne_api.events.v1 import events_pb2
 from vitne_api.issuer.v1 import issuer_pb2, issuer_pb2_grpc
 
+#: What is told of a topic that is not there.
+NO_TOPIC = (
+    "rule: vitne.hub.<hub>.v1, with a hyphen for the hub's colon, and a client that may read it (docs/events.md); "
+    "remedy: . .vitne/up/environment, which names the demo's hub"
+)
+
 
 async def main() -> None:
     """Everything in the topic so far; a real subscriber goes on, and keeps its offset with its data."""
     topic = os.environ["VITNE_HUB_TOPIC"]
     # Without a group: all partitions, from their beginning.
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=os.environ["VITNE_KAFKA"], auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(bootstrap_servers=os.environ["VITNE_KAFKA"], auto_offset_reset="earliest")
     handles: dict[str, None] = {}
     try:
         await consumer.start()
+        # Looked up first: where it is missing, a subscription waits for it, or a cluster makes it.
         if topic not in await consumer.topics():
-            raise SystemExit(f"there is no topic {topic}: compare VITNE_HUB_TOPIC with what the operator gave you")
+            sys.exit(f"{os.environ['VITNE_KAFKA']} shows no topic {topic} (VITNE_HUB_TOPIC); {NO_TOPIC}")
+        consumer.subscribe([topic])
         while records := await consumer.getmany(timeout_ms=1000):
             for record in (record for batch in records.values() for record in batch):
                 notice = events_pb2.HubCredentialNotice.FromString(record.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 import traceback
@@ -35,6 +36,7 @@ from vitne.runtime.objects.folder import replace_file
 from vitne.runtime.settings import load
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.tls import client_context
+from vitne.runtime.unknown_settings import unknown_settings
 
 DESCRIPTION: Final = (
     "Reads the databases of issuer, ledger, registry and portals, all topics and the published status lists, and says "
@@ -86,6 +88,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.writelines(f"{fault}\n" for fault in faults)
         return NOT_LOOKED
     start_logging(settings.log_level)
+    for line in unknown_settings(AuditorSettings, os.environ):
+        _tell(line)
     try:
         findings = uvloop.run(audit(settings, options.settle, _tell))
     except VitneError as error:
@@ -142,19 +146,20 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
     ) as session:
         try:
-            looked = await log_command.look(
-                session,
-                settings.log_url,
-                policy,
-                # Compared already with the ledger's database; here with the log as others see it.
-                keys=_list_keys(findings.world),
-                served_at=dict(settings.lists_served_at),
-                issued=_issued(findings.world),
-                memory=settings.log_memory_file,
-                seconds=seconds,
-                clock=clock,
-                progress=progress,
-            )
+            with log_command.prefix_named("VITNE_LOG_URL", settings.log_url):
+                looked = await log_command.look(
+                    session,
+                    settings.log_url,
+                    policy,
+                    # Compared already with the ledger's database; here with the log as others see it.
+                    keys=_list_keys(findings.world),
+                    served_at=dict(settings.lists_served_at),
+                    issued=_issued(findings.world),
+                    memory=settings.log_memory_file,
+                    seconds=seconds,
+                    clock=clock,
+                    progress=progress,
+                )
         except DataLoss as error:
             # What was served contradicts itself.
             told = Disagreement("log.forked", settings.log_url, str(error))

@@ -7,12 +7,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -20,7 +22,7 @@ from vitne.audit.agreement import Disagreement
 from vitne.audit.log_contents import LogContents, SeenList
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
-from vitne.errors import DataLoss, InvalidArgument, VitneError
+from vitne.errors import DataLoss, InvalidArgument, Unavailable, VitneError
 from vitne.inspection.lists import fetch_logged, fetch_seen, registered_list_keys
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.mirror import Mirror
@@ -43,6 +45,10 @@ EPILOG: Final = "Exit code: 0 all agrees, 1 it does not, 2 it could not look or 
 AGREES: Final = 0
 DISAGREES: Final = 1
 NOT_LOOKED: Final = 2
+#: Says where the first log is.
+URL_OPTION: Final = "--url"
+#: Reasons by which what is served below an address is no log.
+_NO_LOG: Final = ("LOG_UNREACHABLE", "BAD_NOTE")
 #: Seconds in which what a list shows must have come into a checkpoint.
 DEFAULT_SETTLE_SECONDS: Final = 30.0
 #: Seconds between two looks.
@@ -76,7 +82,11 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = argparse.ArgumentParser(prog="vitne-audit log", description=DESCRIPTION, epilog=EPILOG)
     made.add_argument(
-        "--url", type=web_address, required=True, help="the first log's prefix, below which /checkpoint and /tile/ are"
+        URL_OPTION,
+        required=True,
+        type=_prefix,
+        metavar="URL",
+        help="the first log's prefix, below which /checkpoint and /tile/ are",
     )
     trusted = made.add_mutually_exclusive_group(required=True)
     trusted.add_argument(
@@ -155,18 +165,19 @@ async def _run(
             asked.trust_list, asked.registry_key, asked.registry_uri, clock, development=development
         )
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        return await look(
-            session,
-            asked.url,
-            policy,
-            keys=keys,
-            served_at=served_at,
-            memory=asked.remember,
-            copy=FolderObjects(asked.mirror) if asked.mirror else None,
-            seconds=asked.settle,
-            clock=clock,
-            progress=lambda text: print(text, file=sys.stderr),  # noqa: T201 - this is a command
-        )
+        with prefix_named(URL_OPTION, asked.url):
+            return await look(
+                session,
+                asked.url,
+                policy,
+                keys=keys,
+                served_at=served_at,
+                memory=asked.remember,
+                copy=FolderObjects(asked.mirror) if asked.mirror else None,
+                seconds=asked.settle,
+                clock=clock,
+                progress=lambda text: print(text, file=sys.stderr),  # noqa: T201 - this is a command
+            )
 
 
 async def look(
@@ -357,6 +368,49 @@ def as_text(looked: Looked) -> str:
     )
     lines += [str(each) for each in looked.disagreements] or [agree]
     return "".join(f"{line}\n" for line in lines)
+
+
+@contextmanager
+def prefix_named(option: str, url: str) -> Iterator[None]:
+    """Say of what is no log where its address comes from, and how that is mended.
+
+    Args:
+        option: or variable, that holds it.
+        url: the first log's prefix.
+
+    Raises:
+        Unavailable, InvalidArgument: as they come; ``LOG_UNREACHABLE`` and ``BAD_NOTE`` with option and address.
+    """
+    try:
+        yield
+    except (Unavailable, InvalidArgument) as error:
+        if error.reason not in _NO_LOG:
+            raise
+        place = error.field if "://" in error.field else f"{url.rstrip('/')}/{error.field}".rstrip("/")
+        raise type(error)(
+            error.reason,
+            f"{place}: {error.message}",
+            field=option,
+            rule="the first log's prefix, below which checkpoint and tile/ are served (C2SP tlog-tiles)",
+            remedy=f"if the log is served elsewhere, give {option} that address (its operator publishes it); if it is "
+            "served there, try again later, or ask its operator",
+        ) from error
+
+
+def _prefix(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # which is read only then
+        served = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
+    except ValueError:
+        served = False
+    if not served:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no address that can be fetched from; rule: http:// or https:// with host and path, the first "
+            "log's prefix; remedy: give the address that the log's operator publishes; of a folder, serve it "
+            "first: python -m http.server --directory FOLDER"
+        )
+    return text
 
 
 def _policy(file: Path) -> Policy:

@@ -90,6 +90,47 @@ async def test_the_exit_code_tells_what_was_planted(
     assert says in shown.out + shown.err
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "localhost:8080",
+        ".vitne/log-copy",
+        "http://",
+        "http://[::1",
+        "http://127.0.0.1:x",
+        "https://log.example/?size=1",
+    ],
+)
+def test_what_is_no_address_is_refused_with_the_options_name(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        log_command.main(["--url", given, "--key", FIRST.key.text])
+    assert ended.value.code == NOT_LOOKED
+    told = capsys.readouterr().err
+    assert f"argument --url: {given} is no address" in told
+    assert "rule: http:// or https://" in told
+    assert "remedy: give the address" in told
+
+
+@pytest.mark.parametrize(
+    ("answer", "place"),
+    [(None, "/checkpoint: the log has no checkpoint"), (b"<html>\n", ": not a signed note")],
+    ids=["nothing", "a page"],
+)
+async def test_an_address_where_no_log_is_served_is_named_with_its_option(
+    answer: bytes | None, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fetch(_path: str) -> bytes | None:
+        return answer
+
+    async with served(fetch) as url:
+        code = await asyncio.to_thread(log_command.main, ["--url", url, "--key", FIRST.key.text])
+    assert code == NOT_LOOKED
+    told = capsys.readouterr().err
+    assert f"{url}{place}" in told
+    assert "field: --url; rule: the first log's prefix" in told
+    assert "remedy: if the log is served elsewhere, give --url that address" in told
+
+
 async def test_a_log_that_went_back_is_told_by_what_was_remembered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

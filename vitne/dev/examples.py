@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -24,8 +25,22 @@ _OURS: Final = "VITNE_"
 _Answer = TypeVar("_Answer")
 
 
-def run_example(main: Callable[[], Coroutine[Any, Any, _Answer]]) -> _Answer:
-    """Run an example and return its answer; what was refused, and what to do, ends the program with exit code 1."""
+def run_example(main: Callable[[], Coroutine[Any, Any, _Answer]], **arguments: str) -> _Answer:
+    """Run an example and return its answer; what was refused, and what to do, ends the program with exit code 1.
+
+    Args:
+        main: the example; what its module says of itself is the program's help.
+        arguments: what the program has to be given, in this order, and what each is. Anything else is wrong usage,
+            which ends it with exit code 2.
+    """
+    parser = argparse.ArgumentParser(
+        description=main.__globals__["__doc__"],
+        epilog="Exit code: 0 all was done, 1 something was refused or is out of reach, 2 wrong usage.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, what in arguments.items():
+        parser.add_argument(name, help=what)
+    parser.parse_args()
     if "VITNE_PORTAL_URL" not in os.environ:
         sys.exit(f"there is no stack's environment in this shell; remedy: {REMEDY}")
     # What it logs before it gives up is what the last line says.

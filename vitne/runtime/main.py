@@ -26,6 +26,7 @@ from vitne.runtime.migrations import Migrations, migrate
 from vitne.runtime.settings import EXIT_WRONG_SETTINGS, PREFIX, CommonSettings, load, load_with_database
 from vitne.runtime.telemetry import start_logging
 from vitne.runtime.telemetry.process import start_traces
+from vitne.runtime.unknown_settings import unknown_settings
 
 #: Exit code of a process that failed.
 EXIT_FAILED: Final = 1
@@ -110,6 +111,8 @@ def cli(
         sys.stderr.writelines(f"{fault}\n" for fault in faults)
         return EXIT_WRONG_SETTINGS
     start_logging(loaded.log_level)
+    for line in unknown_settings(settings, os.environ):
+        _log.warning("%s", line)
     if command == "migrate":
         return _migrate(loaded, migrations)
     try:
