@@ -22,15 +22,16 @@ FIXED: range = range(1, 41)
 #: Real seconds for seeds that differ from run to run, after those.
 RANDOM_SECONDS = 10.0
 #: Scenarios within which each planted bug has to be found.
-WITHIN = 40
+WITHIN = 240
 #: The one that finds it first in the code as it is: tried first; where that changed, the others as long as none does.
 LIKELY = {
     "failed_is_handled": 3,
     "id_beyond_the_last": 3,
     "lease_reuse": 5,
-    "lock_kept": 21,
+    # Rare, since whoever leads works in the session that has the lock: with the session, the lock goes, too.
+    "lock_kept": 200,
     "mark_before_publish": 1,
-    "no_compare_and_set": 2,
+    "no_compare_and_set": 3,
     "offset_outside_the_transaction": 4,
 }
 #: Sets the one seed to run, and prints how it went.

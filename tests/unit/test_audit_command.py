@@ -113,7 +113,7 @@ def test_what_is_no_address_is_refused_with_the_options_name(given: str, capsys:
 
 @pytest.mark.parametrize(
     ("answer", "place"),
-    [(None, "/checkpoint: the log has no checkpoint"), (b"<html>\n", ": not a signed note")],
+    [(None, "/checkpoint: there is no checkpoint where the log is to be"), (b"<html>\n", ": not a signed note")],
     ids=["nothing", "a page"],
 )
 async def test_an_address_where_no_log_is_served_is_named_with_its_option(

@@ -280,7 +280,7 @@ def main() -> int:
     except VitneError as error:
         return _failed(str(error), folder)
     except KafkaError as error:
-        return _failed(f"Kafka at {arguments.kafka!r}: {error}\nKAFKA= takes apache, apache-tls or host:port", folder)
+        return _failed(_no_kafka(arguments.kafka, error, folder), folder)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         return _unwritable(folder, error)
     except KeyboardInterrupt:
@@ -289,6 +289,15 @@ def main() -> int:
 
 def _unwritable(folder: Path, error: OSError) -> int:
     return _failed(f"{folder}: {error.strerror or error}\nVITNE_HOME has to be a folder that can be written", folder)
+
+
+def _no_kafka(named: str, error: KafkaError, folder: Path) -> str:
+    if named:
+        return f"Kafka at {named!r}: {error}\nKAFKA= takes apache, apache-tls or host:port"
+    return (
+        f"the embedded broker runs, and did not answer in time\nmost likely the machine is busy: run it again when it "
+        f"is less so, or look into {_shown(folder / 'broker' / 'broker.log')}"
+    )
 
 
 def _failed(reason: str, folder: Path) -> int:

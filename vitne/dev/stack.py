@@ -360,7 +360,9 @@ class Stack:
             await opened
         await self._start_identity()
         self._say("databases and topics")
-        await asyncio.gather(self._migrate(), self._create_topics())
+        # First what is quick: beside the migrations' processes, a broker on a busy machine does not answer in time.
+        await self._create_topics()
+        await self._migrate()
         if self.witnesses:
             await self._start_witnesses()
         self._say(f"the services: {', '.join(SERVICES)}")
