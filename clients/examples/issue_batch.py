@@ -62,8 +62,18 @@ async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> int:
 
 
 try:
+    items = batch_from_csv(asked.results)
     # Named by what is in the file: the same file is the same batch, whenever it is sent.
-    left = asyncio.run(main(batch_from_csv(asked.results), uuid5(NAMESPACE_URL, asked.results.read_text("utf-8"))))
+    name = uuid5(NAMESPACE_URL, asked.results.read_text("utf-8"))
+except OSError as error:
+    parser.error(f"{asked.results} can't be read: {error.strerror}")
+except VitneError as error:
+    sys.exit(f"{asked.results}: {error}")
+if not items:
+    print(f"{asked.results} has no line but that of its columns: nothing is issued")
+    sys.exit()
+try:
+    left = asyncio.run(main(items, name))
 except (OSError, ValueError, VitneError) as error:
     sys.exit(f"{error}")
 if left:

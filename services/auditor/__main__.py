@@ -31,6 +31,7 @@ from vitne.inspection.published_log import FILE_SECONDS
 from vitne.merkle.policy import Policy
 from vitne.messaging import topics
 from vitne.messaging.kafka import KafkaSettings
+from vitne.runtime.arguments import some_seconds
 from vitne.runtime.main import explained
 from vitne.runtime.objects.folder import replace_file
 from vitne.runtime.settings import load
@@ -76,7 +77,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "--settle",
-        type=float,
+        type=some_seconds,
         default=DEFAULT_SETTLE_SECONDS,
         metavar="SECONDS",
         help="how long to look again while something does not agree (default: %(default)s)",

@@ -31,7 +31,7 @@ from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
 from vitne.runtime.argument_files import read_file
-from vitne.runtime.arguments import parsed, served_elsewhere, thumbprint, web_address
+from vitne.runtime.arguments import parsed, served_elsewhere, some_seconds, thumbprint, web_address
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.objects import Objects
 from vitne.runtime.objects.folder import FolderObjects, replace_file
@@ -125,7 +125,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="PREFIX=BASE",
         help="where lists are really fetched",
     )
-    made.add_argument("--settle", type=float, default=DEFAULT_SETTLE_SECONDS, metavar="SECONDS", help="(%(default)s)")
+    made.add_argument(
+        "--settle", type=some_seconds, default=DEFAULT_SETTLE_SECONDS, metavar="SECONDS", help="(%(default)s)"
+    )
     made.add_argument("--json", action="store_true", help="the report as one JSON object")
     return made
 

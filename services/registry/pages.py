@@ -10,7 +10,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader
 from pydantic import BaseModel, Field
@@ -27,6 +27,7 @@ from services.registry.wallet_pages import wallet_routes
 from vitne.accreditation import Projection
 from vitne.accreditation.dids import organisation_of_path
 from vitne.accreditation.trust_list import FACTS_MEDIA_TYPE, TYPE
+from vitne.errors import InvalidArgument
 from vitne.identifiers import parse_uuid
 
 #: Entries on the page, or in one answer where nothing is said.
@@ -43,6 +44,8 @@ _BRIEF: Final = _OPEN | {"Cache-Control": "max-age=1"}
 #: A body of facts never changes.
 _FOR_EVER: Final = _OPEN | {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 _TEMPLATE: Final = "registry.html"
+#: How many characters are told again of a parameter that is not taken.
+_SHOWN_NAME: Final = 64
 #: The weight of what is refused (RFC 9110, section 12.4.2).
 _NOT_AT_ALL: Final = re.compile(r"q=0(\.0{0,3})?\Z", re.IGNORECASE)
 
@@ -94,7 +97,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
     page_headers = _BRIEF | page_security(_TEMPLATE)
     newest: _Page | None = None
 
-    @app.get("/v1/trust-list", response_class=Response)
+    @app.get("/v1/trust-list", response_class=Response, dependencies=[Depends(_only_known)])
     async def get_trust_list(request: Request) -> Response:
         """The signed statement of authorities, providers, keys and accreditations: a compact JWS."""
         statement = await trust_list.statement()
@@ -103,7 +106,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(statement.token, media_type=f"application/{TYPE}", headers=headers)
 
-    @app.get("/v1/trust-list/facts/{revision}", response_class=Response)
+    @app.get("/v1/trust-list/facts/{revision}", response_class=Response, dependencies=[Depends(_only_known)])
     async def get_facts(request: Request, revision: _Revision) -> Response:
         """The facts that a statement names: JSON Lines, for ever the same."""
         served = await trust_list.facts(revision, gzip=_takes_gzip(request.headers.getlist("accept-encoding")))
@@ -114,7 +117,9 @@ def build_pages(  # noqa: PLR0917 - what the pages show
             headers["Content-Encoding"] = "gzip"
         return Response(served.body, media_type=FACTS_MEDIA_TYPE, headers=headers)
 
-    @app.get("/v1/trust-list/facts/{revision}/since/{known}", response_class=Response)
+    @app.get(
+        "/v1/trust-list/facts/{revision}/since/{known}", response_class=Response, dependencies=[Depends(_only_known)]
+    )
     async def get_changes(request: Request, revision: _Revision, known: _Revision) -> Response:
         """What facts have beyond an earlier body of theirs: the rest of its bytes, for ever the same."""
         served = await trust_list.changes(revision, known)
@@ -129,7 +134,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         extract = trust_list.extract(organisation_of_path(provider, field="provider"))
         return ExtractAnswer(statement=extract.statement, facts=extract.facts.decode())
 
-    @app.get("/v1/providers")
+    @app.get("/v1/providers", dependencies=[Depends(_only_known)])
     async def get_providers(
         after: Annotated[str, Query(max_length=40)] = "",
         limit: Annotated[int, Query(ge=1, le=MAX_PROVIDERS)] = MAX_PROVIDERS,
@@ -139,7 +144,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         found = list(views.providers(projection, frameworks, now(), limit, after=after))
         return _json(projection, {"providers": found})
 
-    @app.get("/v1/achievements")
+    @app.get("/v1/achievements", dependencies=[Depends(_only_known)])
     async def get_achievements(provider: _Provider = "", after: _After = "", limit: _Limit = DEFAULT_LIMIT) -> Response:
         """The newest version of achievements, by id; go on with ``after`` the last one's id."""
         recorder.as_of()
@@ -147,7 +152,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         found = list(islice(views.achievements(projection, provider=provider, after=beyond), limit))
         return _json(projection, {"achievements": found})
 
-    @app.get("/v1/qualifications")
+    @app.get("/v1/qualifications", dependencies=[Depends(_only_known)])
     async def get_qualifications(
         provider: _Provider = "", after: _After = "", limit: _Limit = DEFAULT_LIMIT
     ) -> Response:
@@ -180,6 +185,24 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         )
 
     return app
+
+
+def _only_known(request: Request) -> None:
+    """Refuses a parameter that is not taken: a misspelt one would be answered with everything, as if it had counted.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_PARAMETER``.
+    """
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidArgument(
+                "UNKNOWN_PARAMETER",
+                "no parameter of this name is taken here",
+                field=name[:_SHOWN_NAME],
+                rule=f"one of {', '.join(known)}" if known else "none is taken",
+                remedy="correct the name, or leave it out",
+            )
 
 
 def _json(projection: Projection, content: dict[str, Any]) -> Response:

@@ -481,6 +481,9 @@ async def test_the_signed_list_and_the_pages(registry: Running, tmp_path: Path) 
     status, _, body = await registry.get("/v1/trust-list", **{"If-None-Match": headers["ETag"]})
     assert (status, body) == (304, "")
 
+    for misspelt in ("/v1/providers?bogus=1", "/v1/achievements?page_size=3", "/v1/trust-list?x="):
+        status, _, body = await registry.get(misspelt)
+        assert (status, json.loads(body)["reason"]) == (400, "UNKNOWN_PARAMETER"), misspelt
     status, _, body = await registry.get("/v1/providers")
     shown = json.loads(body)
     assert shown["registry_revision"] == 6

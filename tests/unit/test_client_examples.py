@@ -34,7 +34,8 @@ def run(example: str, *arguments: str, **environment: str) -> subprocess.Complet
 @pytest.fixture
 def table(tmp_path: Path) -> str:
     file = tmp_path / "results.csv"
-    file.write_text(";".join(REQUIRED) + "\n")
+    line = "1;no.national_id;01810149901;Kari;Nordmann;01930f6e-0000-7000-8000-000000000001;2026-11-20;erasable"
+    file.write_text(f"{';'.join(REQUIRED)}\n{line}\n")
     return str(file)
 
 
@@ -81,3 +82,16 @@ def test_one_variable_that_is_not_set_is_named(example: str, name: str, table: s
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert name in ended.stderr
     assert ". .vitne/up/environment" in ended.stderr
+
+
+def test_a_table_without_results_says_so_and_a_file_that_is_not_there_is_wrong_usage(table: str) -> None:
+    environment = dict.fromkeys(VARIABLES, "x")
+    Path(table).write_text(f"{';'.join(REQUIRED)}\n")
+    empty = run("issue_batch.py", table, PYTHONPATH=MODULES, **environment)
+    assert (empty.returncode, empty.stdout.strip()) == (
+        0,
+        f"{table} has no line but that of its columns: nothing is issued",
+    )
+    missing = run("issue_batch.py", f"{table}.none", PYTHONPATH=MODULES, **environment)
+    assert missing.returncode == 2
+    assert missing.stderr.splitlines()[-1].endswith("results.csv.none can't be read: No such file or directory")

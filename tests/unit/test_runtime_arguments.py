@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.auditor import log_command
 from services.verifier import bundles, collect, command, status_command, verify_command
-from vitne.runtime.arguments import host_and_port, parsed, served_elsewhere, web_address
+from vitne.runtime.arguments import host_and_port, parsed, served_elsewhere, some_seconds, web_address
 
 HYPHENATED = base64.urlsafe_b64encode(b"\xfb" + bytes(31)).decode().rstrip("=")
 NOWHERE = ["--trust-list", "http://127.0.0.1:1/v1/trust-list"]
@@ -200,3 +200,10 @@ def test_what_is_no_pair_of_addresses_is_wrong_usage(text: str) -> None:
     assert served_elsewhere("https://a/=http://127.0.0.1:1/b/") == ("https://a/", "http://127.0.0.1:1/b/")
     with pytest.raises(argparse.ArgumentTypeError, match=r"no pair of addresses; rule: PREFIX=BASE.*; remedy: https"):
         served_elsewhere(text)
+
+
+@pytest.mark.parametrize("text", ["", "-5", "nan", "inf", "soon"])
+def test_what_is_no_time_is_wrong_usage(text: str) -> None:
+    assert (some_seconds("0"), some_seconds("2.5")) == (0.0, 2.5)
+    with pytest.raises(argparse.ArgumentTypeError, match=r"no time; rule: seconds, 0 or more; remedy"):
+        some_seconds(text)

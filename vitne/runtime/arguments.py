@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -57,6 +58,21 @@ def web_address(text: str) -> str:
             "published, with https:// in front"
         )
     return text
+
+
+def some_seconds(text: str) -> float:
+    """The type of an argument that is a time in seconds: 0 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: naming rule and remedy; argparse names the option.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; rule: seconds, 0 or more; remedy: write a number, 30")
+    return value
 
 
 def host_and_port(text: str) -> str:

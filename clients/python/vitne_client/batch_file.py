@@ -115,7 +115,11 @@ def _items(lines: csv.DictReader[str], faults: _Faults) -> Iterator[issuer_pb2.B
     if missing or unknown:
         raise InvalidArgument(
             "CSV_COLUMNS",
-            f"columns that lack: {sorted(missing)}; columns that are not known: {sorted(unknown)}",
+            "; ".join(
+                f"{what}: {', '.join(sorted(names))}"
+                for what, names in (("columns that lack", missing), ("columns that are not known", unknown))
+                if names
+            ),
             rule=f"columns {', '.join(REQUIRED)}, and perhaps {', '.join(OPTIONAL)}",
             remedy="name the columns so, or say which character is between them",
         )
