@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,15 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements" / "dev.txt"
 OLDEST = (3, 11)
+#: A command of pyproject.toml, as an installed Vitne has it; here its modules are the checkout's.
+SCRIPT = """#!{python}
+import sys
+
+sys.path.insert(0, {root!r})
+from {module} import {function}
+
+{function}()
+"""
 #: Between two lines of a step that takes long.
 SIGN_OF_LIFE_SECONDS = 15
 
@@ -106,6 +116,18 @@ def build_stubs() -> None:
     stamp.write_text(wanted)
 
 
+def build_scripts() -> None:
+    """Put the commands that pyproject.toml names into ``.venv/bin``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for name, place in project["scripts"].items():
+        module, _, function = place.partition(":")
+        text = SCRIPT.format(python=PYTHON, root=str(ROOT), module=module, function=function)
+        script = PYTHON.parent / name
+        if not is_current(script, text):
+            script.write_text(text, "utf-8")
+            script.chmod(0o755)
+
+
 def main() -> None:
     """Build what is missing, alone."""
     if sys.version_info < OLDEST:
@@ -125,6 +147,7 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         build_venv()
         build_stubs()
+        build_scripts()
         for name in sys.argv[1:]:
             add_to_venv(ROOT / "requirements" / f"{name}.txt")
 

@@ -38,7 +38,7 @@ def copied_at(entry: PublishedList, form: Form, path: str, body: bytes) -> datet
     """
     try:
         uri, instant = status_list_cwt.stated(body) if form is Form.CWT else _stated(form, body)
-    except (InvalidArgument, ValueError, OverflowError) as error:
+    except (InvalidArgument, ValueError, OverflowError, OSError) as error:  # the last two: of a date far away
         raise _unreadable(path, "it is no status list in this form") from error
     expected = entry.url if form in (Form.JWT, Form.CWT) else entry.url + form.value
     if uri != expected:

@@ -19,6 +19,7 @@ RUN_BY = {
     "head -c 32": ("tests/docs/test_docs_kubernetes.py", '"head "'),
     "openssl ": ("tests/docs/test_docs_kubernetes.py", '"openssl "'),
     "VITNE_STATE_DIR=out/": ("tests/docs/test_docs_kubernetes.py", '"VITNE_STATE_DIR=out/"'),
+    "make setup": ("tests/unit/test_tools.py", "bootstrap.build_scripts()"),
     "make up": ("tests/docs/conftest.py", '"make", "up"'),
     "make demo TLS=1": ("tests/e2e/test_tls_stack.py", "tls=True"),
     "make asyncapi": ("tests/unit/test_asyncapi.py", "tools.asyncapi"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,11 @@ TILE = Kind("application/octet-stream", IMMUTABLE)
 @pytest.mark.parametrize(("method", "body"), [("PUT", b"hashes"), ("GET", b"")])
 def test_the_signature_is_that_of_botocore(method: str, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     url = "https://storage.example:9000/bucket/prefix/tile/0/x001/234.p/5"
-    headers = {"Content-Type": TILE.media_type, "Cache-Control": TILE.cache_control}
-    ours = signed_headers(method, url, headers, body, credentials=Credentials("key", "secret", "eu-north-1"), now=NOW)
+    headers = {"Content-Type": f" {TILE.media_type} ", "Cache-Control": TILE.cache_control}
+    key = Credentials("key", "secret", "eu-north-1")
+    # Wherever the clock is.
+    now = NOW.astimezone(timezone(timedelta(hours=1)))
+    ours = signed_headers(method, url, headers, body, credentials=key, now=now)
     monkeypatch.setattr(auth, "get_current_datetime", lambda: NOW.replace(tzinfo=None))
     theirs = awsrequest.AWSRequest(method, url, headers=dict(headers), data=body)
     auth.S3SigV4Auth(credentials.Credentials("key", "secret"), "s3", "eu-north-1").add_auth(theirs)
@@ -48,7 +52,39 @@ async def test_a_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="STORAGE_UNAVAILABLE"):
         await FolderObjects(tmp_path / "static").put("tile/0/000", b"", TILE)
     with pytest.raises(Unavailable, match="STORAGE_UNAVAILABLE"):
+        await FolderObjects(tmp_path / "static").replace("list", b"", TILE, over=None)
+    with pytest.raises(Unavailable, match="STORAGE_UNAVAILABLE"):
         await FolderObjects(tmp_path).get("static/tile")
+
+
+async def test_a_file_is_on_the_disk_before_it_is_one_and_its_name_before_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bytes | None, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        place = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((None if place.is_dir() else place.read_bytes(), (tmp_path / "list").exists()))
+
+    monkeypatch.setattr(folder_module.os, "fsync", sync)
+    await FolderObjects(tmp_path).put("list", b"one", TILE)
+    assert synced == [(b"one", False), (None, True)]
+
+
+async def test_a_disk_that_is_full_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = FolderObjects(tmp_path)
+    await objects.put("list", b"one", TILE)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder_module.os, "fsync", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        await objects.put("list", b"two", TILE)
+    assert await objects.get("list") == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["list"]
 
 
 #: Adds one to a number in a file, so many times, by reading it and writing over what was read.
@@ -101,10 +137,14 @@ async def test_a_process_that_holds_the_folder_is_told_and_its_end_is_enough(
                 await objects.replace("list", b"two", TILE, over=tag)
         assert await objects.get("list") == b"one"
         waiting = asyncio.create_task(objects.replace("list", b"two", TILE, over=tag))
+        # However many wait, what only reads has a thread.
+        others = [asyncio.create_task(objects.replace(f"{n}", b"", TILE, over=None)) for n in range(40)]
         await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(objects.get("list"), 5) == b"one"
         assert not waiting.done()
     finally:
         holding.kill()
         await holding.wait()
     assert await waiting is not None
+    assert all(await asyncio.gather(*others))
     assert await objects.get("list") == b"two"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from tools import clean, variables
+from tools import bootstrap, clean, variables
 
 
 @pytest.mark.parametrize(
@@ -146,3 +146,23 @@ def test_what_an_environment_says_to_others_is_not_refused() -> None:
 
     assert checked() == ""
     assert "PROFILE=production is not 1 or 0" in checked("PROFILE")
+
+
+@pytest.mark.parametrize("name", ["vitne-audit", "vitne-verify", "vitne-witness"])
+def test_a_checkout_has_the_commands_that_an_installed_package_has(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    (tmp_path / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
+    (tmp_path / "lib").symlink_to(Path(sys.prefix) / "lib")
+    monkeypatch.setattr(bootstrap, "PYTHON", python)
+    bootstrap.build_scripts()
+    # In whatever folder, and whatever the shell says of modules.
+    kept = {variable: value for variable, value in os.environ.items() if variable != "PYTHONPATH"}
+    ended = subprocess.run(
+        [python.parent / name, "--help"], cwd=tmp_path, env=kept, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(("usage: vitne-", "usage: python -m services.witness "))
