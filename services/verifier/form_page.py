@@ -14,13 +14,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from services.verifier.answers import VerifyAnswer, outcome_word
 from services.verifier.checks.names import SKIPPED
-from vitne.errors import InvalidArgument
+from services.verifier.details import in_language
 from vitne.runtime.languages import NEIGHBOURS, best_table, best_text, reader_languages
 
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "en"
 #: The address's parameter that chooses a language.
 _LANGUAGE: Final = "lang"
+_UNKNOWN_LANGUAGE: Final = "unknown_language"
+#: What the page is called that refuses something, where it is not for want of a credential.
+_REFUSED_TITLES: Final = {_UNKNOWN_LANGUAGE: "unknown_language_title"}
 _SKIPPED: Final = outcome_word(SKIPPED)
 #: The page loads nothing and posts to itself only; the credential in it goes nowhere else, nor into a cache.
 _HEADERS: Final = {
@@ -41,13 +44,15 @@ class FormPage:
     """Renders the page."""
 
     def __init__(self) -> None:
-        self._template = Environment(
+        templates = Environment(
             loader=PackageLoader("services.verifier"),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=StrictUndefined,
-        ).get_template("page.html")
+        )
+        templates.filters["in_language"] = in_language
+        self._template = templates.get_template("page.html")
 
     def form(self, request: Request) -> Response:
         """The form alone."""
@@ -68,7 +73,10 @@ class FormPage:
     def _render(
         self, request: Request, status: HTTPStatus, *, answer: VerifyAnswer | None = None, refused: str = ""
     ) -> Response:
-        chosen = _chosen(request)
+        chosen = request.query_params.get(_LANGUAGE, "")
+        if chosen and chosen not in NEIGHBOURS:
+            # Whatever came with it is not told in a language that was not asked for.
+            chosen, status, answer, refused = "", HTTPStatus.BAD_REQUEST, None, _UNKNOWN_LANGUAGE
         asked = reader_languages(request.headers.get("accept-language", ""))
         reads = [chosen, *asked] if chosen else asked
         texts = best_table(TEXTS, reads, DEFAULT_LANGUAGE)
@@ -81,6 +89,7 @@ class FormPage:
             made=[check for check in checks if check.outcome != _SKIPPED],
             skipped=[check for check in checks if check.outcome == _SKIPPED],
             refused=texts[refused] if refused else "",
+            refused_title="" if not refused else texts[_REFUSED_TITLES.get(refused, "nothing_title")],
             action=f"/?{_LANGUAGE}={chosen}" if chosen else "/",
             # What was pasted is in no address, so another language begins with the form.
             switches=[
@@ -102,21 +111,3 @@ def _shown(answer: VerifyAnswer | None, reads: Sequence[str]) -> Mapping[str, st
         "learner": " ".join(part for part in (told.given_name, told.family_name) if part),
         "birth_date": told.birth_date or "",
     }
-
-
-def _chosen(request: Request) -> str:
-    """The language that the address chooses; empty where it chooses none.
-
-    Raises:
-        InvalidArgument: ``UNKNOWN_LANGUAGE``.
-    """
-    chosen = request.query_params.get(_LANGUAGE, "")
-    if chosen and chosen not in NEIGHBOURS:
-        raise InvalidArgument(
-            "UNKNOWN_LANGUAGE",
-            "the page is not written for this language's readers",
-            field=_LANGUAGE,
-            rule=f"one of {', '.join(NEIGHBOURS)}",
-            remedy="choose one of them, or leave it out",
-        )
-    return chosen

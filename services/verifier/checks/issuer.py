@@ -22,6 +22,6 @@ def check_issuer(credential: Credential, knowledge: Knowledge) -> Check:
         return Check(ISSUER, FAILED, f"{body.id} issues as {known.issuer_uri}, not as iss says", str(body.id))
     if known != body:
         return Check(ISSUER, FAILED, "name or country of the awarding body are not the registry's", str(body.id))
-    name = next(iter(body.name.values()))
+    name = body.name.get("en") or next(iter(body.name.values()))
     kind = "an invented provider" if entry.synthetic else "a provider"
     return Check(ISSUER, PASSED, f"{name} is {kind} that the registry knows", str(body.id))
