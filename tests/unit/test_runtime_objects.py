@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
@@ -66,7 +67,7 @@ async def test_a_file_is_on_the_disk_before_it_is_one_and_its_name_before_it_is_
         place = Path(f"/proc/self/fd/{descriptor}").readlink()
         synced.append((None if place.is_dir() else place.read_bytes(), (tmp_path / "list").exists()))
 
-    monkeypatch.setattr(folder_module.os, "fsync", sync)
+    monkeypatch.setattr(os, "fsync", sync)
     await FolderObjects(tmp_path).put("list", b"one", TILE)
     assert synced == [(b"one", False), (None, True)]
 
@@ -80,7 +81,7 @@ async def test_a_disk_that_is_full_leaves_what_was_there_and_nothing_else(
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Unavailable, match="No space left"):
         await objects.put("list", b"two", TILE)
     assert await objects.get("list") == b"one"
