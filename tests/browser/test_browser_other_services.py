@@ -24,9 +24,8 @@ async def test_who_may_issue_what(new_page: NewPage, stack: Stack, world: Demo) 
     await look_here(page, "registry")
     # Cards are told by what each column is called.
     await page.set_viewport_size(PHONE)
-    assert await page.locator(
-        ".column", has_text=f"{REGISTRY_TEXTS['nb']['accreditation_columns'][1]}:"
-    ).first.is_visible()
+    covers = REGISTRY_TEXTS["nb"]["accreditation_columns"][1]
+    assert await page.locator(".column", has_text=f"{covers}:").first.is_visible()
     assert await page.get_by_role("cell").count() > 2
 
 
