@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.ledger.front_page import FrontPage
 from services.ledger.history import History
 from services.ledger.lists import ListPublisher, PublishedList
 from services.ledger.projections import Form, Projected, Projections
@@ -57,44 +57,6 @@ class _Route:
 _LISTS: Final = _Route("/{path:path}")
 #: Of the media type that asks for a CWT; whoever says it is looked at closely.
 _CWT_WORD: Final = b"cwt"
-
-#: The page loads nothing, runs nothing and sends nothing.
-_PAGE_HEADERS: Final = {
-    "Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Vitne: status lists and log</title>
-<style>
-  body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; overflow-wrap: anywhere; }}
-  h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.2rem; }} li {{ padding: .2rem 0; }}
-  pre {{ overflow-x: auto; overflow-wrap: normal; padding: .6rem; background: #f4f4f4; }}
-</style>
-</head>
-<body>
-<main>
-<h1>Status lists and log</h1>
-<p>Whether a credential is valid, suspended or revoked is said by the signed list that it names
-(Token Status List; <code>{media_type}</code>, or as a CWT by the <code>Accept</code> header or <code>.cwt</code>;
-as W3C Bitstring Status Lists at <code>.revocation</code> and <code>.suspension</code>).
-What was issued, changed and published is in an append-only log,
-whose state is its <a href="/checkpoint">checkpoint</a> (C2SP tlog-tiles); logs that followed it are below
-<code>/log/</code>, and <code>/succession/1</code> and on say which.</p>
-<h2>Lists</h2>
-<ul>{lists}</ul>
-<h2 id="newest">Checkpoint</h2>
-<pre role="region" aria-labelledby="newest" tabindex="0">{checkpoint}</pre>
-</main>
-</body>
-</html>
-"""  # noqa: E501 - a stylesheet
 
 
 class PlainLists:
@@ -169,20 +131,15 @@ def build_pages(
     """The ledger's HTTP application."""
     app = FastAPI(title="Vitne ledger", openapi_url=None)
     max_age = int(publisher.ttl.total_seconds())
+    page = FrontPage(CHECKPOINT_MAX_AGE)
 
     @app.api_route("/", methods=["GET", "HEAD"])
-    async def index() -> Response:
-        items = "".join(
-            f'<li><a href="{escape(entry.path)}">{escape(entry.url)}</a>, version {entry.version} of '
-            f"{entry.published:%Y-%m-%d %H:%M:%S} UTC</li>"
-            for entry in publisher.published()
-        )
+    async def index(request: Request) -> Response:
         try:
             checkpoint = (await checkpoints.shown()).note
         except VitneError as error:
-            checkpoint = error.message
-        page = _PAGE.format(media_type=MEDIA_TYPE, lists=items, checkpoint=escape(checkpoint))
-        return HTMLResponse(page, headers=_PAGE_HEADERS)
+            return page.show(request, publisher.published(), unshown=error.message)
+        return page.show(request, publisher.published(), checkpoint=checkpoint)
 
     @app.api_route(f"/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
     @app.api_route(f"/{LOGS_PATH}/{{name}}/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from jinja2 import Environment, PackageLoader
 from pydantic import BaseModel, Field
 
 from services.registry import issuers, views
 from services.registry.accreditation_credentials import AccreditationCredentials
 from services.registry.accreditation_pages import accreditation_routes
 from services.registry.catalogue_pages import catalogue_routes
-from services.registry.page_security import page_security
+from services.registry.front_page import FrontPage
 from services.registry.recorder import Recorder
 from services.registry.search import CatalogueIndex
 from services.registry.trust_list import TrustListPublisher
@@ -30,20 +28,17 @@ from vitne.accreditation.trust_list import FACTS_MEDIA_TYPE, TYPE
 from vitne.errors import InvalidArgument
 from vitne.identifiers import parse_uuid
 
-#: Entries on the page, or in one answer where nothing is said.
+#: Entries in one answer where nothing is said.
 DEFAULT_LIMIT: Final = 200
 #: Achievements in one answer: some 50 ms of work.
 MAX_LIMIT: Final = 500
 #: Providers in one answer: each comes with all its accreditations and keys.
 MAX_PROVIDERS: Final = 200
-#: How old the page may be though no fact was added: accreditations begin and end by the clock, too.
-PAGE_LIFETIME: Final = timedelta(seconds=5)
 #: Anyone may read this from a browser.
 _OPEN: Final = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag"}
 _BRIEF: Final = _OPEN | {"Cache-Control": "max-age=1"}
 #: A body of facts never changes.
 _FOR_EVER: Final = _OPEN | {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
-_TEMPLATE: Final = "registry.html"
 #: How many characters are told again of a parameter that is not taken.
 _SHOWN_NAME: Final = 64
 #: The weight of what is refused (RFC 9110, section 12.4.2).
@@ -61,15 +56,6 @@ class ExtractAnswer(BaseModel):
 
     statement: str = Field(description="Compact JWS of type vitne-trust-list-extract+jwt.")
     facts: str = Field(description="The facts that it names: JSON Lines.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """The page as it was rendered."""
-
-    revision: int
-    at: datetime
-    html: str
 
 
 def build_pages(  # noqa: PLR0917 - what the pages show
@@ -91,11 +77,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         app.include_router(
             issuers.issuer_routes(recorder, credentials, registry_uri, prefix), include_in_schema=documented
         )
-    template = Environment(
-        loader=PackageLoader("services.registry"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template(_TEMPLATE)
-    page_headers = _BRIEF | page_security(_TEMPLATE)
-    newest: _Page | None = None
+    page = FrontPage(recorder, now)
 
     @app.get("/v1/trust-list", response_class=Response, dependencies=[Depends(_only_known)])
     async def get_trust_list(request: Request) -> Response:
@@ -163,26 +145,9 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         return _json(projection, {"qualifications": found})
 
     @app.get("/", response_class=HTMLResponse)
-    async def get_page() -> Response:
+    async def get_page(request: Request) -> Response:
         """Authorities, providers, accreditations and achievements, to read."""
-        nonlocal newest
-        recorder.as_of()
-        present = now()
-        if newest is None or newest.revision != projection.revision or not present - newest.at < PAGE_LIFETIME:
-            newest = _Page(projection.revision, present, render(present))
-        return HTMLResponse(newest.html, headers=page_headers)
-
-    def render(present: datetime) -> str:
-        providers = list(views.providers(projection, frameworks, present, DEFAULT_LIMIT + 1))
-        achievements = list(islice(views.achievements(projection), DEFAULT_LIMIT + 1))
-        return template.render(
-            revision=projection.revision,
-            authorities=views.authorities(projection),
-            providers=providers[:DEFAULT_LIMIT],
-            more_providers=len(providers) > DEFAULT_LIMIT,
-            achievements=achievements[:DEFAULT_LIMIT],
-            more=len(achievements) > DEFAULT_LIMIT,
-        )
+        return page.show(request)
 
     return app
 

@@ -27,7 +27,7 @@ def authorities(projection: Projection) -> list[dict[str, Any]]:
     return [
         {
             "id": authority.id,
-            "name": _first(authority.name),
+            "name": by_language(authority.name),
             "synthetic": authority.synthetic,
             "country": authority.remit.country,
             "provider_kinds": list(authority.remit.provider_kinds),
