@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.ledger.front_page import FrontPage
 from services.ledger.history import History
 from services.ledger.lists import ListPublisher, PublishedList
 from services.ledger.projections import Form, Projected, Projections
@@ -26,6 +26,9 @@ from vitne.errors import InvalidArgument, NotFound, VitneError
 from vitne.merkle.resources import CHECKPOINT_PATH, LOGS_PATH, Resource
 from vitne.merkle.succession import SUCCESSION_PATH
 from vitne.runtime.objects import IMMUTABLE
+
+if TYPE_CHECKING:
+    from services.ledger.front_page import FrontPage
 
 #: The checkpoint may be cached this long, in seconds (tlog-tiles: not "beyond a few seconds").
 CHECKPOINT_MAX_AGE: Final = 1
@@ -131,15 +134,21 @@ def build_pages(
     """The ledger's HTTP application."""
     app = FastAPI(title="Vitne ledger", openapi_url=None)
     max_age = int(publisher.ttl.total_seconds())
-    page = FrontPage(CHECKPOINT_MAX_AGE)
+
+    @cache
+    def front() -> FrontPage:
+        # When somebody looks: what it stands on is a thirtieth of the time until a ledger is ready.
+        from services.ledger.front_page import FrontPage  # noqa: PLC0415
+
+        return FrontPage(CHECKPOINT_MAX_AGE)
 
     @app.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
         try:
             checkpoint = (await checkpoints.shown()).note
         except VitneError as error:
-            return page.show(request, publisher.published(), unshown=error.message)
-        return page.show(request, publisher.published(), checkpoint=checkpoint)
+            return front().show(request, publisher.published(), unshown=error.message)
+        return front().show(request, publisher.published(), checkpoint=checkpoint)
 
     @app.api_route(f"/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
     @app.api_route(f"/{LOGS_PATH}/{{name}}/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
