@@ -18,6 +18,7 @@ import pytest
 from services.ledger.log_store import queue_leaves
 from services.ledger.projections import Form
 from services.ledger.publication import Publication
+from services.ledger.shards import StoredCheckpoint
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
 from tests.integration.ledger_harness import BASE_URL, Ledger, make_ledger, request
@@ -31,6 +32,7 @@ from vitne.credentials.status_list import sign_token
 from vitne.credentials.status_list_cwt import sign_cwt, verify_cwt
 from vitne.errors import DataLoss, Unavailable
 from vitne.merkle.leaves import Issued
+from vitne.merkle.notes import Checkpoint, sign_checkpoint
 from vitne.merkle.policy import Policy
 from vitne.runtime.objects import Kind, Objects, Stored
 from vitne.runtime.objects.folder import FolderObjects
@@ -272,6 +274,47 @@ async def test_a_checkpoint_that_is_read_late_is_no_log_that_went_back(ledger: L
     gate.opened.set()
     await waiting
     assert await objects.get("checkpoint") == newest
+
+
+async def test_a_checkpoint_is_written_after_all_that_it_rests_on(ledger: Ledger, objects: Objects) -> None:
+    await started(ledger)
+    watched = Slow(objects, nothing)
+    for _ in range(2):
+        watched.written.clear()
+        await ledger.publication(watched).publish()
+        files = [path for path in watched.written if not path.startswith(LIST)]
+        assert files[-1] == "checkpoint"
+        assert {path.split("/")[1] for path in files[:-1]} == {"entries", "0"}
+        await grow(ledger, 5, 5)
+
+
+async def test_what_is_newer_than_what_is_shown_stays(
+    ledger: Ledger, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where witnesses who were silent cosign a checkpoint of before."""
+    await started(ledger)
+    earlier = await ledger.checkpoints.shown()
+    await grow(ledger, 5, 5)
+    copier = ledger.publication(objects)
+    await copier.publish()
+    newest = await objects.get("checkpoint")
+
+    async def shown(_signed: object = None) -> StoredCheckpoint:
+        return earlier
+
+    monkeypatch.setattr(ledger.checkpoints, "shown", shown)
+    await copier.publish()
+    assert await objects.get("checkpoint") == newest
+
+
+async def test_a_storage_with_another_history_is_told_and_left(ledger: Ledger, objects: Objects) -> None:
+    await started(ledger)
+    other = Checkpoint(ledger.note_signer.key.name, 2, bytes(32))
+    forked = sign_checkpoint(other, ledger.note_signer).encode()
+    assert await objects.replace("checkpoint", forked, ANY, over=None)
+    with pytest.raises(DataLoss, match="LOG_FORKED"):
+        await ledger.publication(objects).publish()
+    assert await objects.get("checkpoint") == forked
 
 
 async def test_two_copiers_at_once_never_let_a_reader_see_less(ledger: Ledger, objects: Objects) -> None:

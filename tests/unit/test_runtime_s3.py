@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -28,9 +28,16 @@ def client(base: str) -> S3Objects:
 
 @asynccontextmanager
 async def storage(
-    answer: Callable[[web.Request], int], holds: tuple[str, ...] = CONDITIONS
+    answer: Callable[[web.Request], int], holds: tuple[str, ...] = CONDITIONS, probe: Sequence[int] = ()
 ) -> AsyncIterator[tuple[S3Objects, list[web.Request]]]:
-    """A storage of one who answers; the file that is asked for conditions holds to those that are named."""
+    """A storage of one who answers; the file by which it is tried holds to the conditions that are named.
+
+    Args:
+        answer: to what is asked of other files.
+        holds: conditions.
+        probe: what the file answers before that.
+    """
+    refusals = iter(probe)
     asked: list[web.Request] = []
     made: set[str] = set()
 
@@ -40,6 +47,8 @@ async def storage(
         headers = {"ETag": '"tag"', "Location": "/elsewhere"}
         if request.path.endswith(PROBE):
             await asyncio.sleep(0.01)
+            if refused := next(refusals, None):
+                return web.Response(status=refused)
             given = [name for name in holds if name in request.headers]
             fails = given and ("If-Match" in given or PROBE in made)
             made.add(PROBE)
@@ -90,6 +99,15 @@ async def test_a_storage_that_holds_one_kind_of_condition_holds_none(
         (written,) = [each for each in asked if each.method == "PUT" and each.path == "/bucket/list"]
         assert not written.headers.keys() & set(CONDITIONS)
     assert "STORAGE_UNCONDITIONAL" in caplog.text
+
+
+async def test_a_refusal_for_another_reason_says_nothing_of_conditions_and_is_not_remembered() -> None:
+    async with storage(lambda _request: 200, probe=[403]) as (objects, asked):
+        with pytest.raises(Unavailable, match="it answered 403"):
+            await objects.replace("list", b"", ANY, over=None)
+        assert [each.path for each in asked] == [f"/bucket/{PROBE}"]
+        assert await objects.replace("list", b"", ANY, over=None) == '"tag"'
+        assert asked[-1].headers["If-None-Match"] == "*"
 
 
 async def test_whoever_writes_at_once_has_it_asked_once() -> None:
