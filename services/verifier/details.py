@@ -14,6 +14,8 @@ _CHECK: Final = "check"
 #: The placeholder of what stays in English.
 _REST: Final = "rest"
 _ENGLISH: Final = "en"
+#: Longest detail that words are looked for: what is longer has somebody else's text in it, and would take long.
+MAX_DETAIL: Final = 2_000
 
 
 class Told(NamedTuple):
@@ -47,7 +49,7 @@ def in_language(detail: str, language: str, checks: Mapping[str, str]) -> Told:
     """
     if language == _ENGLISH:
         return Told(detail, "")
-    for pattern, texts in _PATTERNS:
+    for pattern, texts in _PATTERNS if len(detail) <= MAX_DETAIL else ():
         found = pattern.fullmatch(detail)
         if found is not None and language in texts:
             values = found.groupdict()

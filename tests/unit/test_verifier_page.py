@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.verifier.checks import names
-from services.verifier.details import DETAILS, in_language
+from services.verifier.details import DETAILS, MAX_DETAIL, in_language
 from services.verifier.form_page import TEXTS
 from services.verifier.pages import build_pages
 from services.verifier.verdict import ON_FAILURE, PRECEDENCE, name_of
@@ -199,3 +199,9 @@ async def test_what_is_pasted_is_shown_as_text(world: World) -> None:
     assert "<script" not in answer.text
     assert answer.header("Cache-Control") == "no-store"
     assert "default-src 'none'" in answer.header("Content-Security-Policy")
+
+
+def test_a_detail_with_a_long_text_of_somebody_elses_is_not_taken_apart() -> None:
+    long = "not looked at, since " + "it is revoked " * 1000
+    assert in_language(long, "nb", TEXTS["nb"]["checks"]) == ("", long)
+    assert len(long) > MAX_DETAIL
