@@ -288,6 +288,30 @@ async def test_a_checkpoint_is_written_after_all_that_it_rests_on(ledger: Ledger
         await grow(ledger, 5, 5)
 
 
+async def test_who_is_held_up_at_a_tile_does_not_put_an_earlier_checkpoint_back(
+    ledger: Ledger, objects: Objects
+) -> None:
+    await started(ledger)
+    await ledger.publication(objects).publish()
+    await grow(ledger, 5, 5)
+    reached, opened = asyncio.Event(), asyncio.Event()
+
+    async def hold(done: str, path: str) -> None:
+        if path.startswith("tile/"):
+            reached.set()
+            await opened.wait()
+
+    waiting = asyncio.create_task(ledger.publication(Slow(objects, hold)).publish())
+    await asyncio.wait_for(reached.wait(), 30)
+    other = ledger.replica()
+    await grow(other, 10, 5)
+    await other.publication(objects).publish()
+    newest = await objects.get("checkpoint")
+    opened.set()
+    await waiting
+    assert await objects.get("checkpoint") == newest
+
+
 async def test_what_is_newer_than_what_is_shown_stays(
     ledger: Ledger, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
