@@ -15,6 +15,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from services.ledger.closing import Closing
+from services.ledger.keys import ensure_checkpoint
 from services.ledger.log_store import queue_leaves
 from services.ledger.projections import Form
 from services.ledger.publication import Publication
@@ -34,6 +36,8 @@ from vitne.errors import DataLoss, Unavailable
 from vitne.merkle.leaves import Issued
 from vitne.merkle.notes import Checkpoint, sign_checkpoint
 from vitne.merkle.policy import Policy
+from vitne.merkle.resources import log_prefix
+from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.objects import Kind, Objects, Stored
 from vitne.runtime.objects.folder import FolderObjects
 from vitne.runtime.objects.s3 import PROBE, S3Objects
@@ -571,3 +575,29 @@ async def test_a_storage_in_trouble_for_a_moment_is_asked_again(clock: ManualClo
         with pytest.raises(Unavailable, match=r"STORAGE_UNAVAILABLE: .* it answered 50"):
             await objects.put("file", b"1", ANY)
         await objects.close()
+
+
+@pytest.mark.parametrize("how", ["another key", "another log"])
+async def test_whoever_sees_a_checkpoint_of_a_later_key_finds_the_statement_that_explains_it(
+    ledger: Ledger, objects: Objects, how: str
+) -> None:
+    await started(ledger)
+    slow = Slow(objects, nothing)
+    copier = ledger.publication(slow)
+    await copier.publish()
+    slow.written.clear()
+    closing = Closing(ledger.pool, ledger.keys.note_signer, ledger.clock, uuid4)
+    origin = ledger.note_signer.key.name
+    ensure_checkpoint(FileKeyCustody(ledger.state), 2)
+    if how == "another key":
+        await closing.rotate(2, compromised=False)
+        checkpoint = "checkpoint"
+    else:
+        await closing.close("log.vitne.example/2027")
+        checkpoint = log_prefix("log.vitne.example/2027", origin) + "checkpoint"
+    await copier.publish()
+    assert slow.written.index("succession/1") < slow.written.index(checkpoint)
+    assert await objects.get("succession/1") == (await ledger.store.statements())[0].encode()
+    # What this one wrote is not written again.
+    await copier.publish()
+    assert slow.written.count("succession/1") == 1
