@@ -182,10 +182,11 @@ class History:
             url,
             moment,
         )
-        if token is None or moment > self._clock.now():
+        to_come = moment > self._clock.now()
+        if token is None or to_come:
             raise NotFound(
                 "HISTORY_NOT_KEPT",
-                "no list that is kept was valid then",
+                "that instant is still to come" if to_come else "no list that is kept was valid then",
                 field="time",
                 rule="draft-ietf-oauth-status-list-20, section 8.4; what is logged is kept, once a minute",
                 remedy="ask for another instant, or use the RPC StatusAt",
