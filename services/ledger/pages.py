@@ -185,7 +185,7 @@ def build_pages(
     async def status_list(request: Request) -> Response:
         newest, form = _find(publisher, request.url.path)
         _require_known(request.query_params)
-        if form is Form.JWT and prefers_cwt(request.headers.get("accept", "")):
+        if form is Form.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
             form = Form.CWT
         headers = list_headers(max_age)
         if (moment := request.query_params.get(_TIME)) is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -131,7 +132,7 @@ def _unpack(data: bytes) -> dict[str, bytes]:
                     files[entry.filename] = file.read(limit + 1)
                 if len(files[entry.filename]) > limit:
                     raise _bad(f"{entry.filename} has more than {limit} bytes")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise _bad("it is not a zip file that can be read") from error
     return files
 

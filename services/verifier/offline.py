@@ -83,7 +83,9 @@ async def verify_bundle(
     statuses = BundledStatus(bundle.status, reference, knowledge, trusted, clock)
     verifier = Verifier(knowledge, statuses, _BundledLog(bundle.proofs, trusted, clock), clock)
     found = await verifier.verify(bundle.credential)
-    return replace(found, headline=dated(found.verdict, found.headline, bundle.at))
+    # The instant is the word of whoever made the bundle, within that list's life: what was changed after the list, and
+    # left out, nothing in the bundle can tell. So the first line names both.
+    return replace(found, headline=dated(found.verdict, found.headline, bundle.at, statuses.listed_at))
 
 
 def knowledge_of(statement: Statement, facts: bytes, registry_key: str) -> Knowledge:
@@ -178,6 +180,8 @@ class BundledStatus:
     ) -> None:
         self._evidence = evidence
         self._reference = reference
+        #: Of when the list is, once it was proved.
+        self.listed_at: datetime | None = None
         self._knowledge = knowledge
         self._policy = policy
         self._clock = clock
@@ -196,6 +200,7 @@ class BundledStatus:
         keys = self._knowledge.operator_keys(facts_pb2.KEY_USE_STATUS_LIST, now)
         proved = verify_status(evidence, at=now, known_at=now, find_key=keys.get, policy=self._policy)
         require_seen(proved.seen, now)
+        self.listed_at = proved.listed.issued_at
         # A change that was logged after the list counts: the list is read as it would have been signed then.
         bits, place = proved.listed.bits, evidence.index
         packed = bytearray(proved.listed.packed)

@@ -123,7 +123,7 @@ def verify_past_status(
     """
     if reference is not None:
         require_place(kept.evidence, reference)
-    if kept.collected < kept.known_at - CLOCK_SKEW:
+    if kept.known_at - kept.collected > CLOCK_SKEW:
         raise InvalidArgument(
             "TRUST_LIST_EARLIER",
             f"the registry's list is as of {instant_text(kept.collected)}, and the status as known at "

@@ -103,7 +103,15 @@ def headline(verdict: Verdict, checks: Sequence[Check], summary: str) -> str:
     return f"{_WORDS[verdict]}: {because}."
 
 
-def dated(verdict: Verdict, told: str, at: datetime) -> str:
-    """A verdict's headline that says for which instant it holds, where that is not the present."""
+def dated(verdict: Verdict, told: str, at: datetime, listed: datetime | None) -> str:
+    """A verdict's headline that says for which instant it holds, where that is not the present.
+
+    Args:
+        verdict: that was reached.
+        told: its headline.
+        at: the instant.
+        listed: of when the status list is by which it holds; None: there was none to rely on.
+    """
     word = _WORDS[verdict]
-    return f"{word}, as at {instant_text(at)}{told.removeprefix(word)}"
+    by = "" if listed is None else f", by the status list of {instant_text(listed)}"
+    return f"{word}, as at {instant_text(at)}{by}{told.removeprefix(word)}"

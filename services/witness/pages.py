@@ -25,7 +25,9 @@ def build_pages(witness: Witness) -> FastAPI:
         try:
             return PlainTextResponse(await witness.add_checkpoint(await request.body()))
         except Aborted as conflict:
-            return Response(f"{conflict.metadata[SIZE]}\n", status_code=HTTPStatus.CONFLICT, media_type=SIZE_MEDIA_TYPE)
+            # Without a charset, which a media type that is given would get: clients compare it as a whole.
+            told = {"Content-Type": SIZE_MEDIA_TYPE}
+            return Response(f"{conflict.metadata[SIZE]}\n", status_code=HTTPStatus.CONFLICT, headers=told)
         except Inconsistent as error:
             return PlainTextResponse(f"{error}\n", status_code=HTTPStatus.UNPROCESSABLE_ENTITY)
 

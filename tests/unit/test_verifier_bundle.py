@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from vitne.audit.status_evidence import ProvenLeaf, StatusEvidence
 from vitne.canonical import from_b64url, sha256
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.dev.no_network import without_network
-from vitne.errors import InvalidArgument
+from vitne.errors import InvalidArgument, VitneError
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
@@ -181,6 +182,30 @@ async def test_the_status_of_another_place_hides_no_revocation(maker: Maker) -> 
     assert await verdict(other) == "not_determinable"
 
 
+async def test_an_instant_that_was_moved_later_shows_by_the_lists_date(maker: Maker) -> None:
+    """Within the list's life the instant is the word of whoever made the bundle: the list's date is not."""
+    bundle = maker.make()
+    for moved in (bundle, replace(bundle, at=NOW + timedelta(seconds=50))):
+        found = await verify_bundle(
+            moved, registry_key=TRUST_KEY.key_id, registry_uri=REGISTRY, log_origin=ORIGIN, policy=POLICY
+        )
+        assert ", by the status list of 2026-11-21T10:00:00Z: " in found.headline
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+async def test_an_instant_at_the_end_of_time_is_refused(maker: Maker, at: str) -> None:
+    assert await verdict(replace(maker.make(), at=datetime.fromisoformat(at))) in ("invalid", "not_determinable")
+
+
+def test_a_bundle_whose_bytes_were_damaged_is_none(maker: Maker) -> None:
+    whole = maker.make().to_zip()
+    for place in range(30, len(whole), 97):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        with suppress(VitneError):
+            Bundle.from_zip(bytes(damaged))
+
+
 async def test_witnesses_tell_what_is_older_than_a_compromise(maker: Maker) -> None:
     since = NOW - timedelta(seconds=4)
     maker.world.key(PROVIDER_KEY, UCL, facts_pb2.KEY_USE_CREDENTIAL, revision=2, compromised_from=since)
@@ -240,7 +265,9 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     arguments = [str(file), "--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
     assert verify_command.main(arguments) == 0
     output = capsys.readouterr().out
-    assert output.startswith("Valid, as at 2026-11-21T10:00:00Z: “Klimaregnskaber”, issued by Provider on ")
+    assert output.startswith(
+        "Valid, as at 2026-11-21T10:00:00Z, by the status list of 2026-11-21T10:00:00Z: “Klimaregnskaber”, issued by "
+    )
     assert "as at 2026-11-21T10:00:00Z, seen by the policy's witnesses" in output
     bundle = maker.make()
     file.write_bytes(replace(bundle, credential=bundle.credential[:-9] + "AAAAAAAA~").to_zip())

@@ -276,7 +276,7 @@ def statement_of(claims: dict[str, Any], issuer: str, now: datetime) -> Statemen
     if not isinstance(digest, str) or not isinstance(path, str) or len(path) > MAX_PATH_LENGTH or not _PATH.match(path):
         raise bad_trust_list("it does not say where its facts are", "fetch it again from the registry")
     issued_at = datetime.fromtimestamp(issued, UTC)
-    if issued_at > now + CLOCK_SKEW:
+    if issued_at - now > CLOCK_SKEW:
         raise bad_trust_list("it is from the future", "compare the clocks")
     return Statement(
         issuer=issuer,

@@ -154,7 +154,7 @@ class StatusEvidence:
                 "list_leaf": dict(list_leaf),
                 "changes": list(changes),
                 **more,
-            } if len(changes) <= MAX_CHANGES and more.keys() <= {"succession", "then"}:
+            } if type(index) is int and len(changes) <= MAX_CHANGES and more.keys() <= {"succession", "then"}:
                 statements = _statements(more.get("succession", []))
                 then = _list_of(more["then"]) if "then" in more else None
                 leaves = [_leaf_of(each) for each in changes]

@@ -246,7 +246,7 @@ def verify_token(
     ttl = claims.get("ttl")
     if ttl is not None and (type(ttl) is bool or not isinstance(ttl, int | float) or not 0 < ttl <= 10**9):
         raise _malformed("ttl is not a positive number of seconds", "section 5.1")
-    if issued_at is None or issued_at > now + CLOCK_SKEW:
+    if issued_at is None or issued_at - now > CLOCK_SKEW:
         raise _stale("STATUS_LIST_FUTURE", "the list is dated later than now")
     if expires_at is not None and expires_at <= now:
         raise _stale("STATUS_LIST_STALE", "the list has expired")

@@ -93,7 +93,7 @@ def _open(claims: Any, uri: str, key_id: str, now: datetime) -> StatusList:
     ttl = claims.get(_TTL)
     if ttl is not None and (not isinstance(ttl, int) or ttl <= 0):
         raise _malformed("ttl is not a positive number of seconds")
-    if issued_at > now + CLOCK_SKEW:
+    if issued_at - now > CLOCK_SKEW:
         raise _stale("STATUS_LIST_FUTURE", "the list is dated later than now")
     if expires_at is not None and expires_at <= now:
         raise _stale("STATUS_LIST_STALE", "the list has expired")

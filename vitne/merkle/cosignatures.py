@@ -64,7 +64,8 @@ def cosignatures(note: str | bytes, keys: Iterable[CosignerKey]) -> dict[Cosigne
 
 def _verify(key: CosignerKey, text: str, signature: bytes) -> datetime:
     seconds = int.from_bytes(signature[:_TIMESTAMP_SIZE], "big")
-    if len(signature) != _TIMESTAMP_SIZE + _SIGNATURE_SIZE or seconds > _LAST_SECOND:
+    # The spec has no cosignature of no time at all (tlog-cosignature: the timestamp must not be zero).
+    if len(signature) != _TIMESTAMP_SIZE + _SIGNATURE_SIZE or not 0 < seconds <= _LAST_SECOND:
         raise _bad_cosignature(key.name)
     try:
         Ed25519PublicKey.from_public_bytes(key.public_key).verify(signature[_TIMESTAMP_SIZE:], _message(text, seconds))

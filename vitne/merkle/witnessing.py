@@ -136,7 +136,9 @@ def examine(
             f"{checkpoint.size} leaves do not follow from the {known} that were cosigned: {error.message}",
             field="checkpoint",
             rule="C2SP tlog-witness: 422",
-            remedy="the log has to answer for both checkpoints: keep them",
+            remedy="the log has to answer for both checkpoints: keep them"
+            if known
+            else "nothing was cosigned of this log before: send no proof, and of no leaves the empty tree's root",
         ) from error
     return checkpoint
 
