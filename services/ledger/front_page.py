@@ -13,8 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from services.ledger.lists import PublishedList
 from vitne.credentials.status_list import MEDIA_TYPE
-from vitne.errors import InvalidArgument
-from vitne.runtime.languages import NEIGHBOURS, best_table, reader_languages
+from vitne.runtime.languages import best_table, chosen_language, reader_languages
 
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "en"
@@ -65,15 +64,7 @@ class FrontPage:
         Raises:
             InvalidArgument: ``UNKNOWN_LANGUAGE``.
         """
-        chosen = request.query_params.get(_LANGUAGE, "")
-        if chosen and chosen not in NEIGHBOURS:
-            raise InvalidArgument(
-                "UNKNOWN_LANGUAGE",
-                "the page is not written for this language's readers",
-                field=_LANGUAGE,
-                rule=f"one of {', '.join(TEXTS)}",
-                remedy="choose one of them, or leave it out",
-            )
+        chosen = chosen_language(request.query_params.get(_LANGUAGE, ""), TEXTS, field=_LANGUAGE)
         asked = reader_languages(request.headers.get("accept-language", ""))
         texts = best_table(TEXTS, [chosen, *asked] if chosen else asked, DEFAULT_LANGUAGE)
         html = self._template.render(

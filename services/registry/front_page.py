@@ -19,9 +19,8 @@ from services.registry import views
 from services.registry.catalogue_pages import TEXTS as CATALOGUE_TEXTS
 from services.registry.page_security import page_security
 from services.registry.recorder import Recorder
-from vitne.errors import InvalidArgument
 from vitne.frameworks import Frameworks
-from vitne.runtime.languages import NEIGHBOURS, best_table, best_text, reader_languages
+from vitne.runtime.languages import best_table, best_text, chosen_language, reader_languages
 
 #: The language of who asks for none that is here.
 DEFAULT_LANGUAGE: Final = "en"
@@ -86,7 +85,7 @@ class FrontPage:
             InvalidArgument: ``UNKNOWN_LANGUAGE``.
             VitneError: what :meth:`Recorder.as_of` refuses.
         """
-        chosen = _chosen(request)
+        chosen = chosen_language(request.query_params.get(_LANGUAGE, ""), TEXTS, field=_LANGUAGE)
         asked = reader_languages(request.headers.get("accept-language", ""))
         texts = best_table(TEXTS, [chosen, *asked] if chosen else asked, DEFAULT_LANGUAGE)
         self._recorder.as_of()
@@ -144,21 +143,3 @@ def _names(frameworks: Frameworks) -> dict[str, Mapping[str, str]]:
         ):
             names |= {code: term.name for code, term in terms.items() if code not in names}
     return names
-
-
-def _chosen(request: Request) -> str:
-    """The language that the address chooses; empty where it chooses none.
-
-    Raises:
-        InvalidArgument: ``UNKNOWN_LANGUAGE``.
-    """
-    chosen = request.query_params.get(_LANGUAGE, "")
-    if chosen and chosen not in NEIGHBOURS:
-        raise InvalidArgument(
-            "UNKNOWN_LANGUAGE",
-            "the page is not written for this language's readers",
-            field=_LANGUAGE,
-            rule=f"one of {', '.join(TEXTS)}",
-            remedy="choose one of them, or leave it out",
-        )
-    return chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,6 +42,21 @@ async def s3_bucket(folder: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def _answering(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """Address of a bucket whose requests are answered so."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    (port,) = free_ports(1)
+    await web.TCPSite(runner, LOOPBACK, port).start()
+    try:
+        yield f"http://{LOOPBACK}:{port}/log"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def unconditional_bucket(refusal: int | None) -> AsyncIterator[str]:
     """Address of a bucket in memory that writes whatever the condition; a refusal is what it answers conditions by."""
     files: dict[str, bytes] = {}
@@ -57,16 +72,8 @@ async def unconditional_bucket(refusal: int | None) -> AsyncIterator[str]:
         etag = {"ETag": f'"{sha256(data).hex()}"'}
         return web.Response(body=data if asked.method == "GET" else b"", headers=etag)
 
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    (port,) = free_ports(1)
-    await web.TCPSite(runner, LOOPBACK, port).start()
-    try:
-        yield f"http://{LOOPBACK}:{port}/log"
-    finally:
-        await runner.cleanup()
+    async with _answering(answer) as url:
+        yield url
 
 
 @asynccontextmanager
@@ -94,13 +101,5 @@ async def troubled_bucket(troubles: int) -> AsyncIterator[str]:
         left.pop(asked.path)
         return web.Response(status=status, body=data or b"", headers={"ETag": etag(data)} if data is not None else {})
 
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    (port,) = free_ports(1)
-    await web.TCPSite(runner, LOOPBACK, port).start()
-    try:
-        yield f"http://{LOOPBACK}:{port}/log"
-    finally:
-        await runner.cleanup()
+    async with _answering(answer) as url:
+        yield url

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
+
+from vitne.errors import InvalidArgument
 
 #: Where to look next when a text is not in a reader's language: Nordic readers understand their neighbours.
 NEIGHBOURS: Final[Mapping[str, Sequence[str]]] = {
@@ -47,6 +49,28 @@ def best_table(tables: Mapping[str, Mapping[str, Any]], languages: Sequence[str]
         if language in tables:
             return tables[language]
     return tables[default]
+
+
+def chosen_language(chosen: str, tables: Iterable[str], *, field: str) -> str:
+    """The language that an address chooses, as it stands there; empty where it chooses none.
+
+    Args:
+        chosen: what the address says.
+        tables: languages that the page is written in; their neighbours' readers may choose theirs, too.
+        field: the address's parameter.
+
+    Raises:
+        InvalidArgument: ``UNKNOWN_LANGUAGE``: nobody who reads it has a page here.
+    """
+    if chosen and chosen not in NEIGHBOURS:
+        raise InvalidArgument(
+            "UNKNOWN_LANGUAGE",
+            "the page is not written for this language's readers",
+            field=field,
+            rule=f"one of {', '.join(tables)}",
+            remedy="choose one of them, or leave it out",
+        )
+    return chosen
 
 
 def best_text(texts: Mapping[str, str], languages: Sequence[str], default: str) -> tuple[str, str]:
