@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from vitne.audit.agreement import Disagreement
-from vitne.audit.log_contents import LogContents, SeenList
+from vitne.audit.log_contents import Forms, LogContents, SeenList
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.jose import PublicKey, parse_public_jwk, strict_json
 from vitne.errors import DataLoss, InvalidArgument, Unavailable, VitneError
@@ -275,7 +275,7 @@ async def _walked(
     started = clock.monotonic()
     kept: dict[str, SeenList] = {}
     while True:
-        lists: dict[str, SeenList | None] = {}
+        lists: dict[str, Forms] = {}
         if keys:
             urls = sorted(contents.changes.keys() | contents.versions.keys())
             lists = await fetch_seen(session, urls, keys.get, served_at)
@@ -287,7 +287,7 @@ async def _walked(
         kept = await _fetch_logged(session, contents, lists, kept, keys=keys, served_at=served_at)
         among = [
             *(contents.check_lists(lists, clock.now()) if keys else ()),
-            *(each for url, seen in kept.items() if seen != lists[url] for each in contents.check_list(url, seen)),
+            *(each for url, seen in kept.items() if seen != lists[url][""] for each in contents.check_list(url, seen)),
             *contents.check_issued(issued),
         ]
         if not among or own or clock.monotonic() - started >= seconds:
@@ -301,7 +301,7 @@ async def _walked(
 async def _fetch_logged(
     session: aiohttp.ClientSession,
     contents: LogContents,
-    lists: Mapping[str, SeenList | None],
+    lists: Mapping[str, Forms],
     kept: Mapping[str, SeenList],
     *,
     keys: Mapping[str, PublicKey],
@@ -318,8 +318,9 @@ async def _fetch_logged(
         served_at: where addresses of lists that begin so are really fetched.
     """
     found = {}
-    for url, newest in lists.items():
-        if newest is None or url not in contents.versions:
+    for url, forms in lists.items():
+        newest = forms[""]
+        if isinstance(newest, str) or url not in contents.versions:
             continue
         for seen in (newest, kept.get(url)):
             if seen is not None and contents.is_logged(url, seen.digest):

@@ -10,21 +10,21 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.ledger.lists import PublishedList
-from services.ledger.projections import Form
 from vitne.credentials import bitstring_status_list, status_list, status_list_cwt
 from vitne.credentials.jose import ES256, parse_jws, strict_json
+from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import MAX_TOKEN_LENGTH
 from vitne.errors import DataLoss, InvalidArgument
 
 #: Of each form that is a JWT: its type, which claim says what it is, and which says of when.
 _JWTS: Final = {
-    Form.JWT: (status_list.JWT_TYPE, "sub", "iat"),
-    Form.REVOCATION: (bitstring_status_list.JWT_TYPE, "id", "validFrom"),
-    Form.SUSPENSION: (bitstring_status_list.JWT_TYPE, "id", "validFrom"),
+    ListForm.JWT: (status_list.JWT_TYPE, "sub", "iat"),
+    ListForm.REVOCATION: (bitstring_status_list.JWT_TYPE, "id", "validFrom"),
+    ListForm.SUSPENSION: (bitstring_status_list.JWT_TYPE, "id", "validFrom"),
 }
 
 
-def copied_at(entry: PublishedList, form: Form, path: str, body: bytes) -> datetime:
+def copied_at(entry: PublishedList, form: ListForm, path: str, body: bytes) -> datetime:
     """The date of a copy of a list, whole seconds.
 
     Args:
@@ -37,16 +37,15 @@ def copied_at(entry: PublishedList, form: Form, path: str, body: bytes) -> datet
         DataLoss: ``COPY_UNREADABLE``: it is something else.
     """
     try:
-        uri, instant = status_list_cwt.stated(body) if form is Form.CWT else _stated(form, body)
+        uri, instant = status_list_cwt.stated(body) if form is ListForm.CWT else _stated(form, body)
     except (InvalidArgument, ValueError, OverflowError, OSError) as error:  # the last two: of a date far away
         raise _unreadable(path, "it is no status list in this form") from error
-    expected = entry.url if form in (Form.JWT, Form.CWT) else entry.url + form.value
-    if uri != expected:
+    if uri != form.names(entry.url):
         raise _unreadable(path, "it is another list")
     return instant
 
 
-def _stated(form: Form, body: bytes) -> tuple[str, datetime]:
+def _stated(form: ListForm, body: bytes) -> tuple[str, datetime]:
     kind, name, date = _JWTS[form]
     jws = parse_jws(body.decode("ascii"), algorithms=(ES256,), types=(kind,), max_length=MAX_TOKEN_LENGTH)
     claims = strict_json(jws.payload)

@@ -16,10 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.ledger.history import History
 from services.ledger.lists import ListPublisher, PublishedList
-from services.ledger.projections import Form, Projected, Projections
+from services.ledger.projections import Projected, Projections
 from services.ledger.resources import LogResources
 from services.ledger.shards import StoredCheckpoint
 from services.ledger.witnessed import WitnessedCheckpoints
+from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import MEDIA_TYPE
 from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT_MEDIA_TYPE
 from vitne.errors import InvalidArgument, NotFound, VitneError
@@ -95,13 +96,13 @@ class PlainLists:
         await self._app(scope, receive, send)
 
     def _messages(self, newest: PublishedList) -> tuple[Message, Message]:
-        projected = self._projections.of(newest, Form.JWT)
+        projected = self._projections.of(newest, ListForm.JWT)
         made = self._made.get(newest.path)
         if made is None or made[0] is not projected:
             headers = list_headers(self._max_age) | {
                 "ETag": projected.etag,
                 "Content-Length": str(len(projected.body)),
-                "Content-Type": Form.JWT.media_type,
+                "Content-Type": ListForm.JWT.media_type,
             }
             raw = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
             made = self._made[newest.path] = (
@@ -185,12 +186,12 @@ def build_pages(
     async def status_list(request: Request) -> Response:
         newest, form = _find(publisher, request.url.path)
         _require_known(request.query_params)
-        if form is Form.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
-            form = Form.CWT
+        if form is ListForm.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
+            form = ListForm.CWT
         headers = list_headers(max_age)
         if (moment := request.query_params.get(_TIME)) is not None:
             instant = _instant(moment)
-            if form is not Form.JWT:
+            if form is not ListForm.JWT:
                 raise _not_kept()
             token = await history.token_at(newest.url, instant)
             return Response(token, media_type=MEDIA_TYPE, headers=headers)
@@ -215,9 +216,9 @@ async def _resource(resources: LogResources, log: StoredCheckpoint, path: str) -
         return None  # what is no tile's path is no page
 
 
-def _find(publisher: ListPublisher, path: str) -> tuple[PublishedList, Form]:
+def _find(publisher: ListPublisher, path: str) -> tuple[PublishedList, ListForm]:
     """The list, and the form of it, that a path names."""
-    for form in Form:
+    for form in ListForm:
         if path.endswith(form.value) and (found := publisher.find(path.removesuffix(form.value))) is not None:
             return found, form
     raise NotFound(

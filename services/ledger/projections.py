@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -17,31 +16,8 @@ from services.ledger.lists import PublishedList
 from services.ledger.vector import BITS
 from vitne.canonical import b64url, from_b64url, sha256
 from vitne.credentials import bitstring_status_list, status_list, status_list_cwt
-from vitne.credentials.bitstring_status_list import Purpose, list_url
 from vitne.credentials.jose import Signer
-
-
-class Form(Enum):
-    """A form, with what its address ends in beyond the list's own."""
-
-    JWT = ""
-    CWT = ".cwt"
-    REVOCATION = list_url("", "revocation")
-    SUSPENSION = list_url("", "suspension")
-
-    @property
-    def media_type(self) -> str:
-        """As it is served."""
-        return _MEDIA_TYPES[self]
-
-
-_MEDIA_TYPES: Final = {
-    Form.JWT: status_list.MEDIA_TYPE,
-    Form.CWT: status_list_cwt.MEDIA_TYPE,
-    Form.REVOCATION: bitstring_status_list.MEDIA_TYPE,
-    Form.SUSPENSION: bitstring_status_list.MEDIA_TYPE,
-}
-_PURPOSES: Final[dict[Form, Purpose]] = {Form.REVOCATION: "revocation", Form.SUSPENSION: "suspension"}
+from vitne.credentials.list_forms import ListForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +41,17 @@ class Projections:
     def __init__(self, signer: Signer, issuer: str) -> None:
         self._signer = signer
         self._issuer = issuer
-        self._made: dict[tuple[str, Form], Projected] = {}
+        self._made: dict[tuple[str, ListForm], Projected] = {}
 
-    def of(self, entry: PublishedList, form: Form) -> Projected:
+    def of(self, entry: PublishedList, form: ListForm) -> Projected:
         """A list in a form."""
         made = self._made.get((entry.url, form))
         if made is None or made.version != entry.version:
-            body = entry.token if form is Form.JWT else self._make(entry, form)
+            body = entry.token if form is ListForm.JWT else self._make(entry, form)
             made = self._made[entry.url, form] = Projected(entry.version, body, f'"{b64url(sha256(body))}"')
         return made
 
-    def _make(self, entry: PublishedList, form: Form) -> bytes:
+    def _make(self, entry: PublishedList, form: ListForm) -> bytes:
         _, payload, _ = entry.token.split(b".")
         claims = msgspec.json.decode(from_b64url(payload.decode("ascii")))
         common: dict[str, Any] = {
@@ -85,8 +61,8 @@ class Projections:
             "ttl": timedelta(seconds=claims["ttl"]),
             "signer": self._signer,
         }
-        if form is Form.CWT:
+        if form.purpose is None:
             return status_list_cwt.sign_cwt(uri=entry.url, bits=BITS, **common)
-        uri = entry.url + form.value
-        signed = bitstring_status_list.sign_credential(uri=uri, issuer=self._issuer, purpose=_PURPOSES[form], **common)
+        uri = form.names(entry.url)
+        signed = bitstring_status_list.sign_credential(uri=uri, issuer=self._issuer, purpose=form.purpose, **common)
         return signed.encode("ascii")

@@ -20,11 +20,12 @@ from typing import Any, Final, TypeVar
 from services.ledger.copied import copied_at, later_copy
 from services.ledger.lists import ListPublisher, PublishedList
 from services.ledger.log_store import LogStore
-from services.ledger.projections import Form, Projections
+from services.ledger.projections import Projections
 from services.ledger.resources import LogResources
 from services.ledger.shards import StoredCheckpoint
 from services.ledger.signing import Signers
 from services.ledger.witnessed import WitnessedCheckpoints
+from vitne.credentials.list_forms import ListForm
 from vitne.errors import DataLoss, Unavailable
 from vitne.merkle.memory import advance
 from vitne.merkle.notes import Checkpoint
@@ -187,7 +188,7 @@ class Publication:
     async def _publish_lists(self) -> None:
         """The newest version of each list, in all forms; those of before are in the log by their digests only."""
         caching = f"public, max-age={int(self._lists.ttl.total_seconds())}"
-        due = [entry for entry in self._lists.published() if any(self._is_due(entry, form) for form in Form)]
+        due = [entry for entry in self._lists.published() if any(self._is_due(entry, form) for form in ListForm)]
         failed: list[BaseException] = []
         # Forms are signed here, and each list has one file at a time on its way: the files are what is waited for.
         for some in _batched(due, CONCURRENCY):
@@ -197,7 +198,7 @@ class Publication:
         for error in failed:
             raise error
 
-    def _is_due(self, entry: PublishedList, form: Form) -> bool:
+    def _is_due(self, entry: PublishedList, form: ListForm) -> bool:
         copied = self._copied.get(_path(entry, form))
         return copied is None or copied.version < entry.version
 
@@ -207,7 +208,7 @@ class Publication:
         Who ends in between leaves the rest as they were; the next copier writes that, or a later version.
         """
         failed: list[Exception] = []
-        for form in Form:
+        for form in ListForm:
             try:
                 if self._is_due(entry, form) and not await self._put_form(entry, form, Kind(form.media_type, caching)):
                     break
@@ -218,7 +219,7 @@ class Publication:
         for each in failed:
             raise each
 
-    async def _put_form(self, entry: PublishedList, form: Form, kind: Kind) -> bool:
+    async def _put_form(self, entry: PublishedList, form: ListForm, kind: Kind) -> bool:
         """Write one form; False: a later version is published, which a later round has."""
         path = _path(entry, form)
         async with self._making:
@@ -249,7 +250,7 @@ class Publication:
         return True
 
 
-def _path(entry: PublishedList, form: Form) -> str:
+def _path(entry: PublishedList, form: ListForm) -> str:
     """Where a list is in the storage in a form."""
     return f"{entry.path.lstrip('/')}{form.value}"
 

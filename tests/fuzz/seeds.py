@@ -30,7 +30,7 @@ from vitne.credentials.data_integrity.multibase import decode
 from vitne.credentials.elm.seal import seal
 from vitne.credentials.elmo.signature import sign
 from vitne.credentials.elmo.writing import Node
-from vitne.credentials.jose import LocalSigner
+from vitne.credentials.jose import ES256, LocalSigner, parse_jws
 from vitne.credentials.jsonld.to_rdf import to_rdf
 from vitne.credentials.model import Credential
 from vitne.credentials.rdf.canonical import canonicalise
@@ -166,6 +166,17 @@ def _lists() -> Iterator[bytes]:
     )
     yield b"c" + token
     yield b"p" + cbor.decode(token).value[2]
+    credential = bitstring_status_list.sign_credential(
+        uri=bitstring_status_list.list_url(LIST, "revocation"),
+        issuer="https://status.vitne.example",
+        packed=packed,
+        purpose="revocation",
+        issued_at=NOW,
+        expires_at=end,
+        ttl=timedelta(seconds=10),
+        signer=KEY,
+    )
+    yield b"v" + parse_jws(credential, algorithms=(ES256,), types=(bitstring_status_list.JWT_TYPE,)).payload
     yield b"z" + zlib.compress(packed)
     yield b"g" + decode(bitstring_status_list.encode(packed))
 

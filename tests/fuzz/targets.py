@@ -124,6 +124,15 @@ def _lists(data: bytes) -> None:
         signature = KEY.sign(cbor.encode(["Signature1", _PROTECTED, b"", content]))
         parts = [_PROTECTED, {4: KEY.key_id.encode()}, content, signature]
         verify_cwt(cbor.encode(cbor.Tagged(_COSE_SIGN1, parts)), uri=LIST, find_key=_find, now=NOW)
+    elif kind == b"v":
+        claims = strict_json(dressing.text(content))
+        if isinstance(claims, dict):
+            token = sign_jws(claims, KEY, typ=bitstring_status_list.JWT_TYPE)
+            uri = bitstring_status_list.list_url(LIST, "revocation")
+            read = bitstring_status_list.verify_credential(
+                token, uri=uri, purpose="revocation", find_key=_find, now=NOW
+            )
+            assert all(bitstring_status_list.is_set(read.bits, place) for place in read.places_set())
     elif kind == b"z":
         packed = status_list.inflate(content)
         assert status_list.pack(status_list.unpack(packed[:1000], 2), 2) == packed[:1000]

@@ -18,7 +18,6 @@ import pytest
 from services.ledger.closing import Closing
 from services.ledger.keys import ensure_checkpoint
 from services.ledger.log_store import queue_leaves
-from services.ledger.projections import Form
 from services.ledger.publication import Publication
 from services.ledger.shards import StoredCheckpoint
 from services.ledger.transitions import Change
@@ -30,6 +29,7 @@ from vitne.clock import Clock, ManualClock
 from vitne.credentials import bitstring_status_list, status_list
 from vitne.credentials.bitstring_status_list import Purpose
 from vitne.credentials.jose import parse_public_jwk, strict_json
+from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import sign_token
 from vitne.credentials.status_list_cwt import sign_cwt, verify_cwt
 from vitne.errors import DataLoss, Unavailable
@@ -46,7 +46,7 @@ from vitne.runtime.objects.signature_v4 import Credentials
 pytestmark = pytest.mark.schema(MIGRATIONS)
 
 LIST = "2026/no-1"
-FILES = ["checkpoint", *(f"{LIST}{form.value}" for form in Form)]
+FILES = ["checkpoint", *(f"{LIST}{form.value}" for form in ListForm)]
 ANY = Kind("text/plain", "no-store")
 
 
@@ -160,19 +160,19 @@ async def revoke(ledger: Ledger, place: int) -> None:
     assert await ledger.publisher.publish_due() == 1
 
 
-async def revoked(ledger: Ledger, objects: Objects, places: list[int]) -> dict[Form, int]:
+async def revoked(ledger: Ledger, objects: Objects, places: list[int]) -> dict[ListForm, int]:
     """How many of the places the copy of each form shows as revoked."""
     key = parse_public_jwk(ledger.keys.status_list.public_jwk)
     find, now = {key.key_id: key}.get, ledger.clock.now()
-    counts: dict[Form, int] = {}
-    for form in Form:
+    counts: dict[ListForm, int] = {}
+    for form in ListForm:
         body = await objects.get(f"{LIST}{form.value}")
         assert body is not None
-        if form in (Form.JWT, Form.CWT):
+        if form in (ListForm.JWT, ListForm.CWT):
             uri = f"{BASE_URL}/{LIST}"
             read = (
                 verify_cwt(body, uri=uri, find_key=find, now=now)
-                if form is Form.CWT
+                if form is ListForm.CWT
                 else status_list.verify_token(body.decode(), uri=uri, find_key=find, now=now)
             )
             counts[form] = sum(read.status_at(place) == status_list.INVALID for place in places)
@@ -190,8 +190,8 @@ async def leaves(ledger: Ledger, objects: Objects) -> int:
     return Policy.of_log(ledger.note_signer.key).open(note).checkpoint.size
 
 
-def everywhere(count: int) -> dict[Form, int]:
-    return dict.fromkeys(Form, count)
+def everywhere(count: int) -> dict[ListForm, int]:
+    return dict.fromkeys(ListForm, count)
 
 
 async def test_a_file_is_written_over_what_was_read_and_over_nothing_else(objects: Objects) -> None:
@@ -365,7 +365,7 @@ async def test_two_copiers_at_once_never_let_a_reader_see_less(ledger: Ledger, o
         seen, size, looks = everywhere(0), 0, 0
         while reading:
             now, grown = await revoked(ledger, objects, places), await leaves(ledger, objects)
-            assert all(now[form] >= seen[form] for form in Form), (seen, now)
+            assert all(now[form] >= seen[form] for form in ListForm), (seen, now)
             assert grown >= size
             seen, size, looks = now, grown, looks + 1
         return looks
@@ -409,18 +409,18 @@ async def test_a_copier_that_starts_writes_only_what_is_newer(ledger: Ledger, ob
     await revoke(behind, places[1])
     watched = Slow(objects, nothing)
     await behind.publication(watched).publish()
-    assert watched.written == [f"{LIST}{form.value}" for form in Form]
+    assert watched.written == [f"{LIST}{form.value}" for form in ListForm]
     assert await revoked(ledger, objects, places) == everywhere(2)
 
 
-@pytest.mark.parametrize("written", range(len(Form)))
+@pytest.mark.parametrize("written", range(len(ListForm)))
 async def test_what_one_that_ended_left_between_two_forms_is_completed(
     ledger: Ledger, objects: Objects, written: int
 ) -> None:
     places = await started(ledger)
     await ledger.publication(objects).publish()
     await revoke(ledger, places[0])
-    forms = [f"{LIST}{form.value}" for form in Form]
+    forms = [f"{LIST}{form.value}" for form in ListForm]
 
     async def ends(done: str, path: str) -> None:
         if (done, path) == ("write", forms[written]):
@@ -430,7 +430,7 @@ async def test_what_one_that_ended_left_between_two_forms_is_completed(
     with pytest.raises(Ended):
         await ledger.publication(mortal).publish()
     assert mortal.written == forms[:written]
-    assert await revoked(ledger, objects, places) == {form: n < written for n, form in enumerate(Form)}
+    assert await revoked(ledger, objects, places) == {form: n < written for n, form in enumerate(ListForm)}
     next_one = ledger.replica()
     await next_one.publisher.publish_due()
     completing = Slow(objects, nothing)
@@ -457,9 +457,9 @@ async def test_a_clock_that_was_ahead_holds_no_later_version_up(ledger: Ledger, 
     assert await revoked(ledger, objects, places) == everywhere(2)
 
 
-@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("form", ListForm)
 async def test_what_is_not_the_ledgers_is_told_and_left_and_holds_up_no_other_list(
-    ledger: Ledger, objects: Objects, form: Form
+    ledger: Ledger, objects: Objects, form: ListForm
 ) -> None:
     await started(ledger)
     await ledger.lease(country="SE")
@@ -475,11 +475,11 @@ async def test_what_is_not_the_ledgers_is_told_and_left_and_holds_up_no_other_li
 
     def signed(uri: str, ahead: timedelta) -> bytes:
         dated = {**common, "issued_at": ledger.clock.now() + ahead}
-        if form is Form.CWT:
+        if form is ListForm.CWT:
             return sign_cwt(uri=uri, bits=2, **dated)
-        if form is Form.JWT:
+        if form is ListForm.JWT:
             return sign_token(uri=uri, bits=2, **dated).encode()
-        purpose: Purpose = "revocation" if form is Form.REVOCATION else "suspension"
+        purpose: Purpose = "revocation" if form is ListForm.REVOCATION else "suspension"
         named = f"{uri}.{purpose}"
         return bitstring_status_list.sign_credential(uri=named, issuer=BASE_URL, purpose=purpose, **dated).encode()
 
@@ -495,7 +495,7 @@ async def test_what_is_not_the_ledgers_is_told_and_left_and_holds_up_no_other_li
             with pytest.raises(DataLoss, match=rf"{reason}: .*; field: {path}; rule: .*; remedy: "):
                 await copier.publish()
             assert await objects.get(path) == anothers
-        for other in Form:
+        for other in ListForm:
             assert await objects.get(f"2026/se-1{other.value}")
             assert other is form or await objects.get(f"{LIST}{other.value}")
     # One of before that is not known, since the database lost it, stands in nobody's way.

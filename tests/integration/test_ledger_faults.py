@@ -17,7 +17,6 @@ import asyncpg
 import pytest
 
 from services.ledger import sequencer as sequencer_module
-from services.ledger.projections import Form
 from services.ledger.sequencer import Sequencer
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
@@ -26,6 +25,7 @@ from tests.integration.ledger_leaves import Fuse, Killed, Mortal, check_log, ext
 from vitne.audit.log_walk import LogWalk
 from vitne.canonical import sha256
 from vitne.clock import SystemClock
+from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import INVALID, VALID
 from vitne.errors import Aborted, Unavailable
 from vitne.inspection.published_log import walk_on
@@ -206,7 +206,7 @@ async def test_static_files_hold_at_every_step_of_a_copy_that_does_not_come_to_i
         await walk_on(mended.get, policy, walk)
         assert (walk.finish(), walk.size) == ([], (await ledger.checkpoint()).size)
         (newest,) = ledger.publisher.published()
-        for form in Form:
+        for form in ListForm:
             assert mended.files[f"{newest.path[1:]}{form.value}"] == ledger.projections.of(newest, form).body
         step += 1
     assert step > 10

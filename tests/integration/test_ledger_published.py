@@ -15,7 +15,6 @@ import asyncpg
 import pytest
 
 from services.ledger.log_store import queue_leaves
-from services.ledger.projections import Form
 from services.ledger.publication import CHECKPOINT
 from services.ledger.rpc import LedgerRpc
 from services.ledger.transitions import Change
@@ -35,6 +34,7 @@ from vitne.canonical import from_b64url, sha256
 from vitne.clock import ManualClock
 from vitne.credentials.bitstring_status_list import decode, is_set
 from vitne.credentials.jose import parse_public_jwk, strict_json
+from vitne.credentials.list_forms import ListForm
 from vitne.credentials.model import StatusReference
 from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT
 from vitne.credentials.status_list_cwt import verify_cwt
@@ -205,7 +205,7 @@ async def test_files_are_written_at_once_and_the_checkpoint_when_all_that_it_res
     assert objects.most["2026"] == 3, "a form of each list"
     for name in ("no-1", "se-1", "dk-1"):
         written = [path for path in objects.written if path.startswith(f"2026/{name}")]
-        assert written == [f"2026/{name}{form.value}" for form in Form]
+        assert written == [f"2026/{name}{form.value}" for form in ListForm]
     assert "checkpoint" in objects.alone
 
 

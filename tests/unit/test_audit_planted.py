@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -23,17 +23,22 @@ from tests.unit.log_samples import SampleLog, cosigner, note_signer
 from tests.unit.test_audit_command import served
 from tests.unit.test_auditor_exit import SETTINGS
 from tests.unit.test_published_logs import issuances
-from tests.unit.verifier_world import LIST_KEY
+from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.canonical import sha256
-from vitne.credentials.status_list import pack, sign_token
+from vitne.credentials.bitstring_status_list import Purpose, sign_credential
+from vitne.credentials.jose import ES256, Signer, parse_jws, strict_json
+from vitne.credentials.list_forms import ListForm
+from vitne.credentials.status_list import JWT_TYPE, decode, pack, sign_token, unpack
+from vitne.credentials.status_list_cwt import sign_cwt
 from vitne.inspection.installation import Findings
 from vitne.merkle.leaves import ListPublished, StatusChanged, StatusName
 from vitne.merkle.resources import Resource
 
 PREFIX = "https://status.vitne.example/"
 LIST = f"{PREFIX}2026/no-1"
-NUMBERS = {"valid": 0, "revoked": 1, "suspended": 2}
+NAMES = ("valid", "revoked", "suspended")
+NUMBERS = {name: number for number, name in enumerate(NAMES)}
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -45,29 +50,55 @@ def change(index: int, status: StatusName, seconds: float) -> bytes:
     return StatusChanged(LIST, index, status, at(seconds), at(seconds)).to_bytes()
 
 
-def token(seconds: float, **statuses: str) -> bytes:
-    """A signed list; ``statuses``: of the places ``at_<index>``, the others are valid."""
-    numbers = [0] * 100
-    for name, status in statuses.items():
-        numbers[int(name.removeprefix("at_"))] = NUMBERS[status]
+def token(
+    seconds: float,
+    statuses: Mapping[int, str] = MappingProxyType({}),
+    form: ListForm = ListForm.JWT,
+    *,
+    purpose: Purpose | None = None,
+    places: int = 100,
+    signer: Signer = LIST_KEY,
+) -> bytes:
+    """A signed list; ``statuses``: of the places that are not valid."""
+    numbers = [0] * places
+    for index, status in statuses.items():
+        numbers[index] = NUMBERS[status]
     issued = at(seconds)
-    return sign_token(
-        uri=LIST,
-        packed=pack(numbers, 2),
-        bits=2,
-        issued_at=issued,
-        expires_at=issued + timedelta(hours=12),
-        ttl=timedelta(seconds=10),
-        signer=LIST_KEY,
-    ).encode()
+    common: dict[str, Any] = {
+        "uri": form.names(LIST),
+        "packed": pack(numbers, 2),
+        "issued_at": issued,
+        "expires_at": issued + timedelta(hours=12),
+        "ttl": timedelta(seconds=10),
+        "signer": signer,
+    }
+    if form is ListForm.JWT:
+        return sign_token(**common, bits=2).encode()
+    if form is ListForm.CWT:
+        return sign_cwt(**common, bits=2)
+    assert form.purpose is not None
+    return sign_credential(**common, purpose=purpose or form.purpose, issuer=PREFIX).encode()
+
+
+def in_form(jwt: bytes, form: ListForm) -> bytes:
+    """The same list in another form, as the ledger makes it."""
+    claims = strict_json(parse_jws(jwt.decode(), algorithms=(ES256,), types=(JWT_TYPE,)).payload)
+    assert isinstance(claims, dict)
+    numbers = unpack(decode(claims["status_list"]["lst"]), 2)
+    shown = {index: NAMES[number] for index, number in enumerate(numbers) if number}
+    return token(claims["iat"] - NOW.timestamp(), shown, form)
 
 
 @dataclass
 class Lists:
-    """A server of one status list: the newest, and at ``?time=`` what was in force, where it keeps that."""
+    """A server of one status list: the newest, in all forms, and at ``?time=`` what was in force, where it keeps that.
+
+    ``planted``: what is served instead, by what the address ends in, or by ``Accept``; nothing where it is empty.
+    """
 
     tokens: dict[float, bytes]
     keeps: bool = True
+    planted: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     @asynccontextmanager
@@ -79,10 +110,15 @@ class Lists:
                 self.asked.append(moment)
                 if self.keeps:
                     dates = [each for each in dates if at(each).timestamp() <= int(moment)]
-            return web.Response(body=self.tokens[dates[-1]]) if dates else web.Response(status=404)
+            form = ListForm(request.path.removeprefix("/2026/no-1"))
+            accept = request.headers["Accept"]
+            planted = self.planted.get(accept if accept in self.planted and form is ListForm.JWT else form.value)
+            body = planted if planted is not None else in_form(self.tokens[dates[-1]], form) if dates else b""
+            return web.Response(body=body) if body else web.Response(status=404)
 
         app = web.Application()
-        app.router.add_get("/2026/no-1", answer)
+        for form in ListForm:
+            app.router.add_get(f"/2026/no-1{form.value}", answer)
         runner = web.AppRunner(app)
         await runner.setup()
         try:
@@ -200,7 +236,7 @@ async def _beside_witness(seen: SampleLog, shown: SampleLog, folder: Path) -> in
         return await audit(shown, policy=str(policy))
 
 
-LOGGED = token(-300, at_1="revoked")
+LOGGED = token(-300, {1: "revoked"})
 #: A revocation, the list that showed it, and what came after.
 ENTRIES = [change(1, "revoked", -310), ListPublished(LIST, 1, sha256(LOGGED), 1).to_bytes(), *issuances(0, 9)]
 
@@ -209,8 +245,8 @@ ENTRIES = [change(1, "revoked", -310), ListPublished(LIST, 1, sha256(LOGGED), 1)
     ("tokens", "code", "says"),
     [
         ({-300.0: LOGGED}, AGREES, "1 lists compared, of 1 of them the version that was logged last"),
-        ({-300.0: LOGGED, -5.0: token(-5, at_1="revoked")}, AGREES, "of 1 of them the version that was logged last"),
-        ({-5.0: token(-5, at_1="revoked", at_9="revoked")}, DISAGREES, f"list.unexplained {LIST}#9"),
+        ({-300.0: LOGGED, -5.0: token(-5, {1: "revoked"})}, AGREES, "of 1 of them the version that was logged last"),
+        ({-5.0: token(-5, {1: "revoked", 9: "revoked"})}, DISAGREES, f"list.unexplained {LIST}#9"),
         ({-5.0: token(-5)}, DISAGREES, f"status.list {LIST}#1"),
     ],
     ids=["the logged one", "a newer one", "a bit that the log does not explain", "a bit that it lacks"],
@@ -222,11 +258,79 @@ async def test_a_bit_that_the_log_does_not_explain_is_found(
     assert says in capsys.readouterr().out
 
 
+SHOWN = {1: "revoked", 2: "suspended"}
+#: A revocation, a suspension, one that ended, and a revocation of what had been suspended.
+CHANGES = [
+    change(1, "revoked", -310),
+    change(2, "suspended", -310),
+    change(3, "suspended", -310),
+    change(3, "valid", -250),
+    change(4, "suspended", -310),
+    change(4, "revoked", -200),
+]
+AFTER = SHOWN | {4: "revoked"}
+ASKED = ListForm.CWT.media_type
+
+
+@pytest.mark.parametrize(
+    ("where", "planted", "says"),
+    [
+        ("", b"", "list.unpublished {}: nobody can fetch it"),
+        (".cwt", token(-5, AFTER | {9: "revoked"}, ListForm.CWT), "list.unexplained {}.cwt#9"),
+        (".cwt", token(-5, SHOWN, ListForm.CWT), "status.list {}.cwt#4"),
+        (".cwt", token(-5, AFTER, ListForm.CWT, places=60), "list.differs {}.cwt: it has 60 places"),
+        (".cwt", token(-5, AFTER, ListForm.CWT, signer=FOREIGN_KEY), "STATUS_LIST_KEY_UNKNOWN"),
+        (".cwt", b"", "list.unpublished {}.cwt: nobody can fetch it"),
+        (".cwt", token(-5, AFTER), "list.unpublished {}.cwt: what is served is none: BAD_CBOR"),
+        (ASKED, token(-5, AFTER | {9: "revoked"}, ListForm.CWT), "list.unexplained {} (Accept: " + ASKED + ")#9"),
+        (ASKED, token(-5, SHOWN), "status.list {} (Accept: " + ASKED + ")#4"),
+        (ASKED, b"", "list.unpublished {} (Accept: " + ASKED + ")"),
+        (".revocation", token(-5, AFTER | {9: "revoked"}, ListForm.REVOCATION), "list.unexplained {}.revocation#9"),
+        (".revocation", token(-5, SHOWN, ListForm.REVOCATION), "status.list {}.revocation#4"),
+        (
+            ".revocation",
+            token(-5, AFTER | {2: "revoked"}, ListForm.REVOCATION),
+            "list.unexplained {}.revocation#2",
+        ),
+        (".revocation", token(-5, AFTER, ListForm.REVOCATION, purpose="suspension"), "STATUS_LIST_PURPOSE"),
+        (".revocation", token(-5, AFTER, ListForm.SUSPENSION), "STATUS_LIST_SUBJECT"),
+        (".revocation", token(-5, AFTER, ListForm.REVOCATION)[:-2] + b"AA", "STATUS_LIST_SIGNATURE"),
+        (".revocation", token(-90_000, {}, ListForm.REVOCATION), "STATUS_LIST_STALE"),
+        (".revocation", b"", "list.unpublished {}.revocation: nobody can fetch it"),
+        (".suspension", token(-5, AFTER | {3: "suspended"}, ListForm.SUSPENSION), "status.list {}.suspension#3"),
+        (".suspension", token(-5, AFTER | {4: "valid"}, ListForm.SUSPENSION), "status.list {}.suspension#4"),
+        (".suspension", token(-5, AFTER | {9: "suspended"}, ListForm.SUSPENSION), "list.unexplained {}.suspension#9"),
+        (".suspension", b"\xff", "list.unpublished {}.suspension: what is served is none: it is no JWT"),
+    ],
+)
+async def test_what_a_form_says_otherwise_is_found(
+    where: str, planted: bytes, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each form is signed for itself: what one says wrongly, readers of that form alone would believe."""
+    log, tokens = published([*CHANGES, *issuances(0, 9)]), {-5.0: token(-5, AFTER)}
+    assert await audit(log, lists=Lists(tokens), folder=tmp_path) == AGREES
+    capsys.readouterr()
+    assert await audit(log, lists=Lists(tokens, planted={where: planted}), folder=tmp_path) == DISAGREES
+    assert says.format(LIST) in capsys.readouterr().out
+
+
+async def test_each_form_is_held_to_the_log_by_its_own_date(tmp_path: Path) -> None:
+    """Caches, and a copy that is under way, have forms of different versions for a while."""
+    planted = {
+        ".cwt": token(-240, SHOWN | {4: "suspended"}, ListForm.CWT),
+        ASKED: token(-205, SHOWN | {4: "suspended"}),  # a static copy's, of before, by another cache
+        ".revocation": token(-240, SHOWN | {4: "suspended"}, ListForm.REVOCATION),
+        ".suspension": token(-300, SHOWN | {3: "suspended", 4: "suspended"}, ListForm.SUSPENSION),
+    }
+    lists = Lists({-5.0: token(-5, AFTER)}, planted=planted)
+    assert await audit(published([*CHANGES, *issuances(0, 9)]), lists=lists, folder=tmp_path) == AGREES
+
+
 async def test_the_logged_version_is_held_to_its_leaf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is served now is right; the one whose digest is in the log was not."""
-    wrong = token(-300, at_9="revoked")
+    wrong = token(-300, {9: "revoked"})
     entries = [change(1, "revoked", -310), ListPublished(LIST, 1, sha256(wrong), 1).to_bytes(), *issuances(0, 9)]
-    lists = Lists({-300.0: wrong, -5.0: token(-5, at_1="revoked")})
+    lists = Lists({-300.0: wrong, -5.0: token(-5, {1: "revoked"})})
     assert await audit(published(entries), lists=lists, folder=tmp_path) == DISAGREES
     told = capsys.readouterr().out
     assert f"list.differs {LIST}#1" in told
@@ -249,7 +353,7 @@ async def test_a_version_reflects_what_its_leaf_says_whatever_its_date(
 async def test_a_copy_that_answers_no_lists_of_the_past_is_no_disagreement(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lists = Lists({-300.0: LOGGED, -5.0: token(-5, at_1="revoked")}, keeps=False)
+    lists = Lists({-300.0: LOGGED, -5.0: token(-5, {1: "revoked"})}, keeps=False)
     assert await audit(published(ENTRIES), lists=lists, folder=tmp_path) == AGREES
     assert "1 lists compared, of 0 of them the version that was logged last" in capsys.readouterr().out
 
@@ -274,10 +378,10 @@ async def test_a_list_that_never_comes_into_the_log_is_found(
     # Of this test: what was loaded long ago would be overdue.
     monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
     after = [change(2, "revoked", logged_by)] if logged_by else []
-    shown = {"at_1": "revoked"} | ({"at_2": "revoked"} if logged_by and logged_by < signed else {})
-    first = token(-6000, at_1="revoked")
+    shown = {1: "revoked"} | ({2: "revoked"} if logged_by and logged_by < signed else {})
+    first = token(-6000, {1: "revoked"})
     entries = [change(1, "revoked", -6010), ListPublished(LIST, 1, sha256(first), 1).to_bytes(), *after]
-    lists = Lists({signed: token(signed, **shown)})
+    lists = Lists({signed: token(signed, shown)})
     assert await audit(published(entries), lists=lists, folder=tmp_path) == code
     assert ("list.unlogged" in capsys.readouterr().out) is (code == DISAGREES)
 

@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 
 from vitne.canonical import b64url, from_b64url
 from vitne.credentials import cbor
-from vitne.credentials.bitstring_status_list import PURPOSES, decode, encode, is_set, project, sign_credential
-from vitne.credentials.jose import LocalSigner, PublicKey, parse_jws, parse_public_jwk, strict_json
+from vitne.credentials.bitstring_status_list import (
+    PURPOSES,
+    BitstringList,
+    decode,
+    encode,
+    is_set,
+    project,
+    sign_credential,
+    verify_credential,
+)
+from vitne.credentials.jose import LocalSigner, PublicKey, parse_jws, parse_public_jwk, sign_jws, strict_json
 from vitne.credentials.status_list import pack
 from vitne.credentials.status_list_cwt import sign_cwt, verify_cwt
 from vitne.errors import InvalidArgument, Unavailable, VitneError
@@ -112,17 +121,32 @@ def test_a_bit_a_purpose_from_the_most_significant(statuses: list[int]) -> None:
             is_set(bits, len(bits) * 8)
 
 
+def credential(**changes: object) -> str:
+    options = {
+        "uri": f"{URI}.revocation",
+        "issuer": "https://status.vitne.example",
+        "packed": pack(STATUSES, 2),
+        "purpose": "revocation",
+        "issued_at": NOW,
+        "expires_at": NOW + timedelta(minutes=15),
+        "ttl": timedelta(seconds=10),
+        "signer": SIGNER,
+    }
+    return sign_credential(**options | changes)  # type: ignore[arg-type]
+
+
+def resigned_credential(subject: dict[str, object] | None = None, **claims: object) -> str:
+    known = strict_json(parse_jws(credential(), algorithms=("ES256",), types=("vc+jwt",)).payload)
+    known |= {"credentialSubject": known["credentialSubject"] | (subject or {})} | claims
+    return sign_jws({name: value for name, value in known.items() if value is not None}, SIGNER, typ="vc+jwt")
+
+
+def verified(token: str) -> BitstringList:
+    return verify_credential(token, uri=f"{URI}.revocation", purpose="revocation", find_key=KEYS.get, now=NOW)
+
+
 def test_a_bitstring_list_is_a_credential() -> None:
-    token = sign_credential(
-        uri=f"{URI}.revocation",
-        issuer="https://status.vitne.example",
-        packed=pack(STATUSES, 2),
-        purpose="revocation",
-        issued_at=NOW,
-        expires_at=NOW + timedelta(minutes=15),
-        ttl=timedelta(seconds=10),
-        signer=SIGNER,
-    )
+    token = credential()
     jws = parse_jws(token, algorithms=("ES256",), types=("vc+jwt",), max_length=100_000, field="list")
     assert jws.verified_by(KEY)
     claims = strict_json(jws.payload)
@@ -130,6 +154,45 @@ def test_a_bitstring_list_is_a_credential() -> None:
     assert (claims["validFrom"], claims["validUntil"]) == ("2026-11-21T10:00:00Z", "2026-11-21T10:15:00Z")
     subject = claims["credentialSubject"]
     assert (subject["type"], subject["ttl"]) == ("BitstringStatusList", 10_000)  # milliseconds, not seconds
+
+
+def test_a_bitstring_list_is_read_as_it_was_signed() -> None:
+    listed = verified(credential())
+    assert list(listed.places_set()) == [index for index, status in enumerate(STATUSES) if status == 1]
+    assert (len(listed), listed.issued_at, listed.expires_at) == (131_072, NOW, NOW + timedelta(minutes=15))
+    assert (listed.uri, listed.purpose, listed.key_id) == (f"{URI}.revocation", "revocation", KEY.key_id)
+    suspension = f"{URI}.suspension"
+    token = credential(uri=suspension, purpose="suspension")
+    both = verify_credential(token, uri=suspension, purpose="suspension", find_key=KEYS.get, now=NOW)
+    assert list(both.places_set()) == [index for index, status in enumerate(STATUSES) if status]
+    # Types as a set or alone, and without an end: other publishers write it so.
+    assert verified(resigned_credential(type="BitstringStatusListCredential", validUntil=None)).expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("token", "kind", "reason"),
+    [
+        (credential()[:-4] + "AAAA", InvalidArgument, "STATUS_LIST_SIGNATURE"),
+        (credential(signer=FOREIGN), InvalidArgument, "STATUS_LIST_KEY_UNKNOWN"),
+        (credential(uri=URI), InvalidArgument, "STATUS_LIST_SUBJECT"),
+        (credential(purpose="suspension"), InvalidArgument, "STATUS_LIST_PURPOSE"),
+        (credential(expires_at=NOW), Unavailable, "STATUS_LIST_STALE"),
+        (credential(issued_at=NOW + timedelta(minutes=2)), Unavailable, "STATUS_LIST_FUTURE"),
+        (resigned_credential(type=["VerifiableCredential"]), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential(credentialSubject=[]), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential({"type": "Other"}), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential({"statusSize": 2}), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential({"encodedList": 1}), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential({"encodedList": "u"}), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential(validFrom=None), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential(validUntil=1), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned_credential(validFrom="2026-11-21"), InvalidArgument, "BAD_INSTANT"),
+        (sign_jws({"id": URI}, SIGNER, typ="statuslist+jwt"), InvalidArgument, "TYPE"),
+    ],
+)
+def test_what_a_reader_of_bitstring_credentials_refuses(token: str, kind: type[VitneError], reason: str) -> None:
+    with pytest.raises(kind, match=reason):
+        verified(token)
 
 
 @pytest.mark.parametrize(

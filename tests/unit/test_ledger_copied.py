@@ -10,9 +10,9 @@ import pytest
 
 from services.ledger.copied import copied_at
 from services.ledger.lists import PublishedList
-from services.ledger.projections import Form
 from vitne.canonical import b64url
 from vitne.credentials import bitstring_status_list, status_list
+from vitne.credentials.list_forms import ListForm
 from vitne.errors import DataLoss
 
 URL = "https://status.vitne.example/2026/no-1"
@@ -28,36 +28,36 @@ def token(kind: str, **claims: Any) -> bytes:
     return ".".join([*parts, b64url(bytes(64))]).encode()
 
 
-def read(form: Form, body: bytes) -> datetime:
+def read(form: ListForm, body: bytes) -> datetime:
     return copied_at(LIST, form, "2026/no-1", body)
 
 
 def test_dates_are_read_of_both_kinds() -> None:
     seconds = int(AT.timestamp())
-    assert read(Form.JWT, token(status_list.JWT_TYPE, sub=URL, iat=seconds)) == AT
+    assert read(ListForm.JWT, token(status_list.JWT_TYPE, sub=URL, iat=seconds)) == AT
     for text in ("2026-11-21T10:00:00Z", "2026-11-21T11:00:00+01:00", "2026-11-21T10:00:00"):
-        assert read(Form.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=W3C, validFrom=text)) == AT
+        assert read(ListForm.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=W3C, validFrom=text)) == AT
 
 
 @pytest.mark.parametrize(
     ("form", "body"),
     [
-        (Form.JWT, "å".encode()),
-        (Form.JWT, token(status_list.JWT_TYPE, sub=URL)),
-        (Form.JWT, token(status_list.JWT_TYPE, sub=URL, iat="1")),
-        (Form.JWT, token(status_list.JWT_TYPE, iat=1)),
-        (Form.JWT, token(status_list.JWT_TYPE, sub=URL, iat=10**18)),
-        (Form.JWT, token(status_list.JWT_TYPE, sub=URL, iat=2**53 - 1)),
-        (Form.JWT, token(status_list.JWT_TYPE, sub=URL, iat=10**30)),
-        (Form.JWT, token(bitstring_status_list.JWT_TYPE, sub=URL, iat=1)),
-        (Form.REVOCATION, token(status_list.JWT_TYPE, id=W3C, validFrom="2026-11-21T10:00:00Z")),
-        (Form.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=W3C, validFrom="today")),
-        (Form.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=f"{URL}.suspension", validFrom="2026-11-21")),
-        (Form.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=URL, validFrom="2026-11-21")),
-        (Form.CWT, b""),
-        (Form.CWT, b"\xd2\x84"),
+        (ListForm.JWT, "å".encode()),
+        (ListForm.JWT, token(status_list.JWT_TYPE, sub=URL)),
+        (ListForm.JWT, token(status_list.JWT_TYPE, sub=URL, iat="1")),
+        (ListForm.JWT, token(status_list.JWT_TYPE, iat=1)),
+        (ListForm.JWT, token(status_list.JWT_TYPE, sub=URL, iat=10**18)),
+        (ListForm.JWT, token(status_list.JWT_TYPE, sub=URL, iat=2**53 - 1)),
+        (ListForm.JWT, token(status_list.JWT_TYPE, sub=URL, iat=10**30)),
+        (ListForm.JWT, token(bitstring_status_list.JWT_TYPE, sub=URL, iat=1)),
+        (ListForm.REVOCATION, token(status_list.JWT_TYPE, id=W3C, validFrom="2026-11-21T10:00:00Z")),
+        (ListForm.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=W3C, validFrom="today")),
+        (ListForm.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=f"{URL}.suspension", validFrom="2026-11-21")),
+        (ListForm.REVOCATION, token(bitstring_status_list.JWT_TYPE, id=URL, validFrom="2026-11-21")),
+        (ListForm.CWT, b""),
+        (ListForm.CWT, b"\xd2\x84"),
     ],
 )
-def test_what_is_no_copy_of_the_list_in_this_form_is_refused(form: Form, body: bytes) -> None:
+def test_what_is_no_copy_of_the_list_in_this_form_is_refused(form: ListForm, body: bytes) -> None:
     with pytest.raises(DataLoss, match="COPY_UNREADABLE"):
         read(form, body)

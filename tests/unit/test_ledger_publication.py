@@ -8,9 +8,9 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from services.ledger.projections import Form
 from services.ledger.publication import Publication
 from tests.unit.log_samples import SampleLog, note_signer
+from vitne.credentials.list_forms import ListForm
 from vitne.runtime.objects import Stored
 
 LISTS = ("/2026/no-1", "/2026/no-2")
@@ -23,9 +23,9 @@ async def test_a_form_that_can_not_be_made_holds_up_no_other_and_calls_get_their
     turns: list[int] = []
     turn = 0
 
-    def make(entry: Mock, form: Form) -> Mock:
+    def make(entry: Mock, form: ListForm) -> Mock:
         turns.append(turn)
-        if (entry.path, form) == (LISTS[0], Form.REVOCATION):
+        if (entry.path, form) == (LISTS[0], ListForm.REVOCATION):
             raise ZeroDivisionError
         return Mock(body=b"list")
 
@@ -57,7 +57,7 @@ async def test_a_form_that_can_not_be_made_holds_up_no_other_and_calls_get_their
         await publication.publish()
     waiting.cancel()
     put = {call.args[0] for call in objects.replace.await_args_list}
-    assert put == {f"{path.lstrip('/')}{form.value}" for path in LISTS for form in Form} - {
-        f"{LISTS[0].lstrip('/')}{Form.REVOCATION.value}"
+    assert put == {f"{path.lstrip('/')}{form.value}" for path in LISTS for form in ListForm} - {
+        f"{LISTS[0].lstrip('/')}{ListForm.REVOCATION.value}"
     }
-    assert len(set(turns)) == len(turns) == len(LISTS) * len(Form)
+    assert len(set(turns)) == len(turns) == len(LISTS) * len(ListForm)

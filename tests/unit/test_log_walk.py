@@ -187,8 +187,8 @@ async def test_lists_are_held_to_the_log() -> None:
 
     def told(seconds: float, **statuses: str) -> set[tuple[str, str]]:
         places = {int(name.removeprefix("at_")): status for name, status in statuses.items()}
-        seen = SeenList(T0 + timedelta(seconds=seconds), places, b"")
-        found = walked.contents.check_lists({LIST: seen}, seen.issued_at)
+        seen = SeenList(T0 + timedelta(seconds=seconds), places, b"", 100)
+        found = walked.contents.check_lists({LIST: {"": seen}}, seen.issued_at)
         return {(each.kind, each.subject.partition("#")[2]) for each in found}
 
     assert told(70, at_1="revoked", at_3="suspended", at_4="revoked") == set()
@@ -200,7 +200,7 @@ async def test_lists_are_held_to_the_log() -> None:
     assert told(70, at_1="revoked", at_2="suspended", at_3="suspended", at_4="revoked") == {("status.list", "2")}
     unexplained = told(70, at_1="revoked", at_3="suspended", at_4="revoked", at_9="revoked")
     assert unexplained == {("list.unexplained", "9")}
-    assert [each.kind for each in walked.contents.check_lists({LIST: None}, T0)] == ["list.unpublished"]
+    assert [each.kind for each in walked.contents.check_lists({LIST: {"": "gone"}}, T0)] == ["list.unpublished"]
 
 
 async def test_a_checkpoint_of_somebody_else_is_not_walked_to() -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from vitne.audit.agreement import Disagreement
 from vitne.audit.digests import DigestPile
@@ -25,17 +25,30 @@ LOGGED_WITHIN: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SeenList:
-    """A published status list as it was fetched, its signature checked.
+    """A published status list as it was fetched, in one of its forms, its signature checked.
 
     Attributes:
         issued_at: its date.
         statuses: places that are not valid, by index.
-        digest: SHA-256 of its bytes, as the log would have it.
+        digest: SHA-256 of its bytes, as the log has it of the form that is logged.
+        places: how many it has.
+        shows: as what it shows a status that it has no word for; the others it shows as they are.
     """
 
     issued_at: datetime
     statuses: Mapping[int, str]
     digest: bytes
+    places: int
+    shows: Mapping[str, str] = field(default_factory=dict)
+
+    def shown_as(self, change: StatusChanged) -> str:
+        """What it shows of a place after a change."""
+        return self.shows.get(change.status, change.status)
+
+
+#: A list's forms as they are published, by what distinguishes their addresses from the list's own, at which is what the
+#: log has digests of; a text: why one can't be had.
+Forms: TypeAlias = Mapping[str, SeenList | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,34 +126,38 @@ class LogContents:
         for value in self._pile.lacks(leaves):
             yield Disagreement("issuance.unpublished", leaves[value], "the published log lacks it")
 
-    def check_lists(self, lists: Mapping[str, SeenList | None], now: datetime) -> Iterator[Disagreement]:
-        """Compare published lists with the changes in the log, and with the digests that it has of them.
+    def check_lists(self, lists: Mapping[str, Forms], now: datetime) -> Iterator[Disagreement]:
+        """Compare published lists, each form of them, with the changes in the log, and with the digests that it has.
 
         Args:
-            lists: fetched *before* the checkpoint that was walked to, so that whatever they show is in the log; by URL,
-                None where one can't be fetched or does not verify.
+            lists: fetched *before* the checkpoint that was walked to, so that whatever they show is in the log; by URL.
             now: when they were fetched.
         """
         for url in sorted(self.changes.keys() | self.versions.keys() | lists.keys()):
-            seen = lists.get(url)
-            if seen is None:
-                yield Disagreement("list.unpublished", url, "nobody can fetch it")
-                continue
-            if self._is_unlogged(url, seen, now):
-                detail = f"its list of {seen.issued_at.isoformat()} is not in the log, nor any that came after it"
-                yield Disagreement("list.unlogged", url, detail)
-            yield from self.check_list(url, seen)
+            forms = lists.get(url, {"": "it was not fetched"})
+            logged = forms[""]
+            for form, seen in forms.items():
+                if isinstance(seen, str):
+                    yield Disagreement("list.unpublished", url + form, seen)
+                    continue
+                if isinstance(logged, SeenList):
+                    yield from _check_beside(url + form, seen, logged)
+                if self._is_unlogged(url, seen, logged, now):
+                    detail = f"its list of {seen.issued_at.isoformat()} is not in the log, nor any that came after it"
+                    yield Disagreement("list.unlogged", url + form, detail)
+                yield from self.check_list(url, seen, form)
 
-    def check_list(self, url: str, seen: SeenList) -> Iterator[Disagreement]:
+    def check_list(self, url: str, seen: SeenList, form: str = "") -> Iterator[Disagreement]:
         """Compare a list with the changes in the log; the one that was logged last, with all that its leaf says.
 
         Args:
             url: of the list.
             seen: as it is published, or was.
+            form: what distinguishes the form's address from the list's.
         """
         changed = self.changes.get(url, {})
         for index in sorted(changed.keys() | seen.statuses.keys()):
-            yield from _check_place(url, index, seen, [each.change for each in changed.get(index, [])])
+            yield from _check_place(url + form, index, seen, [each.change for each in changed.get(index, [])])
         if self.is_logged(url, seen.digest):
             size = self.versions[url].tree_size
             for index, changes in sorted(changed.items()):
@@ -150,12 +167,15 @@ class LogContents:
         """Whether a list of that digest is the version that was logged last."""
         return url in self.versions and self.versions[url].digest == digest
 
-    def _is_unlogged(self, url: str, seen: SeenList, now: datetime) -> bool:
+    def _is_unlogged(self, url: str, seen: SeenList, logged: SeenList | str, now: datetime) -> bool:
         """Whether a list is newer than the last that was logged, and so old that it, or one after it, should have been.
 
-        A leaf has no date; where no change was logged after it, nothing is known of when that was.
+        A leaf has no date; where no change was logged after it, nothing is known of when that was. Of the same second
+        as the version that was logged is another form of it, or a version that was superseded within that second.
         """
-        if url in self.versions and (self.is_logged(url, seen.digest) or url not in self.there_by):
+        if isinstance(logged, SeenList) and self.is_logged(url, logged.digest) and logged.issued_at == seen.issued_at:
+            return False
+        if url in self.versions and url not in self.there_by:
             return False
         is_newer = url not in self.versions or seen.issued_at > self.there_by[url] + LOGGED_WITHIN
         return is_newer and seen.issued_at < now - LOGGED_WITHIN
@@ -183,19 +203,23 @@ class LogContents:
         self._found.append(Disagreement(kind, subject, detail))
 
 
-def _check_place(url: str, index: int, seen: SeenList, changes: list[StatusChanged]) -> Iterator[Disagreement]:
+def _check_beside(subject: str, seen: SeenList, logged: SeenList) -> Iterator[Disagreement]:
+    """Who looks for a place that is missing is told that there is none, whatever is logged of it."""
+    if seen.places < logged.places:
+        yield Disagreement("list.differs", subject, f"it has {seen.places} places, and the list {logged.places}")
+
+
+def _check_place(subject: str, index: int, seen: SeenList, changes: list[StatusChanged]) -> Iterator[Disagreement]:
     shown = seen.statuses.get(index, VALID)
     # What was recorded before the list's second is shown; what was recorded in it may be; what came later is not.
     settled = [change for change in changes if change.recorded < seen.issued_at]
-    possible = {settled[-1].status if settled else VALID}
-    possible |= {change.status for change in changes if change not in settled}
-    if shown in possible:
+    expected = seen.shown_as(settled[-1]) if settled else VALID
+    if shown == expected or shown in {seen.shown_as(change) for change in changes if change not in settled}:
         return
-    if shown != VALID and all(change.status != shown for change in changes):
-        yield Disagreement("list.unexplained", f"{url}#{index}", f"the list says {shown}, and the log never did")
+    if shown != VALID and all(seen.shown_as(change) != shown for change in changes):
+        yield Disagreement("list.unexplained", f"{subject}#{index}", f"the list says {shown}, and the log never did")
     else:
-        expected = settled[-1].status if settled else VALID
-        yield Disagreement("status.list", f"{url}#{index}", f"the list says {shown}, the log {expected}")
+        yield Disagreement("status.list", f"{subject}#{index}", f"the list says {shown}, the log {expected}")
 
 
 def _check_reflected(
@@ -204,7 +228,7 @@ def _check_reflected(
     """A version reflects every change among as many entries as its leaf says, whatever the dates are."""
     reflected = sum(each.place < size for each in changes)
     shown = seen.statuses.get(index, VALID)
-    if shown not in [VALID, *(each.change.status for each in changes)][reflected:]:
-        detail = f"the list says {shown}, and its leaf that it reflects {size} leaves, by which it is "
-        detail += changes[reflected - 1].change.status if reflected else VALID
+    told = [VALID, *(seen.shown_as(each.change) for each in changes)]
+    if shown not in told[reflected:]:
+        detail = f"the list says {shown}, and its leaf that it reflects {size} leaves, by which it is {told[reflected]}"
         yield Disagreement("list.differs", f"{url}#{index}", detail)

@@ -10,13 +10,23 @@ a credential, secured as a JWT (Securing Verifiable Credentials using JOSE and C
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from vitne.canonical import b64url, from_b64url, instant_text
-from vitne.credentials.jose import Signer, sign_jws
-from vitne.credentials.status_list import INVALID, MAX_PACKED_BYTES, SUSPENDED, deflate
-from vitne.errors import InvalidArgument
+from vitne.credentials.date_times import parse_date_time
+from vitne.credentials.jose import ES256, FindKey, Signer, parse_jws, sign_jws, strict_json
+from vitne.credentials.status_list import (
+    CLOCK_SKEW,
+    INVALID,
+    MAX_PACKED_BYTES,
+    MAX_TOKEN_LENGTH,
+    SUSPENDED,
+    deflate,
+)
+from vitne.errors import InvalidArgument, Unavailable
 
 #: ``statusPurpose`` (section 2.2): revoked for good, or for a time.
 Purpose: TypeAlias = Literal["revocation", "suspension"]
@@ -163,6 +173,101 @@ def sign_credential(
         },
     }
     return sign_jws(claims, signer, typ=JWT_TYPE)
+
+
+@dataclass(frozen=True, slots=True)
+class BitstringList:
+    """The list of a purpose whose signature, name, purpose and dates were checked."""
+
+    uri: str
+    purpose: Purpose
+    #: ``validFrom``.
+    issued_at: datetime
+    #: ``validUntil``: from then on it says nothing; None: not stated.
+    expires_at: datetime | None
+    #: Thumbprint of the key that signed it.
+    key_id: str
+    bits: bytes = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.bits) * 8
+
+    def places_set(self) -> Iterator[int]:
+        """The places whose bit is set, in order."""
+        for number, byte in enumerate(self.bits):
+            if byte:
+                yield from (number * 8 + place for place in range(8) if byte >> 7 - place & 1)
+
+
+def verify_credential(token: str, *, uri: str, purpose: Purpose, find_key: FindKey, now: datetime) -> BitstringList:
+    """Check a BitstringStatusListCredential that is a JWT, and open it (section 3.2, steps 2 to 9).
+
+    Args:
+        token: the compact JWT.
+        uri: what credentials name as ``statusListCredential``; must equal ``id``.
+        purpose: what they name as ``statusPurpose``; must be the list's.
+        find_key: answers the public key for ``kid`` if that key may sign this list now, else None.
+        now: the present instant.
+
+    Raises:
+        InvalidArgument: the refusals of :func:`~vitne.credentials.jose.parse_jws`; ``STATUS_LIST_KEY_UNKNOWN``,
+            ``STATUS_LIST_SIGNATURE``, ``STATUS_LIST_SUBJECT``, ``STATUS_LIST_PURPOSE``, ``STATUS_LIST_MALFORMED``,
+            ``STATUS_LIST_TOO_LARGE``, ``BAD_INSTANT``, ``BAD_BASE64URL``.
+        Unavailable: ``STATUS_LIST_STALE``, ``STATUS_LIST_FUTURE``.
+    """
+    jws = parse_jws(token, algorithms=(ES256,), types=(JWT_TYPE,), max_length=MAX_TOKEN_LENGTH, field="status_list")
+    key = find_key(jws.header.key_id)
+    if key is None:
+        raise _refused("STATUS_LIST_KEY_UNKNOWN", "the list names no key that may sign status lists")
+    if not jws.verified_by(key):
+        raise _refused("STATUS_LIST_SIGNATURE", "the list's signature does not hold")
+    claims = strict_json(jws.payload, field="status_list")
+    if not isinstance(claims, dict) or not _is_a(claims, "BitstringStatusListCredential"):
+        raise _malformed("it is no BitstringStatusListCredential")
+    if claims.get("id") != uri:
+        raise _refused("STATUS_LIST_SUBJECT", "the list is signed for another URI")
+    subject = claims.get("credentialSubject")
+    if not isinstance(subject, dict) or not _is_a(subject, "BitstringStatusList"):
+        raise _malformed("its subject is no BitstringStatusList")
+    if subject.get("statusPurpose") != purpose:
+        raise _refused("STATUS_LIST_PURPOSE", f"the list is not one of {purpose}")
+    if subject.get("statusSize", 1) != 1:
+        raise _malformed("it has more than one bit a place")
+    encoded, since, until = subject.get("encodedList"), claims.get("validFrom"), claims.get("validUntil")
+    if not isinstance(encoded, str) or not isinstance(since, str) or not isinstance(until, str | None):
+        raise _malformed("it lacks encodedList or validFrom, or validUntil is no text")
+    issued_at = parse_date_time(since, field="validFrom")
+    expires_at = None if until is None else parse_date_time(until, field="validUntil")
+    if issued_at - now > CLOCK_SKEW:
+        raise _stale("STATUS_LIST_FUTURE", "the list is dated later than now")
+    if expires_at is not None and expires_at <= now:
+        raise _stale("STATUS_LIST_STALE", "the list has expired")
+    return BitstringList(uri, purpose, issued_at, expires_at, key.key_id, decode(encoded))
+
+
+def _is_a(node: dict[str, Any], name: str) -> bool:
+    kinds = node.get("type")
+    return name in kinds if isinstance(kinds, list) else name == kinds
+
+
+def _refused(reason: str, message: str) -> InvalidArgument:
+    return InvalidArgument(
+        reason,
+        message,
+        field="status_list",
+        rule="Bitstring Status List v1.0, section 3.2",
+        remedy="fetch the list that the credential names again; if it stays so, ask its publisher",
+    )
+
+
+def _stale(reason: str, message: str) -> Unavailable:
+    return Unavailable(
+        reason,
+        message,
+        field="status_list",
+        rule="Bitstring Status List v1.0, section 2.2: validFrom and validUntil",
+        remedy="fetch the list again; if it stays so, its publisher has stopped publishing",
+    )
 
 
 def _malformed(message: str) -> InvalidArgument:

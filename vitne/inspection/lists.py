@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import aiohttp
 
 from vitne.accreditation import Projection, public_keys
-from vitne.audit.log_contents import SeenList
+from vitne.audit.log_contents import Forms, SeenList
 from vitne.canonical import sha256
 from vitne.clock import Clock
-from vitne.credentials.jose import PublicKey, parse_public_jwk
+from vitne.credentials.bitstring_status_list import Purpose, verify_credential
+from vitne.credentials.jose import FindKey, PublicKey, parse_public_jwk
+from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import StatusList, verify_token
+from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.errors import NotFound, VitneError
 from vitne.inspection.published_log import fetch_file
 from vitne.inspection.snapshots import STATUS_TYPES
@@ -27,6 +30,14 @@ from vitne_api.registry.v1 import facts_pb2
 LIST_SECONDS: Final = 10.0
 #: Lists of the past that are asked for, to find the one that was logged last.
 KEPT_TRIES: Final = 4
+#: What is told of a list that is answered at the list's address to who asks for a CWT.
+_CHOSEN: Final = f" (Accept: {ListForm.CWT.media_type})"
+#: What a bit means in the list of a purpose, and as what it shows statuses of the other. What is revoked counts as
+#: suspended, too (:mod:`vitne.credentials.bitstring_status_list`).
+_SHOWN: Final[Mapping[Purpose, tuple[str, Mapping[str, str]]]] = {
+    "revocation": ("revoked", {"suspended": "valid"}),
+    "suspension": ("suspended", {"revoked": "suspended"}),
+}
 
 
 def status_list_keys(facts: Iterable[bytes]) -> dict[str, PublicKey]:
@@ -75,7 +86,7 @@ async def registered_list_keys(
 
 async def fetch_lists(
     urls: Iterable[str],
-    find_key: Callable[[str], PublicKey | None],
+    find_key: FindKey,
     served_at: Mapping[str, str],
     trust: ssl.SSLContext | None = None,
 ) -> dict[str, tuple[Mapping[int, str], bytes]]:
@@ -112,26 +123,53 @@ async def fetch_lists(
 async def fetch_seen(
     session: aiohttp.ClientSession,
     urls: Iterable[str],
-    find_key: Callable[[str], PublicKey | None],
+    find_key: FindKey,
     served_at: Mapping[str, str],
-) -> dict[str, SeenList | None]:
-    """Each list as it is published now; None where it is not served or does not verify.
+) -> dict[str, Forms]:
+    """Each list as it is published now, in all its forms.
+
+    At the list's own address two may be answered (draft-ietf-oauth-status-list-20, section 8.1): what a reader is given
+    who asks for a CWT is a form of its own, unless it is the JWT that everybody is given, as by a static copy.
 
     Raises:
         Unavailable: ``LOG_UNREACHABLE``: nobody answers there.
     """
-    found: dict[str, SeenList | None] = {}
+    found: dict[str, Forms] = {}
     for url in urls:
-        token = await fetch_file(session, _address(url, served_at))
-        found[url] = None
-        if token is None:
-            continue
-        try:
-            statuses = verify_token(token.decode(), uri=url, find_key=find_key, now=datetime.now(UTC))
-        except (VitneError, UnicodeDecodeError):
-            continue
-        found[url] = await _seen(statuses, token)
+        address = _address(url, served_at)
+        tokens = await asyncio.gather(
+            *(fetch_file(session, address + form.value) for form in ListForm),
+            fetch_file(session, address, accept=ListForm.CWT.media_type),
+        )
+        answers = list(zip([form.value for form in ListForm], ListForm, tokens, strict=False))
+        if (chosen := tokens[-1]) != tokens[0]:
+            # No CWT is ASCII: its first byte is a tag.
+            answers.append((_CHOSEN, ListForm.JWT if (chosen or b"").isascii() else ListForm.CWT, chosen))
+        found[url] = {name: await _read(url, form, token, find_key) for name, form, token in answers}
     return found
+
+
+async def _read(url: str, form: ListForm, token: bytes | None, find_key: FindKey) -> SeenList | str:
+    if token is None:
+        return "nobody can fetch it"
+    try:
+        return await asyncio.to_thread(_open, url, form, token, find_key)
+    except VitneError as error:
+        return f"what is served is none: {error.reason}: {error.message}"
+    except UnicodeDecodeError:
+        return "what is served is none: it is no JWT"
+
+
+def _open(url: str, form: ListForm, token: bytes, find_key: FindKey) -> SeenList:
+    now = datetime.now(UTC)
+    if form.purpose is not None:
+        uri = form.names(url)
+        of = verify_credential(token.decode(), uri=uri, purpose=form.purpose, find_key=find_key, now=now)
+        shown, shows = _SHOWN[form.purpose]
+        return SeenList(of.issued_at, dict.fromkeys(of.places_set(), shown), sha256(token), len(of), shows)
+    if form is ListForm.CWT:
+        return _seen(verify_cwt(token, uri=url, find_key=find_key, now=now), token)
+    return _seen(verify_token(token.decode(), uri=url, find_key=find_key, now=now), token)
 
 
 async def fetch_logged(
@@ -140,7 +178,7 @@ async def fetch_logged(
     digest: bytes,
     moment: datetime,
     *,
-    find_key: Callable[[str], PublicKey | None],
+    find_key: FindKey,
     served_at: Mapping[str, str],
 ) -> SeenList | None:
     """The list of a digest as it was in force at a moment, or a little before.
@@ -165,15 +203,15 @@ async def fetch_logged(
         except (VitneError, UnicodeDecodeError):
             return None
         if sha256(token) == digest:
-            return await _seen(statuses, token)
+            return await asyncio.to_thread(_seen, statuses, token)
         if statuses.issued_at > moment:
             return None  # It does not look at what it is asked.
         moment = statuses.issued_at - timedelta(seconds=1)
     return None
 
 
-async def _seen(statuses: StatusList, token: bytes) -> SeenList:
-    return SeenList(statuses.issued_at, await asyncio.to_thread(_set_places, statuses), sha256(token))
+def _seen(statuses: StatusList, token: bytes) -> SeenList:
+    return SeenList(statuses.issued_at, _set_places(statuses), sha256(token), len(statuses))
 
 
 def _address(url: str, served_at: Mapping[str, str]) -> str:

@@ -127,14 +127,19 @@ def _untold(error: VitneError, origin: str, policy: Policy) -> str:
     )
 
 
-async def fetch_file(session: aiohttp.ClientSession, url: str) -> bytes | None:
+async def fetch_file(session: aiohttp.ClientSession, url: str, *, accept: str = "*/*") -> bytes | None:
     """A file over HTTP; None: it is not there.
+
+    Args:
+        session: fetches.
+        url: of the file.
+        accept: the media type that is asked for.
 
     Raises:
         Unavailable: ``LOG_UNREACHABLE``.
     """
     try:
-        async with session.get(url, allow_redirects=False) as answer:
+        async with session.get(url, headers={"Accept": accept}, allow_redirects=False) as answer:
             if answer.status == 404:
                 return None
             if answer.status != 200:
