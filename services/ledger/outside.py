@@ -103,10 +103,11 @@ class Outside:
                 raise
             self._against.discard(mark)
 
-    async def contradicted(self) -> None:
+    async def contradicted(self) -> str | None:
         """Somebody says that the log contradicts what it was; where that is proved, whoever writes it has to stop.
 
-        By the log's epoch, wherever that is: who claims the log anew is refused, as long as it is so.
+        By the log's epoch, wherever that is: who claims the log anew is refused, as long as it is so. Answers the
+        reason by which it may not be written; None: nothing proves it.
         """
         try:
             await self.require_agreement()
@@ -114,6 +115,8 @@ class Outside:
             # Each time: whoever may have claimed the log since the last time has to stop, too.
             _log.error("the log must not be written: %s", error)
             await self._pool.execute("UPDATE log SET epoch = epoch + 1")
+            return error.reason
+        return None
 
     async def _require_extends(self, mark: _Mark) -> None:
         seen = mark.checkpoint

@@ -83,7 +83,7 @@ class Publication:
         projections: Projections,
         signers: Signers,
         objects: Objects,
-        contradicted: Callable[[], Awaitable[None]] | None = None,
+        contradicted: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._store = store
         self._resources = resources

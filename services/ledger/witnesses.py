@@ -57,7 +57,8 @@ class Cosigning:
         witnesses: who is asked.
         quorum: how many have to cosign.
         clock: tells when the last was cosigned.
-        contradicted: is called after a witness said that the log contradicts what it cosigned; None: nobody is.
+        contradicted: is called after a witness said that the log contradicts what it cosigned, and answers by which
+            reason that is proved, or None: by itself it is a witness's word; None: nobody is.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Cosigning:
         quorum: int,
         clock: Clock,
         *,
-        contradicted: Callable[[], Awaitable[None]] | None = None,
+        contradicted: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         self._store = store
         self._witnessed = witnessed
@@ -123,8 +124,10 @@ class Cosigning:
         # First what is in hand: whatever comes of the contradiction, these have cosigned.
         if enough:
             await self._witnessed.add(newest, newest.note + "".join(lines))
-        if None in found and self._contradicted is not None:
-            await self._contradicted()
+        contradicting = [each for each, lines in zip(self._witnesses, found, strict=True) if lines is None]
+        if contradicting and self._contradicted is not None and (proved := await self._contradicted()):
+            for each in contradicting:
+                WITNESS_ANSWERS.add(1, each.key.name, proved)
         return enough
 
     async def _ask(
@@ -134,15 +137,9 @@ class Cosigning:
         try:
             lines = await self._cosignatures(session, witness, newest)
         except VitneError as error:
-            contradicts = isinstance(error, DataLoss)
-            _log.log(
-                logging.ERROR if contradicts else logging.WARNING,
-                "witness %s did not cosign: %s",
-                witness.key.name,
-                error,
-            )
+            _log.warning("witness %s did not cosign: %s", witness.key.name, error)
             WITNESS_ANSWERS.add(1, witness.key.name, error.reason)
-            return None if contradicts else []
+            return None if isinstance(error, DataLoss) else []
         WITNESS_ANSWERS.add(1, witness.key.name, "")
         return lines
 
@@ -163,12 +160,7 @@ class Cosigning:
                 witness.sizes[newest.shard.number] = newest.size
                 return lines
             if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-                raise DataLoss(
-                    "LOG_FORKED",
-                    f"the witness says that {newest.size} leaves do not follow from the {size} it cosigned",
-                    rule="a log only grows (RFC 6962, section 2.1.2)",
-                    remedy="stop writing; compare the database with what the witness serves of this log",
-                )
+                raise _contradicts(f"{newest.size} leaves do not follow from the {size} that it cosigned")
             if status != HTTPStatus.CONFLICT or kind != SIZE_MEDIA_TYPE:
                 break
             size = from_decimal(answer.removesuffix("\n"), _bad_answer)
@@ -184,12 +176,7 @@ class Cosigning:
         """A witness has more than is to be cosigned: the log went back, or another replica was at it meanwhile."""
         present = await self._store.checkpoint(newest.shard.origin)
         if size > present.size:
-            raise DataLoss(
-                "LOG_ROLLED_BACK",
-                f"the witness cosigned {size} leaves, and the log has {present.size}",
-                rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
-                remedy="the database was restored to an earlier instant: docs/operating/restore.md",
-            )
+            raise _contradicts(f"it cosigned {size} leaves, where the log has {present.size}")
         raise Aborted(
             "WITNESS_AHEAD",
             f"the witness cosigned {size} leaves already, and was asked for {newest.size}",
@@ -213,6 +200,17 @@ class Cosigning:
                 f"the witness did not answer: {type(error).__name__}",
                 remedy="wait: the log goes on, and the quorum may do without it",
             ) from error
+
+
+def _contradicts(claim: str) -> DataLoss:
+    """Its word; whether it has anything that this ledger signed is found out from what it serves."""
+    return DataLoss(
+        "WITNESS_CONTRADICTS",
+        f"the witness says that {claim}",
+        rule="a log only grows (RFC 6962, section 2.1.2)",
+        remedy="nothing, where the log stands still by now: then it is proved, and the log says what to do; else ask "
+        "the witness's operator for the checkpoint that it cosigned last",
+    )
 
 
 def _bad_answer(why: str) -> InvalidArgument:

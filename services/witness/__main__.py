@@ -57,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
         help="statement by which one of these keys follows another, as the log serves it at /succession/N; repeatable",
     )
     serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="(default: %(default)s)")
+    serve.add_argument(
+        "--clock-was-ahead",
+        action="store_true",
+        help="cosign although what was said last is of a later time than now: for once, after the clock was ahead and "
+        "is right again",
+    )
     serve.add_argument("--certificate", type=Path, metavar="FILE", help="PEM, certificate and key; without it, plain")
     return made
 
@@ -73,7 +79,8 @@ def main(arguments: Sequence[str]) -> int:
         logs = [NoteKey.parse(text) for text in asked.log]
         with Memory(asked.folder) as memory:
             statements = [file.read_text("utf-8") for file in asked.succession]
-            witness = Witness(cosigner, logs, memory, SystemClock(), statements)
+            was_ahead = asked.clock_was_ahead
+            witness = Witness(cosigner, logs, memory, SystemClock(), statements, was_ahead=was_ahead)
             asyncio.run(_serve(witness, asked.listen, asked.certificate))
     except VitneError as error:
         sys.stderr.write(f"{error}\n")

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from services.witness.memory import Memory, origin_hash
 from vitne.clock import Clock
-from vitne.merkle.cosignatures import Cosigner, cosign
+from vitne.errors import InvalidArgument, Unavailable
+from vitne.merkle.cosignatures import Cosigner, cosign, cosignatures
 from vitne.merkle.notes import NoteKey, keep_signatures
 from vitne.merkle.succession import Lineage
 from vitne.merkle.witnessing import AddCheckpoint, examine
 
+#: How far a clock is put back when it is kept right. A cosignature bears the time that was said last, meanwhile.
+CORRECTED_BY: Final = timedelta(minutes=1)
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+_log = logging.getLogger(__name__)
+
 
 class Witness:
     """Cosigns what follows from what it cosigned before.
+
+    Its times never go back, since whoever has a cosignature believes that the log was there by then. Where its clock
+    says much less than it said last, one of the two is wrong: it cosigns nothing until that is past, or its operator
+    says which (docs/decisions/0049).
 
     Args:
         cosigner: its key.
@@ -22,10 +38,12 @@ class Witness:
         memory: what it cosigned last.
         clock: dates cosignatures.
         statements: of succession, by which one of these keys follows another.
+        was_ahead: the times that it said last were of a clock that was ahead: it goes on from what the clock says now.
 
     Raises:
         InvalidArgument: a statement is none.
         DataLoss: ``LOG_FORKED``: two contradict each other.
+        Unavailable: ``STORAGE_UNAVAILABLE``.
     """
 
     def __init__(
@@ -35,6 +53,8 @@ class Witness:
         memory: Memory,
         clock: Clock,
         statements: Sequence[str] = (),
+        *,
+        was_ahead: bool = False,
     ) -> None:
         # What a statement leads to beyond the keys that were given is nothing that this witness looks after.
         self._lineage = Lineage.follow(logs, statements)
@@ -44,12 +64,15 @@ class Witness:
         self._clock = clock
         # Comparing and replacing must not be parted by another request (tlog-witness, add-checkpoint).
         self._one_at_a_time = asyncio.Lock()
+        #: The latest time that it said, of whichever log.
+        self._said = _NEVER if was_ahead else self._remembered()
 
     async def add_checkpoint(self, body: bytes) -> str:
         """Answer a request with a signature line.
 
         Raises:
             VitneError: as :func:`~vitne.merkle.witnessing.examine`; ``STORAGE_UNAVAILABLE``.
+            Unavailable: ``CLOCK_WENT_BACK``.
         """
         request = AddCheckpoint.parse(body)
         origin = request.origin
@@ -57,7 +80,8 @@ class Witness:
             self._memory.last(origin)  # refuses a memory that is damaged
             checkpoint = examine(request, self._logs, self._memory.note(origin), self._lineage)
             note = keep_signatures(request.note, [key for key in self._logs if key.name == origin])
-            line = cosign(note.partition("\n\n")[0] + "\n", self._cosigner, self._clock.now())
+            self._said = self._time()
+            line = cosign(note.partition("\n\n")[0] + "\n", self._cosigner, self._said)
             await asyncio.to_thread(self._memory.replace, checkpoint.origin, note + line)
         return line
 
@@ -67,6 +91,33 @@ class Witness:
             if origin_hash(key.name) == hashed:
                 return self._memory.note(key.name)
         return None
+
+    def _time(self) -> datetime:
+        """Now; while the clock is being corrected, what was said last."""
+        now = self._clock.now()
+        if self._said - now > CORRECTED_BY:
+            error = Unavailable(
+                "CLOCK_WENT_BACK",
+                f"the clock says {now:%Y-%m-%dT%H:%M:%SZ}, and the last cosignature {self._said:%Y-%m-%dT%H:%M:%SZ}",
+                rule="a witness's times never go back: a cosignature says by when the log was there",
+                remedy="set the clock right; if it was ahead when that cosignature was made, and is right now, start "
+                "the witness once with --clock-was-ahead",
+            )
+            _log.error("nothing is cosigned: %s", error)
+            raise error
+        return max(now, self._said)
+
+    def _remembered(self) -> datetime:
+        """The latest time of its own cosignatures; what is damaged is told when that log is asked for.
+
+        Raises:
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        own, latest = self._cosigner.key, _NEVER
+        for note in filter(None, (self._memory.note(key.name) for key in self._logs)):
+            with suppress(InvalidArgument):
+                latest = max(latest, cosignatures(note, [own]).get(own, _NEVER))
+        return latest
 
     @property
     def logs(self) -> Sequence[NoteKey]:

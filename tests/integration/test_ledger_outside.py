@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -20,6 +21,7 @@ from tests.integration.ledger_harness import BASE_URL, LIFETIME, LIST_SIZE, ORIG
 from tests.integration.published import published
 from tests.integration.put_back import NAMES, PutBack, asking, grow, make_put_back, running_at
 from tests.integration.test_ledger_log import issued, queue
+from tests.unit.declared_metrics import samples
 from tests.unit.log_samples import SampleLog, cosigner, note_signer
 from vitne.clock import ManualClock
 from vitne.dev.ports import LOOPBACK, free_ports
@@ -27,6 +29,12 @@ from vitne.dev.postgres import EmbeddedPostgres
 from vitne.errors import Aborted, DataLoss
 from vitne.messaging import topics
 from vitne.runtime.objects.folder import FolderObjects
+
+
+def answers() -> Counter[tuple[str, ...]]:
+    """How often witnesses gave no cosignature, by their names and the reasons, since the process began."""
+    counted = samples("vitne_log_witness_answers_total")
+    return Counter({labels: int(value) for labels, value in counted.items()})
 
 
 @pytest.fixture
@@ -112,8 +120,11 @@ async def test_a_contradiction_that_is_met_later_stops_whoever_writes(put_back: 
     writing = back.sequencer()  # its witnesses were out of reach
     await writing.claim()
     await queue(back, issued(9_000, 10))
-    cosigning = put_back.cosigning(back)
+    cosigning, before = put_back.cosigning(back), answers()
     assert not await cosigning.cosign_due()
+    names = [cosigner(number).key.name for number in range(2)]
+    told = [(name, reason) for name in names for reason in ("WITNESS_CONTRADICTS", "LOG_ROLLED_BACK")]
+    assert answers() - before == Counter(told)
     with pytest.raises(Aborted, match="SEQUENCER_FENCED"):
         await writing.integrate()
     with pytest.raises(DataLoss, match="LOG_ROLLED_BACK"):
@@ -288,11 +299,11 @@ async def test_statements_that_are_none_keep_the_log_from_being_written(put_back
 
 
 @asynccontextmanager
-async def saying(note: str) -> AsyncIterator[str]:
-    """A witness that says it cosigned 999 leaves, and shows a note for it."""
+async def saying(note: str, status: int) -> AsyncIterator[str]:
+    """A witness that says it cosigned 999 leaves, or that a log does not follow, and shows a note for it."""
 
     async def add_checkpoint(_request: web.Request) -> web.Response:
-        return web.Response(status=409, text="999\n", content_type="text/x.tlog.size")
+        return web.Response(status=status, text="999\n", content_type="text/x.tlog.size")
 
     async def checkpoint(_request: web.Request) -> web.Response:
         return web.Response(text=note)
@@ -304,11 +315,12 @@ async def saying(note: str) -> AsyncIterator[str]:
         yield url
 
 
+@pytest.mark.parametrize("status", [409, 422])
 @pytest.mark.parametrize("shows", ["a stranger's note", "no note"])
-async def test_no_witness_stops_a_log_by_its_word(put_back: PutBack, shows: str) -> None:
+async def test_no_witness_stops_a_log_by_its_word(put_back: PutBack, shows: str, status: int) -> None:
     newest = put_back.newest
     stranger = SampleLog(note_signer(9)).append(leaf.to_bytes() for leaf in issued(0, 999))
-    async with saying(stranger.note() if shows == "a stranger's note" else "nothing") as url:
+    async with saying(stranger.note() if shows == "a stranger's note" else "nothing", status) as url:
         sequencer = newest.sequencer(outside=newest.outside({NAMES[0]: url}))
         await sequencer.claim()
         asked = [AskedWitness(cosigner(0).key, url)]
@@ -316,6 +328,9 @@ async def test_no_witness_stops_a_log_by_its_word(put_back: PutBack, shows: str)
         cosigning = Cosigning(newest.store, newest.checkpoints, asked, 1, newest.clock, contradicted=hook)
         await queue(newest, issued(9_000, 10))
         assert await sequencer.integrate() == 10
+        before = answers()
         assert not await cosigning.cosign_due()
+        # Nobody is called by its word either: as what is proved it is counted under its own reason.
+        assert answers() - before == Counter({(cosigner(0).key.name, "WITNESS_CONTRADICTS"): 1})
         await queue(newest, issued(9_100, 10))
         assert await sequencer.integrate() == 10

@@ -386,6 +386,21 @@ async def test_a_list_that_never_comes_into_the_log_is_found(
     assert ("list.unlogged" in capsys.readouterr().out) is (code == DISAGREES)
 
 
+@pytest.mark.parametrize(("signed", "code"), [(-1800, AGREES), (-1790, DISAGREES)])
+async def test_another_form_of_what_is_logged_is_logged(
+    signed: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though a clock that went back dates a change after it long before; a form of another version is not excused."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
+    logged = token(-1800, {1: "revoked", 2: "revoked"})
+    version = ListPublished(LIST, 1, sha256(logged), 1).to_bytes()
+    entries = [change(1, "revoked", -6010), version, change(2, "revoked", -5400)]
+    planted = {".cwt": token(signed, {1: "revoked", 2: "revoked"}, ListForm.CWT)}
+    lists = Lists({-1800.0: logged}, planted=planted)
+    assert await audit(published(entries), lists=lists, folder=tmp_path) == code
+    assert (f"list.unlogged {LIST}.cwt" in capsys.readouterr().out) is (code == DISAGREES)
+
+
 async def test_an_issuance_that_is_not_in_the_log_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

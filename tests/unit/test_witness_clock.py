@@ -1,0 +1,90 @@
+"""What a witness says of time: it never goes back, whatever its clock does."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from services.witness.memory import Memory
+from services.witness.witness import CORRECTED_BY, Witness
+from tests.unit.log_samples import T0, SampleLog, cosigner, note_signer
+from vitne.clock import ManualClock
+from vitne.errors import Aborted, Unavailable
+from vitne.merkle.cosignatures import cosignatures
+from vitne.merkle.witnessing import AddCheckpoint, Inconsistent
+
+LOG = SampleLog().append(b"%d" % number for number in range(300))
+OTHER = SampleLog(note_signer(2, "other.example")).append(b"%d" % number for number in range(300))
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+
+
+def witness(memory: Memory, at: datetime, *, was_ahead: bool = False) -> tuple[Witness, ManualClock]:
+    clock = ManualClock(at)
+    return Witness(cosigner(0), [LOG.signer.key, OTHER.signer.key], memory, clock, was_ahead=was_ahead), clock
+
+
+async def said(asked: Witness, old: int, new: int, log: SampleLog = LOG) -> datetime:
+    """The time of a cosignature."""
+    note = log.note(new)
+    line = await asked.add_checkpoint(
+        AddCheckpoint(old, log.consistency(old, new) if old else (), note).text().encode()
+    )
+    return cosignatures(note + line, [cosigner(0).key])[cosigner(0).key]
+
+
+async def test_while_a_clock_is_corrected_time_stands_still(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        asked, clock = witness(memory, T0)
+        assert await said(asked, 0, 100) == T0
+        clock.advance(-CORRECTED_BY)
+        assert await said(asked, 100, 200) == T0
+        clock.advance(CORRECTED_BY + SECOND)
+        assert await said(asked, 200, 300) == T0 + SECOND
+
+
+async def test_a_clock_that_went_back_cosigns_nothing_until_that_is_past(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        asked, clock = witness(memory, T0)
+        assert await said(asked, 0, 100) == T0
+        remembered = memory.note(LOG.signer.key.name)
+        clock.advance(-CORRECTED_BY - SECOND)
+        # Of a log that it never cosigned, too: it is one clock.
+        for log, old, new in ((LOG, 100, 200), (OTHER, 0, 100)):
+            with pytest.raises(Unavailable, match="CLOCK_WENT_BACK"):
+                await said(asked, old, new, log)
+        assert memory.note(LOG.signer.key.name) == remembered
+        assert memory.note(OTHER.signer.key.name) is None
+        # What needs no time is answered.
+        with pytest.raises(Aborted):
+            await said(asked, 0, 200)
+        with pytest.raises(Inconsistent):
+            await said(asked, 100, 200, SampleLog().append(b"x%d" % number for number in range(300)))
+        clock.advance(CORRECTED_BY + 2 * SECOND)
+        assert await said(asked, 100, 200) == T0 + SECOND
+
+
+async def test_a_witness_that_is_started_anew_remembers_the_time(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        assert await said(witness(memory, T0)[0], 0, 100) == T0
+        assert await said(witness(memory, T0 + DAY)[0], 0, 100, OTHER) == T0 + DAY
+    with Memory(tmp_path) as memory:
+        with pytest.raises(Unavailable, match="CLOCK_WENT_BACK"):
+            await said(witness(memory, T0 + SECOND)[0], 100, 200)
+        # Its operator knows which of the two is wrong.
+        asked, clock = witness(memory, T0 + SECOND, was_ahead=True)
+        assert await said(asked, 100, 200) == T0 + SECOND
+        clock.advance(-DAY)
+        with pytest.raises(Unavailable, match="CLOCK_WENT_BACK"):
+            await said(asked, 200, 300)
+
+
+async def test_a_key_that_never_cosigned_has_no_time_of_before(tmp_path: Path) -> None:
+    """A folder that another key's witness used: what that one said is not its own."""
+    with Memory(tmp_path) as memory:
+        assert await said(witness(memory, T0)[0], 0, 100) == T0
+        other = Witness(cosigner(1), [LOG.signer.key], memory, ManualClock(T0 - DAY))
+        note = LOG.note(200)
+        line = await other.add_checkpoint(AddCheckpoint(100, LOG.consistency(100, 200), note).text().encode())
+        assert cosignatures(note + line, [cosigner(1).key])[cosigner(1).key] == T0 - DAY
