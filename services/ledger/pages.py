@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
+from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.ledger.history import History
@@ -120,6 +121,32 @@ def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     )
 
 
+class Refusals:
+    """Lets refusals be read by whoever may read the rest, and be kept by nobody: what is not here may come to be.
+
+    A 404 may be kept by caches unless they are told otherwise (RFC 9110, section 15.5.5): a tile, or a list, would be
+    missing for as long as one likes to.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's event stream (ASGI)."""
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= HTTPStatus.BAD_REQUEST:
+                headers = MutableHeaders(raw=list(message["headers"]))
+                headers.update(_CORS | {"Cache-Control": "no-store"})
+                message["headers"] = headers.raw
+            await send(message)
+
+        await self._app(scope, receive, told)
+
+
 def list_headers(max_age: int) -> dict[str, str]:
     """What is said of every list, in whichever form."""
     return _CORS | {"Vary": "Accept", "Cache-Control": f"max-age={max_age}"}
@@ -185,11 +212,11 @@ def build_pages(
     @app.api_route(_LISTS.path, methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
         newest, form = _find(publisher, request.url.path)
-        _require_known(request.query_params)
+        moment = _asked_time(request.query_params)
         if form is ListForm.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
             form = ListForm.CWT
         headers = list_headers(max_age)
-        if (moment := request.query_params.get(_TIME)) is not None:
+        if moment is not None:
             instant = _instant(moment)
             if form is not ListForm.JWT:
                 raise _not_kept()
@@ -205,6 +232,7 @@ def build_pages(
     async def preflight() -> Response:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
 
+    app.add_middleware(Refusals)
     app.add_middleware(PlainLists, publisher=publisher, projections=projections)
     return app
 
@@ -240,13 +268,14 @@ def prefers_cwt(accept: str) -> bool:
     return weights[CWT_MEDIA_TYPE] > weights[MEDIA_TYPE]
 
 
-def _require_known(names: Iterable[str]) -> None:
-    """Refuse a list's parameter that there is not: the newest list would pass for the one that was meant.
+def _asked_time(parameters: QueryParams) -> str | None:
+    """A list's one parameter; None: the newest is asked for.
 
     Raises:
-        InvalidArgument: ``UNKNOWN_PARAMETER``.
+        InvalidArgument: ``UNKNOWN_PARAMETER``: the newest list, or one of two, would pass for the one that was meant;
+            ``BAD_TIME``: it is there twice.
     """
-    for name in names:
+    for name in parameters:
         if name != _TIME:
             raise InvalidArgument(
                 "UNKNOWN_PARAMETER",
@@ -255,6 +284,18 @@ def _require_known(names: Iterable[str]) -> None:
                 rule=f"the one parameter is {_TIME} (draft-ietf-oauth-status-list-20, section 8.4)",
                 remedy="correct the name, or leave it out for the newest list",
             )
+    match parameters.getlist(_TIME):
+        case []:
+            return None
+        case [one]:
+            return one
+    raise InvalidArgument(
+        "BAD_TIME",
+        "these are several instants",
+        field=_TIME,
+        rule="draft-ietf-oauth-status-list-20, section 8.4: the list of one instant",
+        remedy="ask for one after the other",
+    )
 
 
 def _instant(text: str) -> datetime:

@@ -331,6 +331,43 @@ async def test_what_is_no_instant_is_told_as_that(ledger: Ledger, site: str, pat
     assert "date +%s" in problem["remedy"]
 
 
+async def test_two_instants_are_not_asked_for_at_once(ledger: Ledger, site: str) -> None:
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    now = int(ledger.clock.now().timestamp())
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"{site}/2026/no-1", params=[("time", now), ("time", now - 5)]) as answer,
+    ):
+        assert answer.status == 400
+        problem = await answer.json(content_type=None)
+    assert (problem["reason"], problem["field"]) == ("BAD_TIME", "time")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/2026/no-99", 404),
+        ("/2026/no-1?tim=5", 400),
+        ("/2026/no-1?time=5", 404),
+        ("/tile/0/999", 404),
+        ("/tile/entries/x", 404),
+        ("/succession/9", 404),
+    ],
+)
+async def test_a_refusal_is_read_by_browsers_and_kept_by_no_cache(
+    ledger: Ledger, site: str, path: str, status: int
+) -> None:
+    """What is not here may come to be: a cache that kept the answer would hide it."""
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    await ledger.sequencer().claim()
+    async with aiohttp.ClientSession() as client, client.get(f"{site}{path}") as answer:
+        assert answer.status == status
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
 async def test_the_other_pages(ledger: Ledger, site: str) -> None:
     async with aiohttp.ClientSession() as client:
         async with client.get(f"{site}/checkpoint") as answer:
