@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -15,9 +15,12 @@ from bench.load import LOOK_SECONDS, Measured, closed, paced, percentile, until
 from bench.results import Finding
 from bench.session import Case
 from bench.world import World
+from vitne.credentials.bitstring_status_list import is_set, verify_credential
 from vitne.credentials.data_integrity.suites import EDDSA_RDFC_2022
 from vitne.credentials.jose import PublicKey, parse_public_jwk
-from vitne.credentials.status_list import StatusList, verify_token
+from vitne.credentials.list_forms import ListForm
+from vitne.credentials.status_list import verify_token
+from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.dev.demo import new_id
 from vitne.dev.stack import STATUS_BASE, ServiceKey
 from vitne.errors import Unavailable
@@ -174,7 +177,16 @@ async def revoke(world: World) -> None:
 
 async def revoke_to_published(world: World) -> None:
     """From the answer to a message until the list that anybody can fetch says so, its signature checked."""
-    revoker, watch = _Revoker(world), _ListWatch(world)
+    await _one_by_one(world, "revoke.to_published.p99", (ListForm.JWT,))
+
+
+async def revoke_to_published_in_all_forms(world: World) -> None:
+    """The same, until the last of the forms says so."""
+    await _one_by_one(world, "revoke.to_published.forms.p99", tuple(ListForm))
+
+
+async def _one_by_one(world: World, name: str, forms: Sequence[ListForm]) -> None:
+    revoker, watch = _Revoker(world), _ListWatch(world, forms)
 
     async def operation(_number: int) -> None:
         async for places in revoker.revoke_all([await revoker.places(_TOGETHER)]):
@@ -183,12 +195,27 @@ async def revoke_to_published(world: World) -> None:
     async with watch.watching(await world.stack.service_keys()):
         await paced(operation, _REVOCATIONS / _TOGETHER, world.session.seconds(10))
         await watch.all_seen()
-    _record_published(world, "revoke.to_published.p99", watch)
+    _record_published(world, name, watch)
 
 
 async def revoke_bulk(world: World) -> None:
     """Fifty thousand over one stream: how fast, and from the answer to each message until its places are published."""
-    revoker, watch = _Revoker(world), _ListWatch(world)
+    watch = _ListWatch(world, (ListForm.JWT,))
+    rate = await _all_at_once(world, watch)
+    world.session.record(Finding("revoke.bulk", rate, rss_mib=world.rss_mib("ledger")))
+    _record_published(world, "revoke.bulk.to_published.p99", watch)
+
+
+async def revoke_bulk_in_all_forms(world: World) -> None:
+    """The same, until the last of the forms says so."""
+    watch = _ListWatch(world, tuple(ListForm))
+    await _all_at_once(world, watch)
+    _record_published(world, "revoke.bulk.to_published.forms.p99", watch)
+
+
+async def _all_at_once(world: World, watch: _ListWatch) -> float:
+    """How many were revoked a second."""
+    revoker = _Revoker(world)
     places = await revoker.places(world.session.amount(_AT_ONCE))
     messages = [places[at : at + _MESSAGE] for at in range(0, len(places), _MESSAGE)]
     await world.settled()
@@ -198,9 +225,8 @@ async def revoke_bulk(world: World) -> None:
             watch.expect(answered)
         rate = len(places) / (time.perf_counter() - began)
         await watch.all_seen()
-    world.session.record(Finding("revoke.bulk", rate, rss_mib=world.rss_mib("ledger")))
-    _record_published(world, "revoke.bulk.to_published.p99", watch)
     await world.settled()
+    return rate
 
 
 def _record_published(world: World, name: str, watch: _ListWatch) -> None:
@@ -209,14 +235,15 @@ def _record_published(world: World, name: str, watch: _ListWatch) -> None:
 
 
 class _ListWatch:
-    """Fetches lists again and again, and notes when each expected place is revoked in them."""
+    """Fetches lists again and again, and notes when each expected place is revoked in all forms that are watched."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, forms: Sequence[ListForm]) -> None:
         self._base = f"{world.stack.http_url('ledger')}/"
         self._connections = http.Connections(self._base)
-        self._expected: dict[str, set[int]] = {}
+        self._forms = forms
+        self._expected: dict[tuple[str, ListForm], set[int]] = {}
         #: Each list as it was fetched last. What is expected only now may be in it already.
-        self._read: dict[str, tuple[bytes, StatusList]] = {}
+        self._read: dict[tuple[str, ListForm], tuple[bytes, Callable[[int], bool]]] = {}
         self._since: dict[tuple[str, int], float] = {}
         self._seen: dict[tuple[str, int], float] = {}
 
@@ -225,7 +252,8 @@ class _ListWatch:
         now = time.perf_counter()
         for status_list, index in places:
             self._since[status_list, index] = now
-            self._expected.setdefault(status_list, set()).add(index)
+            for form in self._forms:
+                self._expected.setdefault((status_list, form), set()).add(index)
 
     def waits(self) -> list[float]:
         """For each place that was seen: seconds since it was expected."""
@@ -255,23 +283,37 @@ class _ListWatch:
 
     async def _watch(self, keys: Mapping[str, PublicKey]) -> None:
         while True:
-            for uri, places in list(self._expected.items()):
+            for (uri, form), places in list(self._expected.items()):
                 if places:
-                    await self._look(uri, places, keys)
+                    await self._look(uri, form, places, keys)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _look(self, uri: str, places: set[int], keys: Mapping[str, PublicKey]) -> None:
-        status, token = await self._connections.send(http.request("GET", uri.replace(STATUS_BASE, self._base, 1)))
+    async def _look(self, uri: str, form: ListForm, places: set[int], keys: Mapping[str, PublicKey]) -> None:
+        address = uri.replace(STATUS_BASE, self._base, 1) + form.value
+        status, token = await self._connections.send(http.request("GET", address))
         now = time.perf_counter()
         if status != 200:
-            raise Unavailable("LIST_NOT_SERVED", f"{uri} was answered with {status}")
-        if uri not in self._read or self._read[uri][0] != token:
-            statuses = verify_token(token.decode(), uri=uri, find_key=keys.get, now=datetime.now(UTC))
-            self._read[uri] = token, statuses
-        _, statuses = self._read[uri]
-        for index in [index for index in places if statuses.status_at(index) == _REVOKED]:
+            raise Unavailable("LIST_NOT_SERVED", f"{address} was answered with {status}")
+        if (uri, form) not in self._read or self._read[uri, form][0] != token:
+            self._read[uri, form] = token, _revoked_in(uri, form, token, keys)
+        _, is_revoked = self._read[uri, form]
+        for index in [index for index in places if is_revoked(index)]:
             places.remove(index)
-            self._seen[uri, index] = now
+            self._seen[uri, index] = now  # of the form that says so last
+
+
+def _revoked_in(uri: str, form: ListForm, token: bytes, keys: Mapping[str, PublicKey]) -> Callable[[int], bool]:
+    """Which places a list says are revoked, its signature checked. Of those revoked, suspension's bit is set, too."""
+    now = datetime.now(UTC)
+    if form.purpose is not None:
+        name = form.names(uri)
+        listed = verify_credential(token.decode(), uri=name, purpose=form.purpose, find_key=keys.get, now=now)
+        return lambda index: is_set(listed.bits, index)
+    if form is ListForm.CWT:
+        statuses = verify_cwt(token, uri=uri, find_key=keys.get, now=now)
+    else:
+        statuses = verify_token(token.decode(), uri=uri, find_key=keys.get, now=now)
+    return lambda index: statuses.status_at(index) == _REVOKED
 
 
 # -- HTTP -----------------------------------------------------------------------------------------
@@ -338,6 +380,8 @@ CASES: Final = (
     Case(("verify.http",), verify),
     Case(("revoke.c16",), revoke),
     Case(("revoke.to_published.p99",), revoke_to_published),
+    Case(("revoke.to_published.forms.p99",), revoke_to_published_in_all_forms),
     Case(("revoke.bulk", "revoke.bulk.to_published.p99"), revoke_bulk),
+    Case(("revoke.bulk.to_published.forms.p99",), revoke_bulk_in_all_forms),
     Case(("list.get",), list_get),
 )

@@ -37,6 +37,7 @@ OURS = {
     *("portal.page.rps", "portal.catchup.fetched", "portal.catchup.apache", "portal.catchup.fetched.apache"),
     *("issue.batch.to_portal.p99", "issue.batch.to_portal.p99.embedded"),
     *("revoke.bulk", "revoke.bulk.to_published.p99"),
+    *("revoke.to_published.forms.p99", "revoke.bulk.to_published.forms.p99"),
 } | {f"rss.{service}" for service in ("registry", "issuer", "ledger", "verifier", "portal")}
 MEMBERS = {
     *("name", "value", "unit", "p50_ms", "p99_ms", "rss_mib", "cpu_ms_per_op", "baseline", "ratio", "cpus", "commit"),
