@@ -268,6 +268,8 @@ CHANGES = [
     change(4, "suspended", -310),
     change(4, "revoked", -200),
 ]
+#: Of before the first change. Nothing was logged after it, so no list that is served is overdue.
+VERSION = ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()
 AFTER = SHOWN | {4: "revoked"}
 ASKED = ListForm.CWT.media_type
 
@@ -307,7 +309,7 @@ async def test_what_a_form_says_otherwise_is_found(
     where: str, planted: bytes, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each form is signed for itself: what one says wrongly, readers of that form alone would believe."""
-    log, tokens = published([*CHANGES, *issuances(0, 9)]), {-5.0: token(-5, AFTER)}
+    log, tokens = published([*CHANGES, VERSION, *issuances(0, 9)]), {-5.0: token(-5, AFTER)}
     assert await audit(log, lists=Lists(tokens), folder=tmp_path) == AGREES
     capsys.readouterr()
     assert await audit(log, lists=Lists(tokens, planted={where: planted}), folder=tmp_path) == DISAGREES
@@ -323,7 +325,7 @@ async def test_each_form_is_held_to_the_log_by_its_own_date(tmp_path: Path) -> N
         ".suspension": token(-300, SHOWN | {3: "suspended", 4: "suspended"}, ListForm.SUSPENSION),
     }
     lists = Lists({-5.0: token(-5, AFTER)}, planted=planted)
-    assert await audit(published([*CHANGES, *issuances(0, 9)]), lists=lists, folder=tmp_path) == AGREES
+    assert await audit(published([*CHANGES, VERSION, *issuances(0, 9)]), lists=lists, folder=tmp_path) == AGREES
 
 
 async def test_the_logged_version_is_held_to_its_leaf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
