@@ -57,6 +57,12 @@ _CATCH_UP: Final = """
     ) AS fresh
 """
 
+#: The newest version of each list that has one.
+_NEWEST: Final = """
+    SELECT list.id, url, size, newest.version FROM status_list AS list CROSS JOIN LATERAL
+        (SELECT version FROM list_version WHERE list_id = list.id ORDER BY version DESC LIMIT 1) AS newest
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -245,6 +251,17 @@ class ListPublisher:
         self._loaded = True
         return published
 
+    async def take_over(self) -> None:
+        """Show what other replicas have published by now.
+
+        Raises:
+            Exception: one of :data:`~vitne.outages.DATABASE_OUTAGES`.
+        """
+        for row in await self._pool.fetch(_NEWEST):
+            shelf = self._shelf(row)
+            if shelf.newest is None or shelf.newest.version < row["version"]:
+                await self._take_over(shelf, row["version"])
+
     async def publish_anew(self, list_id: int, *, beyond: int) -> tuple[PublishedList, StatusVector, int]:
         """Publish a list whatever stands, folded from its first change.
 
@@ -300,8 +317,9 @@ class ListPublisher:
         self._show(shelf, PublishedList(shelf.url, version, row["token"], row["digest"], row["published"]))
 
     def _show(self, shelf: _Shelf, newest: PublishedList) -> None:
-        """Serve a version from now on, and tell those who wait for one."""
-        shelf.newest = newest
+        """Serve a version from now on, unless a later one came between, and tell those who wait for one."""
+        if shelf.newest is None or shelf.newest.version < newest.version:
+            shelf.newest = newest
         progress, self._progress = self._progress, asyncio.Event()
         progress.set()
 

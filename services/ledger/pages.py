@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.ledger.history import History
 from services.ledger.lists import ListPublisher, PublishedList
+from services.ledger.looks import Looks
 from services.ledger.projections import Projected, Projections
 from services.ledger.resources import LogResources
 from services.ledger.shards import StoredCheckpoint
@@ -74,12 +75,14 @@ class PlainLists:
         app: the application.
         publisher: has the lists.
         projections: has their forms.
+        looks: at what other replicas have published.
     """
 
-    def __init__(self, app: ASGIApp, publisher: ListPublisher, projections: Projections) -> None:
+    def __init__(self, app: ASGIApp, publisher: ListPublisher, projections: Projections, looks: Looks) -> None:
         self._app = app
         self._publisher = publisher
         self._projections = projections
+        self._looks = looks
         self._max_age = int(publisher.ttl.total_seconds())
         #: Versions as they are sent, by path.
         self._made: dict[str, tuple[Projected, Message, Message]] = {}
@@ -87,13 +90,15 @@ class PlainLists:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's event stream (ASGI)."""
         if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
-            newest = self._publisher.find(scope["path"])
-            if newest is not None and _is_plain(scope["headers"]):
-                start, body = self._messages(newest)
-                scope["route"] = _LISTS
-                await send(start)
-                await send(body)
-                return
+            path = scope["path"]
+            if self._publisher.find(path) is not None and _is_plain(scope["headers"]):
+                await self._looks.since_now()
+                if (newest := self._publisher.find(path)) is not None:
+                    start, body = self._messages(newest)
+                    scope["route"] = _LISTS
+                    await send(start)
+                    await send(body)
+                    return
         await self._app(scope, receive, send)
 
     def _messages(self, newest: PublishedList) -> tuple[Message, Message]:
@@ -158,6 +163,8 @@ def build_pages(
     checkpoints: WitnessedCheckpoints,
     resources: LogResources,
     history: History,
+    *,
+    looks: Looks,
 ) -> FastAPI:
     """The ledger's HTTP application."""
     app = FastAPI(title="Vitne ledger", openapi_url=None)
@@ -211,6 +218,7 @@ def build_pages(
 
     @app.api_route(_LISTS.path, methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
+        await looks.since_now()
         newest, form = _find(publisher, request.url.path)
         moment = _asked_time(request.query_params)
         if form is ListForm.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
@@ -233,7 +241,7 @@ def build_pages(
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
 
     app.add_middleware(Refusals)
-    app.add_middleware(PlainLists, publisher=publisher, projections=projections)
+    app.add_middleware(PlainLists, publisher=publisher, projections=projections, looks=looks)
     return app
 
 

@@ -21,6 +21,7 @@ from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
+from services.ledger.looks import Looks
 from services.ledger.outside import Outside
 from services.ledger.pages import build_pages
 from services.ledger.projections import Projections
@@ -293,7 +294,9 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         SERVICE,
         checks_own_streams=["SetStatuses"],
     )
-    application.mount_http(build_pages(publisher, projections, checkpoints, resources, history))
+    looks = Looks(publisher.take_over)
+    application.mount_http(build_pages(publisher, projections, checkpoints, resources, history, looks=looks))
+    application.on_close(looks.close)
     application.add_task("lists", publisher.run)
     application.add_task("sequencer", sequencer.run)
     if settings.witnesses:

@@ -20,6 +20,7 @@ from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
+from services.ledger.looks import Looks
 from services.ledger.outside import Outside
 from services.ledger.pages import build_pages
 from services.ledger.projections import Projections
@@ -86,7 +87,12 @@ class Ledger:
 
     def pages(self) -> FastAPI:
         return build_pages(
-            self.publisher, self.projections, self.checkpoints, LogResources(self.pool, self.store), self.history
+            self.publisher,
+            self.projections,
+            self.checkpoints,
+            LogResources(self.pool, self.store),
+            self.history,
+            looks=Looks(self.publisher.take_over),
         )
 
     def publication(self, objects: Objects) -> Publication:

@@ -1,0 +1,210 @@
+"""Several replicas serve lists: who goes from one to another never sees a list go back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from services.ledger.looks import Looks
+from services.ledger.transitions import Change
+from tests.integration.ledger_harness import Ledger, make_ledger, request, served
+from vitne.clock import ManualClock
+from vitne.credentials.list_forms import ListForm
+from vitne.errors import Unavailable
+
+PATH = "/2026/no-1"
+
+
+@pytest.fixture
+async def ledger(database_dsn: str, pool: asyncpg.Pool, clock: ManualClock, tmp_path: Path) -> Ledger:
+    return await make_ledger(database_dsn, pool, clock, tmp_path)
+
+
+@asynccontextmanager
+async def replicas(ledger: Ledger) -> AsyncIterator[tuple[str, str]]:
+    """One that publishes, and one that does so when its turn comes: not in this test."""
+    async with served(ledger.pages()) as one, served(ledger.replica().pages()) as other:
+        yield one, other
+
+
+async def fetch(client: aiohttp.ClientSession, url: str) -> bytes:
+    async with client.get(url) as answer:
+        assert answer.status == 200
+        return await answer.read()
+
+
+@pytest.mark.parametrize("form", ListForm)
+async def test_what_one_replica_has_shown_every_other_shows(ledger: Ledger, form: ListForm) -> None:
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    async with replicas(ledger) as (one, other), aiohttp.ClientSession() as client:
+        seen = []
+        for change in (Change.SUSPEND, Change.REINSTATE, Change.REVOKE):
+            seen.append(await fetch(client, f"{one}{PATH}{form.value}"))
+            assert await fetch(client, f"{other}{PATH}{form.value}") == seen[-1]
+            assert isinstance(ledger.clock, ManualClock)
+            ledger.clock.advance(timedelta(seconds=1))
+            await ledger.set(request(lease.list, lease.indexes[0], change))
+            await ledger.publisher.publish_due()
+        newest = await fetch(client, f"{other}{PATH}{form.value}")
+        assert newest not in seen
+        assert await fetch(client, f"{one}{PATH}{form.value}") == newest
+
+
+async def test_readers_who_go_from_one_to_another_never_see_a_list_go_back(ledger: Ledger) -> None:
+    """Under load: versions come while eight readers take turns with the replicas."""
+    lease = await ledger.lease(40)
+    await ledger.publisher.publish_due()
+    tokens: dict[bytes, int] = {}
+
+    def remember() -> None:
+        tokens[ledger.publisher.published()[0].token] = ledger.publisher.published()[0].version
+
+    async def read(client: aiohttp.ClientSession, urls: tuple[str, str]) -> list[bytes]:
+        read = []
+        turns = itertools.cycle(urls)
+        while not done.is_set():
+            read.append(await fetch(client, next(turns) + PATH))
+        return read
+
+    done = asyncio.Event()
+    remember()
+    async with replicas(ledger) as urls, aiohttp.ClientSession() as client:
+        readers = [asyncio.create_task(read(client, urls)) for _ in range(8)]
+        for index in lease.indexes:
+            await ledger.set(request(lease.list, index, Change.REVOKE))
+            await ledger.publisher.publish_due()
+            remember()
+            await asyncio.sleep(0.005)
+        done.set()
+        for seen in await asyncio.gather(*readers):
+            versions = [tokens[token] for token in seen]
+            assert versions == sorted(versions)
+            assert len(set(versions)) > 10
+
+
+async def test_a_list_that_another_replica_began_is_served(ledger: Ledger) -> None:
+    async with replicas(ledger) as (one, other), aiohttp.ClientSession() as client:
+        await ledger.lease()
+        await ledger.publisher.publish_due()
+        assert await fetch(client, f"{other}{PATH}") == await fetch(client, f"{one}{PATH}")
+
+
+class Interrupted:
+    """A pool of connections, beside which something is done each time after one was given back."""
+
+    def __init__(self, pool: Any, after: Callable[[], Awaitable[None]]) -> None:
+        self._pool, self._after = pool, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        async with self._pool.acquire() as connection:
+            yield connection
+        await self._after()
+
+
+async def test_a_version_that_another_replica_published_meanwhile_is_not_taken_back(ledger: Ledger) -> None:
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    other, slow = ledger.replica(), ledger.replica()
+
+    async def overtake() -> None:
+        slow.publisher._pool = ledger.pool
+        await ledger.set(request(lease.list, lease.indexes[1], Change.REVOKE))
+        await other.publisher.publish_due()
+        await slow.publisher.take_over()
+
+    await slow.publisher.publish_due()
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    slow.publisher._pool = Interrupted(ledger.pool, overtake)
+    await slow.publisher.publish_due()
+    assert other.publisher.published()[0].version == 3
+    assert slow.publisher.published() == other.publisher.published()
+
+
+class Database:
+    """Answers looks one after the other, when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.answers: asyncio.Queue[Exception | None] = asyncio.Queue()
+
+    async def look(self) -> None:
+        self.begun += 1
+        if (error := await self.answers.get()) is not None:
+            raise error
+
+
+async def begun(database: Database, count: int) -> None:
+    async with asyncio.timeout(5):
+        while database.begun < count:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_look_answers_all_who_came_before_it_began_and_nobody_else() -> None:
+    database = Database()
+    looks = Looks(database.look)
+    first = asyncio.create_task(looks.since_now())
+    await begun(database, 1)
+    late = [asyncio.create_task(looks.since_now()) for _ in range(50)]
+    await asyncio.sleep(0.01)
+    assert database.begun == 1
+    database.answers.put_nowait(None)
+    await first
+    await begun(database, 2)
+    assert not any(each.done() for each in late)
+    database.answers.put_nowait(None)
+    await asyncio.gather(*late)
+    assert database.begun == 2
+
+
+@pytest.mark.parametrize("error", [OSError("away"), TimeoutError(), Unavailable("DATABASE_UNAVAILABLE", "away")])
+async def test_without_the_database_what_is_in_memory_is_served_and_nobody_waits(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.ledger.looks.AWAY_SECONDS", 0.2)
+    database = Database()
+    looks = Looks(database.look)
+    database.answers.put_nowait(error)
+    await looks.since_now()
+    for _ in range(20):
+        await looks.since_now()
+    assert database.begun == 1
+    assert caplog.text.count("lists are served as they were seen last") == 1
+    database.answers.put_nowait(None)
+    async with asyncio.timeout(5):
+        while database.begun < 2:
+            await looks.since_now()
+            await asyncio.sleep(0.01)
+
+
+async def test_a_database_that_does_not_answer_holds_nobody_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ledger.looks.PATIENCE_SECONDS", 0.05)
+    looks = Looks(Database().look)
+    async with asyncio.timeout(5):
+        await looks.since_now()
+    await looks.close()
+
+
+async def test_who_waits_at_the_end_is_let_go() -> None:
+    database = Database()
+    looks = Looks(database.look)
+    asked = [asyncio.create_task(looks.since_now())]
+    await begun(database, 1)
+    asked.append(asyncio.create_task(looks.since_now()))
+    await asyncio.sleep(0)
+    await looks.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*asked)
