@@ -30,7 +30,7 @@ from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witne
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
-from vitne.runtime.argument_files import read_file
+from vitne.runtime.argument_files import read_file, told_of
 from vitne.runtime.arguments import parsed, served_elsewhere, some_seconds, thumbprint, web_address
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 from vitne.runtime.objects import Objects
@@ -92,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
     trusted.add_argument(
         "--policy", type=Path, metavar="FILE", help="policy (C2SP tlog-policy): the log's key, witnesses, quorum"
     )
-    trusted.add_argument("--key", metavar="VKEY", help="the log's verifier key, where no witness is asked for")
+    trusted.add_argument(
+        "--key", type=_log_key, metavar="VKEY", help="the log's verifier key, where no witness is asked for"
+    )
     made.add_argument("--remember", type=Path, metavar="FILE", help="holds what was believed the last time")
     made.add_argument(
         "--mirror",
@@ -136,12 +138,11 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
     asked = parsed(parser(), arguments)
     try:
-        policy = Policy.of_log(NoteKey.parse(asked.key)) if asked.key else _policy(asked.policy)
+        policy = Policy.of_log(asked.key) if asked.key is not None else _policy(asked.policy)
         if bool(asked.trust_list) is not bool(asked.registry_key):
             raise ValueError("--trust-list and --registry-key go together")
         keys = [_list_key(file) for file in asked.list_key]
-        if asked.remember and not asked.remember.parent.is_dir():  # one that is misspelt is not made
-            raise ValueError(f"--remember {asked.remember}: there is no folder {asked.remember.parent}; make it first")
+        _require_usable(asked.remember, asked.mirror)
         looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, dict(asked.served_at)))
         if asked.remember and not looked.disagreements:
             replace_file(asked.remember, looked.shown.to_bytes())
@@ -416,8 +417,39 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _log_key(text: str) -> NoteKey:
+    try:
+        return NoteKey.parse(text)
+    except InvalidArgument as error:
+        raise argparse.ArgumentTypeError(f"{error.message}; rule: {error.rule}; remedy: {error.remedy}") from error
+
+
 def _policy(file: Path) -> Policy:
-    return Policy.parse(read_file(file, "--policy").decode("utf-8", "replace"))
+    with told_of(file, "--policy"):
+        return Policy.parse(file.read_bytes().decode("utf-8", "replace"))
+
+
+def _require_usable(memory: Path | None, mirror: Path | None) -> None:
+    """Before anything is looked at: what comes of it has to be kept there."""
+    if memory is not None:
+        if not memory.parent.is_dir():  # one that is misspelt is not made
+            raise InvalidArgument(
+                "FOLDER_MISSING",
+                f"there is no folder {memory.parent}",
+                field="--remember",
+                rule="a file in a folder that is there; the file itself is made",
+                remedy="make the folder, or name a file elsewhere",
+            )
+        with told_of(memory, "--remember"):
+            LogMemory.read(memory)
+    if mirror is not None and mirror.exists() and not mirror.is_dir():
+        raise InvalidArgument(
+            "FOLDER_MISSING",
+            f"{mirror} is a file",
+            field="--mirror",
+            rule="a folder; it is made where it is not there",
+            remedy="name a folder",
+        )
 
 
 def _list_key(file: Path) -> PublicKey:

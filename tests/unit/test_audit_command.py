@@ -145,6 +145,48 @@ async def test_a_log_that_went_back_is_told_by_what_was_remembered(
     assert await ends_with(log, *remember) == AGREES
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "reason", "says"),
+    [
+        ("--remember", "no/file", "FOLDER_MISSING", "there is no folder"),
+        ("--remember", "", "FILE_UNREADABLE", "can't be read: Is a directory"),
+        ("--remember", "page.html", "LOG_MEMORY_UNREADABLE", "page.html is not what was remembered"),
+        ("--mirror", "page.html", "FOLDER_MISSING", "page.html is a file"),
+    ],
+)
+async def test_what_can_not_be_kept_is_told_before_anything_is_looked_at(
+    option: str, value: str, reason: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "page.html").write_text("<p>")
+    # Nobody is there: who looked would say so.
+    given = ["--url", "http://127.0.0.1:9", "--key", FIRST.key.text, option, str(tmp_path / value)]
+    assert await asyncio.to_thread(log_command.main, given) == NOT_LOOKED
+    told = capsys.readouterr().err
+    assert told.startswith(f"{reason}: ")
+    assert says in told
+    assert f"field: {option}; rule: " in told
+    assert "; remedy: " in told
+
+
+@pytest.mark.parametrize("key", ["", "log.example+1234+abc"])
+async def test_a_key_that_is_none_is_wrong_usage_and_no_disagreement(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        log_command.main(["--url", "http://127.0.0.1:9", f"--key={key}"])
+    assert ended.value.code == NOT_LOOKED
+    assert "argument --key: not a note's Ed25519 key" in capsys.readouterr().err
+
+
+async def test_a_policy_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "policy"
+    file.write_text("log\n")
+    assert log_command.main(["--url", "http://127.0.0.1:9", "--policy", str(file)]) == NOT_LOOKED
+    told = capsys.readouterr().err
+    assert told.startswith(f"BAD_LOG_POLICY: {file}: ")
+    assert "field: --policy" in told
+
+
 async def test_one_command_has_both_walks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is installed: ``vitne-audit``, by an installation's settings, and ``vitne-audit log``, by none."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]

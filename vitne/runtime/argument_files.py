@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vitne.errors import InvalidArgument
@@ -44,6 +46,26 @@ def write_file(path: Path, content: bytes, argument: str) -> None:
             rule="a file in a folder that is there, and in which whoever runs this may write",
             remedy="make the folder, or name a file elsewhere",
         ) from error
+
+
+@contextmanager
+def told_of(path: Path, argument: str) -> Iterator[None]:
+    """Say of what a file can't be used for which argument named it.
+
+    Args:
+        path: of the file.
+        argument: that names it, as the command's help calls it.
+
+    Raises:
+        InvalidArgument: as it comes, with file and argument; ``FILE_UNREADABLE``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(str(path), argument, error) from error
+    except InvalidArgument as error:
+        message = error.message if str(path) in error.message else f"{path}: {error.message}"
+        raise InvalidArgument(error.reason, message, field=argument, rule=error.rule, remedy=error.remedy) from error
 
 
 def unreadable(name: str, argument: str, error: OSError) -> InvalidArgument:
