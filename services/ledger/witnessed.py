@@ -16,6 +16,18 @@ from vitne.clock import Clock
 #: or two; where they are silent for longer, fresh without them is worth more than stale with them.
 PATIENCE: Final = timedelta(seconds=10)
 
+#: What was signed meanwhile is kept where witnesses had been silent for so long that it was shown. The log stands still
+#: for this one statement: nobody is shown more of it before this is there.
+_ADD: Final = """
+    WITH growing AS (SELECT size, checkpoint FROM log WHERE shard = $2 FOR SHARE),
+        before AS (SELECT max(cosigned) AS cosigned FROM witnessed_checkpoint WHERE shard = $2)
+    INSERT INTO witnessed_checkpoint (cosigned, shard, size, note, meanwhile_size, meanwhile)
+    SELECT greatest($1, (SELECT max(cosigned) FROM witnessed_checkpoint) + interval '1 millisecond'), $2, $3, $4,
+        growing.size, growing.checkpoint
+    FROM before LEFT JOIN growing ON growing.size > $3
+        AND (before.cosigned BETWEEN $1::timestamptz - $5::interval AND $1::timestamptz + $5::interval) IS NOT TRUE
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class WitnessedCheckpoint:
@@ -26,12 +38,14 @@ class WitnessedCheckpoint:
         size: leaves.
         note: signed by the log and the witnesses.
         cosigned: when the cosignatures had been gathered.
+        meanwhile: the newest that the log had signed by then, size and note, where such had been shown; else None.
     """
 
     shard: int
     size: int
     note: str
     cosigned: datetime
+    meanwhile: tuple[int, str] | None
 
 
 class WitnessedCheckpoints:
@@ -50,29 +64,19 @@ class WitnessedCheckpoints:
 
     async def add(self, log: StoredCheckpoint, note: str) -> None:
         """Keep one of a log's; it is dated now, and after every one before."""
-        await self._pool.execute(
-            "INSERT INTO witnessed_checkpoint (cosigned, shard, size, note) SELECT greatest($1, "
-            "(SELECT max(cosigned) FROM witnessed_checkpoint) + interval '1 millisecond'), $2, $3, $4",
-            self._clock.now(),
-            log.shard.number,
-            log.size,
-            note,
-        )
+        await self._pool.execute(_ADD, self._clock.now(), log.shard.number, log.size, note, PATIENCE)
 
     async def newest(self) -> WitnessedCheckpoint | None:
         """The last one of whichever log; None: no witness has ever cosigned."""
         return _checkpoint(
-            await self._pool.fetchrow(
-                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint ORDER BY cosigned DESC LIMIT 1"
-            )
+            await self._pool.fetchrow("SELECT * FROM witnessed_checkpoint ORDER BY cosigned DESC LIMIT 1")
         )
 
     async def newest_of(self, shard: Shard) -> WitnessedCheckpoint | None:
         """The last one of a log; None: no witness has cosigned it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint WHERE shard = $1 "
-                "ORDER BY cosigned DESC LIMIT 1",
+                "SELECT * FROM witnessed_checkpoint WHERE shard = $1 ORDER BY cosigned DESC LIMIT 1",
                 shard.number,
             )
         )
@@ -81,8 +85,7 @@ class WitnessedCheckpoints:
         """The first that has a log's leaf: by when that was certainly logged; None: none has it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint WHERE shard = $1 AND size > $2 "
-                "ORDER BY cosigned LIMIT 1",
+                "SELECT * FROM witnessed_checkpoint WHERE shard = $1 AND size > $2 ORDER BY cosigned LIMIT 1",
                 shard.number,
                 leaf_index,
             )
@@ -105,8 +108,12 @@ class WitnessedCheckpoints:
         fresh = abs(self._clock.now() - witnessed.cosigned) <= PATIENCE
         if not fresh and witnessed.size != signed.size:
             return signed
-        return StoredCheckpoint(witnessed.size, witnessed.note, signed.shard)
+        size, note = witnessed.meanwhile or (witnessed.size, witnessed.note)
+        return StoredCheckpoint(size, note, signed.shard)
 
 
 def _checkpoint(row: Any) -> WitnessedCheckpoint | None:
-    return None if row is None else WitnessedCheckpoint(row["shard"], row["size"], row["note"], row["cosigned"])
+    if row is None:
+        return None
+    meanwhile = None if row["meanwhile"] is None else (row["meanwhile_size"], row["meanwhile"])
+    return WitnessedCheckpoint(row["shard"], row["size"], row["note"], row["cosigned"], meanwhile)

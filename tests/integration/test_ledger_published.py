@@ -41,6 +41,7 @@ from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.dev.ports import LOOPBACK
 from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from vitne.inspection.published_log import over_http, walk_on, witness_marks
+from vitne.merkle.cosignatures import cosignatures
 from vitne.merkle.leaves import Issued
 from vitne.merkle.policy import Policy
 from vitne.runtime.objects import Kind
@@ -321,6 +322,41 @@ async def test_a_ledgers_clock_that_went_ahead_and_back_neither_ends_cosigning_n
     ledger.clock.advance(timedelta(minutes=2))
     # The witness is gone: what it said of 100 is not shown for a day.
     assert (await ledger.checkpoints.shown()).size == 150
+
+
+async def test_when_witnesses_are_back_nobody_is_shown_less_than_before(ledger: Ledger, tmp_path: Path) -> None:
+    """What only the log had signed was shown; what was cosigned on its way from before is less."""
+    assert isinstance(ledger.clock, ManualClock)
+    await grow(ledger, 0, 100)
+    with Memory(tmp_path / "w") as memory:
+        async with served(build_pages(Witness(cosigner(0), [ledger.note_signer.key], memory, ledger.clock))) as url:
+            asked = [AskedWitness(cosigner(0).key, url)]
+            cosigning = Cosigning(ledger.store, ledger.checkpoints, asked, 1, ledger.clock)
+
+            async def shown() -> tuple[int, bool]:
+                note = (await ledger.checkpoints.shown()).note
+                return int(note.split("\n")[1]), bool(cosignatures(note, [cosigner(0).key]))
+
+            await grow(ledger, 100, 10)
+            assert await cosigning.cosign_due()
+            ledger.clock.advance(timedelta(seconds=11))
+            await grow(ledger, 200, 10)
+            on_its_way = await ledger.store.checkpoint()
+            await grow(ledger, 300, 10)
+            assert await shown() == (130, False)
+            await ledger.checkpoints.add(on_its_way, on_its_way.note)
+            assert await shown() == (130, False)
+            await grow(ledger, 400, 10)
+            assert await shown() == (130, False)  # nor does it run ahead of the next that is cosigned
+            ledger.clock.advance(timedelta(seconds=1))
+            assert await cosigning.cosign_due()
+            assert await shown() == (140, True)
+            # As ever: what is cosigned a second later is shown, though the log has grown.
+            newest = await ledger.store.checkpoint()
+            await grow(ledger, 500, 10)
+            ledger.clock.advance(timedelta(seconds=1))
+            await ledger.checkpoints.add(newest, newest.note)
+            assert (await shown())[0] == 140
 
 
 class Answering:
