@@ -24,7 +24,7 @@ from vitne.canonical import sha256
 from vitne.clock import ManualClock
 from vitne.credentials.model import StatusReference
 from vitne.credentials.status_list import pack, sign_token
-from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
+from vitne.errors import FailedPrecondition, InvalidArgument, Unavailable, VitneError
 from vitne.merkle.leaves import ListPublished, StatusChanged
 
 PLACE = 7
@@ -115,6 +115,16 @@ def test_a_suspension_that_has_ended_is_not_left_out(past: Past) -> None:
     for cut in (without, replace(without, then=None), replace(kept.evidence, changes=kept.evidence.changes[1:])):
         with pytest.raises(InvalidArgument, match="STATUS_NOT_PROVED"):
             verified(replace(kept, evidence=cut))
+
+
+@pytest.mark.parametrize("seconds", [1, 59])
+def test_a_list_of_a_moment_later_is_not_that_of_the_instant(past: Past, seconds: int) -> None:
+    """What ended in that moment would not show in it: no clock is asked here, and none differs."""
+    kept = past.kept()
+    with pytest.raises(Unavailable, match="STATUS_LIST_FUTURE"):
+        verified(replace(kept, at=AT - timedelta(seconds=seconds)))
+    with pytest.raises(Unavailable, match="STATUS_LIST_FUTURE"):
+        verified(replace(kept, known_at=NOW - timedelta(seconds=seconds)))
 
 
 def test_a_list_that_was_made_for_the_instant_later_is_told(past: Past) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from vitne.audit.snapshots import REVOKED, SUSPENDED, VALID
@@ -63,7 +63,7 @@ class LoggedList:
 
         Args:
             uri: of the list.
-            now: when it was in force.
+            now: when it was in force: it is not of later.
             find_key: of the operator's keys for status lists.
             policy: what checkpoints need.
 
@@ -71,7 +71,8 @@ class LoggedList:
             InvalidArgument: ``STATUS_NOT_PROVED``; and as :func:`verify_status`.
             Unavailable, PermissionDenied: as :func:`verify_status`.
         """
-        listed = status_list.verify_token(self.token, uri=uri, find_key=find_key, now=now)
+        # Signed a moment after the instant, it would show what became of the place by then.
+        listed = status_list.verify_token(self.token, uri=uri, find_key=find_key, now=now, skew=timedelta(0))
         leaf, _, witnessed = self.leaf.verify(policy)
         if not isinstance(leaf, ListPublished) or leaf.list_url != uri:
             raise _unproved("the list's leaf is not that of the list")
