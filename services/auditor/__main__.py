@@ -155,6 +155,7 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
                     # Compared already with the ledger's database; here with the log as others see it.
                     keys=_list_keys(findings.world),
                     served_at=dict(settings.lists_served_at),
+                    named=[each.url for each in findings.world.ledger.lists],
                     issued=_issued(findings.world),
                     memory=settings.log_memory_file,
                     seconds=seconds,
@@ -210,8 +211,9 @@ def _read_policy(file: Path) -> Policy:
 
 
 def _issued(world: WorldSnapshot) -> dict[bytes, str]:
-    """What the issuer knows to have issued, also what a restore lost, by the artefacts' digests."""
+    """What the issuer knows to have issued, in further formats and what a restore lost, too, by artefacts' digests."""
     known = {each.digest: str(each.id) for each in world.issuer.credentials if each.digest}
+    known |= {digest: str(credential) for digest, credential in world.issuer.artefacts.items()}
     return known | {each.digest: str(each.credential or b64url(each.digest)) for each in world.issuer.lost}
 
 

@@ -65,6 +65,7 @@ class Looked:
         issued: issuances among them.
         lists: status lists that were compared.
         logged: of how many of them also the version that the log has last, by its digest.
+        looked_at: whether lists were looked at; without a key for them nobody can.
         witnesses: names of those that were asked, and why one said nothing; empty where it answered.
         disagreements: all of them.
     """
@@ -74,6 +75,7 @@ class Looked:
     issued: int
     lists: int
     logged: int
+    looked_at: bool
     witnesses: dict[str, str]
     disagreements: list[Disagreement]
 
@@ -105,6 +107,14 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--list-key", action="append", type=Path, default=[], metavar="FILE", help="public JWK that signs status lists"
+    )
+    made.add_argument(
+        "--list",
+        action="append",
+        type=web_address,
+        default=[],
+        metavar="URL",
+        help="a status list that is compared, too, though no leaf may name it: as a credential has it; repeatable",
     )
     made.add_argument(
         "--trust-list",
@@ -150,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
         # What was served contradicts itself: nothing that a second look would mend.
         sys.stderr.write(f"{error}\n")
         return DISAGREES
-    except (VitneError, OSError, ValueError) as error:
+    except (VitneError, OSError, ValueError, ArithmeticError) as error:
         sys.stderr.write(f"{error}\n")
         return NOT_LOOKED
     sys.stdout.write(json.dumps(as_json(looked)) + "\n" if asked.json else as_text(looked))
@@ -175,6 +185,7 @@ async def _run(
                 policy,
                 keys=keys,
                 served_at=served_at,
+                named=asked.list,
                 memory=asked.remember,
                 copy=FolderObjects(asked.mirror) if asked.mirror else None,
                 seconds=asked.settle,
@@ -190,6 +201,7 @@ async def look(
     *,
     keys: dict[str, PublicKey],
     served_at: dict[str, str],
+    named: Sequence[str] = (),
     issued: Mapping[bytes, str] = MappingProxyType({}),
     memory: Path | None,
     copy: Objects | None = None,
@@ -205,6 +217,7 @@ async def look(
         policy: what its checkpoints need.
         keys: of status lists, by thumbprint; without any, lists are not compared.
         served_at: where addresses of lists that begin so are really fetched.
+        named: lists that are compared though no leaf may name them.
         issued: what an issuer knows to have issued, by digest, with what to call it.
         memory: file of what is remembered.
         copy: where a copy of the logs is kept; its checkpoints are set where the logs agree. None: nowhere.
@@ -225,6 +238,7 @@ async def look(
             policy,
             keys=keys,
             served_at=served_at,
+            named=named,
             issued=issued,
             memory=memory,
             mirror=mirror,
@@ -255,6 +269,7 @@ async def _walked(
     *,
     keys: dict[str, PublicKey],
     served_at: dict[str, str],
+    named: Sequence[str],
     issued: Mapping[bytes, str],
     memory: Path | None,
     mirror: Mirror | None,
@@ -278,7 +293,7 @@ async def _walked(
     while True:
         lists: dict[str, Forms] = {}
         if keys:
-            urls = sorted(contents.changes.keys() | contents.versions.keys())
+            urls = sorted(contents.changes.keys() | contents.versions.keys() | set(named))
             lists = await fetch_seen(session, urls, keys.get, served_at)
         # After the lists: what they show has to be in it.
         await logs.walk_on(progress)
@@ -296,7 +311,8 @@ async def _walked(
         await clock.sleep(LOOK_SECONDS)
     unheard = [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
     found = [*own, *among, *unheard]
-    return Looked(logs.shown, contents.leaves, contents.issued, len(lists), len(kept), asked, found), own
+    compared = len(lists), len(kept), bool(keys)
+    return Looked(logs.shown, contents.leaves, contents.issued, *compared, asked, found), own
 
 
 async def _fetch_logged(
@@ -365,11 +381,12 @@ def summary(looked: Looked) -> list[str]:
 def as_text(looked: Looked) -> str:
     """The report for people."""
     lines = summary(looked)
-    agree = (
-        "the log, its lists and its witnesses agree"
-        if looked.lists
-        else "the log and its witnesses agree; its lists were not looked at (--trust-list or --list-key)"
-    )
+    if looked.lists:
+        agree = "the log, its lists and its witnesses agree"
+    elif looked.looked_at:
+        agree = "the log and its witnesses agree; it names no list"
+    else:
+        agree = "the log and its witnesses agree; its lists were not looked at (--trust-list or --list-key)"
     lines += [str(each) for each in looked.disagreements] or [agree]
     return "".join(f"{line}\n" for line in lines)
 

@@ -40,6 +40,7 @@ STREAMS_OF_ALL: Final = 256
 #: what may wait for the database, so that none keeps the others' out.
 IN_FLIGHT_OF_ONE: Final = 1000
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SERVICE: Final = "vitne.ledger.v1.LedgerService"
 _CHANGES: Final = {
     ledger_pb2.STATUS_CHANGE_SUSPEND: Change.SUSPEND,
@@ -236,8 +237,8 @@ def _status_request(request: ledger_pb2.SetStatusRequest) -> StatusRequest:
         change=_CHANGES[request.change],
         reason=ledger_pb2.StatusReason.Name(request.reason),
         on_behalf_of=request.on_behalf_of,
-        effective=_instant(request, "effective"),
-        issued_at=_instant(request, "issued_at"),
+        effective=_recent(request, "effective"),
+        issued_at=_recent(request, "issued_at"),
         traceparent=current_traceparent(),
     )
 
@@ -262,6 +263,20 @@ def _request_key(
     caller: str, method: str, request: ledger_pb2.LeaseIndexesRequest | ledger_pb2.SetStatusRequest
 ) -> RequestKey:
     return RequestKey(caller, f"{_SERVICE}/{method}", UUID(request.request_id), body_digest(request))
+
+
+def _recent(request: Message, field: str) -> datetime | None:
+    """The same of what is stored: no credential is of before this era, and not every such instant can be stored."""
+    instant = _instant(request, field)
+    if instant is not None and instant < _EPOCH:
+        raise InvalidArgument(
+            "BAD_INSTANT",
+            "the timestamp is before 1970",
+            field=field,
+            rule="the instant of an issuance, or of a change of status",
+            remedy="send seconds and nanos since 1970-01-01T00:00:00Z; leave effective out for the present",
+        )
+    return instant
 
 
 def _instant(request: Message, field: str) -> datetime | None:

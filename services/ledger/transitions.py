@@ -68,7 +68,7 @@ def change_status(
     """The standing after a change; ``current`` itself where the change says nothing new.
 
     Revoking what is revoked is answered with the first revocation, whoever asks
-    and whatever ``effective`` they name: it is final, and so is since when.
+    and whatever possible ``effective`` they name: it is final, and so is since when.
 
     Args:
         current: what was set last; None: never touched, so valid.

@@ -126,6 +126,8 @@ def _unpack(data: bytes) -> dict[str, bytes]:
                 raise _bad(f"it has not got exactly these files: {', '.join(_LIMITS)}")
             files = {}
             for entry in entries:
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise _bad(f"{entry.filename} is compressed in a way that no bundle is")
                 limit = _LIMITS[entry.filename]
                 with archive.open(entry) as file:
                     # What the entry says of its size counts for nothing: a byte beyond the bound is looked for.

@@ -22,6 +22,7 @@ from vitne.merkle.cosignatures import Cosigner, CosignerKey
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.witnessing import MAX_REQUEST_BYTES
 from vitne.runtime import http
+from vitne.runtime.argument_files import read_file
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.http_protocol import BoundedHttp
 from vitne.runtime.telemetry import start_logging
@@ -32,6 +33,7 @@ DESCRIPTION: Final = (
 )
 #: Label of the key in the folder.
 KEY_LABEL: Final = "witness"
+_LAST_PORT: Final = 65_535
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
@@ -56,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="statement by which one of these keys follows another, as the log serves it at /succession/N; repeatable",
     )
-    serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", help="(default: %(default)s)")
+    serve.add_argument(
+        "--listen", type=_place, default="127.0.0.1:8080", metavar="HOST:PORT", help="(default: %(default)s)"
+    )
     serve.add_argument(
         "--clock-was-ahead",
         action="store_true",
@@ -78,15 +82,12 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         logs = [NoteKey.parse(text) for text in asked.log]
         with Memory(asked.folder) as memory:
-            statements = [file.read_text("utf-8") for file in asked.succession]
+            statements = [read_file(file, "--succession").decode("utf-8", "replace") for file in asked.succession]
             was_ahead = asked.clock_was_ahead
             witness = Witness(cosigner, logs, memory, SystemClock(), statements, was_ahead=was_ahead)
             asyncio.run(_serve(witness, asked.listen, asked.certificate))
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
-        return EXIT_USAGE
-    except ValueError:
-        sys.stderr.write("--listen is HOST:PORT\n")
         return EXIT_USAGE
     except OSError as error:
         sys.stderr.write(f"{error.strerror}\n")
@@ -108,6 +109,15 @@ def load_cosigner(folder: Path, name: str) -> Cosigner:
     """
     signer = FileKeyCustody(folder).ensure(KEY_LABEL, ED25519)
     return Cosigner(CosignerKey(name, from_b64url(signer.public_jwk["x"])), signer.sign)
+
+
+def _place(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no place to listen at; rule: HOST:PORT; remedy: 127.0.0.1:8080, or [::]:8080 for all"
+        )
+    return text
 
 
 async def _serve(witness: Witness, listen: str, certificate: Path | None) -> None:

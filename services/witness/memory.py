@@ -1,19 +1,22 @@
-"""What a witness must never forget: the last checkpoint of each log that it cosigned, a file each."""
+"""What a witness must never forget: the last checkpoint of each log that it cosigned, and the latest time it said."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
 
-from vitne.errors import DataLoss, FailedPrecondition, VitneError
+from vitne.canonical import instant_text, parse_instant
+from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, VitneError
 from vitne.merkle.notes import Checkpoint, split_note
 from vitne.runtime.objects.folder import replace_file, unwritable
 
 _LOCK: Final = "lock"
 _EXTENSION: Final = ".checkpoint"
+_TIME: Final = "latest-time"
 
 
 def origin_hash(origin: str) -> str:
@@ -70,6 +73,7 @@ class Memory:
         """The last cosigned checkpoint of a log, a signed note; None: there is none.
 
         Raises:
+            DataLoss: ``WITNESS_MEMORY_DAMAGED``: it is no text.
             Unavailable: ``STORAGE_UNAVAILABLE``.
         """
         try:
@@ -78,6 +82,8 @@ class Memory:
             return None
         except OSError as error:
             raise unwritable(error) from error
+        except UnicodeDecodeError as error:
+            raise _damaged(origin) from error
 
     def last(self, origin: str) -> Checkpoint | None:
         """The same, as what it says.
@@ -105,6 +111,39 @@ class Memory:
         """
         try:
             replace_file(self._path(origin), note.encode())
+        except OSError as error:
+            raise unwritable(error) from error
+
+    def said(self) -> datetime | None:
+        """The latest time that was said; None: none was kept.
+
+        Raises:
+            DataLoss: ``WITNESS_MEMORY_DAMAGED``.
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        try:
+            return parse_instant((self._folder / _TIME).read_text("utf-8").strip())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unwritable(error) from error
+        except (UnicodeDecodeError, InvalidArgument) as error:
+            raise DataLoss(
+                "WITNESS_MEMORY_DAMAGED",
+                f"the file {_TIME} does not hold an instant",
+                rule="a witness's times never go back",
+                remedy="restore the newest copy; or write the present there, like 2026-11-21T10:05:00Z, if no "
+                "cosignature is of later",
+            ) from error
+
+    def say(self, time: datetime) -> None:
+        """Remember the latest time; durable once this returns.
+
+        Raises:
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        try:
+            replace_file(self._folder / _TIME, f"{instant_text(time)}\n".encode())
         except OSError as error:
             raise unwritable(error) from error
 

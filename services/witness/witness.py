@@ -21,6 +21,8 @@ from vitne.merkle.witnessing import AddCheckpoint, examine
 CORRECTED_BY: Final = timedelta(minutes=1)
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
+#: No clock that is right says less.
+_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class Witness:
 
     Raises:
         InvalidArgument: a statement is none.
-        DataLoss: ``LOG_FORKED``: two contradict each other.
+        DataLoss: ``LOG_FORKED``: two contradict each other; ``WITNESS_MEMORY_DAMAGED``.
         Unavailable: ``STORAGE_UNAVAILABLE``.
     """
 
@@ -65,7 +67,11 @@ class Witness:
         # Comparing and replacing must not be parted by another request (tlog-witness, add-checkpoint).
         self._one_at_a_time = asyncio.Lock()
         #: The latest time that it said, of whichever log.
-        self._said = _NEVER if was_ahead else self._remembered()
+        self._said = self._remembered()
+        if was_ahead and self._said > clock.now():
+            # What its operator decides is remembered: notes of logs that ended keep the time of before.
+            self._said = clock.now()
+            memory.say(self._said)
 
     async def add_checkpoint(self, body: bytes) -> str:
         """Answer a request with a signature line.
@@ -82,7 +88,7 @@ class Witness:
             note = keep_signatures(request.note, [key for key in self._logs if key.name == origin])
             self._said = self._time()
             line = cosign(note.partition("\n\n")[0] + "\n", self._cosigner, self._said)
-            await asyncio.to_thread(self._memory.replace, checkpoint.origin, note + line)
+            await asyncio.to_thread(self._remember, checkpoint.origin, note + line)
         return line
 
     def checkpoint(self, hashed: str) -> str | None:
@@ -92,9 +98,20 @@ class Witness:
                 return self._memory.note(key.name)
         return None
 
+    def _remember(self, origin: str, note: str) -> None:
+        self._memory.say(self._said)
+        self._memory.replace(origin, note)
+
     def _time(self) -> datetime:
         """Now; while the clock is being corrected, what was said last."""
         now = self._clock.now()
+        if now < _SINCE:
+            raise Unavailable(
+                "CLOCK_UNSET",
+                f"the clock says {now:%Y-%m-%dT%H:%M:%SZ}",
+                rule="a cosignature's time is not zero (C2SP tlog-witness), and that of its making",
+                remedy="set the clock",
+            )
         if self._said - now > CORRECTED_BY:
             error = Unavailable(
                 "CLOCK_WENT_BACK",
@@ -108,11 +125,15 @@ class Witness:
         return max(now, self._said)
 
     def _remembered(self) -> datetime:
-        """The latest time of its own cosignatures; what is damaged is told when that log is asked for.
+        """The latest time that it said.
 
         Raises:
+            DataLoss: ``WITNESS_MEMORY_DAMAGED``.
             Unavailable: ``STORAGE_UNAVAILABLE``.
         """
+        if (said := self._memory.said()) is not None:
+            return said
+        # What a release before kept: a time for each log only.
         own, latest = self._cosigner.key, _NEVER
         for note in filter(None, (self._memory.note(key.name) for key in self._logs)):
             with suppress(InvalidArgument):

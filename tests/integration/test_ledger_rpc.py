@@ -27,7 +27,7 @@ from vitne.canonical import b64url, sha256
 from vitne.clock import SystemClock
 from vitne.credentials.jose import parse_public_jwk
 from vitne.credentials.status_list import INVALID, StatusList, verify_token
-from vitne.errors import NotFound, Unauthenticated, VitneError
+from vitne.errors import InvalidArgument, NotFound, Unauthenticated, VitneError
 from vitne.identifiers import OrganisationId
 from vitne.merkle.leaves import Issued, StatusChanged
 from vitne.merkle.notes import open_checkpoint
@@ -229,6 +229,20 @@ async def test_the_road_from_lease_to_published_list_event_and_proof(ledger: Run
     dump = json.dumps([[record.value.hex(), [value.hex() for _, value in record.headers]] for record in mine])
     assert b"MISCONDUCT".hex() not in dump
     assert INSTITUTION.encode().hex() not in dump
+
+
+@pytest.mark.parametrize("field", ["effective", "issued_at"])
+@pytest.mark.parametrize("seconds", [-1, -62135596800])
+async def test_instants_of_before_this_era_are_refused_and_change_nothing(
+    ledger: Running, field: str, seconds: int
+) -> None:
+    lease = await ledger.call(lease_request())
+    early = {field: Timestamp(seconds=seconds)}
+    with pytest.raises(InvalidArgument, match="BAD_INSTANT") as refused:
+        await ledger.call(status_request(lease.list, lease.indexes[0], **early))
+    assert refused.value.field == field
+    # The place is as it was: it can be revoked.
+    await ledger.call(status_request(lease.list, lease.indexes[0]))
 
 
 async def test_many_statuses_over_one_stream_are_published_and_answered_again_as_they_were(ledger: Running) -> None:

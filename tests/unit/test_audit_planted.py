@@ -58,6 +58,7 @@ def token(
     purpose: Purpose | None = None,
     places: int = 100,
     signer: Signer = LIST_KEY,
+    lifetime: timedelta = timedelta(hours=12),
 ) -> bytes:
     """A signed list; ``statuses``: of the places that are not valid."""
     numbers = [0] * places
@@ -68,7 +69,7 @@ def token(
         "uri": form.names(LIST),
         "packed": pack(numbers, 2),
         "issued_at": issued,
-        "expires_at": issued + timedelta(hours=12),
+        "expires_at": issued + lifetime,
         "ttl": timedelta(seconds=10),
         "signer": signer,
     }
@@ -287,6 +288,7 @@ ASKED = ListForm.CWT.media_type
         (ASKED, token(-5, AFTER | {9: "revoked"}, ListForm.CWT), "list.unexplained {} (Accept: " + ASKED + ")#9"),
         (ASKED, token(-5, SHOWN), "status.list {} (Accept: " + ASKED + ")#4"),
         (ASKED, b"", "list.unpublished {} (Accept: " + ASKED + ")"),
+        ("application/statuslist+jwt", token(-5, SHOWN), "status.list {} (Accept: application/statuslist+jwt)#4"),
         (".revocation", token(-5, AFTER | {9: "revoked"}, ListForm.REVOCATION), "list.unexplained {}.revocation#9"),
         (".revocation", token(-5, SHOWN, ListForm.REVOCATION), "status.list {}.revocation#4"),
         (
@@ -365,7 +367,7 @@ async def test_a_copy_that_answers_no_lists_of_the_past_is_no_disagreement(
     [
         (-1800, -5400, DISAGREES),
         (-60, -5400, AGREES),  # on its way
-        (-5500, -5400, AGREES),  # a copy that is behind
+        (-1100, -1000, AGREES),  # a copy that is behind
         (-1800, None, AGREES),  # nothing was logged since: when the version was, nobody can tell
     ],
 )
@@ -386,6 +388,56 @@ async def test_a_list_that_never_comes_into_the_log_is_found(
     lists = Lists({signed: token(signed, shown)})
     assert await audit(published(entries), lists=lists, folder=tmp_path) == code
     assert ("list.unlogged" in capsys.readouterr().out) is (code == DISAGREES)
+
+
+DAY, CENTURY = timedelta(days=1), timedelta(days=36_500)
+
+
+@pytest.mark.parametrize("form", ListForm)
+@pytest.mark.parametrize(
+    ("signed", "lifetime", "says"),
+    [
+        (-86_400, CENTURY, "3 changes were recorded since, the first"),  # frozen before the revocations
+        (-300, CENTURY, "says no end within 7 days"),
+        (-300, 8 * DAY, "says no end within 7 days"),
+        (-300, 7 * DAY, None),
+        (-1500, DAY, None),  # a copy that is behind
+    ],
+)
+async def test_a_list_that_is_shown_for_ever_is_found(
+    form: ListForm,
+    signed: float,
+    lifetime: timedelta,
+    says: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It says nothing wrong of its date, and would be believed on."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
+    revoked = [change(index, "revoked", -7200 + index) for index in range(3)]
+    recent = change(9, "revoked", -1400)
+    version = ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()
+    shown = dict.fromkeys(range(3), "revoked") if signed > -7200 else {}
+    lists = Lists({-5.0: token(-5, {0: "revoked", 1: "revoked", 2: "revoked", 9: "revoked"})})
+    lists.planted[form.value] = token(
+        signed, shown | ({9: "revoked"} if signed > -1400 else {}), form, lifetime=lifetime
+    )
+    log = published([*revoked, recent, version, *issuances(0, 9)])
+    assert await audit(log, lists=lists, folder=tmp_path) == (DISAGREES if says else AGREES)
+    told = capsys.readouterr().out
+    assert (f"list.stale {LIST}{form.value}: " in told) is (says is not None)
+    assert (says or "") in told
+
+
+async def test_a_list_that_no_leaf_names_is_compared_where_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, lists = published(), Lists({-5.0: token(-5, {7: "revoked"})})
+    assert await audit(log, lists=lists, folder=tmp_path) == AGREES
+    assert "the log and its witnesses agree; it names no list\n" in capsys.readouterr().out
+    assert await audit(log, "--list", LIST, lists=lists, folder=tmp_path) == DISAGREES
+    assert f"list.unexplained {LIST}#7" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("signed", "code"), [(-1800, AGREES), (-1790, DISAGREES)])
@@ -410,7 +462,9 @@ async def test_an_issuance_that_is_not_in_the_log_is_found(
     policy = tmp_path / "policy"
     policy.write_text(f"log {note_signer().key.text}\nquorum none\n")
     credentials: list[Any] = []
-    world = cast(WorldSnapshot, SimpleNamespace(issuer=SimpleNamespace(credentials=credentials, lost=[]), topics={}))
+    artefacts = {sha256(b"%d" % 698): "one in another format"}
+    issuer = SimpleNamespace(credentials=credentials, lost=[], artefacts=artefacts)
+    world = cast(WorldSnapshot, SimpleNamespace(issuer=issuer, topics={}, ledger=SimpleNamespace(lists=[])))
 
     async def settled(*_arguments: Any) -> Findings:
         return Findings(world, [], 0.0)
@@ -423,7 +477,10 @@ async def test_an_issuance_that_is_not_in_the_log_is_found(
         for number, code in ((699, AGREES), (700, DISAGREES)):
             credentials.append(SimpleNamespace(digest=sha256(b"%d" % number), id=f"credential {number}"))
             assert await asyncio.to_thread(auditor.main, ["--settle", "0"]) == code
+        artefacts[sha256(b"701")] = "credential 699 in another format"
+        assert await asyncio.to_thread(auditor.main, ["--settle", "0"]) == DISAGREES
     shown = capsys.readouterr()
+    assert "issuance.unpublished credential 699 in another format" in shown.out
     assert "700 of 700 leaves\n" in shown.err
     assert "published log: 700 leaves, 700 issuances, 0 lists compared\n" in shown.err
-    assert shown.out == "issuance.unpublished credential 700: the published log lacks it\n"
+    assert shown.out.startswith("issuance.unpublished credential 700: the published log lacks it\n")

@@ -91,6 +91,7 @@ def resigned(claims: dict[object, object]) -> bytes:
         (cwt(expires_at=NOW), Unavailable, "STATUS_LIST_STALE"),
         (cwt(issued_at=NOW + timedelta(minutes=2)), Unavailable, "STATUS_LIST_FUTURE"),
         (resigned({65534: 0}), InvalidArgument, "STATUS_LIST_MALFORMED"),
+        (resigned({65534: 2**63}), InvalidArgument, "STATUS_LIST_MALFORMED"),
         (resigned({6: -1}), InvalidArgument, "STATUS_LIST_MALFORMED"),
         (resigned({65533: {"bits": 3, "lst": b""}}), InvalidArgument, "STATUS_LIST_MALFORMED"),
         (resigned({65533: {"bits": 1, "lst": b"x"}}), InvalidArgument, "STATUS_LIST_MALFORMED"),

@@ -187,7 +187,8 @@ async def test_lists_are_held_to_the_log() -> None:
 
     def told(seconds: float, **statuses: str) -> set[tuple[str, str]]:
         places = {int(name.removeprefix("at_")): status for name, status in statuses.items()}
-        seen = SeenList(T0 + timedelta(seconds=seconds), places, b"", 100)
+        issued = T0 + timedelta(seconds=seconds)
+        seen = SeenList(issued, issued + timedelta(minutes=15), places, b"", 100)
         found = walked.contents.check_lists({LIST: {"": seen}}, seen.issued_at)
         return {(each.kind, each.subject.partition("#")[2]) for each in found}
 

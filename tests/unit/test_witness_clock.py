@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from services.witness.memory import Memory
 from services.witness.witness import CORRECTED_BY, Witness
 from tests.unit.log_samples import T0, SampleLog, cosigner, note_signer
 from vitne.clock import ManualClock
-from vitne.errors import Aborted, Unavailable
+from vitne.errors import Aborted, DataLoss, Unavailable
 from vitne.merkle.cosignatures import cosignatures
 from vitne.merkle.witnessing import AddCheckpoint, Inconsistent
 
@@ -80,10 +80,63 @@ async def test_a_witness_that_is_started_anew_remembers_the_time(tmp_path: Path)
             await said(asked, 200, 300)
 
 
+async def test_what_its_operator_decided_holds_for_logs_that_are_not_cosigned_any_more(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        asked, _ = witness(memory, T0 + DAY)
+        for log in (LOG, OTHER):
+            await said(asked, 0, 100, log)
+    with Memory(tmp_path) as memory:
+        assert await said(witness(memory, T0, was_ahead=True)[0], 100, 200) == T0
+    with Memory(tmp_path) as memory:
+        assert await said(witness(memory, T0 + SECOND)[0], 200, 300) == T0 + SECOND
+
+
+async def test_a_clock_that_is_right_is_not_set_back_by_what_its_operator_says(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        await said(witness(memory, T0)[0], 0, 100)
+        asked, clock = witness(memory, T0 + DAY, was_ahead=True)
+        clock.advance(-DAY + timedelta(hours=1))
+        assert await said(asked, 100, 200) == T0 + timedelta(hours=1)
+
+
+async def test_a_clock_that_was_never_set_signs_no_time(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        with pytest.raises(Unavailable, match="CLOCK_UNSET"):
+            await said(witness(memory, datetime(1970, 1, 1, tzinfo=UTC))[0], 0, 100)
+        assert memory.said() is None
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"yesterday"])
+async def test_a_time_that_can_not_be_read_is_told(tmp_path: Path, content: bytes) -> None:
+    with Memory(tmp_path) as memory:
+        await said(witness(memory, T0)[0], 0, 100)
+        (tmp_path / "latest-time").write_bytes(content)
+        with pytest.raises(DataLoss, match="WITNESS_MEMORY_DAMAGED"):
+            witness(memory, T0)
+
+
+async def test_a_note_that_is_no_text_is_told_as_damaged(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        asked, _ = witness(memory, T0)
+        await said(asked, 0, 100)
+        next(tmp_path.glob("*.checkpoint")).write_bytes(b"\xff\xfe")
+        with pytest.raises(DataLoss, match="WITNESS_MEMORY_DAMAGED"):
+            await said(asked, 100, 200)
+
+
+async def test_what_the_release_before_kept_counts(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        await said(witness(memory, T0 + DAY)[0], 0, 100)
+        (tmp_path / "latest-time").unlink()
+        with pytest.raises(Unavailable, match="CLOCK_WENT_BACK"):
+            await said(witness(memory, T0)[0], 100, 200)
+
+
 async def test_a_key_that_never_cosigned_has_no_time_of_before(tmp_path: Path) -> None:
-    """A folder that another key's witness used: what that one said is not its own."""
+    """Notes of another key's witness, from a release that kept no time beside them: what that said is not its own."""
     with Memory(tmp_path) as memory:
         assert await said(witness(memory, T0)[0], 0, 100) == T0
+        (tmp_path / "latest-time").unlink()
         other = Witness(cosigner(1), [LOG.signer.key], memory, ManualClock(T0 - DAY))
         note = LOG.note(200)
         line = await other.add_checkpoint(AddCheckpoint(100, LOG.consistency(100, 200), note).text().encode())

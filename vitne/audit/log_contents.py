@@ -21,6 +21,10 @@ from vitne.merkle.leaves import Closed, Issued, ListPublished, StatusChanged, pa
 #: In which time a list, or one after it, has come into the log at the latest. A minute is promised (RECORDS: Log
 #: leaves); the rest is for clocks that differ, and for a ledger that was away for a moment.
 LOGGED_WITHIN: Final = timedelta(minutes=10)
+#: After which time a change shows in whatever is served, mirrors and caches included; and how long a list may be relied
+#: on at most.
+SHOWN_WITHIN: Final = timedelta(minutes=30)
+LIFETIME_AT_MOST: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class SeenList:
 
     Attributes:
         issued_at: its date.
+        expires_at: from then on it says nothing; None: it says no end.
         statuses: places that are not valid, by index.
         digest: SHA-256 of its bytes, as the log has it of the form that is logged.
         places: how many it has.
@@ -36,6 +41,7 @@ class SeenList:
     """
 
     issued_at: datetime
+    expires_at: datetime | None
     statuses: Mapping[int, str]
     digest: bytes
     places: int
@@ -140,6 +146,7 @@ class LogContents:
                 if isinstance(seen, str):
                     yield Disagreement("list.unpublished", url + form, seen)
                     continue
+                yield from self._check_age(url, seen, now, form)
                 if isinstance(logged, SeenList):
                     yield from _check_beside(url + form, seen, logged)
                 if self._is_unlogged(url, seen, logged, now):
@@ -166,6 +173,21 @@ class LogContents:
     def is_logged(self, url: str, digest: bytes) -> bool:
         """Whether a list of that digest is the version that was logged last."""
         return url in self.versions and self.versions[url].digest == digest
+
+    def _check_age(self, url: str, seen: SeenList, now: datetime, form: str) -> Iterator[Disagreement]:
+        """What is dated before a change shows nothing of it, whatever it says: it must not be served for ever."""
+        dated = f"its list of {seen.issued_at.isoformat()}"
+        missing = [
+            change.recorded
+            for changes in self.changes.get(url, {}).values()
+            for change in (each.change for each in changes)
+            if seen.issued_at < change.recorded < now - SHOWN_WITHIN
+        ]
+        if missing:
+            detail = f"{dated} is served, and {len(missing)} changes were recorded since, the first {min(missing)}"
+            yield Disagreement("list.stale", url + form, detail)
+        elif seen.expires_at is None or seen.expires_at - seen.issued_at > LIFETIME_AT_MOST:
+            yield Disagreement("list.stale", url + form, f"{dated} says no end within {LIFETIME_AT_MOST.days} days")
 
     def _is_unlogged(self, url: str, seen: SeenList, logged: SeenList | str, now: datetime) -> bool:
         """Whether a list is newer than the last that was logged, and so old that it, or one after it, should have been.

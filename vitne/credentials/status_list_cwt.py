@@ -91,7 +91,7 @@ def _open(claims: Any, uri: str, key_id: str, now: datetime) -> StatusList:
     issued_at = _instant(claims.get(_ISSUED))
     expires_at = _instant(claims[_EXPIRES]) if _EXPIRES in claims else None
     ttl = claims.get(_TTL)
-    if ttl is not None and (not isinstance(ttl, int) or ttl <= 0):
+    if ttl is not None and (not isinstance(ttl, int) or not 0 < ttl <= 10**9):
         raise _malformed("ttl is not a positive number of seconds")
     if issued_at - now > CLOCK_SKEW:
         raise _stale("STATUS_LIST_FUTURE", "the list is dated later than now")

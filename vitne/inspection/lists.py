@@ -30,8 +30,13 @@ from vitne_api.registry.v1 import facts_pb2
 LIST_SECONDS: Final = 10.0
 #: Lists of the past that are asked for, to find the one that was logged last.
 KEPT_TRIES: Final = 4
-#: What is told of a list that is answered at the list's address to who asks for a CWT.
-_CHOSEN: Final = f" (Accept: {ListForm.CWT.media_type})"
+#: As what forms are asked for, each at its address.
+_ANYTHING: Final = "*/*"
+_ASKED: Final = (
+    *((form, _ANYTHING) for form in ListForm),
+    *((form, form.media_type) for form in ListForm),
+    (ListForm.JWT, ListForm.CWT.media_type),
+)
 #: What a bit means in the list of a purpose, and as what it shows statuses of the other. What is revoked counts as
 #: suspended, too (:mod:`vitne.credentials.bitstring_status_list`).
 _SHOWN: Final[Mapping[Purpose, tuple[str, Mapping[str, str]]]] = {
@@ -128,8 +133,9 @@ async def fetch_seen(
 ) -> dict[str, Forms]:
     """Each list as it is published now, in all its forms.
 
-    At the list's own address two may be answered (draft-ietf-oauth-status-list-20, section 8.1): what a reader is given
-    who asks for a CWT is a form of its own, unless it is the JWT that everybody is given, as by a static copy.
+    Each is asked for as anything, and by its own media type, as verifiers do; at the list's own address also as a CWT
+    (draft-ietf-oauth-status-list-20, section 8.1). Where a reader who says what they want is given something else than
+    one who does not, that is a form of its own.
 
     Raises:
         Unavailable: ``LOG_UNREACHABLE``: nobody answers there.
@@ -138,14 +144,19 @@ async def fetch_seen(
     for url in urls:
         address = _address(url, served_at)
         tokens = await asyncio.gather(
-            *(fetch_file(session, address + form.value) for form in ListForm),
-            fetch_file(session, address, accept=ListForm.CWT.media_type),
+            *(fetch_file(session, address + form.value, accept=accept) for form, accept in _ASKED)
         )
-        answers = list(zip([form.value for form in ListForm], ListForm, tokens, strict=False))
-        if (chosen := tokens[-1]) != tokens[0]:
-            # No CWT is ASCII: its first byte is a tag.
-            answers.append((_CHOSEN, ListForm.JWT if (chosen or b"").isascii() else ListForm.CWT, chosen))
-        found[url] = {name: await _read(url, form, token, find_key) for name, form, token in answers}
+        asked = dict(zip(_ASKED, tokens, strict=True))
+        forms = {}
+        for (form, accept), token in asked.items():
+            if accept == _ANYTHING:
+                forms[form.value] = await _read(url, form, token, find_key)
+            elif token != asked[form, _ANYTHING]:
+                # No CWT is ASCII: its first byte is a tag.
+                is_cwt = accept == ListForm.CWT.media_type and not (token or b"").isascii()
+                given = ListForm.CWT if is_cwt else form
+                forms[f"{form.value} (Accept: {accept})"] = await _read(url, given, token, find_key)
+        found[url] = forms
     return found
 
 
@@ -166,7 +177,8 @@ def _open(url: str, form: ListForm, token: bytes, find_key: FindKey) -> SeenList
         uri = form.names(url)
         of = verify_credential(token.decode(), uri=uri, purpose=form.purpose, find_key=find_key, now=now)
         shown, shows = _SHOWN[form.purpose]
-        return SeenList(of.issued_at, dict.fromkeys(of.places_set(), shown), sha256(token), len(of), shows)
+        statuses = dict.fromkeys(of.places_set(), shown)
+        return SeenList(of.issued_at, of.expires_at, statuses, sha256(token), len(of), shows)
     if form is ListForm.CWT:
         return _seen(verify_cwt(token, uri=url, find_key=find_key, now=now), token)
     return _seen(verify_token(token.decode(), uri=url, find_key=find_key, now=now), token)
@@ -211,7 +223,7 @@ async def fetch_logged(
 
 
 def _seen(statuses: StatusList, token: bytes) -> SeenList:
-    return SeenList(statuses.issued_at, _set_places(statuses), sha256(token), len(statuses))
+    return SeenList(statuses.issued_at, statuses.expires_at, _set_places(statuses), sha256(token), len(statuses))
 
 
 def _address(url: str, served_at: Mapping[str, str]) -> str:
