@@ -332,7 +332,7 @@ class ListPublisher:
             last_logged: when a version of the list was put into the log, as far as it is known.
         """
         draft = await self._catch_up(shelf, beyond)
-        published = self._clock.now()
+        published = self._dated(shelf)
         expires = published + self._lifetime
         # In a thread: compressing a full list takes tens of milliseconds, in which nobody else should wait.
         signed = await asyncio.to_thread(
@@ -387,6 +387,16 @@ class ListPublisher:
         for recorded in draft.recorded:
             STATUS_PUBLICATION_DELAY.record(max(0.0, (served - recorded).total_seconds()))
         return True
+
+    def _dated(self, shelf: _Shelf) -> datetime:
+        """Now; and while a clock is being corrected, as the version before: readers take the later one for newer.
+
+        A version that is dated later than relying parties accept is no measure: its clock was ahead.
+        """
+        now = self._clock.now()
+        if shelf.newest is None or shelf.newest.published - now > CLOCK_SKEW:
+            return now
+        return max(now, shelf.newest.published)
 
     async def _catch_up(self, shelf: _Shelf, beyond: int) -> _Draft:
         """Bring the vector up to the newest change, and say what a version made of it shows."""

@@ -26,7 +26,7 @@ from services.ledger.shards import StoredCheckpoint
 from services.ledger.signing import Signers
 from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.credentials.list_forms import ListForm
-from vitne.errors import DataLoss, Unavailable
+from vitne.errors import DataLoss, InvalidArgument, Unavailable
 from vitne.merkle.memory import advance
 from vitne.merkle.notes import Checkpoint
 from vitne.merkle.policy import Policy
@@ -105,8 +105,8 @@ class Publication:
 
         Raises:
             DataLoss: ``LOG_FORKED``, ``LOG_ROLLED_BACK``: the storage holds a log that ours does not extend;
-                ``COPY_UNREADABLE``, ``LIST_ROLLED_BACK``: it holds something else in place of a list, or a later one
-                than is known here. Other lists are copied all the same.
+                ``COPY_UNREADABLE``, ``LIST_ROLLED_BACK``: it holds something else in place of a checkpoint or a list,
+                or a later one than is known here. Lists, and other logs, are copied all the same.
             Unavailable: ``STORAGE_UNAVAILABLE``, ``LOG_NOT_STARTED``.
         """
         there = await self._checkpoints()
@@ -119,6 +119,7 @@ class Publication:
             await self._objects.put(f"{SUCCESSION_PATH}/{number + 1}", statements[number].encode(), STATEMENT)
             self._stated = number + 1
         policy = Policy.of_log(self._signers(first, 1).key).following(statements)
+        contradicted: DataLoss | None = None
         for log in logs:
             prefix = log_prefix(log.shard.origin, first)
             shown = await self._witnessed.shown(log)
@@ -128,13 +129,17 @@ class Publication:
                 continue
             try:
                 copied = await self._publish_log(shown, log.size, prefix, policy, there[prefix])
-            except DataLoss:
-                if self._contradicted is not None:
-                    await self._contradicted()
-                raise
+            except DataLoss as error:
+                contradicted = contradicted or error
+                continue
             if copied and log is not logs[-1]:
                 self._ended[prefix] = shown.note
+        if contradicted is not None and self._contradicted is not None:
+            await self._contradicted()
+        # Whatever is wrong with a log's copy: lists expire unless they are copied anew.
         await self._publish_lists()
+        if contradicted is not None:
+            raise contradicted
 
     async def _checkpoints(self) -> Mapping[str, Stored | None]:
         """What the storage shows of the logs that may have more to show, by their prefixes."""
@@ -154,7 +159,7 @@ class Publication:
         if there is not None and there.data == note:
             return True
         seen = Checkpoint.parse(shown.note.partition("\n\n")[0] + "\n")
-        known = None if there is None else policy.open(there.data).checkpoint
+        known = None if there is None else _opened(prefix, there, policy)
         if known is not None:
             if seen.size < known.size <= size:
                 return True  # witnesses who were silent have cosigned one of before: what is newer stays
@@ -248,6 +253,25 @@ class Publication:
             return False
         self._copied[path] = _Copied(entry.version, tag)
         return True
+
+
+def _opened(prefix: str, there: Stored, policy: Policy) -> Checkpoint:
+    """What the storage shows of a log.
+
+    Raises:
+        DataLoss: ``COPY_UNREADABLE``: it is something else.
+    """
+    try:
+        return policy.open(there.data).checkpoint
+    except InvalidArgument as error:
+        raise DataLoss(
+            "COPY_UNREADABLE",
+            f"what is in the storage in place of a checkpoint is left as it is: {error.message}",
+            field=prefix + CHECKPOINT_PATH,
+            rule="nothing but the ledger writes into the storage that it copies to (VITNE_STORAGE)",
+            remedy="find out who wrote the file, and keep it: another ledger's checkpoint may be evidence. Once it is "
+            "taken away, the ledger writes the newest there",
+        ) from error
 
 
 def _path(entry: PublishedList, form: ListForm) -> str:

@@ -601,3 +601,20 @@ async def test_whoever_sees_a_checkpoint_of_a_later_key_finds_the_statement_that
     # What this one wrote is not written again.
     await copier.publish()
     assert slow.written.count("succession/1") == 1
+
+
+@pytest.mark.parametrize("there", [b"<p>", b"", b"log.other\n1\nAAAA\n\n"])
+async def test_a_checkpoint_that_is_none_is_left_and_named_and_lists_are_copied_on(
+    ledger: Ledger, tmp_path: Path, there: bytes
+) -> None:
+    """Lists expire within the quarter of an hour: nobody would be told of a revocation, or believed."""
+    objects = FolderObjects(tmp_path / "copies")
+    places = await started(ledger)
+    await ledger.publication(objects).publish()
+    (tmp_path / "copies" / "checkpoint").write_bytes(there)
+    await revoke(ledger, places[0])
+    with pytest.raises(DataLoss, match="COPY_UNREADABLE") as left:
+        await ledger.publication(objects).publish()
+    assert left.value.field == "checkpoint"
+    assert await objects.get("checkpoint") == there
+    assert await revoked(ledger, objects, places) == everywhere(1)

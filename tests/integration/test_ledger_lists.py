@@ -226,6 +226,21 @@ async def test_who_publishes_as_the_release_before_did_is_not_stood_in_the_way_o
     assert (await ledger.published(lease.list)).status_at(lease.indexes[0]) == INVALID
 
 
+async def test_while_a_clock_is_corrected_lists_are_not_dated_back(ledger: Ledger, clock: ManualClock) -> None:
+    """Readers take the later date for the newer list; what is dated beyond what they accept is no measure."""
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    began, dates = clock.now(), []
+    for index, back in enumerate((timedelta(seconds=30), timedelta(seconds=30), timedelta(hours=1))):
+        clock.advance(-back)
+        await ledger.set(request(lease.list, lease.indexes[index], Change.REVOKE))
+        await ledger.publisher.publish_due()
+        found = await ledger.published(lease.list)
+        assert found.status_at(lease.indexes[index]) == INVALID
+        dates.append(found.issued_at)
+    assert dates == [began, began, clock.now()]
+
+
 @pytest.fixture
 async def site(ledger: Ledger) -> AsyncIterator[str]:
     async with served(ledger.pages()) as url:

@@ -241,10 +241,8 @@ def test_what_the_databases_told_is_not_lost_where_the_log_cannot_be_walked(
     values = SETTINGS | {"LOG_URL": "http://127.0.0.1:1", "LOG_POLICY_FILE": str(policy)}
     for name, value in values.items():
         monkeypatch.setenv(f"VITNE_{name}", value)
-    world = cast(
-        WorldSnapshot,
-        SimpleNamespace(issuer=SimpleNamespace(credentials=[], lost=[]), topics={}, ledger=SimpleNamespace(lists=[])),
-    )
+    issuer, ledger = SimpleNamespace(credentials=[], lost=[], artefacts={}), SimpleNamespace(lists=[])
+    world = cast(WorldSnapshot, SimpleNamespace(issuer=issuer, topics={}, ledger=ledger))
 
     async def settled(*_arguments: Any) -> Findings:
         return Findings(world, found, 0.0)

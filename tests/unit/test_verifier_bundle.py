@@ -234,6 +234,16 @@ async def test_what_witnesses_saw_years_later_was_dated_back(maker: Maker) -> No
     assert await verdict(bundle, Policy.parse(policy_text(SIGNER, 3, "all"))) == "not_determinable"
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bundle_that_is_compressed_in_another_way_is_none(maker: Maker, method: int) -> None:
+    data, made = maker.make().to_zip(), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(made, "w", method) as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name))
+    with pytest.raises(InvalidArgument, match="BAD_BUNDLE"):
+        Bundle.from_zip(made.getvalue())
+
+
 @pytest.mark.parametrize("spoil", ["missing", "further", "large", "version", "binary", "none"])
 def test_what_is_no_bundle_is_refused(maker: Maker, spoil: str) -> None:
     data = maker.make().to_zip()
