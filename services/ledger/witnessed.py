@@ -12,20 +12,21 @@ from services.ledger.log_store import LogStore
 from services.ledger.shards import Shard, StoredCheckpoint
 from vitne.clock import Clock
 
-#: How long the newest cosigned checkpoint is shown although the log has grown since. Witnesses answer within a second
-#: or two; where they are silent for longer, fresh without them is worth more than stale with them.
+#: How long the newest cosigned checkpoint is shown although the log has grown beyond it. Witnesses answer within a
+#: second or two; where they are silent for longer, fresh without them is worth more than stale with them.
 PATIENCE: Final = timedelta(seconds=10)
 
 #: What was signed meanwhile is kept where witnesses had been silent for so long that it was shown. The log stands still
 #: for this one statement: nobody is shown more of it before this is there.
 _ADD: Final = """
-    WITH growing AS (SELECT size, checkpoint FROM log WHERE shard = $2 FOR SHARE),
+    WITH growing AS (SELECT size, checkpoint, outgrown FROM log WHERE shard = $2 FOR SHARE),
         before AS (SELECT max(cosigned) AS cosigned FROM witnessed_checkpoint WHERE shard = $2)
     INSERT INTO witnessed_checkpoint (cosigned, shard, size, note, meanwhile_size, meanwhile)
     SELECT greatest($1, (SELECT max(cosigned) FROM witnessed_checkpoint) + interval '1 millisecond'), $2, $3, $4,
         growing.size, growing.checkpoint
     FROM before LEFT JOIN growing ON growing.size > $3
-        AND (before.cosigned BETWEEN $1::timestamptz - $5::interval AND $1::timestamptz + $5::interval) IS NOT TRUE
+        AND (before.cosigned IS NULL OR greatest(before.cosigned, growing.outgrown)
+            NOT BETWEEN $1::timestamptz - $5::interval AND $1::timestamptz + $5::interval)
 """
 
 
@@ -39,6 +40,7 @@ class WitnessedCheckpoint:
         note: signed by the log and the witnesses.
         cosigned: when the cosignatures had been gathered.
         meanwhile: the newest that the log had signed by then, size and note, where such had been shown; else None.
+        outgrown: when the log last grew beyond what was cosigned of it, where that was asked for and is known.
     """
 
     shard: int
@@ -46,6 +48,7 @@ class WitnessedCheckpoint:
     note: str
     cosigned: datetime
     meanwhile: tuple[int, str] | None
+    outgrown: datetime | None
 
 
 class WitnessedCheckpoints:
@@ -76,7 +79,8 @@ class WitnessedCheckpoints:
         """The last one of a log; None: no witness has cosigned it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT * FROM witnessed_checkpoint WHERE shard = $1 ORDER BY cosigned DESC LIMIT 1",
+                "SELECT *, (SELECT outgrown FROM log WHERE shard = $1) AS outgrown FROM witnessed_checkpoint "
+                "WHERE shard = $1 ORDER BY cosigned DESC LIMIT 1",
                 shard.number,
             )
         )
@@ -105,7 +109,8 @@ class WitnessedCheckpoints:
         if witnessed is None or witnessed.size > signed.size:  # a log that went back is not helped by what it said
             return signed
         # One from a time to come is of a clock that went ahead: how old it is nobody knows.
-        fresh = abs(self._clock.now() - witnessed.cosigned) <= PATIENCE
+        behind_since = max(witnessed.cosigned, witnessed.outgrown or witnessed.cosigned)
+        fresh = abs(self._clock.now() - behind_since) <= PATIENCE
         if not fresh and witnessed.size != signed.size:
             return signed
         size, note = witnessed.meanwhile or (witnessed.size, witnessed.note)
@@ -116,4 +121,4 @@ def _checkpoint(row: Any) -> WitnessedCheckpoint | None:
     if row is None:
         return None
     meanwhile = None if row["meanwhile"] is None else (row["meanwhile_size"], row["meanwhile"])
-    return WitnessedCheckpoint(row["shard"], row["size"], row["note"], row["cosigned"], meanwhile)
+    return WitnessedCheckpoint(row["shard"], row["size"], row["note"], row["cosigned"], meanwhile, row.get("outgrown"))

@@ -41,7 +41,7 @@ from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.dev.ports import LOOPBACK
 from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from vitne.inspection.published_log import over_http, walk_on, witness_marks
-from vitne.merkle.cosignatures import cosignatures
+from vitne.merkle.cosignatures import cosign, cosignatures
 from vitne.merkle.leaves import Issued
 from vitne.merkle.policy import Policy
 from vitne.runtime.objects import Kind
@@ -339,9 +339,9 @@ async def test_when_witnesses_are_back_nobody_is_shown_less_than_before(ledger: 
 
             await grow(ledger, 100, 10)
             assert await cosigning.cosign_due()
-            ledger.clock.advance(timedelta(seconds=11))
             await grow(ledger, 200, 10)
             on_its_way = await ledger.store.checkpoint()
+            ledger.clock.advance(timedelta(seconds=11))
             await grow(ledger, 300, 10)
             assert await shown() == (130, False)
             await ledger.checkpoints.add(on_its_way, on_its_way.note)
@@ -357,6 +357,32 @@ async def test_when_witnesses_are_back_nobody_is_shown_less_than_before(ledger: 
             ledger.clock.advance(timedelta(seconds=1))
             await ledger.checkpoints.add(newest, newest.note)
             assert (await shown())[0] == 140
+
+
+async def test_a_log_that_grows_after_a_rest_shows_what_was_cosigned_until_more_is(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Whoever demands witnesses would be shown nothing that counts, each time that something is issued."""
+    assert isinstance(ledger.clock, ManualClock)
+    await grow(ledger, 0, 100)
+    with Memory(tmp_path / "w") as memory:
+        async with served(build_pages(Witness(cosigner(0), [ledger.note_signer.key], memory, ledger.clock))) as url:
+            asked = [AskedWitness(cosigner(0).key, url)]
+            cosigning = Cosigning(ledger.store, ledger.checkpoints, asked, 1, ledger.clock)
+            policy = Policy.parse(f"log {ledger.note_signer.key.text}\nwitness w {cosigner(0).key.text}\nquorum w")
+            assert await cosigning.cosign_due()
+            ledger.clock.advance(timedelta(seconds=50))
+            await grow(ledger, 100, 10)
+            on_its_way = await ledger.store.checkpoint()
+            await grow(ledger, 200, 10)
+            assert policy.open((await ledger.checkpoints.shown()).note).checkpoint.size == 100
+            ledger.clock.advance(timedelta(seconds=1))
+            line = cosign(on_its_way.note.partition("\n\n")[0] + "\n", cosigner(0), ledger.clock.now())
+            await ledger.checkpoints.add(on_its_way, on_its_way.note + line)
+            assert policy.open((await ledger.checkpoints.shown()).note).checkpoint.size == 110
+            # Whoever stays silent is waited for as long as ever.
+            ledger.clock.advance(timedelta(seconds=11))
+            assert (await ledger.checkpoints.shown()).size == 120
 
 
 class Answering:
