@@ -107,10 +107,11 @@ conformance: setup ## Official test data (../shared/vectors): a line of JSON a s
 oracles: setup ## RDFC-1.0 against other implementations: GRAPHS=20000 random graphs
 	@VITNE_ORACLE_GRAPHS=$(or $(GRAPHS),20000) $(RUN) -m pytest tests/unit/test_w3c_oracles.py $(ARGS)
 
-interop: setup ## Node programs read the hub's topic, verify our credentials and issue theirs; Go walks the log (Node 20, npm; Go)
+interop: setup ## Node programs read the hub's topic, verify our credentials and issue theirs; Go walks the log, and has its own cosigned (Node 20, npm; Go)
 	@for folder in tests/interop clients/examples; do npm ci --prefix $$folder --ignore-scripts --silent --no-audit --no-fund; done
 	@$(RUN) -m tests.interop.credentials
 	@$(RUN) -m tests.interop.asyncapi
+	@$(RUN) -m tests.interop.witnesses
 	@$(RUN) -m vitne.dev interop
 
 fuzz: setup ## Fuzz every parser, guided by coverage: SECONDS=600 of CPU each, TARGET=elmo, KEEP=1 keeps what reached new code
