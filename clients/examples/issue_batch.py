@@ -2,8 +2,9 @@
 
     python issue_batch.py RESULTS.csv [--then-revoke-first]
 
-Against `make up`, after `. .vitne/up/environment`. Run again with the same file it issues nothing twice, and
-says what was done before, and what became of it.
+Against `make up`, after `. .vitne/up/environment`. Run again, also after lines that were refused are mended, it issues
+nothing twice, and says what was done before, and what became of it: a line is known by the batch's name and by its own
+number (`item_id`). One that was issued and says something else by now is refused.
 """
 
 import argparse
@@ -18,6 +19,9 @@ parser = argparse.ArgumentParser(
     epilog="Exit code: 0 all is issued, 1 some are not, or none could be, 2 wrong usage.",
 )
 parser.add_argument("results", type=Path, metavar="RESULTS.csv", help="UTF-8, ; between columns, their names first")
+parser.add_argument(
+    "--batch", metavar="NAME", help="what the table is called, however often it is sent (the file's name)"
+)
 parser.add_argument("--then-revoke-first", action="store_true", help="revoke the first that was issued: for ever")
 asked = parser.parse_args()
 
@@ -63,8 +67,8 @@ async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> int:
 
 try:
     items = batch_from_csv(asked.results)
-    # Named by what is in the file: the same file is the same batch, whenever it is sent.
-    name = uuid5(NAMESPACE_URL, asked.results.read_text("utf-8"))
+    # Not by what is in the file: mended, it is the same batch, and what was issued of it is not issued again.
+    name = uuid5(NAMESPACE_URL, f"batch:{asked.batch or asked.results.name}")
 except OSError as error:
     parser.error(f"{asked.results} can't be read: {error.strerror}")
 except VitneError as error:

@@ -87,6 +87,9 @@ def main(arguments: list[str]) -> int:
     settings = load(AuditorSettings)
     if faults := settings.faults():
         sys.stderr.writelines(f"{fault}\n" for fault in faults)
+        sys.stderr.write(
+            "without any of an installation's settings a published log is looked at: vitne-audit log --help\n"
+        )
         return NOT_LOOKED
     start_logging(settings.log_level)
     for line in unknown_settings(AuditorSettings, os.environ):

@@ -459,14 +459,17 @@ def _require_usable(memory: Path | None, mirror: Path | None) -> None:
             )
         with told_of(memory, "--remember"):
             LogMemory.read(memory)
-    if mirror is not None and mirror.exists() and not mirror.is_dir():
-        raise InvalidArgument(
-            "FOLDER_MISSING",
-            f"{mirror} is a file",
-            field="--mirror",
-            rule="a folder; it is made where it is not there",
-            remedy="name a folder",
-        )
+    if mirror is not None:
+        try:
+            mirror.mkdir(exist_ok=True)  # and no folder above it: that would be misspelt
+        except OSError as error:
+            raise InvalidArgument(
+                "FOLDER_MISSING",
+                f"{mirror} is no folder, and can't be made: {error.strerror}",
+                field="--mirror",
+                rule="a folder that is there, or that can be made in one that is there",
+                remedy="make the folder, or name another",
+            ) from error
 
 
 def _list_key(file: Path) -> PublicKey:

@@ -132,7 +132,8 @@ class History:
 
         Raises:
             NotFound: ``STATUS_LIST_UNKNOWN``.
-            InvalidArgument: ``STATUS_INDEX_OUT_OF_RANGE``, ``KNOWN_IN_FUTURE``, ``AT_AFTER_KNOWN``.
+            InvalidArgument: ``STATUS_INDEX_OUT_OF_RANGE``, ``AT_IN_FUTURE``, ``KNOWN_IN_FUTURE``,
+                ``AT_AFTER_KNOWN``.
             Unavailable: ``STATUS_NOT_PROVABLE``: no list that was in force at one of the instants is in the log;
                 ``NOT_WITNESSED``: not yet.
         """
@@ -194,6 +195,14 @@ class History:
         return token
 
     def _check_instants(self, at: datetime, known: datetime) -> None:
+        if at > max(known, self._clock.now()):
+            raise InvalidArgument(
+                "AT_IN_FUTURE",
+                "that instant is still to come",
+                field="at",
+                rule="at is not in the future: a status is known for instants that have been",
+                remedy="give an earlier instant, or leave it out for now",
+            )
         if known > self._clock.now():
             raise InvalidArgument(
                 "KNOWN_IN_FUTURE",
@@ -205,7 +214,7 @@ class History:
         if at > known:
             raise InvalidArgument(
                 "AT_AFTER_KNOWN",
-                "a status is known for instants that have been",
+                "that instant is later than the one by which it is to be known",
                 field="at",
                 rule="at is not after known_at",
                 remedy="give an earlier instant, or a later known_at",

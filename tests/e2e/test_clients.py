@@ -103,8 +103,15 @@ async def test_an_institution_issues_from_a_table_and_twice_is_once(
     await asyncio.sleep(1)
     said = [bad, "0 issued already at …, revoked since", "1 issued already at …", "0 revoked already at …"]
     assert list(map(undated, await issue(installed, environment, table, "--then-revoke-first"))) == said
-    table.write_text("\n".join([head, *lines[:-1]]) + "\n")
-    assert await issue(installed, environment, table, code=0) == good
+    # Mended, it is the same batch: what was issued of it is not issued again, nor as something else.
+    mended = [*lines[:2], f"bad;{learners[0].scheme};{learners[0].value};{rest}"]
+    table.write_text("\n".join([head, *mended]) + "\n")
+    said = ["0 issued already at …, revoked since", "1 issued already at …", "bad issued"]
+    assert list(map(undated, await issue(installed, environment, table, code=0))) == said
+    table.write_text("\n".join([head, mended[1].replace("Ola", "Kari")]) + "\n")
+    other = await issue(installed, environment, table)
+    assert other[0].startswith("1 refused: REQUEST_ID_REUSED: ")
+    assert await issue(installed, environment, table, "--batch", "corrections", code=0) == ["1 issued"]
     table.write_text(head + "\n")
     (table.parent / "broken.csv").write_text("no columns\n")
     code, _, errors = await run(installed, environment, EXAMPLES / "issue_batch.py", table.parent / "broken.csv")

@@ -470,7 +470,12 @@ async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None
     ):
         with pytest.raises((InvalidArgument, Unavailable), match=r"STATUS_NOT_PROVED|STATUS_LIST_FUTURE"):
             verify_status(spoiled, at=during, known_at=known_at, find_key={key.key_id: key}.get, policy=policy)
-    for at, known, reason in ((5, 0, "AT_AFTER"), (0, 60, "KNOWN_IN_FUTURE"), (-60, -30, "STATUS_NOT_PROVABLE")):
+    for at, known, reason in (
+        (5, 0, "AT_IN_FUTURE"),
+        (-5, -6, "AT_AFTER_KNOWN"),
+        (-5, 60, "KNOWN_IN_FUTURE"),
+        (-60, -30, "STATUS_NOT_PROVABLE"),
+    ):
         now = ledger.clock.now()
         with pytest.raises((InvalidArgument, Unavailable), match=reason):
             await ledger.history.status_at(

@@ -151,7 +151,8 @@ async def test_a_log_that_went_back_is_told_by_what_was_remembered(
         ("--remember", "no/file", "FOLDER_MISSING", "there is no folder"),
         ("--remember", "", "FILE_UNREADABLE", "can't be read: Is a directory"),
         ("--remember", "page.html", "LOG_MEMORY_UNREADABLE", "page.html is not what was remembered"),
-        ("--mirror", "page.html", "FOLDER_MISSING", "page.html is a file"),
+        ("--mirror", "page.html", "FOLDER_MISSING", "page.html is no folder"),
+        ("--mirror", "no/folder", "FOLDER_MISSING", "can't be made: No such file or directory"),
     ],
 )
 async def test_what_can_not_be_kept_is_told_before_anything_is_looked_at(

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from services.auditor import __main__ as auditor
-from services.auditor.__main__ import AGREES, DISAGREES
+from services.auditor.__main__ import AGREES, DISAGREES, NOT_LOOKED
 from tests.unit.log_samples import SampleLog, cosigner, note_signer
 from tests.unit.test_audit_command import served
 from tests.unit.test_auditor_exit import SETTINGS
@@ -428,6 +428,18 @@ async def test_a_list_that_is_shown_for_ever_is_found(
     told = capsys.readouterr().out
     assert (f"list.stale {LIST}{form.value}: " in told) is (says is not None)
     assert (says or "") in told
+
+
+async def test_lists_that_nobody_serves_are_not_blamed_on_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "status-list.jwk"
+    key.write_text(json.dumps(dict(LIST_KEY.public_jwk)))
+    nowhere = ["--list-key", str(key), "--served-at", f"{PREFIX}=http://127.0.0.1:9/"]
+    assert await audit(published(ENTRIES), *nowhere) == NOT_LOOKED
+    told = capsys.readouterr().err
+    assert "LISTS_UNREACHABLE: http://127.0.0.1:9/2026/no-1" in told
+    assert "field: --served-at" in told
 
 
 async def test_a_list_that_no_leaf_names_is_compared_where_it_is_named(

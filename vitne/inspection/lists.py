@@ -19,7 +19,7 @@ from vitne.credentials.jose import FindKey, PublicKey, parse_public_jwk
 from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import StatusList, verify_token
 from vitne.credentials.status_list_cwt import verify_cwt
-from vitne.errors import NotFound, VitneError
+from vitne.errors import NotFound, Unavailable, VitneError
 from vitne.inspection.published_log import fetch_file
 from vitne.inspection.snapshots import STATUS_TYPES
 from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
@@ -138,14 +138,24 @@ async def fetch_seen(
     one who does not, that is a form of its own.
 
     Raises:
-        Unavailable: ``LOG_UNREACHABLE``: nobody answers there.
+        Unavailable: ``LISTS_UNREACHABLE``: nobody answers there.
     """
     found: dict[str, Forms] = {}
     for url in urls:
         address = _address(url, served_at)
-        tokens = await asyncio.gather(
-            *(fetch_file(session, address + form.value, accept=accept) for form, accept in _ASKED)
-        )
+        try:
+            tokens = await asyncio.gather(
+                *(fetch_file(session, address + form.value, accept=accept) for form, accept in _ASKED)
+            )
+        except Unavailable as error:
+            raise Unavailable(
+                "LISTS_UNREACHABLE",
+                f"{error.field}: {error.message}",
+                field="--served-at",
+                rule="the lists that leaves name are fetched at their addresses, or below that of a mirror",
+                remedy="name the mirror: --served-at PREFIX=BASE (VITNE_LISTS_SERVED_AT); if they are served there, "
+                "try again later; or leave the keys for lists out, and the log alone is looked at",
+            ) from error
         asked = dict(zip(_ASKED, tokens, strict=True))
         forms = {}
         for (form, accept), token in asked.items():
