@@ -72,15 +72,19 @@ class WitnessedCheckpoints:
     async def newest(self) -> WitnessedCheckpoint | None:
         """The last one of whichever log; None: no witness has ever cosigned."""
         return _checkpoint(
-            await self._pool.fetchrow("SELECT * FROM witnessed_checkpoint ORDER BY cosigned DESC LIMIT 1")
+            await self._pool.fetchrow(
+                "SELECT shard, size, note, cosigned, meanwhile_size, meanwhile FROM witnessed_checkpoint "
+                "ORDER BY cosigned DESC LIMIT 1"
+            )
         )
 
     async def newest_of(self, shard: Shard) -> WitnessedCheckpoint | None:
         """The last one of a log; None: no witness has cosigned it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT *, (SELECT outgrown FROM log WHERE shard = $1) AS outgrown FROM witnessed_checkpoint "
-                "WHERE shard = $1 ORDER BY cosigned DESC LIMIT 1",
+                "SELECT shard, size, note, cosigned, meanwhile_size, meanwhile, "
+                "(SELECT outgrown FROM log WHERE shard = $1) AS outgrown "
+                "FROM witnessed_checkpoint WHERE shard = $1 ORDER BY cosigned DESC LIMIT 1",
                 shard.number,
             )
         )
@@ -89,7 +93,8 @@ class WitnessedCheckpoints:
         """The first that has a log's leaf: by when that was certainly logged; None: none has it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT * FROM witnessed_checkpoint WHERE shard = $1 AND size > $2 ORDER BY cosigned LIMIT 1",
+                "SELECT shard, size, note, cosigned, meanwhile_size, meanwhile FROM witnessed_checkpoint "
+                "WHERE shard = $1 AND size > $2 ORDER BY cosigned LIMIT 1",
                 shard.number,
                 leaf_index,
             )
