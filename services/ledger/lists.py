@@ -232,11 +232,12 @@ class ListPublisher:
         """Publish the lists that changed or get old, take over what other replicas published; answer how many."""
         rows = await self._pool.fetch(
             "SELECT list.id, url, size, list.changes, newest.version, newest.changes AS shown, newest.published, "
-            "newest.logged, (SELECT max(logged) FROM list_version WHERE list_id = list.id AND logged IS NOT NULL) "
+            "newest.logged, (SELECT max(logged) FROM list_version WHERE list_id = list.id AND logged <= $1) "
             "AS last_logged FROM status_list AS list LEFT JOIN LATERAL (SELECT version, changes, published, logged "
-            "FROM list_version WHERE list_id = list.id ORDER BY version DESC LIMIT 1) AS newest ON true"
+            "FROM list_version WHERE list_id = list.id ORDER BY version DESC LIMIT 1) AS newest ON true",
+            # What a clock logged that was ahead keeps nothing from being logged until that time comes.
+            (now := self._clock.now()) + LOG_EVERY,
         )
-        now = self._clock.now()
         published = 0
         for row in rows:
             shelf = self._shelf(row)
@@ -245,7 +246,7 @@ class ListPublisher:
             old = row["version"] is not None and self._is_old(shelf, now - row["published"])
             if row["version"] is None or row["changes"] > row["shown"] or old:
                 published += await self._publish(shelf, last_logged=row["last_logged"])
-            elif row["logged"] is None and now - row["last_logged"] >= LOG_EVERY:
+            elif row["logged"] is None and (row["last_logged"] is None or now - row["last_logged"] >= LOG_EVERY):
                 async with self._pool.acquire() as connection, connection.transaction():
                     await self._log_version(connection, shelf, row["version"])
         self._loaded = True
@@ -419,12 +420,14 @@ class ListPublisher:
         await connection.execute("SELECT FROM status_list WHERE id = $1 FOR UPDATE", shelf.list_id)
         now = self._clock.now()
         row = await connection.fetchrow(
-            "UPDATE list_version SET logged = $3 WHERE list_id = $1 AND version = $2 AND logged IS NULL AND NOT EXISTS "
-            "(SELECT FROM list_version WHERE list_id = $1 AND logged > $4) RETURNING digest, tree_size",
+            "UPDATE list_version SET logged = $3 WHERE list_id = $1 AND version = $2 AND logged IS NULL "
+            "AND NOT EXISTS (SELECT FROM list_version WHERE list_id = $1 AND logged > $4 AND logged <= $5) "
+            "RETURNING digest, tree_size",
             shelf.list_id,
             version,
             now,
             now - LOG_EVERY,
+            now + LOG_EVERY,
         )
         if row is not None:
             leaf = ListPublished(shelf.url, version, row["digest"], row["tree_size"])

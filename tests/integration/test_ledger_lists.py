@@ -150,6 +150,20 @@ async def test_the_log_gets_a_version_at_most_once_a_minute_and_always_the_last(
     assert leaves[1] == ListPublished(lease.list, 5, digest, 0)
 
 
+async def test_a_clock_that_was_ahead_keeps_nothing_out_of_the_log(ledger: Ledger, clock: ManualClock) -> None:
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    clock.advance(-timedelta(hours=1))
+    for number in range(3):
+        await ledger.set(request(lease.list, lease.indexes[number], Change.REVOKE))
+        await ledger.publisher.publish_due()
+        clock.advance(LOG_EVERY / 2)
+    assert [leaf.version for leaf in await list_leaves(ledger)] == [1, 2, 4]
+    clock.advance(LOG_EVERY)
+    await ledger.publisher.publish_due()
+    assert [leaf.version for leaf in await list_leaves(ledger)][:3] == [1, 2, 4]
+
+
 async def test_a_versions_tree_size_counts_only_leaves_whose_changes_it_shows(ledger: Ledger) -> None:
     lease = await ledger.lease()
     sequencer = ledger.sequencer()
