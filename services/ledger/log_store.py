@@ -183,7 +183,7 @@ class LogStore:
         """
         row = await self._pool.fetchrow("SELECT size, checkpoint, shard, origin, leaves_before, tiles_before FROM log")
         if row is None:
-            raise _not_started()
+            raise not_started()
         newest = StoredCheckpoint.of(row)
         if origin in ("", newest.shard.origin):
             return newest
@@ -352,7 +352,7 @@ class _Places:
             hashes,
         )
         if row is None:
-            raise _not_started()
+            raise not_started()
         newest = StoredCheckpoint.of(row)
         begin = newest.shard.leaves_before
         found: list[_Found] = []
@@ -370,7 +370,8 @@ def _still_wanted(askers: Iterable[list[asyncio.Future[_Found]]]) -> Iterator[as
     return (found for each in askers for found in each if not found.done())
 
 
-def _not_started() -> Unavailable:
+def not_started() -> Unavailable:
+    """What is wrong until the first sequencer has run."""
     return Unavailable(
         "LOG_NOT_STARTED",
         "the log has no checkpoint yet",

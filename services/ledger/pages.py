@@ -188,7 +188,7 @@ def build_pages(
     @app.api_route(f"/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
     @app.api_route(f"/{LOGS_PATH}/{{name}}/{CHECKPOINT_PATH}", methods=["GET", "HEAD"])
     async def checkpoint(name: str = "") -> Response:
-        shown = await checkpoints.shown(await resources.log(name))
+        shown = await checkpoints.shown((await resources.log(name)).shard)
         return PlainTextResponse(shown.note, headers=_CORS | {"Cache-Control": f"max-age={CHECKPOINT_MAX_AGE}"})
 
     @app.api_route("/tile/{path:path}", methods=["GET", "HEAD"])

@@ -122,7 +122,7 @@ class Publication:
         contradicted: DataLoss | None = None
         for log in logs:
             prefix = log_prefix(log.shard.origin, first)
-            shown = await self._witnessed.shown(log)
+            shown = await self._witnessed.shown(log.shard)
             # Of a log that ended, nothing comes but its last checkpoint's cosignatures.
             # One that began, or was cosigned, since the checkpoints were read is for the next round.
             if prefix not in there or self._ended.get(prefix) == shown.note:
@@ -147,7 +147,7 @@ class Publication:
         there = {}
         for log in logs:
             prefix = log_prefix(log.shard.origin, logs[0].shard.origin)
-            if log is logs[-1] or self._ended.get(prefix) != (await self._witnessed.shown(log)).note:
+            if log is logs[-1] or self._ended.get(prefix) != (await self._witnessed.shown(log.shard)).note:
                 there[prefix] = await self._objects.read(prefix + CHECKPOINT_PATH)
         return there
 

@@ -230,13 +230,7 @@ class Sequencer:
             new_id=self._new_id,
         )
         await connection.execute(
-            "UPDATE log SET size = $1, root = $2, checkpoint = $3, journaled = $4, outgrown = CASE WHEN size = "
-            "(SELECT max(size) FROM witnessed_checkpoint WHERE shard = log.shard) THEN $5 ELSE outgrown END",
-            tree.size,
-            root,
-            note,
-            told,
-            now,
+            "UPDATE log SET size = $1, root = $2, checkpoint = $3, journaled = $4", tree.size, root, note, told
         )
 
 

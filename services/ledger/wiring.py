@@ -260,7 +260,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         gathers=returning,
         answers=returning,
     )
-    checkpoints, resources = WitnessedCheckpoints(pool, store, clock), LogResources(pool, store)
+    checkpoints, resources = WitnessedCheckpoints(pool, clock), LogResources(pool, store)
     history, projections = (
         History(pool, store, checkpoints, clock),
         Projections(keys.status_list, settings.status_base_url),
@@ -299,6 +299,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
     application.on_close(looks.close)
     application.add_task("lists", publisher.run)
     application.add_task("sequencer", sequencer.run)
+    application.add_task("checkpoints", checkpoints.run)
     if settings.witnesses:
         witnesses = [Witness(CosignerKey.parse(key), url) for key, url in settings.witnesses.items()]
         cosigning = Cosigning(store, checkpoints, witnesses, settings.quorum, clock, contradicted=outside.contradicted)

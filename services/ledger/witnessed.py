@@ -1,33 +1,58 @@
-"""Checkpoints that witnesses cosigned: kept, found again, and which one is shown to whoever asks for the newest."""
+"""Checkpoints that witnesses cosigned: kept, found again, and which one is shown to whoever asks for the newest.
+
+As long as witnesses answer, what they cosigned is shown of a log, from a row that is written only over what is smaller
+or of the same size, and begins with whatever may have been shown before. So whatever clocks say, and whoever cosigns
+late, no reader is shown a checkpoint and then a smaller one, by whichever replicas.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 
-from services.ledger.log_store import LogStore
+from services.ledger.log_store import not_started
 from services.ledger.shards import Shard, StoredCheckpoint
 from vitne.clock import Clock
+from vitne.errors import VitneError
+from vitne.outages import DATABASE_OUTAGES
 
-#: How long the newest cosigned checkpoint is shown although the log has grown beyond it. Witnesses answer within a
+#: Seconds for which a cosigned checkpoint is shown on although the log has grown beyond it. Witnesses answer within a
 #: second or two; where they are silent for longer, fresh without them is worth more than stale with them.
-PATIENCE: Final = timedelta(seconds=10)
+PATIENCE_SECONDS: Final = 10.0
+#: Seconds between two looks at how long it has been so, though nobody asks.
+LOOK_SECONDS: Final = 1.0
 
-#: What was signed meanwhile is kept where witnesses had been silent for so long that it was shown. The log stands still
-#: for this one statement: nobody is shown more of it before this is there.
-_ADD: Final = """
-    WITH growing AS (SELECT size, checkpoint, outgrown FROM log WHERE shard = $2 FOR SHARE),
-        before AS (SELECT max(cosigned) AS cosigned FROM witnessed_checkpoint WHERE shard = $2)
-    INSERT INTO witnessed_checkpoint (cosigned, shard, size, note, meanwhile_size, meanwhile)
-    SELECT greatest($1, (SELECT max(cosigned) FROM witnessed_checkpoint) + interval '1 millisecond'), $2, $3, $4,
-        growing.size, growing.checkpoint
-    FROM before LEFT JOIN growing ON growing.size > $3
-        AND (before.cosigned IS NULL OR greatest(before.cosigned, growing.outgrown)
-            NOT BETWEEN $1::timestamptz - $5::interval AND $1::timestamptz + $5::interval)
+#: A log's newest own checkpoint, and the one that is shown, in one snapshot. Which log: of that number, or the one that
+#: grows.
+_STATE: Final = """
+    SELECT own.*, shown.size AS shown_size, shown.note AS shown_note FROM (
+        SELECT shard, origin, leaves_before, tiles_before, size, checkpoint FROM log
+        UNION ALL SELECT shard, origin, leaves_before, tiles_before, size, checkpoint FROM closed_log
+    ) AS own LEFT JOIN shown_checkpoint AS shown USING (shard)
+    WHERE own.shard = coalesce($1::integer, (SELECT shard FROM log))
 """
+#: One that is not smaller than those before it; dated now, and after each of them.
+_KEEP: Final = """
+    INSERT INTO witnessed_checkpoint (cosigned, shard, size, note)
+    SELECT greatest($1, (SELECT max(cosigned) FROM witnessed_checkpoint) + interval '1 millisecond'), $2, $3, $4
+    WHERE NOT EXISTS (SELECT FROM witnessed_checkpoint WHERE shard = $2 AND size > $3)
+"""
+#: Where there is no row, whatever the log has signed by now may have been shown.
+_SHOW: Final = """
+    INSERT INTO shown_checkpoint AS shown (shard, size, note)
+    SELECT $1, greatest(own.size, $2), CASE WHEN own.size > $2 THEN own.checkpoint ELSE $3 END
+    FROM (SELECT size, checkpoint FROM log WHERE shard = $1
+        UNION ALL SELECT size, checkpoint FROM closed_log WHERE shard = $1) AS own
+    ON CONFLICT (shard) DO UPDATE SET size = $2, note = $3 WHERE shown.size <= $2
+"""
+#: From now on the newest that the log signed is shown, unless witnesses have just cosigned another.
+_FOLLOW: Final = "DELETE FROM shown_checkpoint WHERE shard = $1 AND size = $2"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +64,20 @@ class WitnessedCheckpoint:
         size: leaves.
         note: signed by the log and the witnesses.
         cosigned: when the cosignatures had been gathered.
-        meanwhile: the newest that the log had signed by then, size and note, where such had been shown; else None.
-        outgrown: when the log last grew beyond what was cosigned of it, where that was asked for and is known.
     """
 
     shard: int
     size: int
     note: str
     cosigned: datetime
-    meanwhile: tuple[int, str] | None
-    outgrown: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgrown:
+    """Since when, by a clock that only goes forward, this process has known that a log is larger than what is shown."""
+
+    size: int
+    since: float
 
 
 class WitnessedCheckpoints:
@@ -56,25 +85,38 @@ class WitnessedCheckpoints:
 
     Args:
         pool: the ledger's database.
-        store: has the log's own newest checkpoint.
-        clock: tells how old a checkpoint is.
+        clock: dates them, and tells for how long witnesses are waited for.
     """
 
-    def __init__(self, pool: asyncpg.Pool, store: LogStore, clock: Clock) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._pool = pool
-        self._store = store
         self._clock = clock
+        #: By the logs' numbers.
+        self._outgrown: dict[int, _Outgrown] = {}
+
+    async def run(self) -> None:
+        """Look now and then until cancelled, so that who asks rarely is not shown what is older than need be."""
+        while True:
+            try:
+                await self.shown()
+            except (*DATABASE_OUTAGES, VitneError) as error:
+                _log.debug("what is shown was not looked at: %s", type(error).__name__)
+            await self._clock.sleep(LOOK_SECONDS)
 
     async def add(self, log: StoredCheckpoint, note: str) -> None:
-        """Keep one of a log's; it is dated now, and after every one before."""
-        await self._pool.execute(_ADD, self._clock.now(), log.shard.number, log.size, note, PATIENCE)
+        """Keep one of a log's, unless a larger one is kept already, and show it, unless a larger one was shown."""
+        number = log.shard.number
+        async with self._pool.acquire() as connection, connection.transaction():
+            # The log stands still: nobody is shown more of it before this is there, and who adds another waits.
+            await connection.execute("SELECT FROM log FOR UPDATE")
+            await connection.execute(_KEEP, self._clock.now(), number, log.size, note)
+            await connection.execute(_SHOW, number, log.size, note)
 
     async def newest(self) -> WitnessedCheckpoint | None:
         """The last one of whichever log; None: no witness has ever cosigned."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT shard, size, note, cosigned, meanwhile_size, meanwhile FROM witnessed_checkpoint "
-                "ORDER BY cosigned DESC LIMIT 1"
+                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint ORDER BY cosigned DESC LIMIT 1"
             )
         )
 
@@ -82,9 +124,8 @@ class WitnessedCheckpoints:
         """The last one of a log; None: no witness has cosigned it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT shard, size, note, cosigned, meanwhile_size, meanwhile, "
-                "(SELECT outgrown FROM log WHERE shard = $1) AS outgrown "
-                "FROM witnessed_checkpoint WHERE shard = $1 ORDER BY cosigned DESC LIMIT 1",
+                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint WHERE shard = $1 "
+                "ORDER BY size DESC, cosigned DESC LIMIT 1",
                 shard.number,
             )
         )
@@ -93,37 +134,44 @@ class WitnessedCheckpoints:
         """The first that has a log's leaf: by when that was certainly logged; None: none has it yet."""
         return _checkpoint(
             await self._pool.fetchrow(
-                "SELECT shard, size, note, cosigned, meanwhile_size, meanwhile FROM witnessed_checkpoint "
-                "WHERE shard = $1 AND size > $2 ORDER BY cosigned LIMIT 1",
+                "SELECT shard, size, note, cosigned FROM witnessed_checkpoint WHERE shard = $1 AND size > $2 "
+                "ORDER BY cosigned LIMIT 1",
                 shard.number,
                 leaf_index,
             )
         )
 
-    async def shown(self, signed: StoredCheckpoint | None = None) -> StoredCheckpoint:
-        """What whoever asks for a log's checkpoint is given: the newest cosigned one, unless that is too old.
+    async def shown(self, shard: Shard | None = None) -> StoredCheckpoint:
+        """What whoever asks for a log's checkpoint is given, which is never smaller than what anybody was given before.
+
+        That is the newest that witnesses cosigned; once the log has been larger for :data:`PATIENCE_SECONDS`, the
+        newest that it signed itself, until witnesses have cosigned as much.
 
         Args:
-            signed: the newest that the log signed; None: that of the log that grows.
+            shard: the log; None: the one that grows.
 
         Raises:
             Unavailable: ``LOG_NOT_STARTED``.
         """
-        signed = signed or await self._store.checkpoint()
-        witnessed = await self.newest_of(signed.shard)
-        if witnessed is None or witnessed.size > signed.size:  # a log that went back is not helped by what it said
-            return signed
-        # One from a time to come is of a clock that went ahead: how old it is nobody knows.
-        behind_since = max(witnessed.cosigned, witnessed.outgrown or witnessed.cosigned)
-        fresh = abs(self._clock.now() - behind_since) <= PATIENCE
-        if not fresh and witnessed.size != signed.size:
-            return signed
-        size, note = witnessed.meanwhile or (witnessed.size, witnessed.note)
-        return StoredCheckpoint(size, note, signed.shard)
+        row = await self._pool.fetchrow(_STATE, None if shard is None else shard.number)
+        if row is None:
+            raise not_started()
+        own = StoredCheckpoint.of(row)
+        size, note = row["shown_size"], row["shown_note"]
+        if size is None or size > own.size:  # A log that went back is not helped by what was shown of it.
+            return own
+        if size < own.size and self._waited(own, size):
+            await self._pool.execute(_FOLLOW, own.shard.number, size)
+            return await self.shown(own.shard)
+        return StoredCheckpoint(size, note, own.shard)
+
+    def _waited(self, own: StoredCheckpoint, shown: int) -> bool:
+        """Whether a log has been larger than what is shown of it for so long that witnesses are not waited for."""
+        number, now = own.shard.number, self._clock.monotonic()
+        if (known := self._outgrown.get(number)) is None or known.size != shown:
+            known = self._outgrown[number] = _Outgrown(shown, now)
+        return now - known.since >= PATIENCE_SECONDS
 
 
 def _checkpoint(row: Any) -> WitnessedCheckpoint | None:
-    if row is None:
-        return None
-    meanwhile = None if row["meanwhile"] is None else (row["meanwhile_size"], row["meanwhile"])
-    return WitnessedCheckpoint(row["shard"], row["size"], row["note"], row["cosigned"], meanwhile, row.get("outgrown"))
+    return None if row is None else WitnessedCheckpoint(row["shard"], row["size"], row["note"], row["cosigned"])

@@ -55,6 +55,7 @@ MOVING = {
     "outbox",
     "queued_leaf",
     "registry_head",
+    "shown_checkpoint",
     "tile",
     "witnessed_checkpoint",
 }

@@ -81,7 +81,7 @@ class Ledger:
             self.pool, self.keys.status_list, self.clock, new_id, lifetime=LIFETIME, ttl=TTL, interval=0.05
         )
         self.store = LogStore(self.pool)
-        self.checkpoints = WitnessedCheckpoints(self.pool, self.store, self.clock)
+        self.checkpoints = WitnessedCheckpoints(self.pool, self.clock)
         self.history = History(self.pool, self.store, self.checkpoints, self.clock)
         self.projections = Projections(self.keys.status_list, BASE_URL)
 

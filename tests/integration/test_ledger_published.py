@@ -319,6 +319,7 @@ async def test_a_ledgers_clock_that_went_ahead_and_back_neither_ends_cosigning_n
             policy = Policy.parse(f"log {ledger.note_signer.key.text}\nwitness w {cosigner(0).key.text}\nquorum w")
             assert policy.open((await ledger.checkpoints.shown()).note).seen == theirs.now()
     await grow(ledger, 100, 50)
+    assert (await ledger.checkpoints.shown()).size == 100
     ledger.clock.advance(timedelta(minutes=2))
     # The witness is gone: what it said of 100 is not shown for a day.
     assert (await ledger.checkpoints.shown()).size == 150
@@ -341,6 +342,7 @@ async def test_when_witnesses_are_back_nobody_is_shown_less_than_before(ledger: 
             assert await cosigning.cosign_due()
             await grow(ledger, 200, 10)
             on_its_way = await ledger.store.checkpoint()
+            assert await shown() == (110, True)
             ledger.clock.advance(timedelta(seconds=11))
             await grow(ledger, 300, 10)
             assert await shown() == (130, False)

@@ -450,8 +450,8 @@ async def test_what_witnesses_cosign_late_takes_nothing_back_that_was_copied(led
     newest = await objects.get("checkpoint")
     await ledger.checkpoints.add(earlier, earlier.note)
     assert (await ledger.checkpoints.shown()).size == 10
-    # As the release before keeps it, while it runs beside this one.
-    await ledger.pool.execute("UPDATE witnessed_checkpoint SET meanwhile = NULL")
+    # As a copier of the release before leaves it, while that runs beside this one.
+    await ledger.pool.execute("UPDATE shown_checkpoint SET size = 5, note = $1", earlier.note)
     assert (await ledger.checkpoints.shown()).size == 5
     await copies.publish()
     assert await objects.get("checkpoint") == newest

@@ -179,7 +179,7 @@ class Wiring:
             store=store,
             clock=clock,
             publisher=publisher,
-            history=History(pool, store, WitnessedCheckpoints(pool, store, clock), clock),
+            history=History(pool, store, WitnessedCheckpoints(pool, clock), clock),
         )
         self.parts[process.name + " lists"] = publisher
         consumer = Consumer(
