@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -49,6 +49,7 @@ _CATCH_UP: Final = """
     SELECT fresh.*,
         (SELECT greatest(coalesce(max(version), 0), $3::integer) + 1 FROM list_version WHERE list_id = $1) AS version,
         coalesce((SELECT changes FROM list_version WHERE list_id = $1 ORDER BY version DESC LIMIT 1), 0) AS shown,
+        (SELECT published FROM list_version WHERE list_id = $1 ORDER BY version DESC LIMIT 1) AS published,
         coalesce((SELECT leaves_before + size FROM log), 0) AS tree_size
     FROM (
         SELECT array_agg(number ORDER BY number) AS numbers, array_agg(index ORDER BY number) AS indexes,
@@ -57,11 +58,16 @@ _CATCH_UP: Final = """
     ) AS fresh
 """
 
-#: The newest version of each list that has one.
-_NEWEST: Final = """
-    SELECT list.id, url, size, newest.version FROM status_list AS list CROSS JOIN LATERAL
-        (SELECT version FROM list_version WHERE list_id = list.id ORDER BY version DESC LIMIT 1) AS newest
+#: The newest version of each of some lists, where that is later than the one that is known; by the key.
+_LATER: Final = """
+    SELECT list_id, later.* FROM unnest($1::integer[], $2::integer[]) AS known (list_id, version) CROSS JOIN LATERAL
+        (SELECT version, token, digest, published FROM list_version
+            WHERE list_id = known.list_id AND version > known.version ORDER BY version DESC LIMIT 1) AS later
 """
+#: How many are read at a time: of a full list of 131,072 places some 30 KiB each.
+_READ_AT_ONCE: Final = 256
+#: Lists that this process has not met.
+_UNKNOWN: Final = "SELECT id, url, size FROM status_list WHERE id <> ALL ($1::integer[])"
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +123,8 @@ class _Draft:
     tree_size: int
     #: When the changes were recorded that no version showed yet.
     recorded: tuple[datetime, ...]
+    #: The date of the version before, whoever published that.
+    before: datetime | None
 
 
 class ListPublisher:
@@ -238,11 +246,17 @@ class ListPublisher:
             # What a clock logged that was ahead keeps nothing from being logged until that time comes.
             (now := self._clock.now()) + LOG_EVERY,
         )
+        await self._take_over(
+            self._pool,
+            [
+                shelf
+                for row in rows
+                if row["version"] is not None and _version(shelf := self._shelf(row)) < row["version"]
+            ],
+        )
         published = 0
         for row in rows:
             shelf = self._shelf(row)
-            if row["version"] is not None and (shelf.newest is None or shelf.newest.version < row["version"]):
-                await self._take_over(shelf, row["version"])
             old = row["version"] is not None and self._is_old(shelf, now - row["published"])
             if row["version"] is None or row["changes"] > row["shown"] or old:
                 published += await self._publish(shelf, last_logged=row["last_logged"])
@@ -252,16 +266,20 @@ class ListPublisher:
         self._loaded = True
         return published
 
-    async def take_over(self) -> None:
-        """Show what other replicas have published by now.
+    async def take_over(self, session: Any, paths: Collection[str]) -> None:
+        """Show what other replicas have published by now of the lists whose URLs have these paths.
+
+        Args:
+            session: with the ledger's database.
+            paths: of lists, and of anything else.
 
         Raises:
             Exception: one of :data:`~vitne.outages.DATABASE_OUTAGES`.
         """
-        for row in await self._pool.fetch(_NEWEST):
-            shelf = self._shelf(row)
-            if shelf.newest is None or shelf.newest.version < row["version"]:
-                await self._take_over(shelf, row["version"])
+        if any(path not in self._by_path for path in paths):
+            for row in await session.fetch(_UNKNOWN, list(self._shelves)):
+                self._shelf(row)
+        await self._take_over(session, [shelf for path in paths if (shelf := self._by_path.get(path)) is not None])
 
     async def publish_anew(self, list_id: int, *, beyond: int) -> tuple[PublishedList, StatusVector, int]:
         """Publish a list whatever stands, folded from its first change.
@@ -307,15 +325,17 @@ class ListPublisher:
             self._by_path[urlsplit(shelf.url).path] = shelf
         return shelf
 
-    async def _take_over(self, shelf: _Shelf, version: int) -> None:
-        row = await self._pool.fetchrow(
-            "SELECT token, digest, published FROM list_version WHERE list_id = $1 AND version = $2",
-            shelf.list_id,
-            version,
-        )
-        if row["token"] is None:
-            return  # It was superseded since, and has expired: the next look finds the newer one.
-        self._show(shelf, PublishedList(shelf.url, version, row["token"], row["digest"], row["published"]))
+    async def _take_over(self, session: Any, shelves: Sequence[_Shelf]) -> None:
+        """Show the newest versions of lists, where those are later than what is shown."""
+        for first in range(0, len(shelves), _READ_AT_ONCE):
+            some = shelves[first : first + _READ_AT_ONCE]
+            for row in await session.fetch(_LATER, [each.list_id for each in some], [_version(each) for each in some]):
+                if row["token"] is None:
+                    continue  # It was superseded since, and has expired: the next look finds the newer one.
+                shelf = self._shelves[row["list_id"]]
+                self._show(
+                    shelf, PublishedList(shelf.url, row["version"], row["token"], row["digest"], row["published"])
+                )
 
     def _show(self, shelf: _Shelf, newest: PublishedList) -> None:
         """Serve a version from now on, unless a later one came between, and tell those who wait for one."""
@@ -332,8 +352,10 @@ class ListPublisher:
             beyond: see :meth:`publish_anew`.
             last_logged: when a version of the list was put into the log, as far as it is known.
         """
+        # Before it is read what there is, so that whatever was there at its date is shown.
+        now = self._clock.now()
         draft = await self._catch_up(shelf, beyond)
-        published = self._dated(shelf)
+        published = _dated(now, draft.before)
         expires = published + self._lifetime
         # In a thread: compressing a full list takes tens of milliseconds, in which nobody else should wait.
         signed = await asyncio.to_thread(
@@ -389,16 +411,6 @@ class ListPublisher:
             STATUS_PUBLICATION_DELAY.record(max(0.0, (served - recorded).total_seconds()))
         return True
 
-    def _dated(self, shelf: _Shelf) -> datetime:
-        """Now; and while a clock is being corrected, as the version before: readers take the later one for newer.
-
-        A version that is dated later than relying parties accept is no measure: its clock was ahead.
-        """
-        now = self._clock.now()
-        if shelf.newest is None or shelf.newest.published - now > CLOCK_SKEW:
-            return now
-        return max(now, shelf.newest.published)
-
     async def _catch_up(self, shelf: _Shelf, beyond: int) -> _Draft:
         """Bring the vector up to the newest change, and say what a version made of it shows."""
         # One statement, one snapshot: whatever leaf the log has in it, its change is in it too.
@@ -412,7 +424,7 @@ class ListPublisher:
             # A list that is read anew after a start has changes that were published long ago.
             if number > row["shown"]:
                 recorded.append(moment)
-        return _Draft(row["version"], shelf.changes, row["tree_size"], tuple(recorded))
+        return _Draft(row["version"], shelf.changes, row["tree_size"], tuple(recorded), row["published"])
 
     async def _log_version(self, connection: Any, shelf: _Shelf, version: int) -> None:
         """Queue the version's leaf unless the list had one less than a minute ago."""
@@ -441,3 +453,16 @@ class ListPublisher:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+def _version(shelf: _Shelf) -> int:
+    """The newest that is known of a list; 0: none."""
+    return shelf.newest.version if shelf.newest else 0
+
+
+def _dated(now: datetime, before: datetime | None) -> datetime:
+    """Now; and while a clock is being corrected, as the version before: readers take the later one for newer.
+
+    A version that is dated later than relying parties accept is no measure: its clock was ahead.
+    """
+    return now if before is None or before - now > CLOCK_SKEW else max(now, before)

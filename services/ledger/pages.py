@@ -92,7 +92,7 @@ class PlainLists:
         if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
             path = scope["path"]
             if self._publisher.find(path) is not None and _is_plain(scope["headers"]):
-                await self._looks.since_now()
+                await self._looks.since_now(path)
                 if (newest := self._publisher.find(path)) is not None:
                     start, body = self._messages(newest)
                     scope["route"] = _LISTS
@@ -218,7 +218,7 @@ def build_pages(
 
     @app.api_route(_LISTS.path, methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
-        await looks.since_now()
+        await looks.since_now(_list_path(request.url.path))
         newest, form = _find(publisher, request.url.path)
         moment = _asked_time(request.query_params)
         if form is ListForm.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
@@ -250,6 +250,11 @@ async def _resource(resources: LogResources, log: StoredCheckpoint, path: str) -
         return await resources.read(log, Resource.parse(path))
     except InvalidArgument:
         return None  # what is no tile's path is no page
+
+
+def _list_path(path: str) -> str:
+    """The path of the list, one of whose forms may be at a path."""
+    return next((path.removesuffix(form.value) for form in ListForm if form.value and path.endswith(form.value)), path)
 
 
 def _find(publisher: ListPublisher, path: str) -> tuple[PublishedList, ListForm]:

@@ -294,7 +294,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         SERVICE,
         checks_own_streams=["SetStatuses"],
     )
-    looks = Looks(publisher.take_over)
+    looks = Looks(pool.connect_apart, publisher.take_over)
     application.mount_http(build_pages(publisher, projections, checkpoints, resources, history, looks=looks))
     application.on_close(looks.close)
     application.add_task("lists", publisher.run)

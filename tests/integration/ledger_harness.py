@@ -92,7 +92,7 @@ class Ledger:
             self.checkpoints,
             LogResources(self.pool, self.store),
             self.history,
-            looks=Looks(self.publisher.take_over),
+            looks=Looks(self.pool.connect_apart, self.publisher.take_over),
         )
 
     def publication(self, objects: Objects) -> Publication:

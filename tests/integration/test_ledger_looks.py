@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.integration.ledger_harness import Ledger, make_ledger, request, serve
 from vitne.clock import ManualClock
 from vitne.credentials.list_forms import ListForm
 from vitne.errors import Unavailable
+from vitne.runtime.database import open_pool
 
 PATH = "/2026/no-1"
 
@@ -124,7 +125,7 @@ async def test_a_version_that_another_replica_published_meanwhile_is_not_taken_b
         slow.publisher._pool = ledger.pool
         await ledger.set(request(lease.list, lease.indexes[1], Change.REVOKE))
         await other.publisher.publish_due()
-        await slow.publisher.take_over()
+        await slow.publisher.take_over(ledger.pool, [PATH])
 
     await slow.publisher.publish_due()
     await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
@@ -134,15 +135,38 @@ async def test_a_version_that_another_replica_published_meanwhile_is_not_taken_b
     assert slow.publisher.published() == other.publisher.published()
 
 
+class Session:
+    """Is connected until it is ended."""
+
+    ended = False
+
+    def is_closed(self) -> bool:
+        return self.ended
+
+    def terminate(self) -> None:
+        self.ended = True
+
+
 class Database:
     """Answers looks one after the other, when it is told to."""
 
     def __init__(self) -> None:
-        self.begun = 0
+        self.asked: list[set[str]] = []
         self.answers: asyncio.Queue[Exception | None] = asyncio.Queue()
+        self.sessions: list[Session] = []
+        self.looks = Looks(self.connect, self.look)
 
-    async def look(self) -> None:
-        self.begun += 1
+    @property
+    def begun(self) -> int:
+        return len(self.asked)
+
+    async def connect(self) -> Session:
+        self.sessions.append(Session())
+        return self.sessions[-1]
+
+    async def look(self, session: Session, paths: Collection[str]) -> None:
+        assert session is self.sessions[-1]
+        self.asked.append(set(paths))
         if (error := await self.answers.get()) is not None:
             raise error
 
@@ -155,10 +179,9 @@ async def begun(database: Database, count: int) -> None:
 
 async def test_a_look_answers_all_who_came_before_it_began_and_nobody_else() -> None:
     database = Database()
-    looks = Looks(database.look)
-    first = asyncio.create_task(looks.since_now())
+    first = asyncio.create_task(database.looks.since_now("/a"))
     await begun(database, 1)
-    late = [asyncio.create_task(looks.since_now()) for _ in range(50)]
+    late = [asyncio.create_task(database.looks.since_now(path)) for path in ["/a", "/b"] * 25]
     await asyncio.sleep(0.01)
     assert database.begun == 1
     database.answers.put_nowait(None)
@@ -167,44 +190,134 @@ async def test_a_look_answers_all_who_came_before_it_began_and_nobody_else() -> 
     assert not any(each.done() for each in late)
     database.answers.put_nowait(None)
     await asyncio.gather(*late)
-    assert database.begun == 2
+    assert database.asked == [{"/a"}, {"/a", "/b"}]
+    assert len(database.sessions) == 1
+    await database.looks.close()
+    assert database.sessions[0].ended
 
 
-@pytest.mark.parametrize("error", [OSError("away"), TimeoutError(), Unavailable("DATABASE_UNAVAILABLE", "away")])
+@pytest.mark.parametrize("error", [OSError("away"), Unavailable("DATABASE_UNAVAILABLE", "away"), KeyError("ours")])
 async def test_without_the_database_what_is_in_memory_is_served_and_nobody_waits(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("services.ledger.looks.AWAY_SECONDS", 0.2)
     database = Database()
-    looks = Looks(database.look)
     database.answers.put_nowait(error)
-    await looks.since_now()
     for _ in range(20):
-        await looks.since_now()
+        await database.looks.since_now("/a")
     assert database.begun == 1
     assert caplog.text.count("lists are served as they were seen last") == 1
     database.answers.put_nowait(None)
     async with asyncio.timeout(5):
         while database.begun < 2:
-            await looks.since_now()
+            await database.looks.since_now("/a")
             await asyncio.sleep(0.01)
+    # Nobody knows what became of the session in which something failed.
+    assert [each.ended for each in database.sessions] == [True, False]
 
 
-async def test_a_database_that_does_not_answer_holds_nobody_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_does_not_answer_holds_nobody_up_for_long_and_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("services.ledger.looks.PATIENCE_SECONDS", 0.05)
-    looks = Looks(Database().look)
+    database = Database()
     async with asyncio.timeout(5):
-        await looks.since_now()
-    await looks.close()
+        await database.looks.since_now("/a")
+    # A moment's delay: the next reader is shown what is newest, as ever.
+    second = asyncio.create_task(database.looks.since_now("/a"))
+    await begun(database, 2)
+    assert not second.done()
+    database.answers.put_nowait(None)
+    await second
+    assert [each.ended for each in database.sessions] == [True, False]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_session_that_has_ended_or_was_at_rest_for_long_is_not_used(
+    ended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ledger.looks.RESTS_SECONDS", 60.0 if ended else 0.05)
+    database = Database()
+    for _ in range(2):
+        database.answers.put_nowait(None)
+        await database.looks.since_now("/a")
+        if ended:
+            database.sessions[-1].terminate()
+        await asyncio.sleep(0.1)
+    assert (database.begun, len(database.sessions)) == (2, 2)
+    assert database.sessions[0].ended
 
 
 async def test_who_waits_at_the_end_is_let_go() -> None:
     database = Database()
-    looks = Looks(database.look)
-    asked = [asyncio.create_task(looks.since_now())]
+    asked = [asyncio.create_task(database.looks.since_now("/a"))]
     await begun(database, 1)
-    asked.append(asyncio.create_task(looks.since_now()))
+    asked.append(asyncio.create_task(database.looks.since_now("/a")))
     await asyncio.sleep(0)
-    await looks.close()
+    await database.looks.close()
     async with asyncio.timeout(5):
         await asyncio.gather(*asked)
+        await database.looks.since_now("/a")
+    assert (database.begun, database.sessions[0].ended) == (1, True)
+
+
+async def test_who_waits_for_the_pool_holds_up_no_reader(ledger: Ledger, database_dsn: str) -> None:
+    """All of a replica's other connections are in use, for longer than a look may take."""
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    full = await open_pool(database_dsn, max_size=1)
+    try:
+        async with served(Ledger(full, ledger.clock, ledger.state).pages()) as url, aiohttp.ClientSession() as client:
+            assert (await fetch(client, url + PATH)) == ledger.publisher.published()[0].token
+            await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+            await ledger.publisher.publish_due()
+            async with full.acquire():
+                assert (await fetch(client, url + PATH)) == ledger.publisher.published()[0].token
+    finally:
+        await full.close()
+
+
+async def test_many_lists_that_other_replicas_began_are_read_by_who_publishes_next(ledger: Ledger) -> None:
+    await ledger.lease()
+    await ledger.pool.execute(
+        "INSERT INTO status_list (url, country, year, number, size, order_check, opened) "
+        "SELECT 'https://status.example/2026/no-' || number, 'NO', 2026, number, 1000, '', now() "
+        "FROM generate_series(2, 300) AS number"
+    )
+    await ledger.publisher.publish_due()
+    other = ledger.replica()
+    statements = Counting(ledger.pool)
+    other.publisher._pool = statements
+    assert await other.publisher.publish_due() == 0
+    assert other.publisher.published() == ledger.publisher.published()
+    assert len(other.publisher.published()) == 300
+    assert statements.fetched == 3
+
+
+class Counting:
+    """A pool that counts what is fetched by it."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool, self.fetched = pool, 0
+
+    async def fetch(self, *arguments: Any) -> Any:
+        self.fetched += 1
+        return await self._pool.fetch(*arguments)
+
+
+async def test_a_version_is_dated_no_earlier_than_the_one_before_whoever_published_that(ledger: Ledger) -> None:
+    """Half a minute is what clocks may differ by."""
+    lease = await ledger.lease()
+    other = ledger.replica()
+    await other.publisher.publish_due()
+    assert isinstance(ledger.clock, ManualClock)
+    ledger.clock.advance(timedelta(seconds=30))
+    await ledger.set(request(lease.list, lease.indexes[0], Change.SUSPEND))
+    await ledger.publisher.publish_due()
+    ledger.clock.advance(-timedelta(seconds=30))
+    await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
+    # It was never shown the version between.
+    await other.publisher.publish_anew(await ledger.pool.fetchval("SELECT id FROM status_list"), beyond=0)
+    dates = [row["published"] for row in await ledger.pool.fetch("SELECT published FROM list_version ORDER BY version")]
+    assert dates == sorted(dates)
+    assert len(dates) == 3

@@ -175,3 +175,13 @@ async def test_a_release_that_is_brought_in_begins_with_what_was_shown(
     await ledger.pool.execute("DROP TABLE shown_checkpoint")
     await ledger.pool.execute((folder / "0010_shown.sql").read_text())
     assert (await ledger.checkpoints.shown()).size == expected
+
+
+async def test_what_is_cosigned_after_something_larger_is_not_kept(ledger: Ledger, clock: ManualClock) -> None:
+    """What has all of a log that ended is its last one, which alone is kept for ever."""
+    numbers = count()
+    smaller, larger = await grow(ledger, numbers, 5), await grow(ledger, numbers, 5)
+    for each in (larger, smaller, larger):
+        await ledger.checkpoints.add(each, cosigned(each, clock))
+    rows = await ledger.pool.fetch("SELECT size FROM witnessed_checkpoint ORDER BY cosigned")
+    assert [row["size"] for row in rows] == [10, 10]

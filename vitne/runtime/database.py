@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 import asyncpg
 
@@ -94,7 +95,32 @@ class MeasuredPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
             **connect,
         )
         self._name = name
+        self._dsn, self._options = dsn, connect
+        self._apart: WeakSet[Any] = WeakSet()
         watch_pool(self, name)
+
+    async def connect_apart(self) -> Any:
+        """A connection as the pool's, beside it: for what may not wait until another is given back.
+
+        It ends with the pool at the latest, or by ``terminate()``.
+        """
+        connection = await asyncpg.connect(self._dsn, connection_class=PlainConnection, **self._options)
+        self._apart.add(connection)
+        return connection
+
+    async def close(self) -> None:
+        """End all connections, the pool's once they are given back."""
+        self._end_apart()
+        await super().close()
+
+    def terminate(self) -> None:
+        """End all connections at once."""
+        self._end_apart()
+        super().terminate()
+
+    def _end_apart(self) -> None:
+        for connection in list(self._apart):
+            connection.terminate()
 
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
         """What every way to a connection goes through."""

@@ -121,7 +121,8 @@ class CommonSettings(BaseSettings):
         http_port_shared: several processes of the service serve HTTP at the same port: one a core. Else a port that is
             taken ends the start.
         database_dsn: ``postgresql://…``; empty for a service without a database.
-        database_connections: most connections to the database.
+        database_connections: most connections to the database; the ledger has one more, by which it looks whether
+            a list that is asked for is the newest.
         kafka_bootstrap_servers: ``host:port``, comma-separated.
         kafka_groups: whether replicas share out topics as a Kafka group; off, a single instance
             takes all, without the seconds that a group takes to form on the development broker.
