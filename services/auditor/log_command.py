@@ -292,9 +292,13 @@ async def _walked(
     kept: dict[str, SeenList] = {}
     while True:
         lists: dict[str, Forms] = {}
-        if keys:
-            urls = sorted(contents.changes.keys() | contents.versions.keys() | set(named))
+        unreachable: Unavailable | None = None
+        urls = sorted(contents.changes.keys() | contents.versions.keys() | set(named)) if keys else []
+        fetched = clock.now()
+        try:
             lists = await fetch_seen(session, urls, keys.get, served_at)
+        except Unavailable as error:
+            unreachable = error  # What is wrong with the log is told all the same.
         # After the lists: what they show has to be in it.
         await logs.walk_on(progress)
         own = [*logs.finish()]
@@ -302,14 +306,23 @@ async def _walked(
             own += [each for each in before.compare(logs.shown, logs.policy) if each not in own]
         kept = await _fetch_logged(session, contents, lists, kept, keys=keys, served_at=served_at)
         among = [
-            *(contents.check_lists(lists, clock.now()) if keys else ()),
-            *(each for url, seen in kept.items() if seen != lists[url][""] for each in contents.check_list(url, seen)),
+            *(contents.check_lists(lists, fetched) if keys and unreachable is None else ()),
+            *(
+                each
+                for url, seen in kept.items()
+                if seen != lists[url][""]
+                for each in contents.check_list(url, seen)
+            ),
             *contents.check_issued(issued),
         ]
-        if not among or own or clock.monotonic() - started >= seconds:
+        if not (among or unreachable) or own or clock.monotonic() - started >= seconds:
             break
         await clock.sleep(LOOK_SECONDS)
     unheard = [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
+    if unreachable is not None:
+        if not (own or among or unheard):
+            raise unreachable
+        among += [Disagreement("list.unpublished", url, unreachable.message) for url in urls]
     found = [*own, *among, *unheard]
     compared = len(lists), len(kept), bool(keys)
     return Looked(logs.shown, contents.leaves, contents.issued, *compared, asked, found), own

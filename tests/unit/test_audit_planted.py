@@ -15,9 +15,10 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from services.auditor import __main__ as auditor
+from services.auditor import log_command
 from services.auditor.__main__ import AGREES, DISAGREES, NOT_LOOKED
 from tests.unit.log_samples import SampleLog, cosigner, note_signer
 from tests.unit.test_audit_command import served
@@ -26,13 +27,15 @@ from tests.unit.test_published_logs import issuances
 from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.canonical import sha256
+from vitne.clock import ManualClock
 from vitne.credentials.bitstring_status_list import Purpose, sign_credential
-from vitne.credentials.jose import ES256, Signer, parse_jws, strict_json
+from vitne.credentials.jose import ES256, Signer, parse_jws, parse_public_jwk, strict_json
 from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import JWT_TYPE, decode, pack, sign_token, unpack
 from vitne.credentials.status_list_cwt import sign_cwt
 from vitne.inspection.installation import Findings
 from vitne.merkle.leaves import ListPublished, StatusChanged, StatusName
+from vitne.merkle.policy import Policy
 from vitne.merkle.resources import Resource
 
 PREFIX = "https://status.vitne.example/"
@@ -100,11 +103,15 @@ class Lists:
     tokens: dict[float, bytes]
     keeps: bool = True
     planted: dict[str, bytes] = field(default_factory=dict)
+    #: Statuses that are answered, by what the address ends in.
+    refused: dict[str, int] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    served: int = 0
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
         async def answer(request: web.Request) -> web.Response:
+            self.served += 1
             moment = request.query.get("time")
             dates = sorted(self.tokens)
             if moment is not None:
@@ -115,6 +122,8 @@ class Lists:
             accept = request.headers["Accept"]
             planted = self.planted.get(accept if accept in self.planted and form is ListForm.JWT else form.value)
             body = planted if planted is not None else in_form(self.tokens[dates[-1]], form) if dates else b""
+            if form.value in self.refused:
+                return web.Response(status=self.refused[form.value], body=body, headers={"Location": "/elsewhere"})
             return web.Response(body=body) if body else web.Response(status=404)
 
         app = web.Application()
@@ -366,7 +375,8 @@ async def test_a_copy_that_answers_no_lists_of_the_past_is_no_disagreement(
     ("signed", "logged_by", "code"),
     [
         (-1800, -5400, DISAGREES),
-        (-60, -5400, AGREES),  # on its way
+        (-90, -5400, DISAGREES),  # signed anew every five minutes, and never logged
+        (-50, -5400, AGREES),  # on its way
         (-1100, -1000, AGREES),  # a copy that is behind
         (-1800, None, AGREES),  # nothing was logged since: when the version was, nobody can tell
     ],
@@ -440,6 +450,102 @@ async def test_lists_that_nobody_serves_are_not_blamed_on_the_log(
     told = capsys.readouterr().err
     assert "LISTS_UNREACHABLE: http://127.0.0.1:9/2026/no-1" in told
     assert "field: --served-at" in told
+
+
+async def test_what_is_wrong_with_the_log_is_told_though_nobody_serves_its_lists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "status-list.jwk"
+    key.write_text(json.dumps(dict(LIST_KEY.public_jwk)))
+    nowhere = ["--list-key", str(key), "--served-at", f"{PREFIX}=http://127.0.0.1:9/", "--json"]
+    log = published(ENTRIES)
+    log.files[Resource(0, 0, 11).path] = bytes(352)
+    assert await audit(log, *nowhere) == DISAGREES
+    told = json.loads(capsys.readouterr().out)
+    kinds = [each["kind"] for each in told["disagreements"]]
+    assert kinds.count("list.unpublished") == 1
+    assert len(set(kinds)) > 1
+    assert "http://127.0.0.1:9/2026/no-1" in str(told["disagreements"])
+
+
+@pytest.mark.parametrize("form", ListForm)
+@pytest.mark.parametrize("status", [301, 403, 500])
+async def test_one_form_that_is_refused_is_told_as_that(
+    form: ListForm, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = Lists({-300.0: LOGGED, -5.0: token(-5, {1: "revoked"})}, refused={form.value: status})
+    assert await audit(published(ENTRIES), lists=lists, folder=tmp_path) == DISAGREES
+    out = capsys.readouterr().out
+    assert f"list.unpublished {LIST}{form.value}: nobody can fetch it: a file can't be fetched: it answered" in out
+    assert f"it answered {status}" in out
+    assert "1 lists compared" in out
+
+
+async def test_how_long_the_walk_takes_makes_no_list_old(tmp_path: Path) -> None:
+    """Minutes, of a large log: what was fetched before is held to the time of then."""
+    clock = ManualClock(datetime.now(UTC))
+    version = ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()
+    log = published([change(1, "revoked", -310), change(2, "revoked", -1200), version])
+    lists = Lists({-1500.0: token(-1500)})
+
+    async def slow(path: str) -> bytes | None:
+        if lists.served and path == "checkpoint":
+            clock.advance(timedelta(minutes=20))
+        return await log.fetch(path)
+
+    async with AsyncExitStack() as exits:
+        url = await exits.enter_async_context(served(slow))
+        base = await exits.enter_async_context(lists.serve())
+        looked = await log_command.look(
+            await exits.enter_async_context(ClientSession()),
+            url,
+            Policy.of_log(log.signer.key),
+            keys={LIST_KEY.key_id: parse_public_jwk(LIST_KEY.public_jwk)},
+            served_at={PREFIX: base},
+            memory=None,
+            seconds=0,
+            clock=clock,
+        )
+    assert clock.now() > datetime.now(UTC) + timedelta(minutes=10)
+    assert looked.disagreements == []
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shows", "code"),
+    [
+        (-7199.5, True, AGREES),  # in the second of the list's date, which is cut
+        (-7199.5, False, DISAGREES),  # and if it is not, another list has long been due
+        (-7198.5, True, DISAGREES),  # after it: the list is of before, whatever it shows
+    ],
+)
+async def test_a_list_is_as_old_as_its_second(
+    recorded: float,
+    shows: bool,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of lists that are relied on for a day, and signed again after some hours."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
+    lists = Lists({-7200.0: token(-7200, {1: "revoked"} if shows else {}, lifetime=DAY)})
+    entries = [change(1, "revoked", recorded), ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()]
+    assert await audit(published(entries), lists=lists, folder=tmp_path) == code
+    told = capsys.readouterr().out
+    assert ("list.stale" in told) is (recorded > -7199)
+    assert ("status.list" in told) is (code == DISAGREES and not shows)
+
+
+@pytest.mark.parametrize(("signed", "code"), [(-5, AGREES), (-20, DISAGREES), (-1900, DISAGREES)])
+async def test_what_was_on_its_way_when_a_list_was_signed_need_not_be_in_it_for_seconds(
+    signed: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change is dated when it is decided. Once it is half an hour old, that excuses nobody."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
+    recorded = signed - (20 if signed == -20 else 2)
+    lists = Lists({float(signed): token(signed, lifetime=DAY)})
+    entries = [change(1, "revoked", recorded), ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()]
+    assert await audit(published(entries), lists=lists, folder=tmp_path) == code
 
 
 async def test_a_list_that_no_leaf_names_is_compared_where_it_is_named(

@@ -18,9 +18,13 @@ from vitne.canonical import b64url
 from vitne.errors import VitneError
 from vitne.merkle.leaves import Closed, Issued, ListPublished, StatusChanged, parse_leaf
 
-#: In which time a list, or one after it, has come into the log at the latest. A minute is promised (RECORDS: Log
-#: leaves); the rest is for clocks that differ, and for a ledger that was away for a moment.
+#: A list is put into the log together with its publication, where the last that was is a minute old (RECORDS: Log
+#: leaves). So what is dated so long after that one should be there; most of this is for clocks that differ.
 LOGGED_WITHIN: Final = timedelta(minutes=10)
+#: How long it may be on its way there, and that to whoever reads a checkpoint.
+UNDER_WAY: Final = timedelta(minutes=1)
+#: A change is dated when it is decided, and a list when it is begun; which of them is there first is settled by then.
+COMMITTED_WITHIN: Final = timedelta(seconds=5)
 #: After which time a change shows in whatever is served, mirrors and caches included; and how long a list may be relied
 #: on at most.
 SHOWN_WITHIN: Final = timedelta(minutes=30)
@@ -152,19 +156,23 @@ class LogContents:
                 if self._is_unlogged(url, seen, logged, now):
                     detail = f"its list of {seen.issued_at.isoformat()} is not in the log, nor any that came after it"
                     yield Disagreement("list.unlogged", url + form, detail)
-                yield from self.check_list(url, seen, form)
+                yield from self.check_list(url, seen, form, overdue=now - SHOWN_WITHIN)
 
-    def check_list(self, url: str, seen: SeenList, form: str = "") -> Iterator[Disagreement]:
+    def check_list(
+        self, url: str, seen: SeenList, form: str = "", *, overdue: datetime | None = None
+    ) -> Iterator[Disagreement]:
         """Compare a list with the changes in the log; the one that was logged last, with all that its leaf says.
 
         Args:
             url: of the list.
             seen: as it is published, or was.
             form: what distinguishes the form's address from the list's.
+            overdue: what was recorded before then shows in whatever is served; None: it was served in the past.
         """
         changed = self.changes.get(url, {})
         for index in sorted(changed.keys() | seen.statuses.keys()):
-            yield from _check_place(url + form, index, seen, [each.change for each in changed.get(index, [])])
+            told = [each.change for each in changed.get(index, [])]
+            yield from _check_place(url + form, index, seen, told, overdue)
         if self.is_logged(url, seen.digest):
             size = self.versions[url].tree_size
             for index, changes in sorted(changed.items()):
@@ -181,7 +189,8 @@ class LogContents:
             change.recorded
             for changes in self.changes.get(url, {}).values()
             for change in (each.change for each in changes)
-            if seen.issued_at < change.recorded < now - SHOWN_WITHIN
+            # A list's date is a whole second: a change of that second may be in it.
+            if seen.issued_at < change.recorded.replace(microsecond=0) and change.recorded < now - SHOWN_WITHIN
         ]
         if missing:
             detail = f"{dated} is served, and {len(missing)} changes were recorded since, the first {min(missing)}"
@@ -190,7 +199,7 @@ class LogContents:
             yield Disagreement("list.stale", url + form, f"{dated} says no end within {LIFETIME_AT_MOST.days} days")
 
     def _is_unlogged(self, url: str, seen: SeenList, logged: SeenList | str, now: datetime) -> bool:
-        """Whether a list is newer than the last that was logged, and so old that it, or one after it, should have been.
+        """Whether a list is so much newer than the last that was logged that it, or one after it, should have been.
 
         A leaf has no date; where no change was logged after it, nothing is known of when that was. Of the same second
         as the version that was logged is another form of it, or a version that was superseded within that second.
@@ -200,7 +209,7 @@ class LogContents:
         if url in self.versions and url not in self.there_by:
             return False
         is_newer = url not in self.versions or seen.issued_at > self.there_by[url] + LOGGED_WITHIN
-        return is_newer and seen.issued_at < now - LOGGED_WITHIN
+        return is_newer and seen.issued_at < now - UNDER_WAY
 
     def _read_change(self, where: str, place: int, leaf: StatusChanged) -> None:
         before = self.changes[leaf.list_url][leaf.index]
@@ -231,10 +240,16 @@ def _check_beside(subject: str, seen: SeenList, logged: SeenList) -> Iterator[Di
         yield Disagreement("list.differs", subject, f"it has {seen.places} places, and the list {logged.places}")
 
 
-def _check_place(subject: str, index: int, seen: SeenList, changes: list[StatusChanged]) -> Iterator[Disagreement]:
+def _check_place(
+    subject: str, index: int, seen: SeenList, changes: list[StatusChanged], overdue: datetime | None
+) -> Iterator[Disagreement]:
     shown = seen.statuses.get(index, VALID)
-    # What was recorded before the list's second is shown; what was recorded in it may be; what came later is not.
-    settled = [change for change in changes if change.recorded < seen.issued_at]
+    # What was recorded before the list's second is shown, but for what may still have been on its way then; what was
+    # recorded in that second may be, and so may what came later. What is overdue is excused by neither.
+    settled_by = seen.issued_at - COMMITTED_WITHIN
+    if overdue is not None:
+        settled_by = max(settled_by, min(seen.issued_at + timedelta(seconds=1), overdue))
+    settled = [change for change in changes if change.recorded < settled_by]
     expected = seen.shown_as(settled[-1]) if settled else VALID
     if shown == expected or shown in {seen.shown_as(change) for change in changes if change not in settled}:
         return

@@ -20,7 +20,7 @@ from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import StatusList, verify_token
 from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.errors import NotFound, Unavailable, VitneError
-from vitne.inspection.published_log import fetch_file
+from vitne.inspection.published_log import Unanswered, fetch_file
 from vitne.inspection.snapshots import STATUS_TYPES
 from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.events.v1 import events_pb2
@@ -144,10 +144,8 @@ async def fetch_seen(
     for url in urls:
         address = _address(url, served_at)
         try:
-            tokens = await asyncio.gather(
-                *(fetch_file(session, address + form.value, accept=accept) for form, accept in _ASKED)
-            )
-        except Unavailable as error:
+            tokens = await asyncio.gather(*(_fetched(session, address + form.value, accept) for form, accept in _ASKED))
+        except Unanswered as error:
             raise Unavailable(
                 "LISTS_UNREACHABLE",
                 f"{error.field}: {error.message}",
@@ -163,16 +161,26 @@ async def fetch_seen(
                 forms[form.value] = await _read(url, form, token, find_key)
             elif token != asked[form, _ANYTHING]:
                 # No CWT is ASCII: its first byte is a tag.
-                is_cwt = accept == ListForm.CWT.media_type and not (token or b"").isascii()
+                is_cwt = accept == ListForm.CWT.media_type and isinstance(token, bytes) and not token.isascii()
                 given = ListForm.CWT if is_cwt else form
                 forms[f"{form.value} (Accept: {accept})"] = await _read(url, given, token, find_key)
         found[url] = forms
     return found
 
 
-async def _read(url: str, form: ListForm, token: bytes | None, find_key: FindKey) -> SeenList | str:
-    if token is None:
-        return "nobody can fetch it"
+async def _fetched(session: aiohttp.ClientSession, address: str, accept: str) -> bytes | str:
+    """A file, or why what answers there does not give it."""
+    try:
+        return await fetch_file(session, address, accept=accept) or "nobody can fetch it"
+    except Unanswered:
+        raise
+    except Unavailable as error:
+        return f"nobody can fetch it: {error.message}"
+
+
+async def _read(url: str, form: ListForm, token: bytes | str, find_key: FindKey) -> SeenList | str:
+    if isinstance(token, str):
+        return token
     try:
         return await asyncio.to_thread(_open, url, form, token, find_key)
     except VitneError as error:

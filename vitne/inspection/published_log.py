@@ -28,6 +28,11 @@ PROGRESS_EVERY: Final = 256
 #: Why a checkpoint of another log, however well signed, is not walked to.
 ANOTHER_LOG: Final = "ANOTHER_LOG"
 
+
+class Unanswered(Unavailable):
+    """Nobody answers at an address, or not in time: whether the file is there, nobody knows."""
+
+
 #: Fetches a file by its path below the log's prefix; None: it is not there.
 Fetch = Callable[[str], Awaitable[bytes | None]]
 
@@ -136,7 +141,7 @@ async def fetch_file(session: aiohttp.ClientSession, url: str, *, accept: str = 
         accept: the media type that is asked for.
 
     Raises:
-        Unavailable: ``LOG_UNREACHABLE``.
+        Unavailable: ``LOG_UNREACHABLE``; as :class:`Unanswered` where there was no answer.
     """
     try:
         async with session.get(url, headers={"Accept": accept}, allow_redirects=False) as answer:
@@ -147,7 +152,7 @@ async def fetch_file(session: aiohttp.ClientSession, url: str, *, accept: str = 
             body = await read_bounded(answer, MAX_FILE_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         why = "no answer came in time" if isinstance(error, TimeoutError) else "nobody answers there"
-        raise _unreachable(url, why) from error
+        raise _unreachable(url, why, Unanswered) from error
     if body is None:
         raise _unreachable(url, f"it is larger than {MAX_FILE_BYTES} bytes")
     return body
@@ -165,8 +170,8 @@ def no_checkpoint() -> Unavailable:
     )
 
 
-def _unreachable(url: str, why: str) -> Unavailable:
-    return Unavailable(
+def _unreachable(url: str, why: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
+    return kind(
         "LOG_UNREACHABLE",
         f"a file can't be fetched: {why}",
         field=url,
