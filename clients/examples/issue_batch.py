@@ -4,7 +4,9 @@
 
 Against `make up`, after `. .vitne/up/environment`. Run again, also after lines that were refused are mended, it issues
 nothing twice, and says what was done before, and what became of it: a line is known by the batch's name and by its own
-number (`item_id`). One that was issued and says something else by now is refused.
+number (`item_id`). One that was issued and says something else by now is refused. So two tables of one file name are
+one batch: give the second a name of its own (`--batch`). Examples of before named a batch by its content: what they did
+not issue of a table is to be sent as a table of its own.
 """
 
 import argparse
@@ -20,7 +22,9 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument("results", type=Path, metavar="RESULTS.csv", help="UTF-8, ; between columns, their names first")
 parser.add_argument(
-    "--batch", metavar="NAME", help="what the table is called, however often it is sent (the file's name)"
+    "--batch",
+    metavar="NAME",
+    help="what the table is called, however often it is sent (the file's name: another table has another)",
 )
 parser.add_argument("--then-revoke-first", action="store_true", help="revoke the first that was issued: for ever")
 asked = parser.parse_args()
@@ -58,6 +62,8 @@ async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> int:
             else:
                 # With the field, the rule and the remedy, where there are some.
                 print(f"{outcome.item_id} {'to be repeated' if outcome.repeat else 'refused'}: {outcome.error}")
+                if outcome.error is not None and outcome.error.reason == "REQUEST_ID_REUSED":
+                    print(f"  of a batch that is called {batch}; if this is another table, name it: --batch NAME")
         if issued and asked.then_revoke_first:
             first = issued[0].credential.id
             change = await institution.revoke(first, ledger_pb2.STATUS_REASON_ISSUED_IN_ERROR, uuid5(request_id, first))
@@ -68,7 +74,8 @@ async def main(items: list[issuer_pb2.BatchItem], request_id: UUID) -> int:
 try:
     items = batch_from_csv(asked.results)
     # Not by what is in the file: mended, it is the same batch, and what was issued of it is not issued again.
-    name = uuid5(NAMESPACE_URL, f"batch:{asked.batch or asked.results.name}")
+    batch = asked.batch or asked.results.name
+    name = uuid5(NAMESPACE_URL, f"batch:{batch}")
 except OSError as error:
     parser.error(f"{asked.results} can't be read: {error.strerror}")
 except VitneError as error:

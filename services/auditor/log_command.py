@@ -307,12 +307,7 @@ async def _walked(
         kept = await _fetch_logged(session, contents, lists, kept, keys=keys, served_at=served_at)
         among = [
             *(contents.check_lists(lists, fetched) if keys and unreachable is None else ()),
-            *(
-                each
-                for url, seen in kept.items()
-                if seen != lists[url][""]
-                for each in contents.check_list(url, seen)
-            ),
+            *(each for url, seen in kept.items() if seen != lists[url][""] for each in contents.check_list(url, seen)),
             *contents.check_issued(issued),
         ]
         if not (among or unreachable) or own or clock.monotonic() - started >= seconds:

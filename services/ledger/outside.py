@@ -20,7 +20,7 @@ import asyncpg
 
 from services.ledger.log_store import LogStore
 from services.ledger.signing import Signers
-from services.ledger.witnesses import MAX_ANSWER_BYTES, TIMEOUT_SECONDS
+from services.ledger.witnesses import MAX_ANSWER_BYTES, TIMEOUT_SECONDS, Proved
 from vitne.errors import DataLoss, InvalidArgument, NotFound, Unavailable
 from vitne.merkle.hashing import EMPTY_ROOT
 from vitne.merkle.memory import advance
@@ -33,6 +33,8 @@ from vitne.runtime.objects import Objects
 #: Keys that were made for what follows, and may have signed what the database no longer knows of.
 _KEYS_AHEAD: Final = 2
 
+_WITNESS: Final = "witness "
+
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,14 @@ class _Mark:
 
     who: str
     checkpoint: Checkpoint
+
+
+class _Contradicted(DataLoss):
+    """It is proved that the database is not what it was."""
+
+    def __init__(self, mark: _Mark, reason: str, message: str, *, rule: str, remedy: str) -> None:
+        super().__init__(reason, message, rule=rule, remedy=remedy)
+        self.proved = Proved(mark.who.removeprefix(_WITNESS), reason)
 
 
 class Outside:
@@ -103,11 +113,11 @@ class Outside:
                 raise
             self._against.discard(mark)
 
-    async def contradicted(self) -> str | None:
-        """Somebody says that the log contradicts what it was; where that is proved, whoever writes it has to stop.
+    async def contradicted(self) -> Proved | None:
+        """Somebody says that the log contradicts what it was; where that may be, whoever writes it has to stop.
 
-        By the log's epoch, wherever that is: who claims the log anew is refused, as long as it is so. Answers the
-        reason by which it may not be written; None: nothing proves it.
+        By the log's epoch, wherever that is: who claims the log anew is refused, as long as it is so. Answers who has
+        the proof, and of what; None: nothing proves it, also where what it is compared with is itself damaged.
         """
         try:
             await self.require_agreement()
@@ -115,7 +125,7 @@ class Outside:
             # Each time: whoever may have claimed the log since the last time has to stop, too.
             _log.error("the log must not be written: %s", error)
             await self._pool.execute("UPDATE log SET epoch = epoch + 1")
-            return error.reason
+            return error.proved if isinstance(error, _Contradicted) else None
         return None
 
     async def _require_extends(self, mark: _Mark) -> None:
@@ -123,7 +133,8 @@ class Outside:
         # Read only now: a checkpoint is seen after its commit, so whatever was seen is stored by then.
         own = await self._own(seen.origin)
         if seen.size > own.size:
-            raise DataLoss(
+            raise _Contradicted(
+                mark,
                 "LOG_ROLLED_BACK",
                 f"{mark.who} has {seen.size} leaves of {seen.origin}, signed by its key, and the database {own.size}",
                 rule="no checkpoint contradicts an earlier one (tlog-checkpoint)",
@@ -134,7 +145,8 @@ class Outside:
         try:
             advance(seen, own, proof.path if proof else ())
         except DataLoss as error:
-            raise DataLoss(
+            raise _Contradicted(
+                mark,
                 "LOG_FORKED",
                 f"{mark.who} has {seen.size} leaves of {seen.origin}, signed by its key, and the database's {own.size} "
                 "are of another history",
@@ -181,7 +193,7 @@ class Outside:
         self, session: aiohttp.ClientSession, name: str, url: str, origin: str
     ) -> tuple[str, bytes | None]:
         """What a witness cosigned last of a log."""
-        who = f"witness {name}"
+        who = f"{_WITNESS}{name}"
         try:
             address = f"{url}/{hashlib.sha256(origin.encode()).hexdigest()}/checkpoint"
             async with session.get(address, allow_redirects=False) as answer:

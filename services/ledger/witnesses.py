@@ -30,7 +30,18 @@ MAX_ANSWER_BYTES: Final = 16 * 1024
 #: A log at rest is cosigned again so often: a checkpoint tells its time by its cosignatures.
 COSIGN_EVERY: Final = timedelta(minutes=1)
 
+#: Characters of a refusal's text that are told.
+_QUOTED: Final = 200
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """That the log contradicts what it was: who has the proof, and the reason by which it may not be written."""
+
+    who: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -57,8 +68,8 @@ class Cosigning:
         witnesses: who is asked.
         quorum: how many have to cosign.
         clock: tells when the last was cosigned.
-        contradicted: is called after a witness said that the log contradicts what it cosigned, and answers by which
-            reason that is proved, or None: by itself it is a witness's word; None: nobody is.
+        contradicted: is called after a witness said that the log contradicts what it cosigned, and answers what is
+            proved, or None: by itself it is a witness's word; None: nobody is.
     """
 
     def __init__(
@@ -69,7 +80,7 @@ class Cosigning:
         quorum: int,
         clock: Clock,
         *,
-        contradicted: Callable[[], Awaitable[str | None]] | None = None,
+        contradicted: Callable[[], Awaitable[Proved | None]] | None = None,
     ) -> None:
         self._store = store
         self._witnessed = witnessed
@@ -124,10 +135,8 @@ class Cosigning:
         # First what is in hand: whatever comes of the contradiction, these have cosigned.
         if enough:
             await self._witnessed.add(newest, newest.note + "".join(lines))
-        contradicting = [each for each, lines in zip(self._witnesses, found, strict=True) if lines is None]
-        if contradicting and self._contradicted is not None and (proved := await self._contradicted()):
-            for each in contradicting:
-                WITNESS_ANSWERS.add(1, each.key.name, proved)
+        if None in found and self._contradicted is not None and (proved := await self._contradicted()):
+            WITNESS_ANSWERS.add(1, proved.who, proved.reason)
         return enough
 
     async def _ask(
@@ -164,13 +173,7 @@ class Cosigning:
             if status != HTTPStatus.CONFLICT or kind != SIZE_MEDIA_TYPE:
                 break
             size = from_decimal(answer.removesuffix("\n"), _bad_answer)
-        raise Unavailable(
-            "WITNESS_REFUSED",
-            f"the witness answered {status}",
-            rule="C2SP tlog-witness: 404 for a log that it was not given, 403 for a key that it was not given",
-            remedy="if the log or its key was succeeded, tell the witness's operator: --log with the new verifier key, "
-            "and --succession (docs/operating/log.md); else ask them why",
-        )
+        raise _refused(status, answer)
 
     async def _require_size(self, size: int, newest: StoredCheckpoint) -> NoReturn:
         """A witness has more than is to be cosigned: the log went back, or another replica was at it meanwhile."""
@@ -211,6 +214,22 @@ def _contradicts(claim: str) -> DataLoss:
         remedy="nothing, where the log stands still by now: then it is proved, and the log says what to do; else ask "
         "the witness's operator for the checkpoint that it cosigned last",
     )
+
+
+def _refused(status: int, answer: str) -> Unavailable:
+    """What a witness answered that is no cosignature; its own words are quoted, as far as they are plain."""
+    words = " ".join("".join(each if each.isascii() and each.isprintable() else " " for each in answer).split())
+    said = f', and says: "{words[:_QUOTED]}"' if words else ""
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+        rule = "C2SP tlog-witness: 404 for a log that it was not given, 403 for a key that it was not given"
+        remedy = (
+            "if the log or its key was succeeded, tell the witness's operator: --log with the new verifier key, "
+            "and --succession (docs/operating/log.md); else ask them why"
+        )
+    else:
+        rule = "C2SP tlog-witness: 200 with its cosignature"
+        remedy = "nothing, where it passes; else ask the witness's operator why"
+    return Unavailable("WITNESS_REFUSED", f"the witness answered {status}{said}", rule=rule, remedy=remedy)
 
 
 def _bad_answer(why: str) -> InvalidArgument:

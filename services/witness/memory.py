@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from vitne.runtime.objects.folder import replace_file, unwritable
 _LOCK: Final = "lock"
 _EXTENSION: Final = ".checkpoint"
 _TIME: Final = "latest-time"
+_LIFTED: Final = "clock-was-ahead"
 
 
 def origin_hash(origin: str) -> str:
@@ -85,6 +87,24 @@ class Memory:
         except UnicodeDecodeError as error:
             raise _damaged(origin) from error
 
+    def notes(self) -> dict[str, str]:
+        """All last cosigned checkpoints, also of logs that are not looked after any more, by the SHA-256 of each.
+
+        Raises:
+            DataLoss: ``WITNESS_MEMORY_DAMAGED``: one is no text.
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        notes = {}
+        for path in sorted(self._folder.glob(f"*{_EXTENSION}")):
+            try:
+                data = path.read_bytes()
+                notes[hashlib.sha256(data).hexdigest()] = data.decode()
+            except OSError as error:
+                raise unwritable(error) from error
+            except UnicodeDecodeError as error:
+                raise _damaged(path.name) from error
+        return notes
+
     def last(self, origin: str) -> Checkpoint | None:
         """The same, as what it says.
 
@@ -147,14 +167,43 @@ class Memory:
         except OSError as error:
             raise unwritable(error) from error
 
+    def lifted(self) -> frozenset[str]:
+        """Of which notes the times do not count, by the SHA-256 of each: the operator said that the clock was ahead.
+
+        Raises:
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        try:
+            return frozenset((self._folder / _LIFTED).read_text("ascii", "replace").split())
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise unwritable(error) from error
+
+    def lift(self, notes: Iterable[str], time: datetime) -> None:
+        """Have the times of some notes count no longer, and go on from another; durable once this returns.
+
+        Args:
+            notes: the SHA-256 of each.
+            time: what is the latest time from now on.
+
+        Raises:
+            Unavailable: ``STORAGE_UNAVAILABLE``.
+        """
+        try:
+            replace_file(self._folder / _LIFTED, "".join(f"{each}\n" for each in sorted(notes)).encode())
+        except OSError as error:
+            raise unwritable(error) from error
+        self.say(time)
+
     def _path(self, origin: str) -> Path:
         return self._folder / f"{origin_hash(origin)}{_EXTENSION}"
 
 
-def _damaged(origin: str) -> DataLoss:
+def _damaged(whose: str) -> DataLoss:
     return DataLoss(
         "WITNESS_MEMORY_DAMAGED",
-        f"the file of {origin} does not hold a checkpoint of that log",
+        f"the file of {whose} does not hold a checkpoint of that log",
         rule="a witness that forgot cosigns nothing",
         remedy="restore the newest copy, or retire this witness's key and name, and begin anew with others",
     )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from services.witness.memory import Memory, origin_hash
+from vitne.canonical import instant_text
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, Unavailable
 from vitne.merkle.cosignatures import Cosigner, cosign, cosignatures
@@ -45,7 +46,7 @@ class Witness:
     Raises:
         InvalidArgument: a statement is none.
         DataLoss: ``LOG_FORKED``: two contradict each other; ``WITNESS_MEMORY_DAMAGED``.
-        Unavailable: ``STORAGE_UNAVAILABLE``.
+        Unavailable: ``STORAGE_UNAVAILABLE``; ``CLOCK_UNSET``: from such a time nothing goes on.
     """
 
     def __init__(
@@ -68,10 +69,8 @@ class Witness:
         self._one_at_a_time = asyncio.Lock()
         #: The latest time that it said, of whichever log.
         self._said = self._remembered()
-        if was_ahead and self._said > clock.now():
-            # What its operator decides is remembered: notes of logs that ended keep the time of before.
-            self._said = clock.now()
-            memory.say(self._said)
+        if was_ahead:
+            self._go_on_from_now()
 
     async def add_checkpoint(self, body: bytes) -> str:
         """Answer a request with a signature line.
@@ -104,14 +103,7 @@ class Witness:
 
     def _time(self) -> datetime:
         """Now; while the clock is being corrected, what was said last."""
-        now = self._clock.now()
-        if now < _SINCE:
-            raise Unavailable(
-                "CLOCK_UNSET",
-                f"the clock says {now:%Y-%m-%dT%H:%M:%SZ}",
-                rule="a cosignature's time is not zero (C2SP tlog-witness), and that of its making",
-                remedy="set the clock",
-            )
+        now = self._now()
         if self._said - now > CORRECTED_BY:
             error = Unavailable(
                 "CLOCK_WENT_BACK",
@@ -124,21 +116,56 @@ class Witness:
             raise error
         return max(now, self._said)
 
+    def _now(self) -> datetime:
+        """What the clock says.
+
+        Raises:
+            Unavailable: ``CLOCK_UNSET``.
+        """
+        now = self._clock.now()
+        if now < _SINCE:
+            raise Unavailable(
+                "CLOCK_UNSET",
+                f"the clock says {now:%Y-%m-%dT%H:%M:%SZ}",
+                rule="a cosignature's time is not zero (C2SP tlog-witness), and that of its making",
+                remedy="set the clock",
+            )
+        return now
+
     def _remembered(self) -> datetime:
         """The latest time that it said.
+
+        A release of before keeps no time but in its notes, and may have run since this one did. Notes are of all logs
+        that it ever looked after.
 
         Raises:
             DataLoss: ``WITNESS_MEMORY_DAMAGED``.
             Unavailable: ``STORAGE_UNAVAILABLE``.
         """
-        if (said := self._memory.said()) is not None:
-            return said
-        # What a release before kept: a time for each log only.
-        own, latest = self._cosigner.key, _NEVER
-        for note in filter(None, (self._memory.note(key.name) for key in self._logs)):
-            with suppress(InvalidArgument):
-                latest = max(latest, cosignatures(note, [own]).get(own, _NEVER))
-        return latest
+        lifted = self._memory.lifted()
+        times = [time for digest, time in self._times().items() if digest not in lifted]
+        return max([self._memory.said() or _NEVER, *times])
+
+    def _times(self) -> dict[str, datetime]:
+        """The times in its notes, by the SHA-256 of each."""
+        own, times = self._cosigner.key, {}
+        for digest, note in self._memory.notes().items():
+            with suppress(InvalidArgument):  # what is none is told once it is asked for
+                times[digest] = cosignatures(note, [own]).get(own, _NEVER)
+        return times
+
+    def _go_on_from_now(self) -> None:
+        """What its operator decides is remembered: notes keep the times of then, which count no longer."""
+        now, said = self._now(), self._said
+        if said <= now:
+            return
+        self._memory.lift((digest for digest, time in self._times().items() if time > now), now)
+        self._said = now
+        _log.error(
+            "the clock was ahead, says the operator: from %s on, which is %s before what was said last",
+            instant_text(now),
+            said - now,
+        )
 
     @property
     def logs(self) -> Sequence[NoteKey]:

@@ -111,6 +111,7 @@ async def test_an_institution_issues_from_a_table_and_twice_is_once(
     table.write_text("\n".join([head, mended[1].replace("Ola", "Kari")]) + "\n")
     other = await issue(installed, environment, table)
     assert other[0].startswith("1 refused: REQUEST_ID_REUSED: ")
+    assert other[1].endswith("if this is another table, name it: --batch NAME")
     assert await issue(installed, environment, table, "--batch", "corrections", code=0) == ["1 issued"]
     table.write_text(head + "\n")
     (table.parent / "broken.csv").write_text("no columns\n")

@@ -123,7 +123,8 @@ async def test_a_contradiction_that_is_met_later_stops_whoever_writes(put_back: 
     cosigning, before = put_back.cosigning(back), answers()
     assert not await cosigning.cosign_due()
     names = [cosigner(number).key.name for number in range(2)]
-    told = [(name, reason) for name in names for reason in ("WITNESS_CONTRADICTS", "LOG_ROLLED_BACK")]
+    # What is proved is counted once, as of who has the proof.
+    told = [*((name, "WITNESS_CONTRADICTS") for name in names), (names[0], "LOG_ROLLED_BACK")]
     assert answers() - before == Counter(told)
     with pytest.raises(Aborted, match="SEQUENCER_FENCED"):
         await writing.integrate()
@@ -313,6 +314,67 @@ async def saying(note: str, status: int) -> AsyncIterator[str]:
     app.router.add_get("/{hashed}/checkpoint", checkpoint)
     async with running_at(app) as url:
         yield url
+
+
+async def test_what_is_proved_is_told_of_who_has_the_proof(put_back: PutBack, tmp_path: Path) -> None:
+    """A witness complains that has nothing to show; the storage has."""
+    back = put_back.back
+    objects = FolderObjects(tmp_path / "storage")
+    await put_back.newest.publication(objects).publish()
+    async with saying("nothing", 422) as url:
+        hook = back.outside({NAMES[0]: url}, objects).contradicted
+        asked = [AskedWitness(cosigner(0).key, url)]
+        await grow(back, 9_000, 10)
+        before = answers()
+        assert not await Cosigning(back.store, back.checkpoints, asked, 1, back.clock, contradicted=hook).cosign_due()
+    told = [(cosigner(0).key.name, "WITNESS_CONTRADICTS"), ("the storage", "LOG_ROLLED_BACK")]
+    assert answers() - before == Counter(told)
+
+
+async def test_a_database_that_can_not_be_compared_is_not_written_and_nothing_is_called_proved(
+    put_back: PutBack, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = put_back.newest
+    sequencer = newest.sequencer()
+    await sequencer.claim()
+    await newest.pool.execute("INSERT INTO succession (number, statement, stated) VALUES (1, 'nothing', now())")
+    assert await newest.outside(put_back.witnesses).contradicted() is None
+    assert "the log must not be written: LOG_CORRUPT" in caplog.text
+    await queue(newest, issued(9_000, 10))
+    with pytest.raises(Aborted, match="SEQUENCER_FENCED"):
+        await sequencer.integrate()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "says", "rule"),
+    [
+        (
+            503,
+            "CLOCK_WENT_BACK: the clock\x1b[2J says\n2026",
+            'answered 503, and says: "CLOCK_WENT_BACK: the clock [2J says 2026"',
+            "200 with",
+        ),
+        (500, "x" * 500, f'answered 500, and says: "{"x" * 200}"', "200 with"),
+        (404, "", "answered 404;", "404 for a log"),
+    ],
+)
+async def test_a_witness_that_refuses_is_told_with_what_it_says(
+    put_back: PutBack, status: int, text: str, says: str, rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = put_back.newest
+
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    app = web.Application()
+    app.router.add_post("/add-checkpoint", refuse)
+    await grow(newest, 9_000, 10)
+    async with running_at(app) as url:
+        asked = [AskedWitness(cosigner(0).key, url)]
+        assert not await Cosigning(newest.store, newest.checkpoints, asked, 1, newest.clock).cosign_due()
+    (told,) = (record.getMessage() for record in caplog.records if "WITNESS_REFUSED" in record.getMessage())
+    assert says in told
+    assert f"rule: C2SP tlog-witness: {rule}" in told
 
 
 @pytest.mark.parametrize("status", [409, 422])

@@ -91,6 +91,63 @@ async def test_what_its_operator_decided_holds_for_logs_that_are_not_cosigned_an
         assert await said(witness(memory, T0 + SECOND)[0], 200, 300) == T0 + SECOND
 
 
+async def as_before(folder: Path, at: datetime, old: int, new: int, log: SampleLog = LOG) -> None:
+    """What a release cosigns that keeps its times in the notes alone."""
+    with Memory(folder) as memory:
+        time = (folder / "latest-time").read_bytes()
+        assert await said(witness(memory, at)[0], old, new, log) == at
+        (folder / "latest-time").write_bytes(time)
+
+
+async def test_what_an_earlier_release_said_since_counts(tmp_path: Path) -> None:
+    """This one ran, then that one again."""
+    with Memory(tmp_path) as memory:
+        await said(witness(memory, T0)[0], 0, 100)
+    await as_before(tmp_path, T0 + DAY, 100, 200)
+    with Memory(tmp_path) as memory, pytest.raises(Unavailable, match="CLOCK_WENT_BACK"):
+        await said(witness(memory, T0 + SECOND)[0], 200, 300)
+
+
+async def test_what_is_cosigned_after_the_operators_decision_counts(tmp_path: Path) -> None:
+    """The decision is about what had been said by then: of another log what was cosigned then counts no more."""
+    with Memory(tmp_path) as memory:
+        asked, _ = witness(memory, T0 + DAY)
+        for log in (LOG, OTHER):
+            await said(asked, 0, 100, log)
+    with Memory(tmp_path) as memory:
+        assert await said(witness(memory, T0, was_ahead=True)[0], 100, 200) == T0
+    await as_before(tmp_path, T0 + timedelta(hours=9), 200, 250)
+    with Memory(tmp_path) as memory:
+        with pytest.raises(Unavailable, match="CLOCK_WENT_BACK"):
+            await said(witness(memory, T0 + timedelta(hours=8))[0], 250, 300)
+        assert await said(witness(memory, T0 + timedelta(hours=10))[0], 250, 300) == T0 + timedelta(hours=10)
+
+
+async def test_logs_that_are_not_looked_after_any_more_keep_their_time(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        await said(witness(memory, T0 + DAY)[0], 0, 100, OTHER)
+        (tmp_path / "latest-time").unlink()
+        left = Witness(cosigner(0), [LOG.signer.key], memory, ManualClock(T0))
+        with pytest.raises(Unavailable, match="CLOCK_WENT_BACK"):
+            await said(left, 0, 100)
+
+
+async def test_no_time_goes_on_from_a_clock_that_was_never_set(tmp_path: Path) -> None:
+    with Memory(tmp_path) as memory:
+        await said(witness(memory, T0)[0], 0, 100)
+        with pytest.raises(Unavailable, match="CLOCK_UNSET"):
+            witness(memory, datetime(1970, 1, 1, tzinfo=UTC), was_ahead=True)
+        assert memory.said() == T0
+
+
+async def test_what_the_operator_lifts_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Memory(tmp_path) as memory:
+        await said(witness(memory, T0 + DAY)[0], 0, 100)
+        witness(memory, T0, was_ahead=True)
+    (told,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert "1 day, 0:00:00 before what was said last" in told
+
+
 async def test_a_clock_that_is_right_is_not_set_back_by_what_its_operator_says(tmp_path: Path) -> None:
     with Memory(tmp_path) as memory:
         await said(witness(memory, T0)[0], 0, 100)
@@ -122,6 +179,8 @@ async def test_a_note_that_is_no_text_is_told_as_damaged(tmp_path: Path) -> None
         next(tmp_path.glob("*.checkpoint")).write_bytes(b"\xff\xfe")
         with pytest.raises(DataLoss, match="WITNESS_MEMORY_DAMAGED"):
             await said(asked, 100, 200)
+        with pytest.raises(DataLoss, match="WITNESS_MEMORY_DAMAGED"):
+            witness(memory, T0)
 
 
 async def test_what_the_release_before_kept_counts(tmp_path: Path) -> None:
