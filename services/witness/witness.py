@@ -159,7 +159,7 @@ class Witness:
         now, said = self._now(), self._said
         if said <= now:
             return
-        self._memory.lift((digest for digest, time in self._times().items() if time > now), now)
+        self._memory.lift(self._memory.notes(), now)
         self._said = now
         _log.error(
             "the clock was ahead, says the operator: from %s on, which is %s before what was said last",
