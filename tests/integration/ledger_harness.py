@@ -41,7 +41,6 @@ from vitne.identifiers import UuidFactory
 from vitne.merkle.notes import Checkpoint, NoteSigner, open_checkpoint
 from vitne.runtime import http
 from vitne.runtime.custody import FileKeyCustody
-from vitne.runtime.database import MeasuredPool
 from vitne.runtime.group_commit import GroupCommitter
 from vitne.runtime.http_protocol import BoundedHttp
 from vitne.runtime.idempotency import RequestKey
@@ -87,14 +86,13 @@ class Ledger:
         self.projections = Projections(self.keys.status_list, BASE_URL)
 
     def pages(self) -> FastAPI:
-        connect = self.pool.connect_apart if isinstance(self.pool, MeasuredPool) else self.pool.acquire
         return build_pages(
             self.publisher,
             self.projections,
             self.checkpoints,
             LogResources(self.pool, self.store),
             self.history,
-            looks=Looks(connect, self.publisher.take_over),
+            looks=Looks(self.pool.connect_apart, self.publisher.take_over),
         )
 
     def publication(self, objects: Objects) -> Publication:

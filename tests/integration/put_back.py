@@ -26,6 +26,7 @@ from vitne.clock import ManualClock
 from vitne.dev.ports import LOOPBACK
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.merkle.witnessing import SIZE_MEDIA_TYPE
+from vitne.runtime.database import MeasuredPool
 
 NAMES = [cosigner(number).key.name for number in range(2)]
 
@@ -77,7 +78,7 @@ async def make_put_back(postgres: EmbeddedPostgres, clock: ManualClock, tmp_path
     await pool.close()
     pools = [
         # Without a connection at rest, which a pool would make anew while its database gets another name.
-        await asyncpg.create_pool(each, min_size=0, max_size=4)
+        await MeasuredPool(each, name="ledger", min_size=0, max_size=4)
         for each in (await postgres.create_database(names[1], template=names[0]), dsn)
     ]
     back, newest = (Ledger(pool, clock, tmp_path) for pool in pools)

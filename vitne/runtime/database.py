@@ -74,14 +74,15 @@ class MeasuredPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         dsn: ``postgresql://…``.
         name: of the database, as it is told.
         max_size: most connections.
+        min_size: how many it keeps at rest.
         connect: what ``asyncpg.connect`` takes.
     """
 
-    def __init__(self, dsn: str, *, name: str, max_size: int, **connect: Any) -> None:
+    def __init__(self, dsn: str, *, name: str, max_size: int, min_size: int = 1, **connect: Any) -> None:
         # What create_pool would pass, but for the size.
         super().__init__(
             dsn,
-            min_size=1,
+            min_size=min_size,
             max_size=max_size,
             max_queries=50_000,
             max_inactive_connection_lifetime=300.0,
