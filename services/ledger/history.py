@@ -13,6 +13,7 @@ from services.ledger.log_store import InclusionProof, LogStore
 from services.ledger.statuses import STATUS_NAME
 from services.ledger.transitions import Standing, Status
 from services.ledger.witnessed import WitnessedCheckpoint, WitnessedCheckpoints
+from vitne.canonical import instant_text
 from vitne.clock import Clock
 from vitne.errors import InvalidArgument, NotFound, Unavailable
 from vitne.merkle.hashing import leaf_hash
@@ -21,6 +22,12 @@ from vitne.merkle.tlog_proof import LogProof
 
 #: Versions of a list that are tried, from the newest back: the leaf of the last may not be integrated or cosigned yet.
 _TRIED: Final = 3
+
+#: As of when changes of a place are recorded that lists of an instant before that show.
+_AHEAD: Final = """
+    SELECT max(recorded) FROM status_change WHERE list_id = $1 AND index = $3 AND recorded > $2 AND number <=
+        (SELECT max(changes) FROM list_version WHERE list_id = $1 AND published <= $2 AND expires > $2)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,8 @@ class History:
             NotFound: ``STATUS_LIST_UNKNOWN``.
             InvalidArgument: ``STATUS_INDEX_OUT_OF_RANGE``, ``AT_IN_FUTURE``, ``KNOWN_IN_FUTURE``,
                 ``AT_AFTER_KNOWN``.
-            Unavailable: ``STATUS_NOT_PROVABLE``: no list that was in force at one of the instants is in the log;
+            Unavailable: ``RECORDED_AHEAD``: it was changed by a clock that was ahead, and that instant is to come;
+                ``STATUS_NOT_PROVABLE``: no list that was in force at one of the instants is in the log;
                 ``NOT_WITNESSED``: not yet.
         """
         known = known_at or self._clock.now()
@@ -252,6 +260,8 @@ class History:
                 return LoggedList(row["token"].decode("ascii"), await self._proven(leaf.to_bytes()))
             except Unavailable:
                 continue
+        if not rows and (ahead := await self._pool.fetchval(_AHEAD, list_id, moment, index)) is not None:
+            raise _recorded_ahead(ahead, field)
         raise Unavailable(
             "STATUS_NOT_PROVABLE",
             "no list that was in force then is in the log",
@@ -274,6 +284,16 @@ class History:
             return ProvenLeaf(record, LogProof(found.leaf_index, tuple(found.path), found.checkpoint).text())
         proof = await self._store.prove_inclusion(leaf, witnessed.size)
         return ProvenLeaf(record, LogProof(found.leaf_index, tuple(proof.path), witnessed.note).text())
+
+
+def _recorded_ahead(recorded: datetime, field: str) -> Unavailable:
+    return Unavailable(
+        "RECORDED_AHEAD",
+        f"a change of this place is recorded as of {instant_text(recorded)}, and lists of that instant show it",
+        field=field,
+        rule="a list shows nothing that was recorded after it; here the ledger's clock was ahead when that was",
+        remedy=f"ask for {instant_text(recorded)} or later, once it is past",
+    )
 
 
 def _not_witnessed() -> Unavailable:

@@ -17,7 +17,7 @@ import pytest
 from services.ledger.log_store import queue_leaves
 from services.ledger.publication import CHECKPOINT
 from services.ledger.rpc import LedgerRpc
-from services.ledger.transitions import Change
+from services.ledger.transitions import Change, Status
 from services.ledger.wiring import MIGRATIONS
 from services.ledger.witnesses import Cosigning
 from services.ledger.witnesses import Witness as AskedWitness
@@ -30,7 +30,7 @@ from tests.integration.object_storage import s3_bucket
 from tests.unit.log_samples import SampleLog, cosigner
 from vitne.audit.log_walk import LogWalk
 from vitne.audit.status_evidence import LoggedList, StatusEvidence, verify_status
-from vitne.canonical import from_b64url, sha256
+from vitne.canonical import from_b64url, instant_text, sha256
 from vitne.clock import ManualClock
 from vitne.credentials.bitstring_status_list import decode, is_set
 from vitne.credentials.jose import parse_public_jwk, strict_json
@@ -483,6 +483,28 @@ async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None
             await ledger.history.status_at(
                 lease.list, place, at=now + timedelta(minutes=at), known_at=now + timedelta(minutes=known)
             )
+
+
+async def test_what_a_clock_recorded_that_was_ahead_is_proved_once_that_time_is_past(ledger: Ledger) -> None:
+    assert isinstance(ledger.clock, ManualClock)
+    sequencer = ledger.sequencer()
+    await sequencer.claim()
+    lease = await ledger.lease()
+    place, other = lease.indexes[:2]
+    ledger.clock.advance(timedelta(hours=1))
+    await ledger.set(request(lease.list, place, Change.REVOKE))
+    ahead = ledger.clock.now()
+    ledger.clock.advance(-timedelta(hours=1) + timedelta(minutes=2))
+    await ledger.publisher.publish_due()
+    await sequencer.integrate()
+    with pytest.raises(Unavailable, match=f"RECORDED_AHEAD.* {instant_text(ahead)}") as refused:
+        await ledger.history.status_at(lease.list, place)
+    assert refused.value.remedy == f"ask for {instant_text(ahead)} or later, once it is past"
+    assert (await ledger.history.status_at(lease.list, other)).status is Status.VALID
+    ledger.clock.advance(timedelta(hours=1))
+    await ledger.publisher.publish_due()
+    await sequencer.integrate()
+    assert (await ledger.history.status_at(lease.list, place)).status is Status.REVOKED
 
 
 async def test_a_list_in_the_forms_of_others(ledger: Ledger) -> None:
