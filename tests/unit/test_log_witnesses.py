@@ -109,6 +109,7 @@ def test_a_logs_key_speaks_for_its_own_origin() -> None:
         f"log {W0.key.text}\nquorum none",
         f"log {KEYS[0].text}\nlog {KEYS[0].text}\nquorum none",
         "quorum none\rlog",
+        f"log a\ud800{KEYS[0].text}\nquorum none",
         "trust me\nquorum none",
         "# only a comment\n" * 600,
     ],

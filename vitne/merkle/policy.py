@@ -27,7 +27,8 @@ LOG_KEY_ENDED: Final = "LOG_KEY_ENDED"
 LOG_KEY_RETIRED: Final = "LOG_KEY_RETIRED"
 
 _NONE: Final = "none"
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: Surrogates are no characters: a text has them where somebody decoded what was none.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _BLANKS: Final = re.compile(r"[ \t]+")
 
 
@@ -92,7 +93,7 @@ class Policy:
             raise _bad_policy(f"it has more than {MAX_DEFINITIONS} lines")
         for line in lines:
             if _CONTROL.search(line):
-                raise _bad_policy("it holds a control character other than tab and newline")
+                raise _bad_policy("it holds a control character other than tab and newline, or half of one")
             words = [word for word in _BLANKS.split(line.strip(" \t")) if word]
             if words and not words[0].startswith("#"):
                 reader.take(words[0], words[1:])
