@@ -176,9 +176,14 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
             return findings
     for line in log_command.summary(looked):
         progress(f"published log: {line}")
-    if settings.log_memory_file is not None and not looked.disagreements:
+    found = [*findings.disagreements, *looked.disagreements]
+    for unknown in dict.fromkeys(looked.unreachable.values()):
+        if not found:
+            raise unknown
+        progress(f"not all lists could be looked at: {unknown}")
+    if settings.log_memory_file is not None and not (looked.disagreements or looked.unreachable):
         replace_file(settings.log_memory_file, looked.shown.to_bytes())
-    return replace(findings, disagreements=[*findings.disagreements, *looked.disagreements])
+    return replace(findings, disagreements=found)
 
 
 def script() -> None:

@@ -68,6 +68,7 @@ class Looked:
         looked_at: whether lists were looked at; without a key for them nobody can.
         witnesses: names of those that were asked, and why one said nothing; empty where it answered.
         disagreements: all of them.
+        unreachable: why of some lists, by URL, nobody knows anything: where they are fetched, nothing answers.
     """
 
     shown: LogMemory = field(repr=False)
@@ -78,6 +79,7 @@ class Looked:
     looked_at: bool
     witnesses: dict[str, str]
     disagreements: list[Disagreement]
+    unreachable: dict[str, Unavailable]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -154,7 +156,7 @@ def main(arguments: Sequence[str]) -> int:
         keys = [_list_key(file) for file in asked.list_key]
         _require_usable(asked.remember, asked.mirror)
         looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, dict(asked.served_at)))
-        if asked.remember and not looked.disagreements:
+        if asked.remember and not (looked.disagreements or looked.unreachable):
             replace_file(asked.remember, looked.shown.to_bytes())
     except DataLoss as error:
         # What was served contradicts itself: nothing that a second look would mend.
@@ -164,7 +166,10 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return NOT_LOOKED
     sys.stdout.write(json.dumps(as_json(looked)) + "\n" if asked.json else as_text(looked))
-    return DISAGREES if looked.disagreements else AGREES
+    sys.stderr.writelines(f"{each}\n" for each in dict.fromkeys(looked.unreachable.values()))
+    if looked.disagreements:
+        return DISAGREES
+    return NOT_LOOKED if looked.unreachable else AGREES
 
 
 async def _run(
@@ -292,13 +297,12 @@ async def _walked(
     kept: dict[str, SeenList] = {}
     while True:
         lists: dict[str, Forms] = {}
-        unreachable: Unavailable | None = None
-        urls = sorted(contents.changes.keys() | contents.versions.keys() | set(named)) if keys else []
+        unreachable: dict[str, Unavailable] = {}
+        # Before the lists: however long it takes to fetch them and to walk on, none of them looks older for it.
         fetched = clock.now()
-        try:
-            lists = await fetch_seen(session, urls, keys.get, served_at)
-        except Unavailable as error:
-            unreachable = error  # What is wrong with the log is told all the same.
+        if keys:
+            urls = sorted(contents.changes.keys() | contents.versions.keys() | set(named))
+            lists, unreachable = await fetch_seen(session, urls, keys.get, served_at)
         # After the lists: what they show has to be in it.
         await logs.walk_on(progress)
         own = [*logs.finish()]
@@ -306,7 +310,7 @@ async def _walked(
             own += [each for each in before.compare(logs.shown, logs.policy) if each not in own]
         kept = await _fetch_logged(session, contents, lists, kept, keys=keys, served_at=served_at)
         among = [
-            *(contents.check_lists(lists, fetched) if keys and unreachable is None else ()),
+            *(contents.check_lists(lists, fetched, unknown=unreachable) if keys else ()),
             *(each for url, seen in kept.items() if seen != lists[url][""] for each in contents.check_list(url, seen)),
             *contents.check_issued(issued),
         ]
@@ -314,13 +318,9 @@ async def _walked(
             break
         await clock.sleep(LOOK_SECONDS)
     unheard = [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
-    if unreachable is not None:
-        if not (own or among or unheard):
-            raise unreachable
-        among += [Disagreement("list.unpublished", url, unreachable.message) for url in urls]
     found = [*own, *among, *unheard]
     compared = len(lists), len(kept), bool(keys)
-    return Looked(logs.shown, contents.leaves, contents.issued, *compared, asked, found), own
+    return Looked(logs.shown, contents.leaves, contents.issued, *compared, asked, found, unreachable), own
 
 
 async def _fetch_logged(
@@ -364,13 +364,14 @@ async def _fetch_logged(
 def as_json(looked: Looked) -> dict[str, Any]:
     """The report for machines."""
     return {
-        "agrees": not looked.disagreements,
+        "agrees": not (looked.disagreements or looked.unreachable),
         "leaves": looked.leaves,
         "issued": looked.issued,
         "lists": looked.lists,
         "logged_lists": looked.logged,
         "witnesses": looked.witnesses,
         "disagreements": [asdict(each) for each in looked.disagreements],
+        "unreachable": {url: error.message for url, error in looked.unreachable.items()},
     }
 
 
@@ -390,12 +391,16 @@ def as_text(looked: Looked) -> str:
     """The report for people."""
     lines = summary(looked)
     if looked.lists:
-        agree = "the log, its lists and its witnesses agree"
+        which = "those of its lists that answered" if looked.unreachable else "its lists"
+        agree = f"the log, {which} and its witnesses agree"
+    elif looked.unreachable:
+        agree = "the log and its witnesses agree; its lists could not be looked at"
     elif looked.looked_at:
         agree = "the log and its witnesses agree; it names no list"
     else:
         agree = "the log and its witnesses agree; its lists were not looked at (--trust-list or --list-key)"
     lines += [str(each) for each in looked.disagreements] or [agree]
+    lines += [f"not looked at: {url}: {error.message}" for url, error in looked.unreachable.items()]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -25,6 +25,7 @@ from vitne.audit.agreement import Disagreement
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.errors import DataLoss, Unavailable, VitneError
 from vitne.inspection.installation import Findings
+from vitne.inspection.log_memory import LogMemory
 
 ROOT = Path(__file__).resolve().parents[2]
 Fetch = Callable[[str], Awaitable[bytes | None]]
@@ -257,3 +258,43 @@ def test_what_the_databases_told_is_not_lost_where_the_log_cannot_be_walked(
     assert auditor.main(["--settle", "0"]) == code
     shown = capsys.readouterr()
     assert says in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("found", "of_the_log", "code"),
+    [([], [], NOT_LOOKED), ([FOUND], [], DISAGREES), ([], [FOUND], DISAGREES)],
+)
+def test_the_whole_audit_is_not_at_its_end_where_lists_cannot_be_fetched(
+    found: list[Disagreement],
+    of_the_log: list[Disagreement],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What else was found is told; where nothing was, nobody looked."""
+    policy, memory = tmp_path / "policy", tmp_path / "seen"
+    policy.write_text(f"log {FIRST.key.text}\nquorum none\n")
+    values = {"LOG_URL": "http://127.0.0.1:1", "LOG_POLICY_FILE": str(policy), "LOG_MEMORY_FILE": str(memory)}
+    for name, value in (SETTINGS | values).items():
+        monkeypatch.setenv(f"VITNE_{name}", value)
+    issuer, ledger = SimpleNamespace(credentials=[], lost=[], artefacts={}), SimpleNamespace(lists=[])
+    world = cast(WorldSnapshot, SimpleNamespace(issuer=issuer, topics={}, ledger=ledger))
+    away = Unavailable("LISTS_UNREACHABLE", "nobody answers there")
+
+    async def settled(*_arguments: Any) -> Findings:
+        return Findings(world, found, 0.0)
+
+    async def walked(*_arguments: Any, **_named: Any) -> log_command.Looked:
+        unreachable = {"https://status.example/1": away, "https://status.example/2": away}
+        return log_command.Looked(LogMemory(), 9, 4, 0, 0, True, {}, of_the_log, unreachable)
+
+    monkeypatch.setattr(auditor, "settle", settled)
+    monkeypatch.setattr(log_command, "look", walked)
+    monkeypatch.setattr(auditor, "as_text", lambda findings: [str(each) for each in findings.disagreements])
+    assert auditor.main(["--settle", "0"]) == code
+    shown = capsys.readouterr()
+    assert ("issuance.lost" in shown.out) is (code == DISAGREES)
+    assert shown.err.count("LISTS_UNREACHABLE") == 1
+    assert "published log: 9 leaves, 4 issuances, 0 lists compared" in shown.err
+    assert not memory.exists()

@@ -105,6 +105,9 @@ class Lists:
     planted: dict[str, bytes] = field(default_factory=dict)
     #: Statuses that are answered, by what the address ends in.
     refused: dict[str, int] = field(default_factory=dict)
+    #: What addresses end in at which connections are cut; and of how many requests all are.
+    cut: frozenset[str] = frozenset()
+    cut_at_first: int = 0
     asked: list[str] = field(default_factory=list)
     served: int = 0
 
@@ -122,6 +125,8 @@ class Lists:
             accept = request.headers["Accept"]
             planted = self.planted.get(accept if accept in self.planted and form is ListForm.JWT else form.value)
             body = planted if planted is not None else in_form(self.tokens[dates[-1]], form) if dates else b""
+            if (form.value in self.cut or self.served <= self.cut_at_first) and request.transport is not None:
+                request.transport.close()
             if form.value in self.refused:
                 return web.Response(status=self.refused[form.value], body=body, headers={"Location": "/elsewhere"})
             return web.Response(body=body) if body else web.Response(status=404)
@@ -377,6 +382,7 @@ async def test_a_copy_that_answers_no_lists_of_the_past_is_no_disagreement(
         (-1800, -5400, DISAGREES),
         (-90, -5400, DISAGREES),  # signed anew every five minutes, and never logged
         (-50, -5400, AGREES),  # on its way
+        (-300, -850, AGREES),  # clocks may differ by so much
         (-1100, -1000, AGREES),  # a copy that is behind
         (-1800, None, AGREES),  # nothing was logged since: when the version was, nobody can tell
     ],
@@ -447,9 +453,18 @@ async def test_lists_that_nobody_serves_are_not_blamed_on_the_log(
     key.write_text(json.dumps(dict(LIST_KEY.public_jwk)))
     nowhere = ["--list-key", str(key), "--served-at", f"{PREFIX}=http://127.0.0.1:9/"]
     assert await audit(published(ENTRIES), *nowhere) == NOT_LOOKED
-    told = capsys.readouterr().err
-    assert "LISTS_UNREACHABLE: http://127.0.0.1:9/2026/no-1" in told
-    assert "field: --served-at" in told
+    told = capsys.readouterr()
+    assert "LISTS_UNREACHABLE: http://127.0.0.1:9/2026/no-1" in told.err
+    assert "field: --served-at" in told.err
+    # And what the walk came to.
+    assert told.out.startswith("11 leaves, 9 issuances, 0 lists compared\n")
+    assert "the log and its witnesses agree; its lists could not be looked at\n" in told.out
+    assert f"not looked at: {LIST}: http://127.0.0.1:9/2026/no-1: " in told.out
+    assert await audit(published(ENTRIES), *nowhere, "--json", "--remember", str(tmp_path / "seen")) == NOT_LOOKED
+    report = json.loads(capsys.readouterr().out)
+    assert (report["agrees"], report["leaves"], report["disagreements"]) == (False, 11, [])
+    assert list(report["unreachable"]) == [LIST]
+    assert not (tmp_path / "seen").exists()
 
 
 async def test_what_is_wrong_with_the_log_is_told_though_nobody_serves_its_lists(
@@ -462,10 +477,66 @@ async def test_what_is_wrong_with_the_log_is_told_though_nobody_serves_its_lists
     log.files[Resource(0, 0, 11).path] = bytes(352)
     assert await audit(log, *nowhere) == DISAGREES
     told = json.loads(capsys.readouterr().out)
-    kinds = [each["kind"] for each in told["disagreements"]]
-    assert kinds.count("list.unpublished") == 1
-    assert len(set(kinds)) > 1
-    assert "http://127.0.0.1:9/2026/no-1" in str(told["disagreements"])
+    # That nobody answers is no disagreement: what is served there, nobody knows.
+    assert {each["kind"] for each in told["disagreements"]} == {"leaf.differs"}
+    assert "http://127.0.0.1:9/2026/no-1" in told["unreachable"][LIST]
+
+
+ELSEWHERE = "https://elsewhere.example/2026/no-1"
+
+
+@pytest.mark.parametrize(
+    ("shown", "code"), [({1: "revoked"}, NOT_LOOKED), ({1: "revoked", 9: "revoked"}, DISAGREES)], ids=["right", "wrong"]
+)
+async def test_lists_that_are_served_are_compared_though_others_are_not(
+    shown: dict[int, str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever can keep one list from being fetched hides nothing of the others."""
+    given = [
+        "--list",
+        ELSEWHERE,
+        "--list",
+        f"{ELSEWHERE}2",
+        "--served-at",
+        "https://elsewhere.example/=http://127.0.0.1:9/",
+    ]
+    lists = Lists({-5.0: token(-5, shown)})
+    log = published([change(1, "revoked", -310), VERSION, *issuances(0, 9)])
+    assert await audit(log, *given, lists=lists, folder=tmp_path) == code
+    told = capsys.readouterr()
+    assert (f"list.unexplained {LIST}#9" in told.out) is (code == DISAGREES)
+    assert ("the log, those of its lists that answered and its witnesses agree\n" in told.out) is (code == NOT_LOOKED)
+    assert "11 leaves, 9 issuances, 1 lists compared" in told.out
+    assert f"not looked at: {ELSEWHERE}: http://127.0.0.1:9/2026/no-1: " in told.out
+    assert "list.unpublished" not in told.out
+    # Of a host where nobody answers, it is told once.
+    assert f"not looked at: {ELSEWHERE}2: http://127.0.0.1:9/2026/no-1: " in told.out
+    assert told.err.count("LISTS_UNREACHABLE") == 1
+
+
+@pytest.mark.parametrize("form", ListForm)
+async def test_one_form_that_is_not_answered_is_told_as_that(
+    form: ListForm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The host is there: what is cut off is this form, and the others are compared."""
+    lists = Lists({-5.0: token(-5, {1: "revoked"})}, cut=frozenset({form.value}))
+    log = published([change(1, "revoked", -310), VERSION, *issuances(0, 9)])
+    assert await audit(log, lists=lists, folder=tmp_path) == DISAGREES
+    out = capsys.readouterr().out
+    assert f"list.unpublished {LIST}{form.value}: nobody can fetch it: a file can't be fetched: " in out
+    assert "1 lists compared" in out
+
+
+#: For one list: each form as anything and by its media type, and the list itself as a CWT.
+REQUESTS = 2 * len(ListForm) + 1
+
+
+async def test_lists_that_are_away_for_a_moment_are_asked_for_again(tmp_path: Path) -> None:
+    """Nothing of the first look is answered; the client asks twice where a connection is cut."""
+    lists = Lists({-5.0: token(-5, {1: "revoked"})}, cut_at_first=2 * REQUESTS)
+    log = published([change(1, "revoked", -310), VERSION, *issuances(0, 9)])
+    assert await audit(log, "--settle", "5", lists=lists, folder=tmp_path) == AGREES
+    assert lists.served - len(lists.asked) == 3 * REQUESTS
 
 
 @pytest.mark.parametrize("form", ListForm)

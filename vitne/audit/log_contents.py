@@ -6,7 +6,7 @@ Of every leaf forty bytes are kept; of a change of a status, and of the last ver
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
@@ -136,14 +136,19 @@ class LogContents:
         for value in self._pile.lacks(leaves):
             yield Disagreement("issuance.unpublished", leaves[value], "the published log lacks it")
 
-    def check_lists(self, lists: Mapping[str, Forms], now: datetime) -> Iterator[Disagreement]:
+    def check_lists(
+        self, lists: Mapping[str, Forms], now: datetime, *, unknown: Container[str] = ()
+    ) -> Iterator[Disagreement]:
         """Compare published lists, each form of them, with the changes in the log, and with the digests that it has.
 
         Args:
             lists: fetched *before* the checkpoint that was walked to, so that whatever they show is in the log; by URL.
-            now: when they were fetched.
+            now: when they were fetched, or before that.
+            unknown: URLs of lists of which nothing can be said.
         """
         for url in sorted(self.changes.keys() | self.versions.keys() | lists.keys()):
+            if url in unknown:
+                continue
             forms = lists.get(url, {"": "it was not fetched"})
             logged = forms[""]
             for form, seen in forms.items():

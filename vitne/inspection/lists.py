@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -130,30 +131,38 @@ async def fetch_seen(
     urls: Iterable[str],
     find_key: FindKey,
     served_at: Mapping[str, str],
-) -> dict[str, Forms]:
-    """Each list as it is published now, in all its forms.
+) -> tuple[dict[str, Forms], dict[str, Unavailable]]:
+    """Each list as it is published now, in all its forms; and of those of which nobody knows, why.
 
     Each is asked for as anything, and by its own media type, as verifiers do; at the list's own address also as a CWT
     (draft-ietf-oauth-status-list-20, section 8.1). Where a reader who says what they want is given something else than
-    one who does not, that is a form of its own.
+    one who does not, that is a form of its own. Where some are answered, one that is not is a form that can't be had;
+    where none is, nobody knows of the list, and others at its host are not asked for.
 
-    Raises:
-        Unavailable: ``LISTS_UNREACHABLE``: nobody answers there.
+    Args:
+        session: fetches.
+        urls: of the lists, as credentials carry them.
+        find_key: a key by its id.
+        served_at: where addresses that begin so are really fetched.
+
+    Returns:
+        the lists' forms by URL; and, by URL, ``LISTS_UNREACHABLE`` of those of which nothing was answered.
     """
     found: dict[str, Forms] = {}
+    unreachable: dict[str, Unavailable] = {}
+    silent: dict[str, Unavailable] = {}
     for url in urls:
         address = _address(url, served_at)
-        try:
-            tokens = await asyncio.gather(*(_fetched(session, address + form.value, accept) for form, accept in _ASKED))
-        except Unanswered as error:
-            raise Unavailable(
-                "LISTS_UNREACHABLE",
-                f"{error.field}: {error.message}",
-                field="--served-at",
-                rule="the lists that leaves name are fetched at their addresses, or below that of a mirror",
-                remedy="name the mirror: --served-at PREFIX=BASE (VITNE_LISTS_SERVED_AT); if they are served there, "
-                "try again later; or leave the keys for lists out, and the log alone is looked at",
-            ) from error
+        host = urlsplit(address).netloc
+        if host in silent:
+            unreachable[url] = silent[host]
+            continue
+        answers = await asyncio.gather(*(_fetched(session, address + form.value, accept) for form, accept in _ASKED))
+        tokens = [f"nobody can fetch it: {each.message}" if isinstance(each, Unanswered) else each for each in answers]
+        first = answers[0]
+        if isinstance(first, Unanswered) and all(isinstance(each, Unanswered) for each in answers):
+            unreachable[url] = silent[host] = _lists_unreachable(first)
+            continue
         asked = dict(zip(_ASKED, tokens, strict=True))
         forms = {}
         for (form, accept), token in asked.items():
@@ -165,15 +174,26 @@ async def fetch_seen(
                 given = ListForm.CWT if is_cwt else form
                 forms[f"{form.value} (Accept: {accept})"] = await _read(url, given, token, find_key)
         found[url] = forms
-    return found
+    return found, unreachable
 
 
-async def _fetched(session: aiohttp.ClientSession, address: str, accept: str) -> bytes | str:
-    """A file, or why what answers there does not give it."""
+def _lists_unreachable(error: Unanswered) -> Unavailable:
+    return Unavailable(
+        "LISTS_UNREACHABLE",
+        f"{error.field}: {error.message}",
+        field="--served-at",
+        rule="the lists that leaves name are fetched at their addresses, or below that of a mirror",
+        remedy="name the mirror: --served-at PREFIX=BASE (VITNE_LISTS_SERVED_AT); if they are served there, "
+        "try again later; or leave the keys for lists out, and the log alone is looked at",
+    )
+
+
+async def _fetched(session: aiohttp.ClientSession, address: str, accept: str) -> bytes | str | Unanswered:
+    """A file, or why what answers there does not give it, or that nothing answers."""
     try:
         return await fetch_file(session, address, accept=accept) or "nobody can fetch it"
-    except Unanswered:
-        raise
+    except Unanswered as error:
+        return error
     except Unavailable as error:
         return f"nobody can fetch it: {error.message}"
 
