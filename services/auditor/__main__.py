@@ -56,8 +56,6 @@ NOT_LOOKED: Final = 2
 LOG_COMMAND: Final = "log"
 #: An option that only that walk has, and needs: with it, the first argument may be left out.
 LOG_OPTION: Final = "--url"
-#: What stands in the place of a key in policies that are to be filled in (deploy/k8s/overlays).
-PLACEHOLDER: Final = "+REPLACE+ME"
 #: Seconds in which what is under way must have arrived.
 DEFAULT_SETTLE_SECONDS: Final = 60.0
 
@@ -199,10 +197,7 @@ def _read_policy(file: Path) -> Policy:
     """
     try:
         text = file.read_text("utf-8")
-        lines = [line for line in text.splitlines() if not line.startswith("#")]
-        if any(PLACEHOLDER in line for line in lines):
-            raise ValueError(f"keys are still to be filled in, where it says {PLACEHOLDER}")
-        policy = Policy.parse(text)
+        policy = log_command.read_policy(text)
         if not policy.logs:
             raise ValueError("it names no log")
     except (OSError, ValueError, VitneError) as error:

@@ -47,6 +47,8 @@ DISAGREES: Final = 1
 NOT_LOOKED: Final = 2
 #: Says where the first log is.
 URL_OPTION: Final = "--url"
+#: What stands in the place of a key in policies that are to be filled in (deploy/k8s/overlays).
+PLACEHOLDER: Final = "+REPLACE+ME"
 #: Reasons by which what is served below an address is no log.
 _NO_LOG: Final = ("LOG_UNREACHABLE", "BAD_NOTE")
 #: Seconds in which what a list shows must have come into a checkpoint.
@@ -456,7 +458,24 @@ def _log_key(text: str) -> NoteKey:
 
 def _policy(file: Path) -> Policy:
     with told_of(file, "--policy"):
-        return Policy.parse(file.read_bytes().decode("utf-8", "replace"))
+        return read_policy(file.read_bytes().decode("utf-8", "replace"))
+
+
+def read_policy(text: str) -> Policy:
+    """A policy whose keys are filled in.
+
+    Raises:
+        InvalidArgument: ``BAD_LOG_POLICY``, also where it still holds :data:`PLACEHOLDER`; ``BAD_NOTE_KEY``.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if PLACEHOLDER in line and not line.lstrip().startswith("#"):
+            raise InvalidArgument(
+                "BAD_LOG_POLICY",
+                f"keys are still to be filled in: line {number} says {PLACEHOLDER}",
+                rule="a policy (C2SP tlog-policy) with the log's verifier key",
+                remedy="fill in the keys that the log's operator and its witnesses publish",
+            )
+    return Policy.parse(text)
 
 
 def _require_usable(memory: Path | None, mirror: Path | None) -> None:

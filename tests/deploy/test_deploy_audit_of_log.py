@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from services.auditor import __main__ as auditor
+from services.auditor import log_command
 from services.auditor.settings import AuditorSettings
 from services.ledger.settings import LedgerSettings
 from tests.deploy.manifests import K8S, ROOT, Installation, Manifest
@@ -99,7 +100,7 @@ def test_filled_in_it_is_a_policy(installation: Installation, monkeypatch: pytes
     text = _policy(installation)
     for placeholder, key in KEYS.items():
         text = text.replace(placeholder, key)
-    assert auditor.PLACEHOLDER not in text
+    assert log_command.PLACEHOLDER not in text
     policy = Policy.parse(text)
     assert [log.name for log in policy.logs] == [ORIGIN]
     assert len(policy.witnesses) == len(policy.urls) == (2 if installation.name == "production" else 0)

@@ -189,6 +189,15 @@ async def test_a_policy_that_is_none_is_named(tmp_path: Path, capsys: pytest.Cap
     assert "field: --policy" in told
 
 
+async def test_a_policy_that_is_still_to_be_filled_in_is_told_as_that(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = ROOT / "deploy/k8s/overlays/production/log-policy"
+    assert log_command.main(["--url", "http://127.0.0.1:9", "--policy", str(file)]) == NOT_LOOKED
+    told = capsys.readouterr().err
+    assert told.startswith(f"BAD_LOG_POLICY: {file}: keys are still to be filled in: line 4 says +REPLACE+ME")
+
+
 async def test_one_command_has_both_walks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is installed: ``vitne-audit``, by an installation's settings, and ``vitne-audit log``, by none."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
