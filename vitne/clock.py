@@ -54,18 +54,23 @@ class ManualClock:
 
     def __init__(self, start: datetime) -> None:
         self._now = to_milliseconds(start)
-        self._start = self._now
+        self._passed = timedelta(0)
 
     def now(self) -> datetime:
         return self._now
 
     def monotonic(self) -> float:
-        return (self._now - self._start).total_seconds()
+        return self._passed.total_seconds()
 
     async def sleep(self, seconds: float) -> None:
         self.advance(timedelta(seconds=seconds))
         await asyncio.sleep(0)
 
     def advance(self, by: timedelta) -> None:
-        """Move time by ``by``; negative moves it back, as an adjusted clock would."""
+        """Move time by ``by``; negative moves what the clock says back, as an adjusted clock would."""
+        before, self._now = self._now, to_milliseconds(self._now + by)
+        self._passed += max(self._now - before, timedelta(0))
+
+    def adjust(self, by: timedelta) -> None:
+        """Move what the clock says, while no time passes."""
         self._now = to_milliseconds(self._now + by)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -292,7 +292,7 @@ async def _walked(
     marks, silent = await witness_marks(session, logs.policy)
     asked = {name: silent.get(name, "") for name, key in policy.witnesses.items() if key.name in policy.urls}
     logs.hold_to([*marks, *known.marks(logs.policy), *(mirror.marks if mirror else ())])
-    # After the witnesses were asked: what they saw is no larger than what is walked to.
+    # After the witnesses were asked: what they saw is shown by now, or soon.
     await logs.walk_on(progress)
     contents = logs.contents
     started = clock.monotonic()
@@ -310,15 +310,17 @@ async def _walked(
         own = [*logs.finish()]
         for before in (known, copied):
             own += [each for each in before.compare(logs.shown, logs.policy) if each not in own]
-        kept = await _fetch_logged(session, contents, lists, kept, keys=keys, served_at=served_at)
+        kept = await _fetch_logged(session, contents, lists, kept, fetched, keys=keys, served_at=served_at)
         among = [
             *(contents.check_lists(lists, fetched, unknown=unreachable) if keys else ()),
             *(each for url, seen in kept.items() if seen != lists[url][""] for each in contents.check_list(url, seen)),
             *contents.check_issued(issued),
         ]
-        if not (among or unreachable) or own or clock.monotonic() - started >= seconds:
+        behind = logs.behind()
+        if not (among or behind or unreachable) or own or clock.monotonic() - started >= seconds:
             break
         await clock.sleep(LOOK_SECONDS)
+    own += behind
     unheard = [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
     found = [*own, *among, *unheard]
     compared = len(lists), len(kept), bool(keys)
@@ -330,6 +332,7 @@ async def _fetch_logged(
     contents: LogContents,
     lists: Mapping[str, Forms],
     kept: Mapping[str, SeenList],
+    now: datetime,
     *,
     keys: Mapping[str, PublicKey],
     served_at: Mapping[str, str],
@@ -341,6 +344,7 @@ async def _fetch_logged(
         contents: of the log.
         lists: as they are published.
         kept: what was found the last time.
+        now: when they were fetched.
         keys: of status lists, by thumbprint.
         served_at: where addresses of lists that begin so are really fetched.
     """
@@ -355,7 +359,8 @@ async def _fetch_logged(
                 break
         else:
             # Changes are logged in about the order of their dates; and no list is newer than what is published.
-            by = min(contents.there_by.get(url, newest.issued_at) + timedelta(seconds=1), newest.issued_at)
+            there_by = contents.there_by(url, now) or newest.issued_at
+            by = min(there_by + timedelta(seconds=1), newest.issued_at)
             digest = contents.versions[url].digest
             past = await fetch_logged(session, url, digest, by, find_key=keys.get, served_at=served_at)
             if past is not None:

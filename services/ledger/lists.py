@@ -58,6 +58,14 @@ _CATCH_UP: Final = """
     ) AS fresh
 """
 
+#: All lists with their newest versions, and when one was last put into the log.
+_DUE: Final = """
+    SELECT list.id, url, size, list.changes, newest.*,
+        (SELECT max(logged) FROM list_version WHERE list_id = list.id AND logged <= $1) AS last_logged
+    FROM status_list AS list LEFT JOIN LATERAL
+        (SELECT version, changes AS shown, published, logged, token IS NULL AS lost FROM list_version
+            WHERE list_id = list.id ORDER BY version DESC LIMIT 1) AS newest ON true
+"""
 #: The newest version of each of some lists, where that is later than the one that is known; by the key.
 _LATER: Final = """
     SELECT list_id, later.* FROM unnest($1::integer[], $2::integer[]) AS known (list_id, version) CROSS JOIN LATERAL
@@ -239,10 +247,7 @@ class ListPublisher:
     async def publish_due(self) -> int:
         """Publish the lists that changed or get old, take over what other replicas published; answer how many."""
         rows = await self._pool.fetch(
-            "SELECT list.id, url, size, list.changes, newest.version, newest.changes AS shown, newest.published, "
-            "newest.logged, (SELECT max(logged) FROM list_version WHERE list_id = list.id AND logged <= $1) "
-            "AS last_logged FROM status_list AS list LEFT JOIN LATERAL (SELECT version, changes, published, logged "
-            "FROM list_version WHERE list_id = list.id ORDER BY version DESC LIMIT 1) AS newest ON true",
+            _DUE,
             # What a clock logged that was ahead keeps nothing from being logged until that time comes.
             (now := self._clock.now()) + LOG_EVERY,
         )
@@ -258,7 +263,8 @@ class ListPublisher:
         for row in rows:
             shelf = self._shelf(row)
             old = row["version"] is not None and self._is_old(shelf, now - row["published"])
-            if row["version"] is None or row["changes"] > row["shown"] or old:
+            # Of a version that was read back from the topic, whoever fetched it has what was signed.
+            if row["version"] is None or row["lost"] or row["changes"] > row["shown"] or old:
                 published += await self._publish(shelf, last_logged=row["last_logged"])
             elif row["logged"] is None and (row["last_logged"] is None or now - row["last_logged"] >= LOG_EVERY):
                 async with self._pool.acquire() as connection, connection.transaction():

@@ -134,6 +134,8 @@ class Reconciliation:
             revisions = await recovery.catch_up(connection, told, now)
             await connection.execute("INSERT INTO restore (reconciled_at) VALUES ($1)", now)
             leaves = await LogRecovery(connection, self._origin, self._signers, now).take_up(log)
+            # Of the instant of before: all of the log may have been shown since.
+            await connection.execute("DELETE FROM shown_checkpoint")
             by_list = _by_list(status)
             await self._know_lists(connection, by_list, now)
             changes = changes_told = versions = 0

@@ -35,6 +35,12 @@ _STATE: Final = """
     ) AS own LEFT JOIN shown_checkpoint AS shown USING (shard)
     WHERE own.shard = coalesce($1::integer, (SELECT shard FROM log))
 """
+#: Logs, also those that ended, that are larger than what is shown of them.
+_BEHIND: Final = """
+    SELECT shard FROM shown_checkpoint AS shown
+    JOIN (SELECT shard, size FROM log UNION ALL SELECT shard, size FROM closed_log) AS own USING (shard)
+    WHERE own.size > shown.size
+"""
 #: One that is not smaller than those before it; dated now, and after each of them.
 _KEEP: Final = """
     INSERT INTO witnessed_checkpoint (cosigned, shard, size, note)
@@ -95,13 +101,22 @@ class WitnessedCheckpoints:
         self._outgrown: dict[int, _Outgrown] = {}
 
     async def run(self) -> None:
-        """Look now and then until cancelled, so that who asks rarely is not shown what is older than need be."""
+        """Look now and then until cancelled; a database that fails is tried again, without end."""
         while True:
             try:
-                await self.shown()
+                await self.look()
             except (*DATABASE_OUTAGES, VitneError) as error:
                 _log.debug("what is shown was not looked at: %s", type(error).__name__)
             await self._clock.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """See which logs are larger than what is shown: who asks rarely is not shown what is older than need be.
+
+        Raises:
+            Exception: one of :data:`~vitne.outages.DATABASE_OUTAGES`.
+        """
+        for row in await self._pool.fetch(_BEHIND):
+            await self._shown(row["shard"])
 
     async def add(self, log: StoredCheckpoint, note: str) -> None:
         """Keep one of a log's, unless a larger one is kept already, and show it, unless a larger one was shown."""
@@ -153,7 +168,10 @@ class WitnessedCheckpoints:
         Raises:
             Unavailable: ``LOG_NOT_STARTED``.
         """
-        row = await self._pool.fetchrow(_STATE, None if shard is None else shard.number)
+        return await self._shown(None if shard is None else shard.number)
+
+    async def _shown(self, number: int | None) -> StoredCheckpoint:
+        row = await self._pool.fetchrow(_STATE, number)
         if row is None:
             raise not_started()
         own = StoredCheckpoint.of(row)
@@ -162,7 +180,7 @@ class WitnessedCheckpoints:
             return own
         if size < own.size and self._waited(own, size):
             await self._pool.execute(_FOLLOW, own.shard.number, size)
-            return await self.shown(own.shard)
+            return await self._shown(own.shard.number)
         return StoredCheckpoint(size, note, own.shard)
 
     def _waited(self, own: StoredCheckpoint, shown: int) -> bool:

@@ -15,7 +15,7 @@ import aiohttp
 from services.ledger.log_store import LogStore
 from services.ledger.metrics import LOG_WITNESSED, WITNESS_ANSWERS
 from services.ledger.shards import StoredCheckpoint
-from services.ledger.witnessed import WitnessedCheckpoints
+from services.ledger.witnessed import WitnessedCheckpoint, WitnessedCheckpoints
 from vitne.clock import Clock
 from vitne.errors import Aborted, DataLoss, InvalidArgument, Unavailable, VitneError
 from vitne.merkle.cosignatures import CosignerKey
@@ -30,6 +30,8 @@ MAX_ANSWER_BYTES: Final = 16 * 1024
 #: A log at rest is cosigned again so often: a checkpoint tells its time by its cosignatures.
 COSIGN_EVERY: Final = timedelta(minutes=1)
 
+#: Seconds by which what is kept in one second may be dated ahead, being dated after each other.
+_TICKS: Final = 1.0
 #: Characters of a refusal's text that are told.
 _QUOTED: Final = 200
 
@@ -67,7 +69,7 @@ class Cosigning:
         witnessed: keeps them.
         witnesses: who is asked.
         quorum: how many have to cosign.
-        clock: tells when the last was cosigned.
+        clock: tells for how long none was.
         contradicted: is called after a witness said that the log contradicts what it cosigned, and answers what is
             proved, or None: by itself it is a witness's word; None: nobody is.
     """
@@ -90,8 +92,10 @@ class Cosigning:
         self._contradicted = contradicted
         #: Logs that ended and were cosigned to their end.
         self._complete: set[int] = set()
-        #: The log that grows, and since when it is looked at.
-        self._looked_at = 0, clock.now()
+        #: When enough last cosigned for us, by the log's number, and when it was looked at first; by a clock that only
+        #: goes forward.
+        self._last: dict[int, float] = {}
+        self._looked_at: dict[int, float] = {}
 
     async def cosign_due(self) -> bool:
         """Have the newest checkpoints cosigned, where that is due; whether enough witnesses did.
@@ -116,15 +120,29 @@ class Cosigning:
 
     async def _tell(self, growing: StoredCheckpoint) -> None:
         """Measure when the log was last cosigned; of one that never was, since when it was not."""
-        if self._looked_at[0] != growing.shard.number:
-            self._looked_at = growing.shard.number, self._clock.now()
-        last = await self._witnessed.newest_of(growing.shard)
-        told = last.cosigned if last is not None else self._looked_at[1]
-        LOG_WITNESSED.set(min(told, self._clock.now()).timestamp())
+        silent = self._silent_for(growing, await self._witnessed.newest_of(growing.shard))
+        if silent is None:
+            now = self._clock.monotonic()
+            silent = now - self._looked_at.setdefault(growing.shard.number, now)
+        LOG_WITNESSED.set(self._clock.now().timestamp() - silent)
 
     async def _is_due(self, log: StoredCheckpoint, every: timedelta) -> bool:
         last = await self._witnessed.newest_of(log.shard)
-        return last is None or last.size != log.size or abs(self._clock.now() - last.cosigned) >= every
+        if last is None or last.size != log.size:
+            return True
+        silent = self._silent_for(log, last)
+        return silent is None or silent >= every.total_seconds()
+
+    def _silent_for(self, log: StoredCheckpoint, last: WitnessedCheckpoint | None) -> float | None:
+        """Seconds since enough witnesses cosigned; None: nobody can tell.
+
+        What is kept is dated after what was kept before: once a clock was ahead, it says nothing until that is past.
+        """
+        known = self._last.get(log.shard.number)
+        ages = [] if known is None else [self._clock.monotonic() - known]
+        if last is not None and (age := (self._clock.now() - last.cosigned).total_seconds()) > -_TICKS:
+            ages.append(max(0.0, age))
+        return min(ages, default=None)
 
     async def _cosign(self, newest: StoredCheckpoint) -> bool:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
@@ -135,6 +153,7 @@ class Cosigning:
         # First what is in hand: whatever comes of the contradiction, these have cosigned.
         if enough:
             await self._witnessed.add(newest, newest.note + "".join(lines))
+            self._last[newest.shard.number] = self._clock.monotonic()
         if None in found and self._contradicted is not None and (proved := await self._contradicted()):
             WITNESS_ANSWERS.add(1, proved.who, proved.reason)
         return enough

@@ -54,10 +54,10 @@ class PutBack:
         hook = ledger.outside(self.witnesses).contradicted if told else None
         return Cosigning(ledger.store, ledger.checkpoints, asked, 2, ledger.clock, contradicted=hook)
 
-    async def audit(self, ledger: Ledger) -> int:
+    async def audit(self, ledger: Ledger, *, settle: int = 0) -> int:
         """The exit code of ``vitne-audit`` over what a ledger serves."""
         async with served(ledger.pages()) as url:
-            given = ["--url", url, "--policy", str(self.policy), "--settle", "0"]
+            given = ["--url", url, "--policy", str(self.policy), "--settle", str(settle)]
             return await asyncio.to_thread(log_command.main, given)
 
 

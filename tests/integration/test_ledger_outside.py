@@ -138,6 +138,34 @@ async def test_a_contradiction_that_is_met_later_stops_whoever_writes(put_back: 
     assert (await back.checkpoint()).size == 100
 
 
+async def test_an_audit_waits_for_what_a_witness_has_seen_and_the_log_does_not_show_yet(put_back: PutBack) -> None:
+    """A witness remembers a checkpoint as it cosigns it; the log shows it when the others have, too."""
+    newest = put_back.newest
+    asked_late, go_on = asyncio.Event(), asyncio.Event()
+    async with asking(put_back.witnesses[NAMES[1]]) as (url, way):
+
+        async def wait() -> None:
+            asked_late.set()
+            await go_on.wait()
+
+        way.before_cosigning = wait
+        urls = {NAMES[0]: put_back.witnesses[NAMES[0]], NAMES[1]: url}
+        asked = [AskedWitness(cosigner(number).key, urls[name]) for number, name in enumerate(NAMES)]
+        await grow(newest, 9_000, 10)
+        cosigning = asyncio.create_task(
+            Cosigning(newest.store, newest.checkpoints, asked, 2, newest.clock).cosign_due()
+        )
+        await asked_late.wait()
+        await asyncio.sleep(0.2)
+        assert await put_back.audit(newest) == 1  # it is not told to wait
+        auditing = asyncio.create_task(put_back.audit(newest, settle=30))
+        await asyncio.sleep(0.5)
+        assert not auditing.done()
+        go_on.set()
+        assert await cosigning
+        assert await auditing == 0
+
+
 async def test_what_contradicted_the_database_is_remembered_while_nobody_answers(put_back: PutBack) -> None:
     back = put_back.back
     async with asking(put_back.witnesses[NAMES[0]]) as (url, way):

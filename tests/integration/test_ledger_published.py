@@ -27,6 +27,7 @@ from services.witness.pages import build_pages
 from services.witness.witness import Witness
 from tests.integration.ledger_harness import ORIGIN, Ledger, make_ledger, request, served
 from tests.integration.object_storage import s3_bucket
+from tests.unit.declared_metrics import samples
 from tests.unit.log_samples import SampleLog, cosigner
 from vitne.audit.log_walk import LogWalk
 from vitne.audit.status_evidence import LoggedList, StatusEvidence, verify_status
@@ -310,19 +311,26 @@ async def test_a_ledgers_clock_that_went_ahead_and_back_neither_ends_cosigning_n
         async with served(app) as url:
             asked = [AskedWitness(cosigner(0).key, url)]
             cosigning = Cosigning(ledger.store, ledger.checkpoints, asked, 1, ledger.clock)
-            ledger.clock.advance(timedelta(days=1))
+            ledger.clock.adjust(timedelta(days=1))
             assert await cosigning.cosign_due()
-            ledger.clock.advance(-timedelta(days=1))
-            theirs.advance(timedelta(seconds=9))
-            # The log is at rest: what relying parties hold to is the time of the last cosignature.
-            assert await cosigning.cosign_due()
+            ledger.clock.adjust(-timedelta(days=1))
+            # The log is at rest: what relying parties hold to is the time of the last cosignature, of each minute.
+            for _ in range(300):
+                for each in (ledger.clock, theirs):
+                    each.advance(timedelta(seconds=1))
+                assert await cosigning.cosign_due()
+            assert await ledger.pool.fetchval("SELECT count(*) FROM witnessed_checkpoint") == 6
             policy = Policy.parse(f"log {ledger.note_signer.key.text}\nwitness w {cosigner(0).key.text}\nquorum w")
             assert policy.open((await ledger.checkpoints.shown()).note).seen == theirs.now()
     await grow(ledger, 100, 50)
     assert (await ledger.checkpoints.shown()).size == 100
     ledger.clock.advance(timedelta(minutes=2))
-    # The witness is gone: what it said of 100 is not shown for a day.
+    # The witness is gone: what it said of 100 is not shown for a day, and that it is gone is told.
     assert (await ledger.checkpoints.shown()).size == 150
+    ledger.clock.advance(timedelta(minutes=58))
+    assert not await cosigning.cosign_due()
+    (cosigned_at,) = samples("vitne_log_witnessed_seconds").values()
+    assert ledger.clock.now().timestamp() - cosigned_at == 3600
 
 
 async def test_when_witnesses_are_back_nobody_is_shown_less_than_before(ledger: Ledger, tmp_path: Path) -> None:

@@ -114,6 +114,22 @@ async def test_log_statuses_and_versions_come_back_as_they_were(
     assert {message.revision for message in await told(restored, topics.LEDGER_STATUS)} == {newest + 1}
 
 
+async def test_what_had_been_shown_is_shown_again_at_once(ledger: Ledger, restored: Ledger) -> None:
+    """Lists, of which nobody here has what was signed, and all of the log."""
+    lease = await worked(ledger)
+    await restored.pool.execute("INSERT INTO shown_checkpoint (shard, size, note) VALUES (1, 3, 'as it was then')")
+    await reconciliation(restored).run(await told(ledger, topics.LEDGER_STATUS), await told(ledger, topics.LEDGER_LOG))
+    assert (await restored.checkpoints.shown()).size == (await ledger.checkpoints.shown()).size
+    assert await restored.publisher.publish_due() > 0
+    assert restored.publisher.loaded
+    served = restored.publisher.find(lease.list.removeprefix(BASE_URL))
+    assert served is not None
+    assert restored.publisher.statuses_of(served.token) == ledger.publisher.statuses_of(
+        ledger.publisher.published()[0].token
+    )
+    assert await restored.publisher.publish_due() == 0
+
+
 async def test_no_place_is_given_twice(ledger: Ledger, restored: Ledger) -> None:
     lease = await worked(ledger)
     await claimed(restored)

@@ -160,6 +160,18 @@ async def test_it_is_known_how_long_a_log_has_not_been_cosigned_though_nobody_as
         looking.cancel()
 
 
+async def test_a_log_that_ended_is_shown_to_its_end_though_nobody_asks_or_cosigns_it(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    newest = await grow(ledger, count(), 5)
+    await ledger.checkpoints.add(newest, cosigned(newest, clock))
+    await Closing(ledger.pool, ledger.keys.note_signer, clock, uuid4).close("log.vitne.example/2027")
+    for _ in range(11):
+        await ledger.checkpoints.look()
+        clock.advance(timedelta(seconds=1))
+    assert (await ledger.checkpoints.shown(newest.shard)).size == 6
+
+
 @pytest.mark.parametrize(("ago", "grown", "expected"), [(5, 5, 5), (3600, 0, 5), (3600, 5, 10)])
 async def test_a_release_that_is_brought_in_begins_with_what_was_shown(
     ledger: Ledger, ago: int, grown: int, expected: int

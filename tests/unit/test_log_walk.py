@@ -37,7 +37,7 @@ def published(entries: list[bytes] | None = None) -> SampleLog:
 async def walk(log: SampleLog, *marks: Mark) -> list[Disagreement]:
     walked = LogWalk(marks)
     await walk_on(log.fetch, log.policy, walked)
-    return [*walked.finish(), *walked.contents.finish()]
+    return [*walked.finish(), *walked.behind(), *walked.contents.finish()]
 
 
 async def kinds(log: SampleLog, *marks: Mark) -> set[str]:

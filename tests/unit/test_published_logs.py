@@ -69,7 +69,8 @@ async def walked(found: Site, *marks: Mark, policy: Policy | None = None) -> Pub
 
 
 async def kinds(found: Site, *marks: Mark) -> set[str]:
-    return {each.kind for each in (await walked(found, *marks)).finish()}
+    logs = await walked(found, *marks)
+    return {each.kind for each in (*logs.finish(), *logs.behind())}
 
 
 async def test_logs_in_order_give_no_cause() -> None:
@@ -197,7 +198,7 @@ async def test_a_log_that_went_back_is_named_though_nobody_cosigns_it() -> None:
     logs = PublishedLogs(back.fetch, policy)
     logs.hold_to([Mark("witness", saw)])
     await logs.walk_on()
-    assert [(each.kind, each.subject) for each in logs.finish()] == [("log.rolled_back", "witness")]
+    assert [(each.kind, each.subject) for each in logs.behind()] == [("log.rolled_back", "witness")]
     # Where nothing contradicts it, their silence is what is wrong.
     with pytest.raises(PermissionDenied, match="QUORUM_MISSING"):
         await PublishedLogs(back.fetch, policy).walk_on()

@@ -81,9 +81,9 @@ class LogContents:
         self.changes: dict[str, dict[int, list[LoggedChange]]] = defaultdict(lambda: defaultdict(list))
         #: The last version of each list that was logged.
         self.versions: dict[str, ListPublished] = {}
-        #: When it was there at the latest: the date of the first change, of any list, that was logged after it.
-        self.there_by: dict[str, datetime] = {}
-        self._last: set[str] = set()
+        #: When changes, of any list, were recorded, as they are logged; and how many were before that version.
+        self._recorded: list[datetime] = []
+        self._versioned: dict[str, int] = {}
         self._pile = DigestPile()
         self._found: list[Disagreement] = []
 
@@ -161,10 +161,10 @@ class LogContents:
                 if self._is_unlogged(url, seen, logged, now):
                     detail = f"its list of {seen.issued_at.isoformat()} is not in the log, nor any that came after it"
                     yield Disagreement("list.unlogged", url + form, detail)
-                yield from self.check_list(url, seen, form, overdue=now - SHOWN_WITHIN)
+                yield from self.check_list(url, seen, form, now=now)
 
     def check_list(
-        self, url: str, seen: SeenList, form: str = "", *, overdue: datetime | None = None
+        self, url: str, seen: SeenList, form: str = "", *, now: datetime | None = None
     ) -> Iterator[Disagreement]:
         """Compare a list with the changes in the log; the one that was logged last, with all that its leaf says.
 
@@ -172,12 +172,12 @@ class LogContents:
             url: of the list.
             seen: as it is published, or was.
             form: what distinguishes the form's address from the list's.
-            overdue: what was recorded before then shows in whatever is served; None: it was served in the past.
+            now: when it was fetched; None: it was served in the past.
         """
         changed = self.changes.get(url, {})
         for index in sorted(changed.keys() | seen.statuses.keys()):
             told = [each.change for each in changed.get(index, [])]
-            yield from _check_place(url + form, index, seen, told, overdue)
+            yield from _check_place(url + form, index, seen, told, now)
         if self.is_logged(url, seen.digest):
             size = self.versions[url].tree_size
             for index, changes in sorted(changed.items()):
@@ -187,6 +187,15 @@ class LogContents:
         """Whether a list of that digest is the version that was logged last."""
         return url in self.versions and self.versions[url].digest == digest
 
+    def there_by(self, url: str, now: datetime) -> datetime | None:
+        """When the version that was logged last of a list was there at the latest; None: nobody can tell.
+
+        That is the date of the first change, of any list, that was logged after it. One that is dated later than
+        clocks may be ahead says nothing of when it was logged.
+        """
+        later = (self._recorded[number] for number in range(self._versioned.get(url, 0), len(self._recorded)))
+        return next((each for each in later if each <= now + LOGGED_WITHIN), None)
+
     def _check_age(self, url: str, seen: SeenList, now: datetime, form: str) -> Iterator[Disagreement]:
         """What is dated before a change shows nothing of it, whatever it says: it must not be served for ever."""
         dated = f"its list of {seen.issued_at.isoformat()}"
@@ -194,8 +203,8 @@ class LogContents:
             change.recorded
             for changes in self.changes.get(url, {}).values()
             for change in (each.change for each in changes)
-            # A list's date is a whole second: a change of that second may be in it.
-            if seen.issued_at < change.recorded.replace(microsecond=0) and change.recorded < now - SHOWN_WITHIN
+            # Clocks differ: what is recorded a little after its date may be in it, and has to be (_check_place).
+            if seen.issued_at + LOGGED_WITHIN < change.recorded < now - SHOWN_WITHIN
         ]
         if missing:
             detail = f"{dated} is served, and {len(missing)} changes were recorded since, the first {min(missing)}"
@@ -211,9 +220,10 @@ class LogContents:
         """
         if isinstance(logged, SeenList) and self.is_logged(url, logged.digest) and logged.issued_at == seen.issued_at:
             return False
-        if url in self.versions and url not in self.there_by:
+        there_by = self.there_by(url, now)
+        if url in self.versions and there_by is None:
             return False
-        is_newer = url not in self.versions or seen.issued_at > self.there_by[url] + LOGGED_WITHIN
+        is_newer = url not in self.versions or there_by is None or seen.issued_at > there_by + LOGGED_WITHIN
         return is_newer and seen.issued_at < now - UNDER_WAY
 
     def _read_change(self, where: str, place: int, leaf: StatusChanged) -> None:
@@ -221,9 +231,7 @@ class LogContents:
         if before and before[-1].change.status == "revoked":
             self._tell("status.revived", f"{leaf.list_url}#{leaf.index}", f"{where} changes what is revoked")
         before.append(LoggedChange(place, leaf))
-        if self._last:
-            self.there_by |= dict.fromkeys(self._last, leaf.recorded)
-            self._last.clear()
+        self._recorded.append(leaf.recorded)
 
     def _read_version(self, where: str, place: int, leaf: ListPublished) -> None:
         before = self.versions.get(leaf.list_url)
@@ -232,8 +240,7 @@ class LogContents:
         if before is not None and (before.version >= leaf.version or before.tree_size > leaf.tree_size):
             self._tell("version.backwards", leaf.list_url, f"{where} shows less than the one before")
         self.versions[leaf.list_url] = leaf
-        self.there_by.pop(leaf.list_url, None)
-        self._last.add(leaf.list_url)
+        self._versioned[leaf.list_url] = len(self._recorded)
 
     def _tell(self, kind: str, subject: str, detail: str) -> None:
         self._found.append(Disagreement(kind, subject, detail))
@@ -246,15 +253,10 @@ def _check_beside(subject: str, seen: SeenList, logged: SeenList) -> Iterator[Di
 
 
 def _check_place(
-    subject: str, index: int, seen: SeenList, changes: list[StatusChanged], overdue: datetime | None
+    subject: str, index: int, seen: SeenList, changes: list[StatusChanged], now: datetime | None
 ) -> Iterator[Disagreement]:
     shown = seen.statuses.get(index, VALID)
-    # What was recorded before the list's second is shown, but for what may still have been on its way then; what was
-    # recorded in that second may be, and so may what came later. What is overdue is excused by neither.
-    settled_by = seen.issued_at - COMMITTED_WITHIN
-    if overdue is not None:
-        settled_by = max(settled_by, min(seen.issued_at + timedelta(seconds=1), overdue))
-    settled = [change for change in changes if change.recorded < settled_by]
+    settled = [change for change in changes if _is_settled(change.recorded, seen.issued_at, now)]
     expected = seen.shown_as(settled[-1]) if settled else VALID
     if shown == expected or shown in {seen.shown_as(change) for change in changes if change not in settled}:
         return
@@ -262,6 +264,19 @@ def _check_place(
         yield Disagreement("list.unexplained", f"{subject}#{index}", f"the list says {shown}, and the log never did")
     else:
         yield Disagreement("status.list", f"{subject}#{index}", f"the list says {shown}, the log {expected}")
+
+
+def _is_settled(recorded: datetime, issued_at: datetime, now: datetime | None) -> bool:
+    """Whether a list has to show a change: what was recorded before its second, and was not on its way any more.
+
+    What is served now has to show more: what is overdue, though it was recorded a little after the list's date, since
+    clocks differ; and what is dated later than clocks may be ahead, since that would never be due.
+    """
+    if recorded < issued_at - COMMITTED_WITHIN:
+        return True
+    if now is None:
+        return False
+    return recorded < min(issued_at + LOGGED_WITHIN, now - SHOWN_WITHIN) or recorded > now + LOGGED_WITHIN
 
 
 def _check_reflected(

@@ -125,27 +125,37 @@ class LogWalk:
             self._tell("tile.differs", tile.path, "it is not what the entries come to")
 
     def finish(self) -> list[Disagreement]:
-        """What is wrong with the log, apart from what its entries say; every entry was taken."""
+        """What is wrong with the log, but for what its entries say, and :meth:`behind`; every entry was taken."""
         if self.size == self._aim.size and self._tree.root() != self._aim.root:
             self._tell("log.root", self._aim.origin, "the checkpoint's root is not that of the entries")
-        for size in sorted(size for size in self._marks if size > self.size):
-            for mark in self._marks[size]:
-                self._tell(
-                    "log.rolled_back", mark.who, f"it saw {size} leaves, and the log says that it has {self.size}"
-                )
         if self._closed is not None and self._closed != self.size - 1:
             self._tell("log.reopened", f"leaf {self._closed}", "the log was closed there, and goes on")
         if self._end is not None:
             self._finish_end(self._end)
         return list(dict.fromkeys(self._found))
 
+    def behind(self) -> list[Disagreement]:
+        """What others have of the log beyond what it shows.
+
+        For a moment that is so of any log that grows: a witness remembers what it cosigned before the log shows it,
+        and a statement says how a log ended before the witnesses have seen that.
+        """
+        says = f"and the log says that it has {self.size}"
+        found = [
+            Disagreement("log.rolled_back", mark.who, f"it saw {size} leaves, {says}")
+            for size in sorted(size for size in self._marks if size > self.size)
+            for mark in self._marks[size]
+        ]
+        if self._end is not None and self.size < self._end.size:
+            detail = f"it was said to end with {self._end.size} leaves, and has {self.size}"
+            found.append(Disagreement("log.rolled_back", self._end.origin, detail))
+        return found
+
     def _finish_end(self, end: Checkpoint) -> None:
         """A log that ended has the leaf that says so for its last, and grows no more."""
         if self.size > end.size:
             self._tell("log.reopened", end.origin, f"it was said to end with {end.size} leaves, and has {self.size}")
-        elif self.size < end.size:
-            self._tell("log.rolled_back", end.origin, f"it was said to end with {end.size} leaves, and has {self.size}")
-        else:
+        elif self.size == end.size:
             if self._tree.root() != end.root:
                 self._tell("log.forked", end.origin, "it was said to end with another root")
             if self._closed != end.size - 1:

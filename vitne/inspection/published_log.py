@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import chain, count, islice
 from typing import Final
 
 import aiohttp
@@ -72,18 +73,24 @@ async def walk_on(
             remedy="keep what was served, which is signed, and ask the log's operator",
         )
     walk.aim(checkpoint)
-    resources = list(resources_at(checkpoint.size, walk.size)) if checkpoint.size > walk.size else []
-    bundles = [each for each in resources if each.level is None]
-    for at in range(0, len(bundles), CONCURRENCY):
-        batch = bundles[at : at + CONCURRENCY]
-        read = await asyncio.gather(*(_beside(fetch, bundle) for bundle in batch))
-        for bundle, (entries, tile) in zip(batch, read, strict=True):
+    # As they come, since how many there are is what the checkpoint says, whatever is behind it.
+    resources = resources_at(checkpoint.size, walk.size) if checkpoint.size > walk.size else iter(())
+    above: list[Resource] = []
+    for at in count(step=CONCURRENCY):
+        batch = list(islice(resources, CONCURRENCY))
+        bundles = [each for each in batch if each.level is None]
+        above += [each for each in batch if each.level]
+        if not bundles:
+            break
+        read = await asyncio.gather(*(_beside(fetch, bundle) for bundle in bundles))
+        for bundle, (entries, tile) in zip(bundles, read, strict=True):
             walk.take(bundle, entries, tile)
+        if all(each == (None, None) for each in read):
+            return note.decode()  # what is missing is told, and there may be no end of it
         if at % PROGRESS_EVERY == 0:
             progress(f"{walk.size} of {checkpoint.size} leaves")
-    above = [each for each in resources if each.level]
-    for at in range(0, len(above), CONCURRENCY):
-        some = above[at : at + CONCURRENCY]
+    tiles = chain(above, (each for each in resources if each.level))
+    while some := list(islice(tiles, CONCURRENCY)):
         for tile_, content in zip(some, await asyncio.gather(*(fetch(each.path) for each in some)), strict=True):
             walk.check_tile(tile_, content)
     return note.decode()

@@ -88,7 +88,7 @@ class PublishedLogs:
                 await self._walk_all(progress)
 
     def finish(self) -> list[Disagreement]:
-        """What is wrong with the logs; all entries were taken."""
+        """What is wrong with the logs, apart from what they may show yet (:meth:`behind`); all entries were taken."""
         found = [each for walk in self._walks.values() for each in walk.finish()]
         for origin in self._marks.keys() - self._walks.keys():
             found += [Disagreement("log.missing", origin, f"{mark.who} saw it") for mark in self._marks[origin]]
@@ -102,6 +102,10 @@ class PublishedLogs:
             )
             found.append(Disagreement(WITHHELD, origin, detail))
         return list(dict.fromkeys([*found, *self._refused, *self._withheld, *self.contents.finish()]))
+
+    def behind(self) -> list[Disagreement]:
+        """What others have of the logs beyond what they show: what lasts of it is wrong."""
+        return [each for walk in self._walks.values() for each in walk.behind()]
 
     def _unstated(self) -> list[str]:
         """Logs that were closed, and of which no statement that was read says so."""
@@ -139,7 +143,7 @@ class PublishedLogs:
             except PermissionDenied:
                 # Witnesses do not cosign what contradicts what they saw: then that is what is found, not their silence.
                 await walk_on(fetch, self.policy.without_witnesses(), walk, progress, origin=origin)
-                if not walk.finish():
+                if not (walk.finish() or walk.behind()):
                     raise
         except InvalidArgument as error:
             if error.reason == LOG_KEY_ENDED:
