@@ -18,7 +18,8 @@ from services.verifier.command import (
     add_verbose,
     read_credential,
 )
-from services.verifier.files import BUNDLE_FILE, read_argument
+from services.verifier.files import BUNDLE_FILE, read_argument, told_of_credential
+from services.verifier.presented import require_credential
 from vitne.accreditation.chain import MAX_SIZE, Bundle, Chain, check_bundle, parse_bundle
 from vitne.accreditation.credential import MAX_LENGTH, TYPE
 from vitne.accreditation.dids import path_name
@@ -29,10 +30,12 @@ from vitne.credentials import sd_jwt_vc
 from vitne.credentials.jose import strict_json
 from vitne.errors import InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
-from vitne.runtime.arguments import parsed, thumbprint
+from vitne.runtime.arguments import parsed, thumbprint, told_of_argument, web_address
 from vitne.runtime.fetch import PRIVATE, AllowRule, Fetcher, Fetches
 from vitne.runtime.names import DEFAULT_REGISTRY_URI
 
+#: The option that says where the registry is.
+REGISTRY: Final = "--registry"
 #: What a zip file begins with.
 ZIP: Final = b"PK"
 #: Seconds for each of the two answers that a bundle is made of.
@@ -88,18 +91,33 @@ def gather_command(arguments: Sequence[str]) -> int:
         "accreditation it cites, and an extract of the registry's signed list. Prints a JSON file.",
         epilog="Exit code: 0 done, 1 something could not be had, 2 wrong usage.",
     )
-    made.add_argument("--registry", required=True, metavar="URL", help="the registry's HTTP interface, https://host")
+    made.add_argument(
+        REGISTRY, type=web_address, required=True, metavar="URL", help="the registry's HTTP interface, https://host"
+    )
     add_credential(made, "an SD-JWT VC")
     asked = parsed(made, arguments)
     registry = asked.registry.rstrip("/") + "/"
     try:
-        rule = AllowRule.parse(registry + PRIVATE)
+        with told_of_argument(
+            REGISTRY,
+            rule="https://host, perhaps with a path, without a user, a query or a fragment; http to loopback only",
+            remedy="give the address of the registry's HTTP interface",
+        ):
+            # Plain http goes to loopback only, and only where whoever runs this says so.
+            fetcher = Fetcher(
+                [AllowRule.parse(registry + PRIVATE)], development=True, timeout_seconds=GATHER_TIMEOUT_SECONDS
+            )
         credential = read_credential(asked.credential)
+        with told_of_credential():
+            require_credential(credential)
     except InvalidArgument as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     try:
-        bundle = asyncio.run(_gather(credential, registry, rule))
+        with told_of_credential():
+            sd_jwt_vc.parse(credential)
+        with told_of_argument(REGISTRY, "url", "extract"):
+            bundle = asyncio.run(_gather(credential, registry, fetcher))
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NOT_VALID
@@ -133,6 +151,8 @@ def bundle_command(arguments: Sequence[str]) -> int:
             raise InvalidArgument(
                 "OTHER_BUNDLE",
                 "this is the zip file that the command collect makes",
+                field=BUNDLE_FILE,
+                rule="the JSON file that the command gather prints",
                 remedy="python -m services.verifier verify-bundle",
             )
         bundle = parse_bundle(given)
@@ -152,7 +172,6 @@ def bundle_command(arguments: Sequence[str]) -> int:
     return EXIT_VALID if chain.holds else EXIT_NOT_VALID
 
 
-async def _gather(credential: str, registry: str, rule: AllowRule) -> Bundle:
-    # Plain http goes to loopback only, and only where whoever runs this says so.
-    async with Fetcher([rule], development=True, timeout_seconds=GATHER_TIMEOUT_SECONDS) as fetcher:
+async def _gather(credential: str, registry: str, fetcher: Fetcher) -> Bundle:
+    async with fetcher:
         return await gather(credential, registry, fetcher)

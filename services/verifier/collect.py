@@ -16,9 +16,16 @@ import grpc
 
 from services.verifier import presented
 from services.verifier.bundle_file import Bundle
-from services.verifier.command import EXIT_USAGE, EXIT_VALID, add_endpoints, ledger_channel, read_credential
+from services.verifier.command import (
+    EXIT_USAGE,
+    EXIT_VALID,
+    add_endpoints,
+    ledger_channel,
+    list_fetcher,
+    read_credential,
+)
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
-from services.verifier.files import read_policy
+from services.verifier.files import read_policy, told_of_credential
 from services.verifier.offline import BundledStatus, knowledge_of, log_policy
 from services.verifier.verification import Verifier
 from vitne.accreditation import Statement, read_statement
@@ -31,11 +38,10 @@ from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
 from vitne.runtime.argument_files import write_file
-from vitne.runtime.arguments import parsed
+from vitne.runtime.arguments import parsed, told_of_argument
 from vitne.runtime.fetch import Fetches
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from vitne.runtime.status import error_from_rpc
-from vitne.runtime.trust_list import trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 
 
@@ -48,7 +54,13 @@ def main(arguments: Sequence[str]) -> int:
         epilog="Exit code: 0 collected, 2 it could not be.",
     )
     add_endpoints(made)
-    made.add_argument("--out", type=Path, required=True, metavar="BUNDLE_FILE", help="where to write it")
+    made.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="BUNDLE_FILE",
+        help="where to write it; a file that is there is not written over",
+    )
     asked = parsed(made, arguments)
     try:
         bundle = asyncio.run(_collect(asked, read_credential(asked.credential), SystemClock()))
@@ -77,21 +89,25 @@ def _next(asked: argparse.Namespace) -> list[str]:
 
 
 async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> Bundle:
-    lists = trust_list_fetcher(asked.trust_list, development=True)
+    with told_of_credential():
+        presented.read(credential)
+    lists = list_fetcher(asked)
     channel = ledger_channel(asked)
     try:
         stub = ledger_pb2_grpc.LedgerServiceStub(channel)
-        return await collect(
-            credential,
-            stub=stub,
-            fetcher=lists,
-            trust_list=asked.trust_list,
-            registry_key=asked.registry_key,
-            registry_uri=asked.registry_uri,
-            log_origin=asked.log_origin,
-            own_policy=read_policy(asked.log_policy),
-            clock=clock,
-        )
+        own_policy = read_policy(asked.log_policy)
+        with told_of_argument("--trust-list", "url"):
+            return await collect(
+                credential,
+                stub=stub,
+                fetcher=lists,
+                trust_list=asked.trust_list,
+                registry_key=asked.registry_key,
+                registry_uri=asked.registry_uri,
+                log_origin=asked.log_origin,
+                own_policy=own_policy,
+                clock=clock,
+            )
     finally:
         await lists.close()
         await channel.close()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from services.verifier.answers import to_text
 from services.verifier.evidence import Inclusions, LogProofs, StatusLists
-from services.verifier.files import CREDENTIAL_FILE, read_argument, read_policy
+from services.verifier.files import CREDENTIAL_FILE, read_argument, read_policy, told_of_credential
 from services.verifier.knowledge import Knowledge
 from services.verifier.memory import KeptMemory
 from services.verifier.presented import MAX_BYTES, require_credential
@@ -27,12 +27,12 @@ from vitne.credentials.w3c import baking
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.inspection.log_memory import LogMemory
-from vitne.runtime.argument_files import read_file
-from vitne.runtime.arguments import host_and_port, parsed, thumbprint, web_address
+from vitne.runtime.argument_files import told_of
+from vitne.runtime.arguments import host_and_port, parsed, thumbprint, told_of_argument, web_address
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
-from vitne.runtime.tls import TlsFiles
+from vitne.runtime.tls import TlsFiles, TlsMaterial
 from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 
@@ -89,8 +89,11 @@ def add_anchors(made: argparse.ArgumentParser) -> None:
 
 def read_anchors(asked: argparse.Namespace) -> TrustAnchors | None:
     """The trust anchors that an argument names; raises InvalidArgument (``BAD_TRUST_ANCHORS``, ``FILE_UNREADABLE``)."""
-    file = asked.trust_anchors
-    return TrustAnchors.parse(read_file(file, "--trust-anchors")) if file else None
+    file: Path | None = asked.trust_anchors
+    if file is None:
+        return None
+    with told_of(file, "--trust-anchors"):
+        return TrustAnchors.parse(file.read_bytes())
 
 
 def add_endpoints(made: argparse.ArgumentParser) -> None:
@@ -157,10 +160,13 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; answers the exit code."""
     asked = parsed(parser(), arguments)
     try:
-        rules = [AllowRule.parse(text) for text in asked.allow]
+        with told_of_argument("--allow"):
+            # Plain http goes to loopback only, and only where whoever runs this says so.
+            fetcher = Fetcher([AllowRule.parse(text) for text in asked.allow], development=True)
         credential = read_credential(asked.credential)
-        require_credential(credential)
-        verification = asyncio.run(_check(asked, rules, credential, SystemClock()))
+        with told_of_credential():
+            require_credential(credential)
+        verification = asyncio.run(_check(asked, fetcher, credential, SystemClock()))
     except (InvalidArgument, FailedPrecondition) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -176,7 +182,8 @@ def read_credential(name: str) -> str:
     """
     data = read_argument(name, baking.MAX_IMAGE, CREDENTIAL_FILE)
     if baking.is_image(data):
-        return baking.extract(data)
+        with told_of_credential():
+            return baking.extract(data)
     # A byte beyond what is read is left, so that too long is told as that.
     return data[: MAX_BYTES + 1].decode("utf-8", "replace").strip()
 
@@ -190,20 +197,53 @@ def ledger_channel(asked: argparse.Namespace) -> Any:
     """
     own = asked.ledger_certificate
     if own and not asked.ledger_ca:
-        raise InvalidArgument("LEDGER_CA_MISSING", "--ledger-certificate needs --ledger-ca")
-    return open_channel(asked.ledger, None, tls=TlsFiles(own, own, asked.ledger_ca) if asked.ledger_ca else None)
+        raise InvalidArgument(
+            "LEDGER_CA_MISSING",
+            "--ledger-certificate needs --ledger-ca",
+            field="--ledger-ca",
+            rule="a certificate is shown over TLS only, to a ledger whose own leads to an authority that is trusted",
+            remedy="name the file of the certificates to trust, too, or leave --ledger-certificate out",
+        )
+    if not asked.ledger_ca:
+        return open_channel(asked.ledger, None)
+    # First one by one, so that it is told which of them can't be used.
+    with told_of_argument("--ledger-ca", rule="a file of certificates in PEM"):
+        TlsMaterial.read(TlsFiles(authority=asked.ledger_ca))
+    pair = "a file with a certificate and its private key in PEM, the key without a password"
+    with told_of_argument("--ledger-certificate", rule=pair):
+        TlsMaterial.read(TlsFiles(own, own))
+    return open_channel(asked.ledger, None, tls=TlsFiles(own, own, asked.ledger_ca))
 
 
-async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credential: str, clock: Clock) -> Verification:
+def list_fetcher(asked: argparse.Namespace) -> Fetcher:
+    """What fetches the registry's list, as the arguments say; close it.
+
+    Raises:
+        InvalidArgument: as :func:`~vitne.runtime.trust_list.trust_list_fetcher`.
+    """
+    with (
+        told_of_argument("--trust-list", "trust_list"),
+        told_of_argument(
+            "--trust-list",
+            "allow",
+            rule="https://host/path without a user, a query or a fragment; http to loopback only",
+            remedy="give the address at which the registry publishes its list",
+        ),
+    ):
+        # Plain http goes to loopback only, and only where whoever runs this says so.
+        return trust_list_fetcher(asked.trust_list, development=True)
+
+
+async def _check(asked: argparse.Namespace, fetcher: Fetcher, credential: str, clock: Clock) -> Verification:
     projection = Projection()
-    # Plain http goes to loopback only, and only where whoever runs this says so.
-    lists = trust_list_fetcher(asked.trust_list, development=True)
+    lists = list_fetcher(asked)
     source = TrustListSource(asked.trust_list, asked.registry_key, asked.registry_uri, projection, clock, fetcher=lists)
     anchors = read_anchors(asked)
     policy = read_policy(asked.log_policy)
+    memory = _read_memory(asked.remember)
     channel = ledger_channel(asked)
     try:
-        async with Fetcher(rules, development=True) as fetcher:
+        async with fetcher:
             knowledge = Knowledge(
                 projection=projection,
                 # Which standings an issuer applied can't be asked in public; what rests on a pilot or a proposal is
@@ -217,7 +257,7 @@ async def _check(asked: argparse.Namespace, rules: Sequence[AllowRule], credenti
                 anchors=anchors,
             )
             proofs = LogProofs(ledger_pb2_grpc.LedgerServiceStub(channel), witnessed=policy is not None)
-            log = Inclusions(proofs, knowledge, asked.log_origin, clock, policy, memory=_read_memory(asked.remember))
+            log = Inclusions(proofs, knowledge, asked.log_origin, clock, policy, memory=memory)
             verifier = Verifier(knowledge, StatusLists(fetcher, knowledge, clock), log, clock)
             verification = await verifier.verify(credential)
             if asked.remember:
@@ -232,7 +272,8 @@ def _read_memory(file: Path | None) -> LogMemory:
     try:
         if file is not None:
             file.parent.stat()  # a folder that is misspelt is not made
-        return LogMemory.read(file)
+        with told_of_argument("--remember"):
+            return LogMemory.read(file)
     except OSError as error:
         raise InvalidArgument(
             "FILE_UNREADABLE",
@@ -246,7 +287,8 @@ def _read_memory(file: Path | None) -> LogMemory:
 async def _refused(source: TrustListSource) -> str:
     """Take the registry's list, once; why it was not taken, or nothing."""
     try:
-        await source.refresh()
+        with told_of_argument("--trust-list", "url"):
+            await source.refresh()
     except VitneError as error:
         sys.stderr.write(f"the registry's trust list was not taken: {error}\n")
         return f"the registry's trust list was not taken: {error.message}"

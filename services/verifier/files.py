@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
-from vitne.runtime.argument_files import read_file, unreadable
+from vitne.runtime.argument_files import told_of, unreadable
+from vitne.runtime.arguments import told_of_argument
 
 #: What arguments are called that name a credential and a bundle.
 CREDENTIAL_FILE: Final = "CREDENTIAL_FILE"
@@ -31,10 +35,28 @@ def read_argument(name: str, limit: int, argument: str) -> bytes:
         raise unreadable("stdin" if name == STDIN else name, argument, error) from error
 
 
+@contextmanager
+def told_of_credential() -> Iterator[None]:
+    """Say of a credential that is refused which argument named it, and where in it that is, where the refusal says so.
+
+    Raises:
+        VitneError: as it comes, with ``CREDENTIAL_FILE`` in its field.
+    """
+    try:
+        yield
+    except VitneError as error:
+        all_of_it = error.field in ("", "credential", "image")
+        with told_of_argument(CREDENTIAL_FILE if all_of_it else f"{CREDENTIAL_FILE}, {error.field}"):
+            raise
+
+
 def read_policy(path: Path | None) -> Policy | None:
     """The policy that ``--log-policy`` names; None where it names none.
 
     Raises:
         InvalidArgument: ``FILE_UNREADABLE``, or as :meth:`Policy.parse`.
     """
-    return Policy.parse(read_file(path, "--log-policy").decode("utf-8", "replace")) if path else None
+    if path is None:
+        return None
+    with told_of(path, "--log-policy"):
+        return Policy.parse(path.read_bytes().decode("utf-8", "replace"))

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from services.verifier.answers import VerifyAnswer, outcome_word
-from services.verifier.checks.names import SKIPPED
+from services.verifier.checks.names import SKIPPED, STRUCTURE
 from services.verifier.details import in_language
 from vitne.runtime.languages import NEIGHBOURS, best_table, best_text, reader_languages
 
@@ -62,21 +62,28 @@ class FormPage:
         """The form, for who sent nothing: of no credential nothing was found, least of all that it is invalid."""
         return self._render(request, HTTPStatus.BAD_REQUEST, refused="nothing_given")
 
-    def no_credential(self, request: Request) -> Response:
-        """The form, for who sent something else."""
-        return self._render(request, HTTPStatus.BAD_REQUEST, refused="no_credential")
+    def no_credential(self, request: Request, answer: VerifyAnswer) -> Response:
+        """The form, for who sent something else, with what machines are told of it; the verdict is not shown."""
+        words = next(check.detail for check in answer.checks if check.name == STRUCTURE)
+        return self._render(request, HTTPStatus.BAD_REQUEST, refused="no_credential", words=words)
 
     def answer(self, request: Request, answer: VerifyAnswer) -> Response:
         """What was found, and the form for another."""
         return self._render(request, HTTPStatus.OK, answer=answer)
 
     def _render(
-        self, request: Request, status: HTTPStatus, *, answer: VerifyAnswer | None = None, refused: str = ""
+        self,
+        request: Request,
+        status: HTTPStatus,
+        *,
+        answer: VerifyAnswer | None = None,
+        refused: str = "",
+        words: str = "",
     ) -> Response:
         chosen = request.query_params.get(_LANGUAGE, "")
         if chosen and chosen not in NEIGHBOURS:
             # Whatever came with it is not told in a language that was not asked for.
-            chosen, status, answer, refused = "", HTTPStatus.BAD_REQUEST, None, _UNKNOWN_LANGUAGE
+            chosen, status, answer, refused, words = "", HTTPStatus.BAD_REQUEST, None, _UNKNOWN_LANGUAGE, ""
         asked = reader_languages(request.headers.get("accept-language", ""))
         reads = [chosen, *asked] if chosen else asked
         texts = best_table(TEXTS, reads, DEFAULT_LANGUAGE)
@@ -89,6 +96,7 @@ class FormPage:
             made=[check for check in checks if check.outcome != _SKIPPED],
             skipped=[check for check in checks if check.outcome == _SKIPPED],
             refused=texts[refused] if refused else "",
+            words=words,
             refused_title="" if not refused else texts[_REFUSED_TITLES.get(refused, "nothing_title")],
             action=f"/?{_LANGUAGE}={chosen}" if chosen else "/",
             # What was pasted is in no address, so another language begins with the form.

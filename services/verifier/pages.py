@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from services.verifier.answers import VerifyAnswer, to_json, to_json_bytes
 from services.verifier.form_page import FormPage
-from services.verifier.presented import MAX_LENGTH, one_required, require_credential
+from services.verifier.presented import MAX_LENGTH, NotACredential, one_required
 from services.verifier.verification import Verifier
 from vitne.credentials.w3c.baking import MAX_IMAGE
 from vitne.errors import InvalidArgument
@@ -108,11 +108,10 @@ def build_pages(verifier: Verifier) -> FastAPI:
         given = pasted(credential)
         if not given:
             return page.nothing_given(request)
-        try:
-            require_credential(given)
-        except InvalidArgument:
-            return page.no_credential(request)
-        return page.answer(request, to_json(await verifier.verify(given)))
+        verification = await verifier.verify(given)
+        if isinstance(verification.unread, NotACredential):
+            return page.no_credential(request, to_json(verification))
+        return page.answer(request, to_json(verification))
 
     return app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from vitne.credentials import sd_jwt_vc
 from vitne.credentials.artefact import sd_jwt_digest
@@ -43,6 +43,10 @@ _DESCRIBED: Final = {
     Form.BADGE: "an Open Badge, with a Data Integrity proof",
     Form.BADGE_JWT: "an Open Badge, as a JWT",
 }
+
+
+class NotACredential(InvalidArgument):
+    """``NOT_A_CREDENTIAL``: in none of the formats that are read here, so that there is nothing to verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,10 @@ def read(text: str) -> Presented:
     that its holder derived, a sealed European Digital Credential, or an ELMO document of one credential.
 
     Raises:
-        InvalidArgument: what the format's own reader refuses; ``NOT_A_CREDENTIAL``; ``NOT_ONE_CREDENTIAL``;
-            ``PROOF_MALFORMED``.
+        NotACredential: it is in none of them.
+        InvalidArgument: what the format's own reader refuses; ``NOT_ONE_CREDENTIAL``; ``PROOF_MALFORMED``.
     """
-    require_credential(text)
+    _require_beginning(text)
     if text.startswith(_JSON):
         return _read_json(text)
     if text.startswith(_XML):
@@ -117,17 +121,30 @@ def read(text: str) -> Presented:
 
 
 def require_credential(text: str) -> None:
-    """Does it begin as a credential does? Of a text that is none it is not told that it is a bad one.
+    """Refuse a text that is no credential, as :func:`read` does; one that is a bad one is not looked at further.
+
+    Of a text that is none it is not told that it is a bad one.
 
     Raises:
-        InvalidArgument: ``NOT_A_CREDENTIAL``.
+        NotACredential: it is none.
     """
+    _require_beginning(text)
+    if text.startswith(_JSON):
+        try:
+            _document(text)
+        except NotACredential:
+            raise
+        except InvalidArgument:  # a bad one, as whoever reads it is told
+            return
+
+
+def _require_beginning(text: str) -> None:
     if not text.startswith((_JSON, _XML, _JOSE)):
         raise _no_credential()
 
 
-def _no_credential() -> InvalidArgument:
-    return InvalidArgument(
+def _no_credential() -> NotACredential:
+    return NotACredential(
         "NOT_A_CREDENTIAL",
         "it is no credential in any format that is read here",
         field="credential",
@@ -148,11 +165,16 @@ def one_required(*, both: bool) -> InvalidArgument:
     )
 
 
-def _read_json(text: str) -> Presented:
+def _document(text: str) -> dict[str, Any]:
     seal.require_size(text)
     document = strict_json(text, field="credential")
     if not isinstance(document, dict) or not document.keys() & {_PROOF, *_SEAL}:
         raise _no_credential()
+    return document
+
+
+def _read_json(text: str) -> Presented:
+    document = _document(text)
     if _PROOF not in document:
         return _sealed(seal.parse_read(text, document))
     if len(text) > renditions.MAX_LENGTH:

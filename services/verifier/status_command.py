@@ -18,9 +18,10 @@ from services.verifier.command import (
     EXIT_VALID,
     add_endpoints,
     ledger_channel,
+    list_fetcher,
     read_credential,
 )
-from services.verifier.files import CREDENTIAL_FILE, read_policy
+from services.verifier.files import CREDENTIAL_FILE, read_policy, told_of_credential
 from services.verifier.past_status import PastStatus, verify_past_status
 from vitne.accreditation.trust_list import CLOCK_SKEW
 from vitne.audit.status_evidence import ProvenStatus
@@ -30,9 +31,8 @@ from vitne.credentials.model import Credential
 from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
 from vitne.merkle.policy import Policy
 from vitne.runtime.argument_files import read_file, write_file
-from vitne.runtime.arguments import parsed, thumbprint
+from vitne.runtime.arguments import parsed, thumbprint, told_of_argument
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
-from vitne.runtime.trust_list import trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2_grpc
 
 _EPILOG: Final = "Exit code: 0 proved, whatever the status was, 1 not proved, 2 wrong usage, or it could not be asked."
@@ -50,7 +50,12 @@ def main(arguments: Sequence[str]) -> int:
     add_endpoints(made)
     made.add_argument("--at", metavar="INSTANT", help="for which instant, as 2026-11-23T12:00:00Z (default: now)")
     made.add_argument("--known-at", metavar="INSTANT", help="by what was recorded up to then (default: now)")
-    made.add_argument("--out", type=Path, metavar="STATUS_FILE", help="keep what proves it, for verify-status")
+    made.add_argument(
+        "--out",
+        type=Path,
+        metavar="STATUS_FILE",
+        help="keep what proves it, for verify-status; a file that is there is not written over",
+    )
     asked = parsed(made, arguments)
     try:
         policy = read_policy(asked.log_policy)
@@ -159,7 +164,9 @@ def _instant(asked: argparse.Namespace, name: str) -> datetime | None:
 
 
 def _read(name: str) -> Credential:
-    return presented.read(read_credential(name)).credential
+    text = read_credential(name)
+    with told_of_credential():
+        return presented.read(text).credential
 
 
 def _require_issued(credential: Credential, at: datetime, field: str) -> None:
@@ -178,13 +185,14 @@ async def _ask(
 ) -> PastStatus:
     if at is not None:
         _require_issued(credential, at, "--at")
-    fetcher = trust_list_fetcher(asked.trust_list, development=True)
+    fetcher = list_fetcher(asked)
     channel = ledger_channel(asked)
     try:
         stub = ledger_pb2_grpc.LedgerServiceStub(channel)
-        compact, _, facts = await fetch_list(
-            fetcher, asked.trust_list, asked.registry_key, asked.registry_uri, clock.now()
-        )
+        with told_of_argument("--trust-list", "url"):
+            compact, _, facts = await fetch_list(
+                fetcher, asked.trust_list, asked.registry_key, asked.registry_uri, clock.now()
+            )
         answered = await ask_status(stub, credential.status, at=at, known_at=known_at)
     finally:
         await fetcher.close()

@@ -59,6 +59,8 @@ class Verification:
     registry_revision: int
     #: What was verified; None where no known issuer is known to have signed it: it is repeated to nobody then.
     credential: Credential | None = field(default=None, repr=False)
+    #: Why what was shown can't be read; None where it was.
+    unread: VitneError | None = field(default=None, repr=False)
 
 
 class Verifier:
@@ -95,7 +97,7 @@ class Verifier:
         about, signed = "", None
         structure = await self._structure(credential, look)
         presentation = structure and structure[1]
-        if presentation is not None:
+        if isinstance(presentation, Presented):
             await self._look_at(presentation, look, now)
             if look.passed(names.ISSUER) and look.passed(names.SIGNATURE):
                 # What nobody is known to have signed is not repeated in the line that everybody reads.
@@ -104,12 +106,13 @@ class Verifier:
         checks = look.in_order()
         verdict = verdict_of(checks)
         VERIFY_DURATION.record(self._clock.monotonic() - began, name_of(verdict))
-        return Verification(verdict, headline(verdict, checks, about), checks, now, revision, signed)
+        unread = presentation if isinstance(presentation, VitneError) else None
+        return Verification(verdict, headline(verdict, checks, about), checks, now, revision, signed, unread)
 
-    async def _structure(self, credential: str | bytes, look: _Look) -> tuple[Check, Presented | None] | None:
+    async def _structure(self, credential: str | bytes, look: _Look) -> tuple[Check, Presented | VitneError] | None:
         """Read it: beside the event loop where that may take long, since anybody may send anything."""
 
-        def read() -> tuple[Check, Presented | None] | None:
+        def read() -> tuple[Check, Presented | VitneError] | None:
             return look.at((names.STRUCTURE,), lambda: check_structure(credential))
 
         small = isinstance(credential, str) and len(credential) <= MAX_AT_ONCE

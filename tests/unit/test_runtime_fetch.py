@@ -141,6 +141,7 @@ def test_the_longest_prefix_decides() -> None:
         "https://a.example/=https://b.example",
         "ftp://a/=https://b/",
         "https://u@a/",
+        "https://[a/",
         "x",
         "=",
     ],

@@ -13,6 +13,7 @@ from services.ledger import __main__ as ledger
 from services.ledger.settings import LedgerSettings
 from services.portal import __main__ as portal
 from services.portal.settings import PortalSettings
+from services.prober import __main__ as prober
 from services.registry import __main__ as registry
 from services.registry.settings import RegistrySettings
 from services.verifier import __main__ as verifier
@@ -187,6 +188,30 @@ def test_the_command_line_refuses_in_lines_and_without_secrets(
     assert variables(told["serve"]) == {*SERVER, "VITNE_DATABASE_DSN"}
     assert variables(told["migrate"]) == {"VITNE_DATABASE_DSN"}
     assert "hunter2" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("main", "offered"),
+    [
+        (issuer.main, True),
+        (ledger.main, True),
+        (registry.main, True),
+        (portal.main, True),
+        (verifier.main, False),
+        (prober.main, False),
+    ],
+    ids=["issuer", "ledger", "registry", "portal", "verifier", "prober"],
+)
+def test_only_services_with_a_database_offer_to_migrate_it(
+    main: Callable[[list[str]], int],
+    offered: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments in (["--help"], ["nonsense"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        told = capsys.readouterr()
+        assert ("migrate" in told.out + told.err) is offered
 
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[list[str]]]] = {

@@ -370,6 +370,34 @@ def test_the_command_says_what_it_wrote_and_what_to_do_next(
     assert "seen by the policy's witnesses" in capsys.readouterr().out
 
 
+def test_the_command_writes_over_no_file(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bundle of before may be all that proves what was then."""
+    bundles = [maker.make()]
+
+    async def collected(*_arguments: Any) -> Bundle:
+        return bundles[-1]
+
+    monkeypatch.setattr(collect_command, "_collect", collected)
+    credential, out = tmp_path / "credential.sd-jwt", tmp_path / "bundle.zip"
+    credential.write_text("presented")
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--out", str(out)]
+    arguments = [*where, "--registry-key", TRUST_KEY.key_id, str(credential)]
+    assert [collect_command.main(arguments), collect_command.main(arguments)] == [0, 0], "the same again"
+    before = out.read_bytes()
+    capsys.readouterr()
+    bundles.append(replace(bundles[0], credential=f"{bundles[0].credential}A~"))
+    assert collect_command.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"FILE_EXISTS: {out} is there already, and holds something else")
+    assert "; field: --out; rule: " in shown.err
+    assert "; remedy: name a file that is not there yet" in shown.err
+    assert "Nothing of it is verified" not in shown.err
+    assert out.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {credential.name, out.name}
+
+
 def test_the_command_says_where_it_cannot_write_what_it_collected(
     maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

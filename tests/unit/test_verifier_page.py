@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.verifier import command
 from services.verifier.checks import names
 from services.verifier.details import DETAILS, MAX_DETAIL, in_language
 from services.verifier.form_page import TEXTS
@@ -167,6 +171,47 @@ async def test_what_is_no_credential_is_not_called_a_bad_one(world: World, paste
     answer = await verified(served(world), pasted, "/?lang=nb")
     assert (answer.status, TEXTS["nb"]["no_credential"] in html.unescape(answer.text)) == (400, True)
     assert not any(text in answer.text for text in TEXTS["nb"]["verdict_leads"].values())
+
+
+@pytest.mark.parametrize("text", ["hei", "PK\x03\x04", "{}", '{"a": 1}', "[1]"])
+async def test_what_is_no_credential_is_told_alike_by_page_interface_and_command(
+    world: World, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = served(world)
+    sent = json.dumps({"credential": text}).encode()
+    answer = await call(app, "/v1/verify", form=sent, headers={"Content-Type": "application/json"})
+    assert answer.status == 200
+    [structure] = [check for check in json.loads(answer.text)["checks"] if check["name"] == names.STRUCTURE]
+
+    for address in ("/?lang=nb", "/?lang=en"):
+        page = await verified(app, text, address)
+        assert (page.status, structure["detail"] in html.unescape(page.text)) == (400, True)
+        assert not re.search(r'class="verdict \w', page.text), "no verdict"
+
+    file = tmp_path / "given"
+    file.write_text(text)
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--registry-key", "A" * 43]
+    assert await asyncio.to_thread(command.main, [*where, str(file)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    told = re.fullmatch(r"(\w+): (.*?); field: CREDENTIAL_FILE; rule: .*; remedy: (.*)\n", shown.err)
+    assert told is not None, "nothing but that was told: nobody was asked"
+    reason, message, remedy = told.groups()
+    assert reason == "NOT_A_CREDENTIAL"
+    assert structure["detail"] == f"it can't be read: {message} ({reason}); remedy: {remedy}"
+
+
+@pytest.mark.parametrize("text", ['{"proof": 1}', '{"a":', "eyJ", "<a/>"])
+async def test_a_bad_credential_is_an_answer_on_page_and_interface_and_of_the_command(
+    world: World, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = await verified(served(world), text)
+    assert (page.status, 'class="verdict invalid"' in page.text, "remedy: " in page.text) == (200, True, False)
+    file = tmp_path / "given"
+    file.write_text(text)
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--registry-key", "A" * 43]
+    assert await asyncio.to_thread(command.main, [*where, str(file)]) == 1
+    assert capsys.readouterr().out.startswith("Invalid: it can't be read: ")
 
 
 @pytest.mark.parametrize(

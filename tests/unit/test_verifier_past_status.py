@@ -212,6 +212,49 @@ def test_the_command_that_asks_says_what_is_no_instant(
     assert capsys.readouterr().err.startswith("BAD_INSTANT: ")
 
 
+def test_the_command_that_asks_writes_over_no_file(
+    past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_arguments: Any) -> PastStatus:
+        return past.kept()
+
+    monkeypatch.setattr(status_command, "_ask", asked)
+    credential, out, policy = tmp_path / "credential.sd-jwt", tmp_path / "status.json", tmp_path / "policy"
+    credential.write_text(past.world.issue(status=OWN))
+    policy.write_text(policy_text(SIGNER, 2, "all"))
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--registry-key", TRUST_KEY.key_id]
+    arguments = [*where, "--log-policy", str(policy), "--out", str(out), str(credential)]
+    assert [status_command.main(arguments), status_command.main(arguments)] == [0, 0], "the same again"
+    assert out.read_bytes() == past.kept().to_json()
+    out.write_bytes(b"of another instant")
+    capsys.readouterr()
+    assert status_command.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"FILE_EXISTS: {out} is there already")
+    assert "; field: --out; rule: " in shown.err
+    assert (shown.out, out.read_bytes()) == ("", b"of another instant")
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        (["--trust-list", "https://registry.example"], "--trust-list"),
+        (["--trust-list", "http://127.0.0.1:1/list"], "--trust-list"),
+        (["--ledger-ca", "nowhere.pem"], "--ledger-ca"),
+        ([], "CREDENTIAL_FILE"),
+    ],
+    ids=["no path", "nobody there", "no authority", "no credential"],
+)
+def test_the_command_that_asks_names_the_argument_at_fault(
+    past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: list[str], argument: str
+) -> None:
+    credential = tmp_path / "credential.sd-jwt"
+    credential.write_text(past.world.issue() if changes else "hello")
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--registry-key", TRUST_KEY.key_id]
+    assert status_command.main([*where, *changes, str(credential)]) == 2
+    assert f"; field: {argument}; rule: " in capsys.readouterr().err
+
+
 def test_before_its_issuance_a_credential_had_no_status(
     past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vitne.errors import InvalidArgument
+from vitne.errors import AlreadyExists, InvalidArgument
 
 
 def read_file(path: Path, argument: str) -> bytes:
@@ -26,7 +26,9 @@ def read_file(path: Path, argument: str) -> bytes:
 
 
 def write_file(path: Path, content: bytes, argument: str) -> None:
-    """Write all of a file.
+    """Write all of a file that is not there yet; one that holds the same is left as it is, and so is any other.
+
+    What is no file (a device, a pipe) is written to.
 
     Args:
         path: of the file.
@@ -34,10 +36,20 @@ def write_file(path: Path, content: bytes, argument: str) -> None:
         argument: that names it, as the command's help calls it.
 
     Raises:
+        AlreadyExists: ``FILE_EXISTS``: it is there, and holds something else.
         InvalidArgument: ``FILE_UNWRITABLE``.
     """
     try:
-        path.write_bytes(content)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+        elif not _created(path, content) and read_file(path, argument) != content:
+            raise AlreadyExists(
+                "FILE_EXISTS",
+                f"{path} is there already, and holds something else: it was left as it is",
+                field=argument,
+                rule="a file that is there is not written over: what it proves may not be had again",
+                remedy="name a file that is not there yet, or move this one away first",
+            )
     except OSError as error:
         raise InvalidArgument(
             "FILE_UNWRITABLE",
@@ -46,6 +58,21 @@ def write_file(path: Path, content: bytes, argument: str) -> None:
             rule="a file in a folder that is there, and in which whoever runs this may write",
             remedy="make the folder, or name a file elsewhere",
         ) from error
+
+
+def _created(path: Path, content: bytes) -> bool:
+    """Write a file that is not there; whether it was not. A part of it is not left."""
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(content)
+    except BaseException:
+        path.unlink()
+        raise
+    return True
 
 
 @contextmanager

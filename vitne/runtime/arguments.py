@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
+
+from vitne.errors import VitneError
 
 #: An RFC 7638 thumbprint (SHA-256, base64url) whose first of 64 possible characters is the hyphen.
 _HYPHENATED: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
@@ -32,6 +35,34 @@ def parsed(parser: argparse.ArgumentParser, arguments: Iterable[str]) -> argpars
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)} (--help tells which there are)")
     return parser.parse_args(joined)
+
+
+@contextmanager
+def told_of_argument(argument: str, *fields: str, rule: str = "", remedy: str = "") -> Iterator[None]:
+    """Say of what is refused which argument is at fault: what refuses it knows of none.
+
+    Args:
+        argument: as the command's help calls it.
+        fields: what refusals name that are meant; without any, all are.
+        rule: of the argument, where that of the refusal is about something else.
+        remedy: likewise.
+
+    Raises:
+        VitneError: as it comes, with the argument as its field.
+    """
+    try:
+        yield
+    except VitneError as error:
+        if fields and error.field not in fields:
+            raise
+        raise type(error)(
+            error.reason,
+            error.message,
+            field=argument,
+            rule=rule or error.rule,
+            remedy=remedy or error.remedy,
+            metadata=error.metadata,
+        ) from error
 
 
 def thumbprint(text: str) -> str:

@@ -78,9 +78,7 @@ class AllowRule:
         prefix, _, base = urls.partition("=")
         rule = cls(prefix, base or prefix, private=urls != text.strip())
         for url in (rule.prefix, rule.base):
-            parts = urlsplit(url)
-            plain = parts.username is None and not (parts.query or parts.fragment)
-            if parts.scheme not in ("https", "http") or not parts.hostname or not url.endswith("/") or not plain:
+            if not _is_place(url):
                 raise InvalidArgument(
                     "BAD_ALLOW_RULE",
                     "not an allow-rule",
@@ -307,6 +305,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_place(url: str) -> bool:
+    """Whether it is an absolute URL of the web that ends in ``/``, with neither a user nor a query nor a fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no host is written so
+        return False
+    plain = parts.username is None and not (parts.query or parts.fragment)
+    return parts.scheme in ("https", "http") and bool(parts.hostname) and url.endswith("/") and plain
 
 
 def _strays(rest: str) -> bool:

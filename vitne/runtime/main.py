@@ -78,7 +78,7 @@ def cli(
         name: of the service.
         description: one sentence for ``--help``.
         serve: builds the application from the settings and runs it.
-        migrations: what ``migrate`` applies, in order; empty without a database.
+        migrations: what ``migrate`` applies, in order; empty without a database: then it is not offered.
         settings: class of the settings, read from the environment.
         further: the service's own commands, by name.
         arguments: of the command line; the process's own by default.
@@ -97,13 +97,15 @@ def cli(
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="run the service until SIGTERM or SIGINT")
-    commands.add_parser("migrate", help="bring the database to this release's schema, then end")
+    if migrations:
+        commands.add_parser("migrate", help="bring the database to this release's schema, then end")
     for further_name, more in further.items():
         commands.add_parser(further_name, help=more.about, description=more.about, add_help=not more.arguments)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in further and further[given[0]].arguments:
         return further[given[0]].run(given[1:])
-    command = parser.parse_args(given).command
+    # Without a database it is not offered; a job that runs it for every service is told so, and does not fail.
+    command = "migrate" if given == ["migrate"] else parser.parse_args(given).command
     if command in further:
         return further[command].run([])
     loaded = load(settings)

@@ -6,18 +6,21 @@ from collections.abc import Mapping
 
 from services.verifier import presented
 from services.verifier.checks.names import FAILED, PASSED, STRUCTURE, Check, told
-from services.verifier.presented import Presented
+from services.verifier.presented import NotACredential, Presented
 from vitne.credentials.model import by_language
 from vitne.credentials.w3c import baking
 from vitne.errors import VitneError
 
 
-def check_structure(shown: str | bytes) -> tuple[Check, Presented | None]:
-    """Read a presentation, or an image with one in it; None beside a failed check."""
+def check_structure(shown: str | bytes) -> tuple[Check, Presented | VitneError]:
+    """Read a presentation, or an image with one in it; beside a failed check, why it can't be read."""
     try:
         presentation = presented.read(baking.extract(shown) if isinstance(shown, bytes) else shown.strip())
     except VitneError as error:
-        return Check(STRUCTURE, FAILED, f"it can't be read: {told(error)}", error.field or error.rule), None
+        detail = f"it can't be read: {told(error)}"
+        if isinstance(error, NotACredential):  # whoever gave something else can mend that, and nobody else
+            detail = f"{detail}; remedy: {error.remedy}"
+        return Check(STRUCTURE, FAILED, detail, error.field or error.rule), error
     return Check(STRUCTURE, PASSED, presentation.described, presentation.type), presentation
 
 
