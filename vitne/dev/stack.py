@@ -713,9 +713,14 @@ class Stack:
     async def collect_bundle(self, credential: str, file: Path) -> None:
         """Let somebody who knows nothing but public endpoints collect what a credential's verification rests on.
 
+        Args:
+            credential: as it was issued.
+            file: of the stack's own, in which it is collected; of a stack of before, another's is there.
+
         Raises:
             FailedPrecondition: ``COMMAND_FAILED``.
         """
+        file.unlink(missing_ok=True)
         arguments = ["--trust-list", f"{self.http_url('registry')}/v1/trust-list", "--out", str(file)]
         arguments += ["--registry-key", await self.registry_key(), "--ledger", self.grpc_address("ledger")]
         arguments += ["--log-policy", str(self.log_policy)]
