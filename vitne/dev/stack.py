@@ -720,7 +720,7 @@ class Stack:
         Raises:
             FailedPrecondition: ``COMMAND_FAILED``.
         """
-        file.unlink(missing_ok=True)
+        await asyncio.to_thread(file.unlink, missing_ok=True)
         arguments = ["--trust-list", f"{self.http_url('registry')}/v1/trust-list", "--out", str(file)]
         arguments += ["--registry-key", await self.registry_key(), "--ledger", self.grpc_address("ledger")]
         arguments += ["--log-policy", str(self.log_policy)]
