@@ -316,8 +316,10 @@ async def _walked(
             *(each for url, seen in kept.items() if seen != lists[url][""] for each in contents.check_list(url, seen)),
             *contents.check_issued(issued),
         ]
+        # What is wrong with the log stays so. But while it is behind, it is not known what is, and what will have come.
         behind = logs.behind()
-        if not (among or behind or unreachable) or own or clock.monotonic() - started >= seconds:
+        waits = behind or (not own and (among or unreachable))
+        if not waits or clock.monotonic() - started >= seconds:
             break
         await clock.sleep(LOOK_SECONDS)
     own += behind

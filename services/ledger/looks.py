@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,16 +44,17 @@ class Looks:
     long it counts. A replica that alone can't reach it may then be behind the others.
 
     Args:
-        connect: begins that session.
+        connect: begins that session; the server ends its statements after :data:`PATIENCE_SECONDS`.
         look: takes over what others have published of the lists at these paths, in that session.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Any]], look: Callable[[Any, Collection[str]], Awaitable[None]]
+        self, connect: Callable[[], Coroutine[Any, Any, Any]], look: Callable[[Any, Collection[str]], Awaitable[None]]
     ) -> None:
         self._connect = connect
         self._look = look
         self._session: Any = None
+        self._beginning: asyncio.Task[Any] | None = None
         #: When that was used last, by the loop's time.
         self._used = 0.0
         self._next: _Next | None = None
@@ -84,6 +86,7 @@ class Looks:
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._end_session()
+        await self._end_beginning()
 
     async def _look_after(self, before: asyncio.Task[None] | None, asked: _Next) -> None:
         try:
@@ -112,17 +115,36 @@ class Looks:
                 self._away_until = max(self._away_until, _time() + AWAY_SECONDS)
 
     async def _ready(self) -> Any:
-        """The session; another where it has ended, or rested for so long that the way there may be forgotten."""
+        """The session; another where it has ended, or rested for so long that the way there may be forgotten.
+
+        One that takes longer to begin than a look may take is there for a later one.
+        """
         if self._session is not None and (self._session.is_closed() or _time() - self._used > RESTS_SECONDS):
             self._end_session()
         if self._session is None:
-            self._session = await self._connect()
+            if self._beginning is None:
+                self._beginning = asyncio.create_task(self._connect())
+            try:
+                self._session = await asyncio.shield(self._beginning)
+                self._used = _time()
+            finally:
+                if self._beginning.done():
+                    self._beginning = None
         return self._session
 
     def _end_session(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.terminate()
+
+    async def _end_beginning(self) -> None:
+        beginning, self._beginning = self._beginning, None
+        if beginning is None:
+            return
+        beginning.cancel()
+        with suppress(asyncio.CancelledError, *DATABASE_OUTAGES):
+            self._session = await beginning
+        self._end_session()
 
 
 def _time() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,7 @@ from services.ledger.keys import LedgerKeys, ensure_checkpoint
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
-from services.ledger.looks import Looks
+from services.ledger.looks import PATIENCE_SECONDS, Looks
 from services.ledger.outside import Outside
 from services.ledger.pages import build_pages
 from services.ledger.projections import Projections
@@ -294,7 +295,7 @@ def build(settings: LedgerSettings, pool: Any, clock: Clock, verifier: TokenVeri
         SERVICE,
         checks_own_streams=["SetStatuses"],
     )
-    looks = Looks(pool.connect_apart, publisher.take_over)
+    looks = Looks(partial(pool.connect_apart, statement_seconds=PATIENCE_SECONDS), publisher.take_over)
     application.mount_http(build_pages(publisher, projections, checkpoints, resources, history, looks=looks))
     application.on_close(looks.close)
     application.add_task("lists", publisher.run)

@@ -26,13 +26,17 @@ PATIENCE_SECONDS: Final = 10.0
 #: Seconds between two looks at how long it has been so, though nobody asks.
 LOOK_SECONDS: Final = 1.0
 
-#: A log's newest own checkpoint, and the one that is shown, in one snapshot. Which log: of that number, or the one that
-#: grows.
+#: A log's newest own checkpoint, the one that is shown, and the newest that was cosigned, in one snapshot. Which log:
+#: of that number, or the one that grows.
 _STATE: Final = """
-    SELECT own.*, shown.size AS shown_size, shown.note AS shown_note FROM (
+    SELECT own.*, shown.size AS shown_size, shown.note AS shown_note, last.size AS cosigned_size,
+        last.note AS cosigned_note
+    FROM (
         SELECT shard, origin, leaves_before, tiles_before, size, checkpoint FROM log
         UNION ALL SELECT shard, origin, leaves_before, tiles_before, size, checkpoint FROM closed_log
-    ) AS own LEFT JOIN shown_checkpoint AS shown USING (shard)
+    ) AS own LEFT JOIN shown_checkpoint AS shown USING (shard) LEFT JOIN LATERAL (
+        SELECT size, note FROM witnessed_checkpoint WHERE shard = own.shard ORDER BY size DESC, cosigned DESC LIMIT 1
+    ) AS last ON true
     WHERE own.shard = coalesce($1::integer, (SELECT shard FROM log))
 """
 #: Logs, also those that ended, that are larger than what is shown of them.
@@ -57,6 +61,9 @@ _SHOW: Final = """
 """
 #: From now on the newest that the log signed is shown, unless witnesses have just cosigned another.
 _FOLLOW: Final = "DELETE FROM shown_checkpoint WHERE shard = $1 AND size = $2"
+
+#: What a replica of the release before has cosigned, which does not write the row.
+_TAKE_OVER: Final = "UPDATE shown_checkpoint SET size = $2, note = $3 WHERE shard = $1 AND size < $2"
 
 _log = logging.getLogger(__name__)
 
@@ -176,8 +183,14 @@ class WitnessedCheckpoints:
             raise not_started()
         own = StoredCheckpoint.of(row)
         size, note = row["shown_size"], row["shown_note"]
+        cosigned = -1 if row["cosigned_size"] is None else row["cosigned_size"]
+        if size is None and cosigned == own.size:
+            size, note = cosigned, row["cosigned_note"]
         if size is None or size > own.size:  # A log that went back is not helped by what was shown of it.
             return own
+        if size < cosigned <= own.size:
+            await self._pool.execute(_TAKE_OVER, own.shard.number, cosigned, row["cosigned_note"])
+            return await self._shown(own.shard.number)
         if size < own.size and self._waited(own, size):
             await self._pool.execute(_FOLLOW, own.shard.number, size)
             return await self._shown(own.shard.number)

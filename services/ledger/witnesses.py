@@ -109,7 +109,7 @@ class Cosigning:
         *ended, growing = await self._store.logs()
         for log in ended:
             if log.shard.number not in self._complete:
-                if await self._is_due(log, timedelta.max):
+                if await self._is_due(log, None):
                     enough &= await self._cosign(log)
                 else:
                     self._complete.add(log.shard.number)
@@ -126,10 +126,12 @@ class Cosigning:
             silent = now - self._looked_at.setdefault(growing.shard.number, now)
         LOG_WITNESSED.set(self._clock.now().timestamp() - silent)
 
-    async def _is_due(self, log: StoredCheckpoint, every: timedelta) -> bool:
+    async def _is_due(self, log: StoredCheckpoint, every: timedelta | None) -> bool:
         last = await self._witnessed.newest_of(log.shard)
         if last is None or last.size != log.size:
             return True
+        if every is None:
+            return False
         silent = self._silent_for(log, last)
         return silent is None or silent >= every.total_seconds()
 

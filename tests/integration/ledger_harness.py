@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,7 +21,7 @@ from services.ledger.keys import LedgerKeys
 from services.ledger.leases import Leases, Orders, load_secret
 from services.ledger.lists import ListPublisher
 from services.ledger.log_store import LogStore
-from services.ledger.looks import Looks
+from services.ledger.looks import PATIENCE_SECONDS, Looks
 from services.ledger.outside import Outside
 from services.ledger.pages import build_pages
 from services.ledger.projections import Projections
@@ -92,7 +93,7 @@ class Ledger:
             self.checkpoints,
             LogResources(self.pool, self.store),
             self.history,
-            looks=Looks(self.pool.connect_apart, self.publisher.take_over),
+            looks=Looks(partial(self.pool.connect_apart, statement_seconds=PATIENCE_SECONDS), self.publisher.take_over),
         )
 
     def publication(self, objects: Objects) -> Publication:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,71 @@ async def test_who_waits_at_the_end_is_let_go() -> None:
         await asyncio.gather(*asked)
         await database.looks.since_now("/a")
     assert (database.begun, database.sessions[0].ended) == (1, True)
+
+
+async def test_a_session_that_takes_long_to_begin_is_there_for_a_later_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ledger.looks.PATIENCE_SECONDS", 0.05)
+    database = Database()
+
+    async def slowly() -> Session:
+        await asyncio.sleep(0.12)
+        return await database.connect()
+
+    looks = Looks(slowly, database.look)
+    database.answers.put_nowait(None)
+    async with asyncio.timeout(5):
+        while not database.begun:
+            await looks.since_now("/a")
+    assert len(database.sessions) == 1
+    await looks.close()
+    assert database.sessions[0].ended
+
+
+async def test_a_session_that_begins_at_the_end_is_ended() -> None:
+    database, go_on = Database(), asyncio.Event()
+
+    async def slowly() -> Session:
+        with suppress(asyncio.CancelledError):
+            await go_on.wait()
+        return await database.connect()
+
+    looks = Looks(slowly, database.look)
+    asked = asyncio.create_task(looks.since_now("/a"))
+    await asyncio.sleep(0.01)
+    await looks.close()
+    await asked
+    assert [each.ended for each in database.sessions] == [True]
+
+
+async def test_looks_that_are_given_up_leave_nothing_behind_in_the_database(
+    ledger: Ledger, database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that waits for a lock goes on when the client has gone, and keeps its connection."""
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    locker = await asyncpg.connect(database_dsn)
+    monkeypatch.setattr("services.ledger.looks.PATIENCE_SECONDS", 0.1)
+    looks = Looks(partial(ledger.pool.connect_apart, statement_seconds=0.1), ledger.publisher.take_over)
+    async with locker.transaction():
+        await locker.execute("LOCK TABLE list_version IN ACCESS EXCLUSIVE MODE")
+        for _ in range(12):
+            await looks.since_now(PATH)
+        await asyncio.sleep(0.2)
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        assert await locker.fetchval(waiting) == 0
+    await looks.close()
+    await locker.close()
+
+
+async def test_a_connection_apart_does_not_outlive_the_pool(database_dsn: str, pool: asyncpg.Pool) -> None:
+    ended = await open_pool(database_dsn, max_size=1)
+    connecting = asyncio.create_task(ended.connect_apart())
+    await asyncio.sleep(0)
+    await ended.close()
+    with pytest.raises(asyncpg.InterfaceError, match="the pool is closed"):
+        await connecting
 
 
 async def test_who_waits_for_the_pool_holds_up_no_reader(ledger: Ledger, database_dsn: str) -> None:

@@ -172,21 +172,47 @@ async def test_a_log_that_ended_is_shown_to_its_end_though_nobody_asks_or_cosign
     assert (await ledger.checkpoints.shown(newest.shard)).size == 6
 
 
-@pytest.mark.parametrize(("ago", "grown", "expected"), [(5, 5, 5), (3600, 0, 5), (3600, 5, 10)])
-async def test_a_release_that_is_brought_in_begins_with_what_was_shown(
-    ledger: Ledger, ago: int, grown: int, expected: int
+@pytest.mark.parametrize(("grown", "is_shown"), [(0, True), (5, False)])
+async def test_a_release_that_is_brought_in_begins_with_no_less_than_was_shown(
+    ledger: Ledger, clock: ManualClock, grown: int, is_shown: bool
 ) -> None:
-    """What witnesses cosigned, if that was lately, or is all of the log."""
+    """What witnesses cosigned, if that is all of the log; nobody knows for how long they have been silent."""
     numbers = count()
     first = await grow(ledger, numbers, 5)
-    await ledger.checkpoints.add(first, first.note)
+    await ledger.checkpoints.add(first, cosigned(first, clock))
     if grown:
         await grow(ledger, numbers, grown)
-    await ledger.pool.execute("UPDATE witnessed_checkpoint SET cosigned = now() - $1::interval", timedelta(seconds=ago))
     (folder,) = (part.folder for part in MIGRATIONS if part.component == "ledger")
     await ledger.pool.execute("DROP TABLE shown_checkpoint")
     await ledger.pool.execute((folder / "0010_shown.sql").read_text())
-    assert (await ledger.checkpoints.shown()).size == expected
+    shown = await ledger.checkpoints.shown()
+    assert (shown.size, is_cosigned(shown)) == (5 + grown, is_shown)
+
+
+async def as_the_release_before(ledger: Ledger, checkpoint: StoredCheckpoint, clock: ManualClock) -> None:
+    """Keep what was cosigned, without a word of what is shown."""
+    await ledger.pool.execute(
+        "INSERT INTO witnessed_checkpoint (cosigned, shard, size, note) SELECT max(cosigned) + interval '1 second', "
+        "1, $1, $2 FROM witnessed_checkpoint",
+        checkpoint.size,
+        cosigned(checkpoint, clock),
+    )
+
+
+async def test_what_the_release_before_cosigns_beside_this_one_is_shown(ledger: Ledger, clock: ManualClock) -> None:
+    numbers = count()
+    first = await grow(ledger, numbers, 5)
+    await ledger.checkpoints.add(first, cosigned(first, clock))
+    for size in (10, 15):
+        await as_the_release_before(ledger, await grow(ledger, numbers, 5), clock)
+        shown = await ledger.replica().checkpoints.shown()
+        assert (shown.size, is_cosigned(shown)) == (size, True)
+    # Also where only what the log had signed was shown, once it is all of it.
+    await ledger.pool.execute("DELETE FROM shown_checkpoint")
+    newest = await grow(ledger, numbers, 5)
+    assert not is_cosigned(await ledger.checkpoints.shown())
+    await as_the_release_before(ledger, newest, clock)
+    assert is_cosigned(await ledger.checkpoints.shown())
 
 
 async def test_what_is_cosigned_after_something_larger_is_not_kept(ledger: Ledger, clock: ManualClock) -> None:

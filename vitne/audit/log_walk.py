@@ -140,14 +140,14 @@ class LogWalk:
         For a moment that is so of any log that grows: a witness remembers what it cosigned before the log shows it,
         and a statement says how a log ended before the witnesses have seen that.
         """
-        says = f"and the log says that it has {self.size}"
+        size = self._aim.size
         found = [
-            Disagreement("log.rolled_back", mark.who, f"it saw {size} leaves, {says}")
-            for size in sorted(size for size in self._marks if size > self.size)
-            for mark in self._marks[size]
+            Disagreement("log.rolled_back", mark.who, f"it saw {seen} leaves, and the log says that it has {size}")
+            for seen in sorted(seen for seen in self._marks if seen > size)
+            for mark in self._marks[seen]
         ]
-        if self._end is not None and self.size < self._end.size:
-            detail = f"it was said to end with {self._end.size} leaves, and has {self.size}"
+        if self._end is not None and size < self._end.size:
+            detail = f"it was said to end with {self._end.size} leaves, and has {size}"
             found.append(Disagreement("log.rolled_back", self._end.origin, detail))
         return found
 

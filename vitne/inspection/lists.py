@@ -21,7 +21,7 @@ from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import StatusList, verify_token
 from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.errors import NotFound, Unavailable, VitneError
-from vitne.inspection.published_log import Unanswered, fetch_file
+from vitne.inspection.published_log import Unanswered, Unconnected, fetch_file
 from vitne.inspection.snapshots import STATUS_TYPES
 from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.events.v1 import events_pb2
@@ -137,7 +137,7 @@ async def fetch_seen(
     Each is asked for as anything, and by its own media type, as verifiers do; at the list's own address also as a CWT
     (draft-ietf-oauth-status-list-20, section 8.1). Where a reader who says what they want is given something else than
     one who does not, that is a form of its own. Where some are answered, one that is not is a form that can't be had;
-    where none is, nobody knows of the list, and others at its host are not asked for.
+    where none is, nobody knows of the list. Others at a host that takes no connection are not asked for.
 
     Args:
         session: fetches.
@@ -159,9 +159,11 @@ async def fetch_seen(
             continue
         answers = await asyncio.gather(*(_fetched(session, address + form.value, accept) for form, accept in _ASKED))
         tokens = [f"nobody can fetch it: {each.message}" if isinstance(each, Unanswered) else each for each in answers]
-        first = answers[0]
-        if isinstance(first, Unanswered) and all(isinstance(each, Unanswered) for each in answers):
-            unreachable[url] = silent[host] = _lists_unreachable(first)
+        silences = [each for each in answers if isinstance(each, Unanswered)]
+        if len(silences) == len(answers):
+            unreachable[url] = _lists_unreachable(silences[0])
+            if all(isinstance(each, Unconnected) for each in silences):
+                silent[host] = unreachable[url]
             continue
         asked = dict(zip(_ASKED, tokens, strict=True))
         forms = {}

@@ -26,12 +26,19 @@ MAX_FILE_BYTES: Final = 256 * (1 << 16)
 #: Bundles between two words of progress.
 PROGRESS_EVERY: Final = 256
 
+#: Bundles in a row that are served neither as entries nor as hashes, after which nothing more is looked for.
+MOST_MISSING: Final = 1024
+
 #: Why a checkpoint of another log, however well signed, is not walked to.
 ANOTHER_LOG: Final = "ANOTHER_LOG"
 
 
 class Unanswered(Unavailable):
     """Nobody answers at an address, or not in time: whether the file is there, nobody knows."""
+
+
+class Unconnected(Unanswered):
+    """Nothing takes a connection there, for whatever file."""
 
 
 #: Fetches a file by its path below the log's prefix; None: it is not there.
@@ -76,6 +83,7 @@ async def walk_on(
     # As they come, since how many there are is what the checkpoint says, whatever is behind it.
     resources = resources_at(checkpoint.size, walk.size) if checkpoint.size > walk.size else iter(())
     above: list[Resource] = []
+    missing = 0
     for at in count(step=CONCURRENCY):
         batch = list(islice(resources, CONCURRENCY))
         bundles = [each for each in batch if each.level is None]
@@ -85,7 +93,8 @@ async def walk_on(
         read = await asyncio.gather(*(_beside(fetch, bundle) for bundle in bundles))
         for bundle, (entries, tile) in zip(bundles, read, strict=True):
             walk.take(bundle, entries, tile)
-        if all(each == (None, None) for each in read):
+        missing = missing + len(read) if all(each == (None, None) for each in read) else 0
+        if missing >= MOST_MISSING:
             return note.decode()  # what is missing is told, and there may be no end of it
         if at % PROGRESS_EVERY == 0:
             progress(f"{walk.size} of {checkpoint.size} leaves")
@@ -159,7 +168,8 @@ async def fetch_file(session: aiohttp.ClientSession, url: str, *, accept: str = 
             body = await read_bounded(answer, MAX_FILE_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         why = "no answer came in time" if isinstance(error, TimeoutError) else "nobody answers there"
-        raise _unreachable(url, why, Unanswered) from error
+        kind = Unconnected if isinstance(error, aiohttp.ClientConnectorError) else Unanswered
+        raise _unreachable(url, why, kind) from error
     if body is None:
         raise _unreachable(url, f"it is larger than {MAX_FILE_BYTES} bytes")
     return body

@@ -98,14 +98,26 @@ class MeasuredPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         self._name = name
         self._dsn, self._options = dsn, connect
         self._apart: WeakSet[Any] = WeakSet()
+        self._ended = False
         watch_pool(self, name)
 
-    async def connect_apart(self) -> Any:
+    async def connect_apart(self, *, statement_seconds: float = 0.0) -> Any:
         """A connection as the pool's, beside it: for what may not wait until another is given back.
 
         It ends with the pool at the latest, or by ``terminate()``.
+
+        Args:
+            statement_seconds: after which the server ends a statement by itself, whoever has gone by then; 0: never.
+
+        Raises:
+            asyncpg.InterfaceError: the pool has ended.
         """
-        connection = await asyncpg.connect(self._dsn, connection_class=PlainConnection, **self._options)
+        own = {"statement_timeout": f"{statement_seconds * 1000:.0f}"}
+        settings = {**self._options, "server_settings": {**self._options.get("server_settings", {}), **own}}
+        connection = await asyncpg.connect(self._dsn, connection_class=PlainConnection, **settings)
+        if self._ended:
+            connection.terminate()
+            raise asyncpg.InterfaceError("the pool is closed")
         self._apart.add(connection)
         return connection
 
@@ -120,6 +132,7 @@ class MeasuredPool(asyncpg.Pool):  # type: ignore[misc]  # asyncpg has no types
         super().terminate()
 
     def _end_apart(self) -> None:
+        self._ended = True
         for connection in list(self._apart):
             connection.terminate()
 

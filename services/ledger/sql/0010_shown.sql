@@ -7,12 +7,11 @@ CREATE TABLE shown_checkpoint (
     note  text   NOT NULL
 );
 
--- Where witnesses are not silent, what they cosigned last is shown on.
+-- What witnesses cosigned of all of a log is shown on; of any other, all is shown until they have cosigned as much.
 INSERT INTO shown_checkpoint
-    SELECT shard, greatest(size, meanwhile_size), CASE WHEN meanwhile_size > size THEN meanwhile ELSE note END
+    SELECT shard, size, note
     FROM (SELECT DISTINCT ON (shard) * FROM witnessed_checkpoint ORDER BY shard, cosigned DESC) AS last
-    WHERE cosigned BETWEEN now() - interval '10 seconds' AND now()
-        OR size = (SELECT size FROM log WHERE log.shard = last.shard)
+    WHERE size = (SELECT size FROM log WHERE log.shard = last.shard)
         OR size = (SELECT size FROM closed_log WHERE closed_log.shard = last.shard);
 
 -- `meanwhile`, `meanwhile_size` and `outgrown` are for replicas of the release before, which run beside this one while
