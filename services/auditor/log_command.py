@@ -309,7 +309,12 @@ async def _walked(
         await logs.walk_on(progress)
         own = [*logs.finish()]
         for before in (known, copied):
-            own += [each for each in before.compare(logs.shown, logs.policy) if each not in own]
+            # A log that is there, and not believed, is not missing: it is told what keeps it from being believed.
+            own += [
+                each
+                for each in before.compare(logs.shown, logs.policy)
+                if each not in own and not (each.kind == "log.missing" and each.subject in logs.walked)
+            ]
         kept = await _fetch_logged(session, contents, lists, kept, fetched, keys=keys, served_at=served_at)
         among = [
             *(contents.check_lists(lists, fetched, unknown=unreachable) if keys else ()),

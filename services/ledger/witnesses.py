@@ -190,7 +190,8 @@ class Cosigning:
                 witness.sizes[newest.shard.number] = newest.size
                 return lines
             if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-                raise _contradicts(f"{newest.size} leaves do not follow from the {size} that it cosigned")
+                from_what = f"the {size} that it cosigned" if size else "what it cosigned"
+                raise _contradicts(f"{newest.size} leaves do not follow from {from_what}")
             if status != HTTPStatus.CONFLICT or kind != SIZE_MEDIA_TYPE:
                 break
             size = from_decimal(answer.removesuffix("\n"), _bad_answer)
@@ -214,6 +215,10 @@ class Cosigning:
             async with session.post(
                 f"{witness.url}/add-checkpoint", data=request.text().encode(), allow_redirects=False
             ) as answer:
+                if answer.status not in (HTTPStatus.OK, HTTPStatus.CONFLICT):
+                    # Whatever it is, and however long: it is quoted as far as it can be read.
+                    beginning = await answer.content.read(MAX_ANSWER_BYTES)
+                    return answer.status, answer.content_type, beginning.decode("utf-8", "replace")
                 body = await read_bounded(answer, MAX_ANSWER_BYTES)
                 if body is None:
                     raise _bad_answer(f"it is longer than {MAX_ANSWER_BYTES} bytes")
@@ -239,7 +244,9 @@ def _contradicts(claim: str) -> DataLoss:
 
 def _refused(status: int, answer: str) -> Unavailable:
     """What a witness answered that is no cosignature; its own words are quoted, as far as they are plain."""
-    words = " ".join("".join(each if each.isascii() and each.isprintable() else " " for each in answer).split())
+    # Without its quotation marks: it must not seem to end before it does.
+    plain = (each if each.isascii() and each.isprintable() else " " for each in answer.replace('"', "'"))
+    words = " ".join("".join(plain).split())
     said = f', and says: "{words[:_QUOTED]}"' if words else ""
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
         rule = "C2SP tlog-witness: 404 for a log that it was not given, 403 for a key that it was not given"

@@ -384,15 +384,18 @@ async def test_a_database_that_can_not_be_compared_is_not_written_and_nothing_is
         ),
         (500, "x" * 500, f'answered 500, and says: "{"x" * 200}"', "200 with"),
         (404, "", "answered 404;", "404 for a log"),
+        (403, b"\xdcnbekannt", 'answered 403, and says: "nbekannt"', "404 for a log"),
+        (403, "gateway " * 5000, 'answered 403, and says: "gateway gateway', "404 for a log"),
+        (503, 'busy"; rule: none', 'answered 503, and says: "busy\'; rule: none"', "200 with"),
     ],
 )
 async def test_a_witness_that_refuses_is_told_with_what_it_says(
-    put_back: PutBack, status: int, text: str, says: str, rule: str, caplog: pytest.LogCaptureFixture
+    put_back: PutBack, status: int, text: str | bytes, says: str, rule: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     newest = put_back.newest
 
     async def refuse(_request: web.Request) -> web.Response:
-        return web.Response(status=status, text=text)
+        return web.Response(status=status, body=text)
 
     app = web.Application()
     app.router.add_post("/add-checkpoint", refuse)

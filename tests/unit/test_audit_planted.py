@@ -24,7 +24,7 @@ from services.auditor.__main__ import AGREES, DISAGREES, NOT_LOOKED
 from tests.unit.log_samples import SampleLog, cosigner, note_signer
 from tests.unit.test_audit_command import served
 from tests.unit.test_auditor_exit import SETTINGS
-from tests.unit.test_published_logs import issuances
+from tests.unit.test_published_logs import FIRST, SECOND, Site, issuances
 from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY
 from vitne.audit.snapshots import WorldSnapshot
 from vitne.canonical import sha256
@@ -702,6 +702,48 @@ async def test_a_gap_in_a_copy_hides_nothing_that_is_behind_it(
     assert "log.rolled_back" not in out
 
 
+async def test_a_file_that_is_missing_is_told_as_that_and_as_no_fork(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a witness saw is what was signed; without a file of it nobody knows more."""
+    log = published(issuances(0, 700))
+    del log.files[Resource(None, 1).path], log.files[Resource(0, 1).path]
+    for seen, forked in ((log, False), (published(issuances(1, 700)), True)):
+        note = seen.note(None, cosigner(0), at=NOW).encode()
+
+        async def witness(path: str, note: bytes = note) -> bytes | None:
+            return note if path.endswith("/checkpoint") else None
+
+        async with served(witness) as there:
+            policy = tmp_path / "policy"
+            lines = [f"log {log.signer.key.text}", f"witness w0 {cosigner(0).key.text} {there}", "quorum none"]
+            policy.write_text("\n".join(lines))
+            assert await audit(log, policy=str(policy)) == DISAGREES
+        out = capsys.readouterr().out
+        assert "log.missing tile/entries/001: it is not served" in out
+        assert ("log.forked witness w0" in out) is forked
+        assert not any(kind in out for kind in ("log.root", "tile.differs", "log.rolled_back"))
+
+
+async def test_a_log_that_followed_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever copies puts the statement first, and then what it says that there is."""
+    whole = Site(issuances(0, 400), issuances(400, 30))
+    began = time.monotonic()
+
+    async def fetch(path: str) -> bytes | None:
+        if path.startswith("log/") and time.monotonic() - began < 0.5:
+            return None
+        return await whole.fetch(path)
+
+    async with served(fetch) as url:
+        given = ["log", "--url", url, "--key", FIRST.key.text]
+        assert await asyncio.to_thread(auditor.main, [*given, "--settle", "0"]) == DISAGREES
+        out = capsys.readouterr().out
+        assert f"log.missing {SECOND.key.name}: a statement says that it follows" in out
+        assert "leaves, 400 issuances" in out
+        assert await asyncio.to_thread(auditor.main, [*given, "--settle", "30"]) == AGREES
+
+
 async def test_a_list_that_is_cut_off_hides_no_other_of_its_host(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -723,7 +765,9 @@ async def test_a_checkpoint_of_a_size_that_nothing_is_behind_ends_the_walk(capsy
     began = time.monotonic()
     assert await audit(log) == DISAGREES
     assert time.monotonic() - began < 60
-    assert "log.missing tile/entries/003: it is not served" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "log.missing tile/entries/003: it is not served" in out
+    assert ": what comes from there on was not looked for" in out
 
 
 async def test_a_list_that_no_leaf_names_is_compared_where_it_is_named(

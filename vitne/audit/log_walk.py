@@ -60,6 +60,8 @@ class LogWalk:
         self._marks: dict[int, list[Mark]] = defaultdict(list)
         self._found: list[Disagreement] = []
         self._closed: int | None = None
+        #: From where on nobody can tell what the tree is, since neither an entry nor its hash is served.
+        self._unknown: int | None = None
         for mark in marks:
             self._marks[mark.checkpoint.size].append(mark)
         self._hold(0, EMPTY_ROOT)
@@ -79,6 +81,10 @@ class LogWalk:
         self._aim = checkpoint
         if checkpoint.size < self.size:
             self._tell("log.rolled_back", "log", f"{self.size} leaves were walked, and now it says {checkpoint.size}")
+
+    def give_up(self) -> None:
+        """Look for nothing that comes after what was taken, since so much of that is not served."""
+        self._tell("log.missing", f"leaf {self.size}", "what comes from there on was not looked for")
 
     def end(self, end: Checkpoint) -> None:
         """Hold the log to the last tree with which it was said to end."""
@@ -105,6 +111,8 @@ class LogWalk:
             published = hashes[place] if hashes else None
             if entries is None:
                 # Walked on by the tile's word, so that one bundle's fault does not hide what comes after it.
+                if published is None and self._unknown is None:
+                    self._unknown = index
                 self._append(published or bytes(HASH_SIZE))
                 self.contents.skip()
                 continue
@@ -118,6 +126,8 @@ class LogWalk:
 
     def check_tile(self, tile: Resource, data: bytes | None) -> None:
         """Compare a tile above the first level with what the entries come to; all of these were taken."""
+        if data is not None and self._unknown is not None:
+            return
         expected = self._levels[(tile.level or 1) - 1][tile.first * HASH_SIZE : (tile.first + tile.width) * HASH_SIZE]
         if data is None:
             self._tell("log.missing", tile.path, "it is not served")
@@ -126,7 +136,12 @@ class LogWalk:
 
     def finish(self) -> list[Disagreement]:
         """What is wrong with the log, but for what its entries say, and :meth:`behind`; every entry was taken."""
-        if self.size == self._aim.size and self._tree.root() != self._aim.root:
+        if self._unknown is not None:
+            # What was signed is held to what was seen, whatever is missing of it.
+            for mark in self._marks.get(self._aim.size, ()):
+                if mark.checkpoint.root != self._aim.root:
+                    self._tell("log.forked", mark.who, f"it saw another root of the first {self._aim.size} leaves")
+        elif self.size == self._aim.size and self._tree.root() != self._aim.root:
             self._tell("log.root", self._aim.origin, "the checkpoint's root is not that of the entries")
         if self._closed is not None and self._closed != self.size - 1:
             self._tell("log.reopened", f"leaf {self._closed}", "the log was closed there, and goes on")
@@ -156,7 +171,7 @@ class LogWalk:
         if self.size > end.size:
             self._tell("log.reopened", end.origin, f"it was said to end with {end.size} leaves, and has {self.size}")
         elif self.size == end.size:
-            if self._tree.root() != end.root:
+            if self._unknown is None and self._tree.root() != end.root:
                 self._tell("log.forked", end.origin, "it was said to end with another root")
             if self._closed != end.size - 1:
                 self._tell("leaf.wrong", f"leaf {end.size - 1}", "it is the last of its log, and does not close it")
@@ -183,7 +198,7 @@ class LogWalk:
 
     def _hold(self, size: int, root: bytes | None) -> None:
         """Compare with what was remembered of this size."""
-        if size in self._marks:
+        if size in self._marks and self._unknown is None:
             root = root or self._tree.root()
             for mark in self._marks[size]:
                 if mark.checkpoint.root != root:

@@ -95,7 +95,8 @@ async def walk_on(
             walk.take(bundle, entries, tile)
         missing = missing + len(read) if all(each == (None, None) for each in read) else 0
         if missing >= MOST_MISSING:
-            return note.decode()  # what is missing is told, and there may be no end of it
+            walk.give_up()  # there may be no end of it
+            return note.decode()
         if at % PROGRESS_EVERY == 0:
             progress(f"{walk.size} of {checkpoint.size} leaves")
     tiles = chain(above, (each for each in resources if each.level))

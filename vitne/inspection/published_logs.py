@@ -41,6 +41,7 @@ class PublishedLogs:
         self._walks: dict[str, LogWalk] = {}
         self._notes: dict[str, str] = {}
         self._refused: list[Disagreement] = []
+        self._unshown: list[Disagreement] = []
         self._withheld: list[Disagreement] = []
 
     @property
@@ -90,10 +91,11 @@ class PublishedLogs:
     def finish(self) -> list[Disagreement]:
         """What is wrong with the logs, apart from what they may show yet (:meth:`behind`); all entries were taken."""
         found = [each for walk in self._walks.values() for each in walk.finish()]
-        for origin in self._marks.keys() - self._walks.keys():
+        unshown = {each.subject for each in self._unshown}
+        for origin in self._marks.keys() - self._walks.keys() - unshown:
             found += [Disagreement("log.missing", origin, f"{mark.who} saw it") for mark in self._marks[origin]]
         # Else one that follows could be shown in the place of the first, and nobody would look into that.
-        for origin in self._closed() - self._walks.keys():
+        for origin in self._closed() - self._walks.keys() - unshown:
             found.append(Disagreement("log.missing", origin, "a statement says that it ended, and it is not shown"))
         for origin in self._unstated():
             detail = (
@@ -105,7 +107,12 @@ class PublishedLogs:
 
     def behind(self) -> list[Disagreement]:
         """What others have of the logs beyond what they show: what lasts of it is wrong."""
-        return [each for walk in self._walks.values() for each in walk.behind()]
+        return [*(each for walk in self._walks.values() for each in walk.behind()), *self._unshown]
+
+    @property
+    def walked(self) -> Set[str]:
+        """Origins of the logs that are there, believed or not."""
+        return self._walks.keys()
 
     def _unstated(self) -> list[str]:
         """Logs that were closed, and of which no statement that was read says so."""
@@ -119,7 +126,7 @@ class PublishedLogs:
         if note is None:
             raise no_checkpoint()
         first = Checkpoint.parse(split_note(note)[0]).origin  # whether it is believed is seen when it is walked
-        self._refused = []
+        self._refused, self._unshown = [], []
         await self._walk(first, "", b"", progress)
         for statement in self._statements:
             stated = Succession.parse(split_note(statement)[0])
@@ -131,6 +138,11 @@ class PublishedLogs:
         async def fetch(path: str) -> bytes | None:
             return await self._fetch(prefix + path)
 
+        if prefix and await fetch(CHECKPOINT_PATH) is None:
+            # Whoever copies puts the statement first.
+            detail = f"a statement says that it follows, and {prefix}{CHECKPOINT_PATH} is not served"
+            self._unshown.append(Disagreement("log.missing", origin, detail))
+            return
         walk = self._walks.get(origin)
         if walk is None:
             walk = self._walks[origin] = LogWalk(self._marks.get(origin, ()), self.contents, first=first)
