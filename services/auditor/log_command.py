@@ -476,6 +476,9 @@ def _policy(file: Path) -> Policy:
 def read_policy(text: str) -> Policy:
     """A policy whose keys are filled in.
 
+    Args:
+        text: of a policy's file (C2SP tlog-policy).
+
     Raises:
         InvalidArgument: ``BAD_LOG_POLICY``, also where it still holds :data:`PLACEHOLDER`; ``BAD_NOTE_KEY``.
     """

@@ -251,17 +251,11 @@ class ListPublisher:
             # What a clock logged that was ahead keeps nothing from being logged until that time comes.
             (now := self._clock.now()) + LOG_EVERY,
         )
-        await self._take_over(
-            self._pool,
-            [
-                shelf
-                for row in rows
-                if row["version"] is not None and _version(shelf := self._shelf(row)) < row["version"]
-            ],
-        )
+        shelves = [self._shelf(row) for row in rows]
+        behind = [shelf for shelf, row in zip(shelves, rows, strict=True) if _version(shelf) < (row["version"] or 0)]
+        await self._take_over(self._pool, behind)
         published = 0
-        for row in rows:
-            shelf = self._shelf(row)
+        for shelf, row in zip(shelves, rows, strict=True):
             old = row["version"] is not None and self._is_old(shelf, now - row["published"])
             # Of a version that was read back from the topic, whoever fetched it has what was signed.
             if row["version"] is None or row["lost"] or row["changes"] > row["shown"] or old:

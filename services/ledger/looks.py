@@ -11,9 +11,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import asyncpg
 
 from vitne.outages import DATABASE_OUTAGES
 
@@ -54,8 +55,8 @@ class Looks:
         self._connect = connect
         self._look = look
         self._session: Any = None
-        self._beginning: asyncio.Task[Any] | None = None
-        #: When that was used last, by the loop's time.
+        self._beginning: asyncio.Task[None] | None = None
+        #: When the session was used last, by the loop's time.
         self._used = 0.0
         self._next: _Next | None = None
         self._newest: asyncio.Task[None] | None = None
@@ -81,12 +82,12 @@ class Looks:
         self._away_until = math.inf
         if self._next is not None:
             self._next.done.set()  # by itself, since a task that never began has no end to do it in
-        for task in self._tasks:
+        tasks = {*self._tasks, *([self._beginning] if self._beginning is not None else ())}
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks)
         self._end_session()
-        await self._end_beginning()
 
     async def _look_after(self, before: asyncio.Task[None] | None, asked: _Next) -> None:
         try:
@@ -111,7 +112,7 @@ class Looks:
             )
             self._end_session()
             # That one took too long says nothing of the next; where one was refused, the next would be.
-            if not isinstance(error, TimeoutError):
+            if not isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
                 self._away_until = max(self._away_until, _time() + AWAY_SECONDS)
 
     async def _ready(self) -> Any:
@@ -122,29 +123,21 @@ class Looks:
         if self._session is not None and (self._session.is_closed() or _time() - self._used > RESTS_SECONDS):
             self._end_session()
         if self._session is None:
-            if self._beginning is None:
-                self._beginning = asyncio.create_task(self._connect())
-            try:
-                self._session = await asyncio.shield(self._beginning)
-                self._used = _time()
-            finally:
-                if self._beginning.done():
-                    self._beginning = None
+            if self._beginning is None or self._beginning.done():
+                self._beginning = asyncio.create_task(self._begin())
+                # Nobody may be there any more whom it could tell; the next look tries again.
+                self._beginning.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.shield(self._beginning)
         return self._session
+
+    async def _begin(self) -> None:
+        self._session = await self._connect()
+        self._used = _time()
 
     def _end_session(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.terminate()
-
-    async def _end_beginning(self) -> None:
-        beginning, self._beginning = self._beginning, None
-        if beginning is None:
-            return
-        beginning.cancel()
-        with suppress(asyncio.CancelledError, *DATABASE_OUTAGES):
-            self._session = await beginning
-        self._end_session()
 
 
 def _time() -> float:

@@ -218,8 +218,10 @@ def build_pages(
 
     @app.api_route(_LISTS.path, methods=["GET", "HEAD"])
     async def status_list(request: Request) -> Response:
-        await looks.since_now(_list_path(request.url.path))
-        newest, form = _find(publisher, request.url.path)
+        path, form = _list_and_form(request.url.path)
+        await looks.since_now(path)
+        if (newest := publisher.find(path)) is None:
+            raise _no_page()
         moment = _asked_time(request.query_params)
         if form is ListForm.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
             form = ListForm.CWT
@@ -252,17 +254,14 @@ async def _resource(resources: LogResources, log: StoredCheckpoint, path: str) -
         return None  # what is no tile's path is no page
 
 
-def _list_path(path: str) -> str:
-    """The path of the list, one of whose forms may be at a path."""
-    return next((path.removesuffix(form.value) for form in ListForm if form.value and path.endswith(form.value)), path)
+def _list_and_form(path: str) -> tuple[str, ListForm]:
+    """The path of a list, and the form of it, that a path names, whether it is there or not."""
+    form = next((form for form in ListForm if form.value and path.endswith(form.value)), ListForm.JWT)
+    return path.removesuffix(form.value), form
 
 
-def _find(publisher: ListPublisher, path: str) -> tuple[PublishedList, ListForm]:
-    """The list, and the form of it, that a path names."""
-    for form in ListForm:
-        if path.endswith(form.value) and (found := publisher.find(path.removesuffix(form.value))) is not None:
-            return found, form
-    raise NotFound(
+def _no_page() -> NotFound:
+    return NotFound(
         "PAGE_UNKNOWN",
         "nothing is published here",
         rule="lists are served at the path of their URL",

@@ -233,6 +233,14 @@ async def test_a_database_that_does_not_answer_holds_nobody_up_for_long_and_is_a
     assert [each.ended for each in database.sessions] == [True, False]
 
 
+async def test_a_look_that_the_database_itself_gave_up_is_no_refusal() -> None:
+    database = Database()
+    for error in (asyncpg.QueryCanceledError("canceling statement due to statement timeout"), None):
+        database.answers.put_nowait(error)
+        await database.looks.since_now("/a")
+    assert database.begun == 2
+
+
 @pytest.mark.parametrize("ended", [True, False])
 async def test_a_session_that_has_ended_or_was_at_rest_for_long_is_not_used(
     ended: bool, monkeypatch: pytest.MonkeyPatch

@@ -246,8 +246,9 @@ async def test_a_forked_log_that_is_shown_to_two_clients_is_found(
     assert "witness w0: saw another log\n" in told
 
 
-async def _beside_witness(seen: SampleLog, shown: SampleLog, folder: Path) -> int:
-    """Audit a log, with a witness that saw another."""
+@asynccontextmanager
+async def witnessed(seen: SampleLog, folder: Path) -> AsyncIterator[str]:
+    """A policy's file, with the address of a witness that saw a log."""
     witness, note = cosigner(0), seen.note(None, cosigner(0), at=NOW)
     place = f"{hashlib.sha256(seen.signer.key.name.encode()).hexdigest()}/checkpoint"
 
@@ -257,8 +258,14 @@ async def _beside_witness(seen: SampleLog, shown: SampleLog, folder: Path) -> in
     async with served(fetch) as url:
         policy = folder / "policy"
         policy.write_text(f"log {note_signer().key.text}\nwitness w0 {witness.key.text} {url}\nquorum none\n")
-        assert await audit(seen, policy=str(policy)) == AGREES
-        return await audit(shown, policy=str(policy))
+        yield str(policy)
+
+
+async def _beside_witness(seen: SampleLog, shown: SampleLog, folder: Path) -> int:
+    """Audit a log, with a witness that saw another."""
+    async with witnessed(seen, folder) as policy:
+        assert await audit(seen, policy=policy) == AGREES
+        return await audit(shown, policy=policy)
 
 
 LOGGED = token(-300, {1: "revoked"})
@@ -665,7 +672,6 @@ async def test_a_fault_of_a_log_that_grows_is_not_told_as_a_rollback(
     """What a witness has just cosigned is waited for, whatever else is wrong; then it is known what is."""
     log, damaged = published(issuances(0, 700)), Resource(1, 0, 2).path
     log.files[damaged] = bytes(64)
-    seen = published(issuances(0, 720)).note(None, cosigner(0), at=NOW).encode()
     began = time.monotonic()
 
     async def fetch(path: str) -> bytes | None:
@@ -674,14 +680,8 @@ async def test_a_fault_of_a_log_that_grows_is_not_told_as_a_rollback(
             log.files[damaged] = bytes(64)
         return await log.fetch(path)
 
-    async def witness(path: str) -> bytes | None:
-        return seen if path.endswith("/checkpoint") else None
-
-    async with served(witness) as there, served(fetch) as url:
-        policy = tmp_path / "policy"
-        lines = [f"log {log.signer.key.text}", f"witness w0 {cosigner(0).key.text} {there}", "quorum none"]
-        policy.write_text("\n".join(lines))
-        given = ["log", "--url", url, "--settle", "2", "--policy", str(policy)]
+    async with witnessed(published(issuances(0, 720)), tmp_path) as policy, served(fetch) as url:
+        given = ["log", "--url", url, "--settle", "2", "--policy", policy]
         assert await asyncio.to_thread(auditor.main, given) == DISAGREES
     out = capsys.readouterr().out
     assert "tile.differs" in out
@@ -709,16 +709,8 @@ async def test_a_file_that_is_missing_is_told_as_that_and_as_no_fork(
     log = published(issuances(0, 700))
     del log.files[Resource(None, 1).path], log.files[Resource(0, 1).path]
     for seen, forked in ((log, False), (published(issuances(1, 700)), True)):
-        note = seen.note(None, cosigner(0), at=NOW).encode()
-
-        async def witness(path: str, note: bytes = note) -> bytes | None:
-            return note if path.endswith("/checkpoint") else None
-
-        async with served(witness) as there:
-            policy = tmp_path / "policy"
-            lines = [f"log {log.signer.key.text}", f"witness w0 {cosigner(0).key.text} {there}", "quorum none"]
-            policy.write_text("\n".join(lines))
-            assert await audit(log, policy=str(policy)) == DISAGREES
+        async with witnessed(seen, tmp_path) as policy:
+            assert await audit(log, policy=policy) == DISAGREES
         out = capsys.readouterr().out
         assert "log.missing tile/entries/001: it is not served" in out
         assert ("log.forked witness w0" in out) is forked

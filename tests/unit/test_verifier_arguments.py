@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from aiohttp import web
@@ -208,14 +209,14 @@ def test_of_what_cannot_be_written_whole_nothing_is_left(folder: Path, monkeypat
     opened = Path.open
 
     class Full:
-        def __init__(self, file: object) -> None:
+        def __init__(self, file: IO[Any]) -> None:
             self.file = file
 
         def __enter__(self) -> Full:
             return self
 
         def __exit__(self, *_error: object) -> None:
-            self.file.close()  # type: ignore[attr-defined]
+            self.file.close()
 
         def write(self, _content: bytes) -> None:
             raise OSError(28, "No space left on device")

@@ -192,6 +192,10 @@ class LogContents:
 
         That is the date of the first change, of any list, that was logged after it. One that is dated later than
         clocks may be ahead says nothing of when it was logged.
+
+        Args:
+            url: of the list.
+            now: when its leaf was looked for.
         """
         later = (self._recorded[number] for number in range(self._versioned.get(url, 0), len(self._recorded)))
         return next((each for each in later if each <= now + LOGGED_WITHIN), None)
@@ -220,11 +224,11 @@ class LogContents:
         """
         if isinstance(logged, SeenList) and self.is_logged(url, logged.digest) and logged.issued_at == seen.issued_at:
             return False
-        there_by = self.there_by(url, now)
-        if url in self.versions and there_by is None:
-            return False
-        is_newer = url not in self.versions or there_by is None or seen.issued_at > there_by + LOGGED_WITHIN
-        return is_newer and seen.issued_at < now - UNDER_WAY
+        if url in self.versions:
+            there_by = self.there_by(url, now)
+            if there_by is None or seen.issued_at <= there_by + LOGGED_WITHIN:
+                return False
+        return seen.issued_at < now - UNDER_WAY
 
     def _read_change(self, where: str, place: int, leaf: StatusChanged) -> None:
         before = self.changes[leaf.list_url][leaf.index]

@@ -60,8 +60,8 @@ class LogWalk:
         self._marks: dict[int, list[Mark]] = defaultdict(list)
         self._found: list[Disagreement] = []
         self._closed: int | None = None
-        #: From where on nobody can tell what the tree is, since neither an entry nor its hash is served.
-        self._unknown: int | None = None
+        #: Whether nobody can tell what the tree is, since neither an entry nor its hash was served.
+        self._unknown = False
         for mark in marks:
             self._marks[mark.checkpoint.size].append(mark)
         self._hold(0, EMPTY_ROOT)
@@ -111,8 +111,7 @@ class LogWalk:
             published = hashes[place] if hashes else None
             if entries is None:
                 # Walked on by the tile's word, so that one bundle's fault does not hide what comes after it.
-                if published is None and self._unknown is None:
-                    self._unknown = index
+                self._unknown |= published is None
                 self._append(published or bytes(HASH_SIZE))
                 self.contents.skip()
                 continue
@@ -126,7 +125,7 @@ class LogWalk:
 
     def check_tile(self, tile: Resource, data: bytes | None) -> None:
         """Compare a tile above the first level with what the entries come to; all of these were taken."""
-        if data is not None and self._unknown is not None:
+        if data is not None and self._unknown:
             return
         expected = self._levels[(tile.level or 1) - 1][tile.first * HASH_SIZE : (tile.first + tile.width) * HASH_SIZE]
         if data is None:
@@ -136,7 +135,7 @@ class LogWalk:
 
     def finish(self) -> list[Disagreement]:
         """What is wrong with the log, but for what its entries say, and :meth:`behind`; every entry was taken."""
-        if self._unknown is not None:
+        if self._unknown:
             # What was signed is held to what was seen, whatever is missing of it.
             for mark in self._marks.get(self._aim.size, ()):
                 if mark.checkpoint.root != self._aim.root:
@@ -171,7 +170,7 @@ class LogWalk:
         if self.size > end.size:
             self._tell("log.reopened", end.origin, f"it was said to end with {end.size} leaves, and has {self.size}")
         elif self.size == end.size:
-            if self._unknown is None and self._tree.root() != end.root:
+            if not self._unknown and self._tree.root() != end.root:
                 self._tell("log.forked", end.origin, "it was said to end with another root")
             if self._closed != end.size - 1:
                 self._tell("leaf.wrong", f"leaf {end.size - 1}", "it is the last of its log, and does not close it")
@@ -198,7 +197,7 @@ class LogWalk:
 
     def _hold(self, size: int, root: bytes | None) -> None:
         """Compare with what was remembered of this size."""
-        if size in self._marks and self._unknown is None:
+        if size in self._marks and not self._unknown:
             root = root or self._tree.root()
             for mark in self._marks[size]:
                 if mark.checkpoint.root != root:
