@@ -47,6 +47,15 @@ NUMBERS = {name: number for number, name in enumerate(NAMES)}
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
+@pytest.fixture
+def this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts from now: what was loaded long before a test, in a run of half an hour, would be overdue."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
+
+
+of_this_moment = pytest.mark.usefixtures("this_moment")
+
+
 def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
@@ -291,15 +300,20 @@ async def test_a_bit_that_the_log_does_not_explain_is_found(
 
 
 SHOWN = {1: "revoked", 2: "suspended"}
-#: A revocation, a suspension, one that ended, and a revocation of what had been suspended.
-CHANGES = [
-    change(1, "revoked", -310),
-    change(2, "suspended", -310),
-    change(3, "suspended", -310),
-    change(3, "valid", -250),
-    change(4, "suspended", -310),
-    change(4, "revoked", -200),
-]
+
+
+def changes() -> list[bytes]:
+    """A revocation, a suspension, one that ended, and a revocation of what had been suspended."""
+    return [
+        change(1, "revoked", -310),
+        change(2, "suspended", -310),
+        change(3, "suspended", -310),
+        change(3, "valid", -250),
+        change(4, "suspended", -310),
+        change(4, "revoked", -200),
+    ]
+
+
 #: Of before the first change. Nothing was logged after it, so no list that is served is overdue.
 VERSION = ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()
 AFTER = SHOWN | {4: "revoked"}
@@ -342,13 +356,14 @@ async def test_what_a_form_says_otherwise_is_found(
     where: str, planted: bytes, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each form is signed for itself: what one says wrongly, readers of that form alone would believe."""
-    log, tokens = published([*CHANGES, VERSION, *issuances(0, 9)]), {-5.0: token(-5, AFTER)}
+    log, tokens = published([*changes(), VERSION, *issuances(0, 9)]), {-5.0: token(-5, AFTER)}
     assert await audit(log, lists=Lists(tokens), folder=tmp_path) == AGREES
     capsys.readouterr()
     assert await audit(log, lists=Lists(tokens, planted={where: planted}), folder=tmp_path) == DISAGREES
     assert says.format(LIST) in capsys.readouterr().out
 
 
+@of_this_moment
 async def test_each_form_is_held_to_the_log_by_its_own_date(tmp_path: Path) -> None:
     """Caches, and a copy that is under way, have forms of different versions for a while."""
     planted = {
@@ -358,7 +373,7 @@ async def test_each_form_is_held_to_the_log_by_its_own_date(tmp_path: Path) -> N
         ".suspension": token(-300, SHOWN | {3: "suspended", 4: "suspended"}, ListForm.SUSPENSION),
     }
     lists = Lists({-5.0: token(-5, AFTER)}, planted=planted)
-    assert await audit(published([*CHANGES, VERSION, *issuances(0, 9)]), lists=lists, folder=tmp_path) == AGREES
+    assert await audit(published([*changes(), VERSION, *issuances(0, 9)]), lists=lists, folder=tmp_path) == AGREES
 
 
 async def test_the_logged_version_is_held_to_its_leaf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -373,6 +388,7 @@ async def test_the_logged_version_is_held_to_its_leaf(tmp_path: Path, capsys: py
     assert len(lists.asked) <= 4
 
 
+@of_this_moment
 async def test_a_version_reflects_what_its_leaf_says_whatever_its_date(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -393,6 +409,7 @@ async def test_a_copy_that_answers_no_lists_of_the_past_is_no_disagreement(
     assert "1 lists compared, of 0 of them the version that was logged last" in capsys.readouterr().out
 
 
+@of_this_moment
 @pytest.mark.parametrize(
     ("signed", "logged_by", "code"),
     [
@@ -409,11 +426,8 @@ async def test_a_list_that_never_comes_into_the_log_is_found(
     logged_by: float | None,
     code: int,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # Of this test: what was loaded long ago would be overdue.
-    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
     after = [change(2, "revoked", logged_by)] if logged_by else []
     shown = {1: "revoked"} | ({2: "revoked"} if logged_by and logged_by < signed else {})
     first = token(-6000, {1: "revoked"})
@@ -426,6 +440,7 @@ async def test_a_list_that_never_comes_into_the_log_is_found(
 DAY, CENTURY = timedelta(days=1), timedelta(days=36_500)
 
 
+@of_this_moment
 @pytest.mark.parametrize("form", ListForm)
 @pytest.mark.parametrize(
     ("signed", "lifetime", "says"),
@@ -443,11 +458,9 @@ async def test_a_list_that_is_shown_for_ever_is_found(
     lifetime: timedelta,
     says: str | None,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It says nothing wrong of its date, and would be believed on."""
-    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
     revoked = [change(index, "revoked", -7200 + index) for index in range(3)]
     recent = change(9, "revoked", -1400)
     version = ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()
@@ -569,6 +582,7 @@ async def test_one_form_that_is_refused_is_told_as_that(
     assert "1 lists compared" in out
 
 
+@of_this_moment
 async def test_how_long_the_walk_takes_makes_no_list_old(tmp_path: Path) -> None:
     """Minutes, of a large log: what was fetched before is held to the time of then."""
     clock = ManualClock(datetime.now(UTC))
@@ -598,6 +612,7 @@ async def test_how_long_the_walk_takes_makes_no_list_old(tmp_path: Path) -> None
     assert looked.disagreements == []
 
 
+@of_this_moment
 @pytest.mark.parametrize(
     ("recorded", "shows", "code"),
     [
@@ -613,11 +628,9 @@ async def test_a_list_is_as_old_as_its_second(
     shows: bool,
     code: int,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Of lists that are relied on for a day, and signed again after some hours."""
-    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
     lists = Lists({-7200.0: token(-7200, {1: "revoked"} if shows else {}, lifetime=DAY)})
     entries = [change(1, "revoked", recorded), ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()]
     assert await audit(published(entries), lists=lists, folder=tmp_path) == code
@@ -626,12 +639,12 @@ async def test_a_list_is_as_old_as_its_second(
     assert ("status.list" in told) is (code == DISAGREES and not shows)
 
 
+@of_this_moment
 @pytest.mark.parametrize(("signed", "code"), [(-5, AGREES), (-20, DISAGREES), (-1900, DISAGREES)])
 async def test_what_was_on_its_way_when_a_list_was_signed_need_not_be_in_it_for_seconds(
-    signed: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    signed: float, code: int, tmp_path: Path
 ) -> None:
     """A change is dated when it is decided. Once it is half an hour old, that excuses nobody."""
-    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
     recorded = signed - (20 if signed == -20 else 2)
     lists = Lists({float(signed): token(signed, lifetime=DAY)})
     entries = [change(1, "revoked", recorded), ListPublished(LIST, 1, sha256(b"of before"), 0).to_bytes()]
@@ -641,6 +654,7 @@ async def test_what_was_on_its_way_when_a_list_was_signed_need_not_be_in_it_for_
 YEARS: float = 10 * 365 * 86_400
 
 
+@of_this_moment
 @pytest.mark.parametrize(("recorded", "code"), [(YEARS, DISAGREES), (300, AGREES)])
 async def test_a_change_that_is_dated_in_the_future_is_shown_all_the_same(
     recorded: float, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -653,13 +667,13 @@ async def test_a_change_that_is_dated_in_the_future_is_shown_all_the_same(
     assert await audit(published(entries), lists=shown, folder=tmp_path) == AGREES
 
 
+@of_this_moment
 async def test_a_change_that_is_dated_in_the_future_does_not_say_when_a_list_was_logged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
     first, shown = token(-6000), {1: "revoked", 2: "revoked"}
-    changes = [change(1, "revoked", YEARS), change(2, "revoked", -5400)]
-    entries = [ListPublished(LIST, 1, sha256(first), 0).to_bytes(), *changes]
+    recorded = [change(1, "revoked", YEARS), change(2, "revoked", -5400)]
+    entries = [ListPublished(LIST, 1, sha256(first), 0).to_bytes(), *recorded]
     lists = Lists({-90.0: token(-90, shown)})
     assert await audit(published(entries), lists=lists, folder=tmp_path) == DISAGREES
     assert f"list.unlogged {LIST}: " in capsys.readouterr().out
@@ -772,12 +786,12 @@ async def test_a_list_that_no_leaf_names_is_compared_where_it_is_named(
     assert f"list.unexplained {LIST}#7" in capsys.readouterr().out
 
 
+@of_this_moment
 @pytest.mark.parametrize(("signed", "code"), [(-1800, AGREES), (-1790, DISAGREES)])
 async def test_another_form_of_what_is_logged_is_logged(
-    signed: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    signed: float, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Though a clock that went back dates a change after it long before; a form of another version is not excused."""
-    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
     logged = token(-1800, {1: "revoked", 2: "revoked"})
     version = ListPublished(LIST, 1, sha256(logged), 1).to_bytes()
     entries = [change(1, "revoked", -6010), version, change(2, "revoked", -5400)]
