@@ -32,7 +32,6 @@ class Row:
         what: is done, in a few words.
         first: to be reached first; None where nothing is set.
         end: to be reached by the finished system; likewise.
-        exists: whether there is something to measure yet.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Row:
     what: str
     first: float | None = None
     end: float | None = None
-    exists: bool = True
 
     @property
     def rises(self) -> bool:

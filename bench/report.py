@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from bench.catalogue import BASELINE, MEMORY_BOUND, ROWS
+from bench.catalogue import BASELINE, MEMORY_BOUND
 from bench.results import Result
 
 #: Between these the page holds a run's table.
@@ -55,11 +55,6 @@ def missed(results: Sequence[Result]) -> list[str]:
     ]
 
 
-def left_out() -> list[str]:
-    """Names of what does not exist yet."""
-    return [row.name for row in ROWS if not row.exists]
-
-
 def write_page(page: Path, results: Sequence[Result], machine: str, commit: str, plot: str) -> None:
     """Put a run into the page, between its markers; the rest of the page is left as it is.
 
@@ -75,7 +70,6 @@ def write_page(page: Path, results: Sequence[Result], machine: str, commit: str,
     lines = ["", f"Taken on {date.today().isoformat()} of commit {commit}: {machine}.", ""]  # noqa: DTZ011 - a page's
     lines += ["| " + " | ".join(_HEADER) + " |", "|---|" + "---:|---|" + "---:|" * (len(_HEADER) - 3)]
     lines += ["| " + " | ".join([f"`{row[0]}`", *row[1:]]) + " |" for row in table(results)]
-    lines += ["", "Not there yet, so not measured: " + ", ".join(f"`{name}`" for name in left_out()) + "."]
     lines += ["", f"![How far each value is from its target]({plot})", ""]
     page.write_text(before + BEGIN + "\n".join(lines) + END + after)
 
