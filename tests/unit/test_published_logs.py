@@ -18,7 +18,7 @@ from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.leaves import Closed, Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import Checkpoint, NoteSigner, sign_note, split_note
 from vitne.merkle.policy import Policy
-from vitne.merkle.resources import CHECKPOINT_PATH
+from vitne.merkle.resources import CHECKPOINT_PATH, Resource
 from vitne.merkle.succession import Succession, state_succession, succession_leaf
 
 NEXT = "log.vitne.example/2027"
@@ -121,6 +121,32 @@ def cut() -> Site:
 )
 async def test_what_was_planted_between_them_is_found(plant: Callable[[], Site], kind: str) -> None:
     assert kind in await kinds(plant())
+
+
+@pytest.mark.parametrize("lost", [1, 0])
+@pytest.mark.parametrize("hashes", [True, False])
+async def test_what_is_missing_of_a_log_that_ended_is_told_as_that(lost: int, hashes: bool) -> None:
+    """What was signed is held to what was said of its end; what its last leaf says, nobody knows without it."""
+    found, other = site(), Site(issuances(1, 400), [])
+    for each in (found, other):
+        width = 256 if lost == 0 else len(each.old.entries) - 256
+        del each.old.files[Resource(None, lost, width).path]
+        if not hashes:
+            del each.old.files[Resource(0, lost, width).path]
+    assert await kinds(found) == {"log.missing"}
+    other.statements = []
+    logs = await walked(other)
+    other.statements, other.new = found.statements, found.new
+    await logs.walk_on()
+    assert "log.forked" in {each.kind for each in logs.finish()}
+
+
+async def test_of_a_checkpoint_that_is_not_believed_nothing_else_is_said() -> None:
+    """It is kept as evidence; how much there is of the log, nobody knows."""
+    found, other = site(), Site(issuances(1, 400), [])
+    other.statements, other.new = found.statements, found.new
+    assert await kinds(other, Mark("w", found.old.checkpoint(7))) == {"log.reopened"}
+    assert await kinds(reopened(), Mark("w", found.old.checkpoint(7))) == {"log.reopened"}
 
 
 async def test_each_log_is_held_to_its_own_marks() -> None:

@@ -62,6 +62,8 @@ class LogWalk:
         self._closed: int | None = None
         #: Whether nobody can tell what the tree is, since neither an entry nor its hash was served.
         self._unknown = False
+        #: Whether the last entry that was taken was served, and not its hash alone.
+        self._read_last = False
         for mark in marks:
             self._marks[mark.checkpoint.size].append(mark)
         self._hold(0, EMPTY_ROOT)
@@ -113,6 +115,7 @@ class LogWalk:
                 # Walked on by the tile's word, so that one bundle's fault does not hide what comes after it.
                 self._unknown |= published is None
                 self._append(published or bytes(HASH_SIZE))
+                self._read_last = False
                 self.contents.skip()
                 continue
             value = leaf_hash(entries[place])
@@ -154,6 +157,8 @@ class LogWalk:
         For a moment that is so of any log that grows: a witness remembers what it cosigned before the log shows it,
         and a statement says how a log ended before the witnesses have seen that.
         """
+        if not self._aim.origin:
+            return []  # No checkpoint of it was believed, which is told by itself.
         size = self._aim.size
         found = [
             Disagreement("log.rolled_back", mark.who, f"it saw {seen} leaves, and the log says that it has {size}")
@@ -170,9 +175,10 @@ class LogWalk:
         if self.size > end.size:
             self._tell("log.reopened", end.origin, f"it was said to end with {end.size} leaves, and has {self.size}")
         elif self.size == end.size:
-            if not self._unknown and self._tree.root() != end.root:
+            # As above: what was signed is held to what was said, whatever is missing of it.
+            if (self._aim.root if self._unknown else self._tree.root()) != end.root:
                 self._tell("log.forked", end.origin, "it was said to end with another root")
-            if self._closed != end.size - 1:
+            if self._read_last and self._closed != end.size - 1:
                 self._tell("leaf.wrong", f"leaf {end.size - 1}", "it is the last of its log, and does not close it")
 
     def _tile_hashes(self, bundle: Resource, data: bytes | None) -> list[bytes] | None:
@@ -205,6 +211,7 @@ class LogWalk:
 
     def _read(self, index: int, value: bytes, entry: bytes) -> None:
         closed = self.contents.take(f"leaf {index}", value, entry)
+        self._read_last = True
         if closed is not None:
             self._closed = index
             if (closed.origin, closed.size) != (self._aim.origin, index):
