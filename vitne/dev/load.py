@@ -248,11 +248,7 @@ class Load:
     async def _change(self) -> None:
         if not self._idle:
             return
-        holding = self._idle.pop(self._random.randrange(len(self._idle)))
-        change = ledger_pb2.STATUS_CHANGE_REVOKE
-        if self._random.random() < 0.8:
-            suspended = holding.status == _SUSPENDED
-            change = ledger_pb2.STATUS_CHANGE_REINSTATE if suspended else ledger_pb2.STATUS_CHANGE_SUSPEND
+        holding, change = self._next_change()
         provider = self._actors.organisation(holding.credential.provider)
         request = issuer_pb2.ChangeStatusRequest(
             request_id=new_id(), credential_id=holding.credential.id, change=change, reason=_REASONS[change]
@@ -272,6 +268,18 @@ class Load:
             )
         if holding.status != _REVOKED:
             self._idle.append(holding)
+
+    def _next_change(self) -> tuple[Holding, ledger_pb2.StatusChange.ValueType]:
+        """Which holding changes, and how: left to chance, but for the first of each kind, which a short load has, too."""
+        suspended = [each for each in self._idle if each.status == _SUSPENDED]
+        reinstated, revoked = (self.journal.outcomes[kind, "answered"] for kind in ("reinstate", "revoke"))
+        holding = self._random.choice(suspended if suspended and not reinstated else self._idle)
+        self._idle.remove(holding)
+        if reinstated and (not revoked or self._random.random() < 0.2):
+            return holding, ledger_pb2.STATUS_CHANGE_REVOKE
+        if holding.status == _SUSPENDED:
+            return holding, ledger_pb2.STATUS_CHANGE_REINSTATE
+        return holding, ledger_pb2.STATUS_CHANGE_SUSPEND
 
     async def _accredit(self) -> None:
         """An accreditation is granted beside the one that a university has, and withdrawn."""
