@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -65,7 +66,7 @@ class Looked:
         shown: what was walked to, to be remembered.
         leaves: entries of the log, and of those that it followed.
         issued: issuances among them.
-        lists: status lists that were compared.
+        lists: status lists of which some form could be read, and was compared.
         logged: of how many of them also the version that the log has last, by its digest.
         looked_at: whether lists were looked at; without a key for them nobody can.
         witnesses: names of those that were asked, and why one said nothing; empty where it answered.
@@ -154,7 +155,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         policy = Policy.of_log(asked.key) if asked.key is not None else _policy(asked.policy)
         if bool(asked.trust_list) is not bool(asked.registry_key):
-            raise ValueError("--trust-list and --registry-key go together")
+            raise InvalidArgument(
+                "OPTIONS_BELONG_TOGETHER",
+                "the one says where the registry's list is, the other who signs it",
+                field="--registry-key" if asked.trust_list else "--trust-list",
+                rule="--trust-list and --registry-key go together",
+                remedy="give both, or neither",
+            )
         keys = [_list_key(file) for file in asked.list_key]
         _require_usable(asked.remember, asked.mirror)
         looked = asyncio.run(_run(asked, policy, {key.key_id: key for key in keys}, dict(asked.served_at)))
@@ -168,7 +175,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return NOT_LOOKED
     sys.stdout.write(json.dumps(as_json(looked)) + "\n" if asked.json else as_text(looked))
-    sys.stderr.writelines(f"{each}\n" for each in dict.fromkeys(looked.unreachable.values()))
+    # The remedy is the same for all, which the report names.
+    sys.stderr.writelines(f"{each}\n" for each in islice(looked.unreachable.values(), 1))
     if looked.disagreements:
         return DISAGREES
     return NOT_LOOKED if looked.unreachable else AGREES
@@ -297,6 +305,7 @@ async def _walked(
     contents = logs.contents
     started = clock.monotonic()
     kept: dict[str, SeenList] = {}
+    told = False
     while True:
         lists: dict[str, Forms] = {}
         unreachable: dict[str, Unavailable] = {}
@@ -324,13 +333,18 @@ async def _walked(
         # What is wrong with the log stays so. But while it is behind, it is not known what is, and what will have come.
         behind = logs.behind()
         waits = behind or (not own and (among or unreachable))
-        if not waits or clock.monotonic() - started >= seconds:
+        waited = clock.monotonic() - started
+        if not waits or waited >= seconds:
             break
+        if not told:
+            progress(f"not all agrees yet, or answers: looking again for up to {seconds:.0f} s (--settle)")
+            told = True
         await clock.sleep(LOOK_SECONDS)
     own += behind
     unheard = [Disagreement("witness.silent", name, why) for name, why in asked.items() if why]
     found = [*own, *among, *unheard]
-    compared = len(lists), len(kept), bool(keys)
+    read = sum(any(isinstance(form, SeenList) for form in forms.values()) for forms in lists.values())
+    compared = read, len(kept), bool(keys)
     return Looked(logs.shown, contents.leaves, contents.issued, *compared, asked, found, unreachable), own
 
 
@@ -404,18 +418,29 @@ def summary(looked: Looked) -> list[str]:
 def as_text(looked: Looked) -> str:
     """The report for people."""
     lines = summary(looked)
-    if looked.lists:
-        which = "those of its lists that answered" if looked.unreachable else "its lists"
-        agree = f"the log, {which} and its witnesses agree"
-    elif looked.unreachable:
-        agree = "the log and its witnesses agree; its lists could not be looked at"
-    elif looked.looked_at:
-        agree = "the log and its witnesses agree; it names no list"
-    else:
-        agree = "the log and its witnesses agree; its lists were not looked at (--trust-list or --list-key)"
-    lines += [str(each) for each in looked.disagreements] or [agree]
+    lines += [str(each) for each in looked.disagreements] or [_verdict(looked)]
     lines += [f"not looked at: {url}: {error.message}" for url, error in looked.unreachable.items()]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _verdict(looked: Looked) -> str:
+    """What agrees, where nothing disagrees; of what was not looked at, that it was not."""
+    agreeing, but = ["the log"], []
+    if looked.lists:
+        agreeing.append("those of its lists that answered" if looked.unreachable else "its lists")
+    elif looked.unreachable:
+        but.append("its lists could not be looked at")
+    elif looked.looked_at:
+        but.append("it names no list")
+    else:
+        but.append("its lists were not looked at (--trust-list or --list-key)")
+    if looked.witnesses:
+        agreeing.append("its witnesses")
+    else:
+        but.append("no witness was asked (--policy with their addresses)")
+    *first, last = agreeing
+    agree = f"{', '.join(first)} and {last} agree" if first else f"{last} agrees with itself"
+    return "; ".join([agree, *but])
 
 
 @contextmanager

@@ -488,7 +488,7 @@ async def test_lists_that_nobody_serves_are_not_blamed_on_the_log(
     assert "field: --served-at" in told.err
     # And what the walk came to.
     assert told.out.startswith("11 leaves, 9 issuances, 0 lists compared\n")
-    assert "the log and its witnesses agree; its lists could not be looked at\n" in told.out
+    assert "the log agrees with itself; its lists could not be looked at; no witness was asked (" in told.out
     assert f"not looked at: {LIST}: http://127.0.0.1:9/2026/no-1: " in told.out
     assert await audit(published(ENTRIES), *nowhere, "--json", "--remember", str(tmp_path / "seen")) == NOT_LOOKED
     report = json.loads(capsys.readouterr().out)
@@ -535,12 +535,14 @@ async def test_lists_that_are_served_are_compared_though_others_are_not(
     assert await audit(log, *given, lists=lists, folder=tmp_path) == code
     told = capsys.readouterr()
     assert (f"list.unexplained {LIST}#9" in told.out) is (code == DISAGREES)
-    assert ("the log, those of its lists that answered and its witnesses agree\n" in told.out) is (code == NOT_LOOKED)
+    assert ("the log and those of its lists that answered agree; no witness was asked (" in told.out) is (
+        code == NOT_LOOKED
+    )
     assert "11 leaves, 9 issuances, 1 lists compared" in told.out
     assert f"not looked at: {ELSEWHERE}: http://127.0.0.1:9/2026/no-1: " in told.out
     assert "list.unpublished" not in told.out
-    # Of a host where nobody answers, it is told once.
-    assert f"not looked at: {ELSEWHERE}2: http://127.0.0.1:9/2026/no-1: " in told.out
+    # Of a host where nobody answers, it is told once what helps.
+    assert f"not looked at: {ELSEWHERE}2: http://127.0.0.1:9/2026/no-12: nobody answers at 127.0.0.1:9, " in told.out
     assert told.err.count("LISTS_UNREACHABLE") == 1
 
 
@@ -776,12 +778,31 @@ async def test_a_checkpoint_of_a_size_that_nothing_is_behind_ends_the_walk(capsy
     assert ": what comes from there on was not looked for" in out
 
 
+async def test_what_is_not_compared_or_asked_is_not_said_to_agree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, lists = published(ENTRIES), Lists({-300.0: LOGGED})
+    assert await audit(log, "--list", f"{PREFIX}2026/no-9", lists=lists, folder=tmp_path) == DISAGREES
+    out = capsys.readouterr().out
+    assert "9 issuances, 1 lists compared, of 1 of them" in out
+    assert f"list.unpublished {PREFIX}2026/no-9: nobody can fetch it: " in out
+    assert await audit(log, lists=lists, folder=tmp_path) == AGREES
+    assert "\nthe log and its lists agree; no witness was asked (--policy with their addresses)\n" in capsys.readouterr().out
+    async with witnessed(log, tmp_path) as policy:
+        assert await audit(log, policy=policy, lists=lists, folder=tmp_path) == AGREES
+    assert "\nthe log, its lists and its witnesses agree\n" in capsys.readouterr().out
+    away = tmp_path / "away"
+    away.write_text((tmp_path / "policy").read_text().replace("http://127.0.0.1:", "http://127.0.0.2:"))
+    assert await audit(log, policy=str(away), lists=lists, folder=tmp_path) == DISAGREES
+    assert "\nwitness.silent w0: WITNESS_UNREACHABLE: http://127.0.0.2:" in capsys.readouterr().out
+
+
 async def test_a_list_that_no_leaf_names_is_compared_where_it_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log, lists = published(), Lists({-5.0: token(-5, {7: "revoked"})})
     assert await audit(log, lists=lists, folder=tmp_path) == AGREES
-    assert "the log and its witnesses agree; it names no list\n" in capsys.readouterr().out
+    assert "the log agrees with itself; it names no list; no witness was asked (" in capsys.readouterr().out
     assert await audit(log, "--list", LIST, lists=lists, folder=tmp_path) == DISAGREES
     assert f"list.unexplained {LIST}#7" in capsys.readouterr().out
 

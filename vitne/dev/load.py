@@ -270,7 +270,7 @@ class Load:
             self._idle.append(holding)
 
     def _next_change(self) -> tuple[Holding, ledger_pb2.StatusChange.ValueType]:
-        """Which holding changes, and how: left to chance, but for the first of each kind, which a short load has, too."""
+        """Which holding changes, and how: by chance, but for the first of each kind, which a short load has, too."""
         suspended = [each for each in self._idle if each.status == _SUSPENDED]
         reinstated, revoked = (self.journal.outcomes[kind, "answered"] for kind in ("reinstate", "revoke"))
         holding = self._random.choice(suspended if suspended and not reinstated else self._idle)

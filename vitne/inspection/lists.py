@@ -150,20 +150,20 @@ async def fetch_seen(
     """
     found: dict[str, Forms] = {}
     unreachable: dict[str, Unavailable] = {}
-    silent: dict[str, Unavailable] = {}
+    silent: set[str] = set()
     for url in urls:
         address = _address(url, served_at)
         host = urlsplit(address).netloc
         if host in silent:
-            unreachable[url] = silent[host]
+            unreachable[url] = _lists_unreachable(address, f"nobody answers at {host}, where it would be")
             continue
         answers = await asyncio.gather(*(_fetched(session, address + form.value, accept) for form, accept in _ASKED))
         tokens = [f"nobody can fetch it: {each.message}" if isinstance(each, Unanswered) else each for each in answers]
         silences = [each for each in answers if isinstance(each, Unanswered)]
         if len(silences) == len(answers):
-            unreachable[url] = _lists_unreachable(silences[0])
+            unreachable[url] = _lists_unreachable(address, silences[0].message)
             if all(isinstance(each, Unconnected) for each in silences):
-                silent[host] = unreachable[url]
+                silent.add(host)
             continue
         asked = dict(zip(_ASKED, tokens, strict=True))
         forms = {}
@@ -179,10 +179,10 @@ async def fetch_seen(
     return found, unreachable
 
 
-def _lists_unreachable(error: Unanswered) -> Unavailable:
+def _lists_unreachable(address: str, why: str) -> Unavailable:
     return Unavailable(
         "LISTS_UNREACHABLE",
-        f"{error.field}: {error.message}",
+        f"{address}: {why}",
         field="--served-at",
         rule="the lists that leaves name are fetched at their addresses, or below that of a mirror",
         remedy="name the mirror: --served-at PREFIX=BASE (VITNE_LISTS_SERVED_AT); if they are served there, "
@@ -193,7 +193,7 @@ def _lists_unreachable(error: Unanswered) -> Unavailable:
 async def _fetched(session: aiohttp.ClientSession, address: str, accept: str) -> bytes | str | Unanswered:
     """A file, or why what answers there does not give it, or that nothing answers."""
     try:
-        return await fetch_file(session, address, accept=accept) or "nobody can fetch it"
+        return await fetch_file(session, address, accept=accept) or f"nobody can fetch it: it is not at {address}"
     except Unanswered as error:
         return error
     except Unavailable as error:

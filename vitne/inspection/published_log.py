@@ -133,6 +133,8 @@ async def witness_marks(session: aiohttp.ClientSession, policy: Policy) -> tuple
                 marks.append(Mark(f"witness {name}", seen.checkpoint))
                 if seen.log in policy.lineage.followed and origin not in policy.lineage.closed:
                     raise InvalidArgument(LOG_KEY_ENDED, f"it cosigned {origin} last under a key that was replaced")
+            except Unanswered as error:
+                silent[name] = f"WITNESS_UNREACHABLE: {error.field}: {error.message}"
             except VitneError as error:
                 silent[name] = f"{error.reason}: {error.message}{_untold(error, origin, policy)}"
     return marks, silent
