@@ -113,12 +113,6 @@ class Bundle:
 
 
 def _unpack(data: bytes) -> dict[str, bytes]:
-    if data.lstrip()[:1] == b"{":
-        raise InvalidArgument(
-            "OTHER_BUNDLE",
-            "this is the JSON bundle of a chain, which the command gather prints",
-            remedy="python -m services.verifier bundle",
-        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()

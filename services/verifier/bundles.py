@@ -18,7 +18,7 @@ from services.verifier.command import (
     add_verbose,
     read_credential,
 )
-from services.verifier.files import BUNDLE_FILE, read_argument, told_of_credential
+from services.verifier.files import BUNDLE_FILE, Kept, read_argument, require_kind, told_of_credential
 from services.verifier.presented import require_credential
 from vitne.accreditation.chain import MAX_SIZE, Bundle, Chain, check_bundle, parse_bundle
 from vitne.accreditation.credential import MAX_LENGTH, TYPE
@@ -36,8 +36,6 @@ from vitne.runtime.names import DEFAULT_REGISTRY_URI
 
 #: The option that says where the registry is.
 REGISTRY: Final = "--registry"
-#: What a zip file begins with.
-ZIP: Final = b"PK"
 #: Seconds for each of the two answers that a bundle is made of.
 GATHER_TIMEOUT_SECONDS: Final = 10.0
 
@@ -147,14 +145,7 @@ def bundle_command(arguments: Sequence[str]) -> int:
     asked = parsed(made, arguments)
     try:
         given = read_argument(asked.bundle, MAX_SIZE, BUNDLE_FILE)
-        if given.startswith(ZIP):
-            raise InvalidArgument(
-                "OTHER_BUNDLE",
-                "this is the zip file that the command collect makes",
-                field=BUNDLE_FILE,
-                rule="the JSON file that the command gather prints",
-                remedy="python -m services.verifier verify-bundle",
-            )
+        require_kind(given, Kept.CHAIN, BUNDLE_FILE)
         bundle = parse_bundle(given)
     except InvalidArgument as error:
         sys.stderr.write(f"{error}\n")

@@ -15,8 +15,10 @@ from urllib.parse import urljoin
 import grpc
 
 from services.verifier import presented
+from services.verifier.answers import to_text
 from services.verifier.bundle_file import Bundle
 from services.verifier.command import (
+    EXIT_NOT_VALID,
     EXIT_USAGE,
     EXIT_VALID,
     add_endpoints,
@@ -26,7 +28,8 @@ from services.verifier.command import (
 )
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
 from services.verifier.files import read_policy, told_of_credential
-from services.verifier.offline import BundledStatus, knowledge_of, log_policy
+from services.verifier.offline import BundledStatus, knowledge_of, log_policy, verify_bundle
+from services.verifier.verdict import NOT_DETERMINABLE
 from services.verifier.verification import Verifier
 from vitne.accreditation import Statement, read_statement
 from vitne.accreditation.trust_list import MAX_STATEMENT_LENGTH
@@ -38,7 +41,7 @@ from vitne.errors import VitneError
 from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
 from vitne.runtime.argument_files import write_file
-from vitne.runtime.arguments import parsed, told_of_argument
+from vitne.runtime.arguments import interpreter, parsed, told_of_argument
 from vitne.runtime.fetch import Fetches
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
 from vitne.runtime.status import error_from_rpc
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m services.verifier collect",
         description="Collect, from public endpoints, what a credential's verification rests on, into one file that "
         "vitne-verify checks without a network, years later. What is collected is not verified here.",
-        epilog="Exit code: 0 collected, 2 it could not be.",
+        epilog="Exit code: 0 collected, 1 collected, and not determinable by what was given, 2 it could not be.",
     )
     add_endpoints(made)
     made.add_argument(
@@ -70,10 +73,29 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
     sys.stderr.write(
-        f"{asked.out}: {len(content)} bytes, as at {instant_text(bundle.at)}. Nothing of it is verified yet; "
-        f"that takes no network, now or years later:\n{shlex.join(_next(asked))}\n"
+        f"{asked.out}: {len(content)} bytes, as at {instant_text(bundle.at)}. "
+        f"To verify it takes no network, now or years later:\n{shlex.join(_next(asked))}\n"
     )
-    return EXIT_VALID
+    return _tell_whether_determinable(asked, bundle)
+
+
+def _tell_whether_determinable(asked: argparse.Namespace, bundle: Bundle) -> int:
+    """What a bundle lacks is told while it can still be collected: years later it can't."""
+    verified = asyncio.run(
+        verify_bundle(
+            bundle,
+            registry_key=asked.registry_key,
+            registry_uri=asked.registry_uri,
+            log_origin=asked.log_origin,
+            policy=read_policy(asked.log_policy),
+        )
+    )
+    if verified.verdict != NOT_DETERMINABLE:
+        return EXIT_VALID
+    sys.stderr.write(
+        f"As it is, that will say:\n{to_text(verified)}\nMend that, and collect it again into another file.\n"
+    )
+    return EXIT_NOT_VALID
 
 
 def _next(asked: argparse.Namespace) -> list[str]:
@@ -84,7 +106,7 @@ def _next(asked: argparse.Namespace) -> list[str]:
         "--log-policy": asked.log_policy,
     }
     given = [f"{name}={value}" for name, value in named.items() if value is not None]
-    command = ["python", "-m", "services.verifier", "verify-bundle", str(asked.out)]
+    command = [interpreter(), "-m", "services.verifier", "verify-bundle", str(asked.out)]
     return [*command, f"--registry-key={asked.registry_key}", *given]
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from vitne.errors import VitneError
+from vitne.credentials.jose import strict_json
+from vitne.errors import InvalidArgument, VitneError
 from vitne.merkle.policy import Policy
 from vitne.runtime.argument_files import told_of, unreadable
-from vitne.runtime.arguments import told_of_argument
+from vitne.runtime.arguments import interpreter, told_of_argument
 
 #: What arguments are called that name a credential and a bundle.
 CREDENTIAL_FILE: Final = "CREDENTIAL_FILE"
 BUNDLE_FILE: Final = "BUNDLE_FILE"
+#: What a file is called that the command ``status`` keeps.
+STATUS_FILE: Final = "STATUS_FILE"
+#: What a zip file begins with.
+_ZIP: Final = b"PK"
 #: What names stdin.
 STDIN: Final = "-"
 
@@ -33,6 +39,45 @@ def read_argument(name: str, limit: int, argument: str) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise unreadable("stdin" if name == STDIN else name, argument, error) from error
+
+
+class Kept(Enum):
+    """Files that the verifier's commands keep: what each is, and which command reads it."""
+
+    BUNDLE = "the zip file that the command collect makes", "verify-bundle"
+    CHAIN = "the JSON file that the command gather prints", "bundle"
+    STATUS = "the JSON file that the command status keeps", "verify-status"
+
+
+def require_kind(data: bytes, kind: Kept, argument: str) -> None:
+    """Say of a file that one of the other commands keeps which one reads it; of what is none of ours, nothing.
+
+    Raises:
+        InvalidArgument: ``OTHER_BUNDLE``.
+    """
+    other = _kind_of(data)
+    if other in (None, kind):
+        return
+    what, command = other.value
+    raise InvalidArgument(
+        "OTHER_BUNDLE",
+        f"this is {what}",
+        field=argument,
+        rule=kind.value[0],
+        remedy=f"{interpreter()} -m services.verifier {command}",
+    )
+
+
+def _kind_of(data: bytes) -> Kept | None:
+    if data.startswith(_ZIP):
+        return Kept.BUNDLE
+    try:
+        members = strict_json(data)
+    except VitneError:
+        return None
+    if not isinstance(members, dict):
+        return None
+    return Kept.STATUS if "known_at" in members else Kept.CHAIN if "accreditation" in members else None
 
 
 @contextmanager

@@ -216,7 +216,7 @@ def require_place(evidence: StatusEvidence, reference: StatusReference) -> None:
     Raises:
         InvalidArgument: ``STATUS_OF_ANOTHER``.
     """
-    if (evidence.list_url, evidence.index) == (reference.list, reference.index):
+    if evidence.is_of(reference):
         return
     raise InvalidArgument(
         "STATUS_OF_ANOTHER",

@@ -21,7 +21,7 @@ from services.verifier.command import (
     list_fetcher,
     read_credential,
 )
-from services.verifier.files import CREDENTIAL_FILE, read_policy, told_of_credential
+from services.verifier.files import CREDENTIAL_FILE, STATUS_FILE, Kept, read_policy, require_kind, told_of_credential
 from services.verifier.past_status import PastStatus, verify_past_status
 from vitne.accreditation.trust_list import CLOCK_SKEW
 from vitne.audit.status_evidence import ProvenStatus
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     made.add_argument(
         "--out",
         type=Path,
-        metavar="STATUS_FILE",
+        metavar=STATUS_FILE,
         help="keep what proves it, for verify-status; a file that is there is not written over",
     )
     asked = parsed(made, arguments)
@@ -78,7 +78,7 @@ def verify_main(arguments: Sequence[str]) -> int:
         "credential itself is not verified here.",
         epilog=_EPILOG,
     )
-    made.add_argument("file", type=Path, metavar="STATUS_FILE", help="as the command status writes it with --out")
+    made.add_argument("file", type=Path, metavar=STATUS_FILE, help="as the command status writes it with --out")
     made.add_argument(
         "--registry-key",
         type=thumbprint,
@@ -104,10 +104,14 @@ def verify_main(arguments: Sequence[str]) -> int:
     asked = parsed(made, arguments)
     try:
         policy = read_policy(asked.log_policy)
-        kept = PastStatus.from_json(read_file(asked.file, "STATUS_FILE"))
+        given = read_file(asked.file, STATUS_FILE)
+        require_kind(given, Kept.STATUS, STATUS_FILE)
+        with told_of_argument(STATUS_FILE, "file"):
+            kept = PastStatus.from_json(given)
         credential = None if asked.credential is None else _read(asked.credential)
-        if credential is not None:
-            _require_issued(credential, kept.at, "STATUS_FILE")
+        # Of another place, that it is of another says more.
+        if credential is not None and kept.evidence.is_of(credential.status):
+            _require_issued(credential, kept.at, STATUS_FILE, "ask again, with an instant from then on (status, --at)")
     except VitneError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -169,14 +173,14 @@ def _read(name: str) -> Credential:
         return presented.read(text).credential
 
 
-def _require_issued(credential: Credential, at: datetime, field: str) -> None:
+def _require_issued(credential: Credential, at: datetime, field: str, remedy: str) -> None:
     if at < credential.issued_at:
         raise InvalidArgument(
             "AT_BEFORE_ISSUANCE",
             f"the credential says that it was issued at {instant_text(credential.issued_at)}: it had no status before",
             field=field,
             rule="an instant from its issuance on",
-            remedy="give a later instant",
+            remedy=remedy,
         )
 
 
@@ -184,7 +188,7 @@ async def _ask(
     asked: argparse.Namespace, credential: Credential, at: datetime | None, known_at: datetime | None, clock: Clock
 ) -> PastStatus:
     if at is not None:
-        _require_issued(credential, at, "--at")
+        _require_issued(credential, at, "--at", "give a later instant")
     fetcher = list_fetcher(asked)
     channel = ledger_channel(asked)
     try:

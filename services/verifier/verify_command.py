@@ -13,7 +13,7 @@ from services.verifier.answers import to_text
 from services.verifier.bundle_file import Bundle
 from services.verifier.checks.names import LOG_INCLUSION, PASSED
 from services.verifier.command import EXIT_NOT_VALID, EXIT_USAGE, EXIT_VALID, add_anchors, add_verbose, read_anchors
-from services.verifier.files import BUNDLE_FILE, read_policy
+from services.verifier.files import BUNDLE_FILE, Kept, read_policy, require_kind
 from services.verifier.offline import verify_bundle
 from services.verifier.verdict import VALID, VALID_WITH_NOTES
 from vitne.canonical import instant_text
@@ -61,7 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     asked = parsed(parser(), arguments)
     try:
         policy = read_policy(asked.log_policy)
-        bundle = Bundle.from_zip(read_file(asked.bundle, BUNDLE_FILE))
+        given = read_file(asked.bundle, BUNDLE_FILE)
+        require_kind(given, Kept.BUNDLE, BUNDLE_FILE)
+        bundle = Bundle.from_zip(given)
         anchors = read_anchors(asked)
     except VitneError as error:
         sys.stderr.write(f"{error}\n")

@@ -787,7 +787,7 @@ async def test_what_is_not_compared_or_asked_is_not_said_to_agree(
     assert "9 issuances, 1 lists compared, of 1 of them" in out
     assert f"list.unpublished {PREFIX}2026/no-9: nobody can fetch it: " in out
     assert await audit(log, lists=lists, folder=tmp_path) == AGREES
-    assert "\nthe log and its lists agree; no witness was asked (--policy with their addresses)\n" in capsys.readouterr().out
+    assert "\nthe log and its lists agree; no witness was asked (" in capsys.readouterr().out
     async with witnessed(log, tmp_path) as policy:
         assert await audit(log, policy=policy, lists=lists, folder=tmp_path) == AGREES
     assert "\nthe log, its lists and its witnesses agree\n" in capsys.readouterr().out

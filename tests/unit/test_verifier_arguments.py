@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 from aiohttp import web
 
-from services.verifier import bundles, collect, command
+from services.verifier import bundles, collect, command, status_command, verify_command
 from services.verifier.files import told_of_credential
 from tests.unit.verifier_world import World
 from vitne.clock import SystemClock
@@ -165,10 +167,39 @@ async def test_gather_names_it_also_where_somebody_else_answers(
     assert refused(capsys) == ("BAD_EXTRACT", "--registry")
 
 
-def test_the_zip_of_collect_is_told_of_its_argument(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "bundle.zip").write_bytes(b"PK\x03\x04")
-    assert bundles.bundle_command(["--registry-key", "A" * 43, "bundle.zip"]) == 2
-    assert refused(capsys) == ("OTHER_BUNDLE", "BUNDLE_FILE")
+#: What each command keeps that another one reads, as far as it is told by that.
+KEPT = {
+    "verify-bundle": b"PK\x03\x04",
+    "bundle": b'{"accreditation": "", "credential": ""}',
+    "verify-status": b'{"known_at": "2026-11-21T10:00:00Z", "trust_list": ""}',
+}
+
+
+@pytest.mark.parametrize(
+    ("main", "reads", "argument"),
+    [
+        (verify_command.main, "verify-bundle", "BUNDLE_FILE"),
+        (bundles.bundle_command, "bundle", "BUNDLE_FILE"),
+        (status_command.verify_main, "verify-status", "STATUS_FILE"),
+    ],
+)
+def test_what_another_command_keeps_is_told_as_that(
+    main: Callable[[list[str]], int],
+    reads: str,
+    argument: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(folder / ".venv/bin/python"))
+    for command_, data in KEPT.items():
+        (folder / "kept").write_bytes(data)
+        assert main(["--registry-key", "A" * 43, "kept"]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("OTHER_BUNDLE: this is the ") is (command_ != reads)
+        remedy = f"; field: {argument}; rule: the .*; remedy: .venv/bin/python -m services.verifier {command_}\n"
+        assert bool(re.search(remedy, said.err)) is (command_ != reads)
 
 
 def test_an_argument_takes_over_what_is_said_of_it_and_leaves_the_rest() -> None:

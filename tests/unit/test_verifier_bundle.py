@@ -40,6 +40,7 @@ from vitne.merkle.leaves import Issued, ListPublished, StatusChanged
 from vitne.merkle.notes import NoteKey, NoteSigner
 from vitne.merkle.policy import Policy
 from vitne.merkle.tlog_proof import LogProof
+from vitne.runtime.arguments import interpreter
 from vitne.runtime.fetch import Fetched
 from vitne_api.ledger.v1 import ledger_pb2
 from vitne_api.registry.v1 import facts_pb2
@@ -295,9 +296,6 @@ def test_the_command(maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_bytes(b"PK")
     assert verify_command.main(arguments) == 2
     assert "BAD_BUNDLE" in capsys.readouterr().err
-    file.write_bytes(b"{}")
-    assert verify_command.main(arguments) == 2
-    assert "services.verifier bundle" in capsys.readouterr().err
 
 
 #: What a process finds of a network: the number of the error with which it does not reach a port that is listened to.
@@ -362,12 +360,33 @@ def test_the_command_says_what_it_wrote_and_what_to_do_next(
     assert shown.out == ""
     told, following, _ = shown.err.split("\n")
     assert told.startswith(
-        f"{out}: {out.stat().st_size} bytes, as at 2026-11-21T10:00:00Z. Nothing of it is verified yet"
+        f"{out}: {out.stat().st_size} bytes, as at 2026-11-21T10:00:00Z. To verify it takes no network"
     )
     command, named = shlex.split(following), "verify-bundle"
-    assert command[: command.index(named)] == ["python", "-m", "services.verifier"]
+    assert command[: command.index(named)] == [interpreter(), "-m", "services.verifier"]
     assert verify_command.main(command[command.index(named) + 1 :]) == 0
     assert "seen by the policy's witnesses" in capsys.readouterr().out
+
+
+def test_what_a_bundle_lacks_is_told_when_it_is_collected(
+    maker: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is kept, but years later nobody could collect what it lacks."""
+
+    async def collected(*_arguments: Any) -> Bundle:
+        return maker.make()
+
+    monkeypatch.setattr(collect_command, "_collect", collected)
+    credential, policy, out = tmp_path / "credential.sd-jwt", tmp_path / "policy", tmp_path / "bundle.zip"
+    credential.write_text("presented")
+    policy.write_text(policy_text(SIGNER, 3, "all"))
+    where = ["--trust-list", "http://127.0.0.1:1/list", "--ledger", "127.0.0.1:1", "--out", str(out)]
+    keys = ["--registry-key", TRUST_KEY.key_id, "--log-policy", str(policy)]
+    assert collect_command.main([*where, *keys, str(credential)]) == 1
+    said = capsys.readouterr().err
+    assert "\nAs it is, that will say:\nNot determinable" in said
+    assert "cosigned" in said, said
+    assert verify_command.main([str(out), *keys]) == 1
 
 
 def test_the_command_writes_over_no_file(
@@ -393,7 +412,7 @@ def test_the_command_writes_over_no_file(
     assert shown.err.startswith(f"FILE_EXISTS: {out} is there already, and holds something else")
     assert "; field: --out; rule: " in shown.err
     assert "; remedy: name a file that is not there yet" in shown.err
-    assert "Nothing of it is verified" not in shown.err
+    assert "To verify it" not in shown.err
     assert out.read_bytes() == before
     assert {file.name for file in tmp_path.iterdir()} == {credential.name, out.name}
 

@@ -171,9 +171,11 @@ def test_the_command(past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert seen == "in the log, seen by the policy's witnesses by 2026-11-21T10:00:00Z"
     assert status_command.verify_main([*arguments[:-2], "--log-origin", "log.other.example"]) == 1
     assert capsys.readouterr().out == ""
-    file.write_bytes(b"PK")
+    file.write_bytes(b"\xff")
     assert status_command.verify_main(arguments) == 2
-    assert "BAD_JSON" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("BAD_JSON: ")
+    assert "field: STATUS_FILE; " in said
 
 
 def test_the_command_holds_the_status_to_the_credential(
@@ -195,7 +197,13 @@ def test_the_command_holds_the_status_to_the_credential(
     file.write_bytes(past.kept(AT - timedelta(days=900)).to_json())
     credential.write_text(past.world.issue(status=OWN))
     assert status_command.verify_main(arguments) == 2
-    assert "AT_BEFORE_ISSUANCE" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert said.err.startswith("AT_BEFORE_ISSUANCE: ")
+    assert "remedy: ask again, with an instant from then on" in said.err
+    # That it is of another credential, and not only of before this one, is what helps.
+    credential.write_text(past.world.issue(status=StatusReference(LIST, PLACE + 1)))
+    assert status_command.verify_main(arguments) == 1
+    assert capsys.readouterr().err.startswith("STATUS_OF_ANOTHER: ")
 
 
 def test_the_command_that_asks_says_what_is_no_instant(

@@ -20,6 +20,7 @@ from vitne.audit.snapshots import REVOKED, SUSPENDED, VALID
 from vitne.canonical import b64url, from_b64url, sha256
 from vitne.credentials import status_list
 from vitne.credentials.jose import FindKey, strict_json
+from vitne.credentials.model import StatusReference
 from vitne.errors import InvalidArgument
 from vitne.merkle.hashing import leaf_hash
 from vitne.merkle.leaves import Leaf, ListPublished, StatusChanged, parse_leaf
@@ -111,6 +112,10 @@ class StatusEvidence:
     changes: Sequence[ProvenLeaf]
     succession: Sequence[str] = ()
     then: LoggedList | None = None
+
+    def is_of(self, reference: StatusReference) -> bool:
+        """Whether it is of the place that a credential names."""
+        return (self.list_url, self.index) == (reference.list, reference.index)
 
     def to_members(self) -> dict[str, Any]:
         """As a JSON object."""

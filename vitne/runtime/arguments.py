@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -63,6 +66,15 @@ def told_of_argument(argument: str, *fields: str, rule: str = "", remedy: str = 
             remedy=remedy or error.remedy,
             metadata=error.metadata,
         ) from error
+
+
+def interpreter() -> str:
+    """By what name the Python that runs this is reached from here: what is printed to be run next begins with it."""
+    own = Path(sys.executable).absolute()  # not resolved: an environment's leads to the system's, and is not it
+    found = shutil.which("python")
+    if found is not None and Path(found).absolute() == own:
+        return "python"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
 
 
 def thumbprint(text: str) -> str:
