@@ -30,6 +30,10 @@ _AHEAD: Final = """
 """
 
 
+#: Whether a later version is logged: versions are dated and logged in their order, so none of before is to come.
+_PASSED: Final = "SELECT EXISTS (SELECT FROM list_version WHERE list_id = $1 AND published > $2 AND logged IS NOT NULL)"
+
+
 @dataclass(frozen=True, slots=True)
 class ProvenLeaf:
     """A leaf's canonical bytes, and its proof as text (C2SP tlog-proof)."""
@@ -138,11 +142,12 @@ class History:
             known_at: by what was recorded up to then; None: now.
 
         Raises:
-            NotFound: ``STATUS_LIST_UNKNOWN``.
+            NotFound: ``STATUS_LIST_UNKNOWN``; ``STATUS_NOT_KEPT``: at one of the instants no list was in force that is
+                kept, as before the first.
             InvalidArgument: ``STATUS_INDEX_OUT_OF_RANGE``, ``AT_IN_FUTURE``, ``KNOWN_IN_FUTURE``,
                 ``AT_AFTER_KNOWN``.
             Unavailable: ``RECORDED_AHEAD``: it was changed by a clock that was ahead, and that instant is to come;
-                ``STATUS_NOT_PROVABLE``: no list that was in force at one of the instants is in the log;
+                ``STATUS_NOT_PROVABLE``: no list that was in force at one of the instants is in the log yet;
                 ``NOT_WITNESSED``: not yet.
         """
         known = known_at or self._clock.now()
@@ -262,12 +267,20 @@ class History:
                 continue
         if not rows and (ahead := await self._pool.fetchval(_AHEAD, list_id, moment, index)) is not None:
             raise _recorded_ahead(ahead, field)
+        if not rows and await self._pool.fetchval(_PASSED, list_id, moment):
+            raise NotFound(
+                "STATUS_NOT_KEPT",
+                "no list that is kept was in force then, and none will be",
+                field=field,
+                rule="lists are logged and kept from a list's first version on, and count until they expire",
+                remedy="ask for a later instant",
+            )
         raise Unavailable(
             "STATUS_NOT_PROVABLE",
             "no list that was in force then is in the log",
             field=field,
-            rule="a list's version is logged at most a minute after it was published; before the first there is none",
-            remedy="ask again in two seconds, or for a later instant",
+            rule="a list's version is logged at most a minute after it was published",
+            remedy="ask again in two seconds",
         )
 
     async def _proven(self, record: bytes) -> ProvenLeaf:

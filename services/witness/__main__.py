@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +19,13 @@ from services.witness.witness import Witness
 from vitne.canonical import from_b64url
 from vitne.clock import SystemClock
 from vitne.credentials.jose import ED25519
-from vitne.errors import VitneError
+from vitne.errors import FailedPrecondition, VitneError
 from vitne.merkle.cosignatures import Cosigner, CosignerKey
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.witnessing import MAX_REQUEST_BYTES
 from vitne.runtime import http
 from vitne.runtime.argument_files import read_file
+from vitne.runtime.arguments import told_of_argument
 from vitne.runtime.custody import FileKeyCustody
 from vitne.runtime.http_protocol import BoundedHttp
 from vitne.runtime.telemetry import start_logging
@@ -34,6 +37,7 @@ DESCRIPTION: Final = (
 #: Label of the key in the folder.
 KEY_LABEL: Final = "witness"
 _LAST_PORT: Final = 65_535
+_log = logging.getLogger(__name__)
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
@@ -108,7 +112,9 @@ def load_cosigner(folder: Path, name: str) -> Cosigner:
         Unavailable: ``CUSTODY_UNAVAILABLE``.
     """
     signer = FileKeyCustody(folder).ensure(KEY_LABEL, ED25519)
-    return Cosigner(CosignerKey(name, from_b64url(signer.public_jwk["x"])), signer.sign)
+    with told_of_argument("--name", remedy="give a host and path without a scheme, as witness.example/w1"):
+        key = CosignerKey(name, from_b64url(signer.public_jwk["x"]))
+    return Cosigner(key, signer.sign)
 
 
 def _place(text: str) -> str:
@@ -122,11 +128,22 @@ def _place(text: str) -> str:
 
 async def _serve(witness: Witness, listen: str, certificate: Path | None) -> None:
     host, _, port = listen.rpartition(":")
+    place = host.strip("[]")
+    try:
+        # By ourselves, since the server would only log that it can't.
+        listening = socket.create_server((place, int(port)), family=socket.AF_INET6 if ":" in place else socket.AF_INET)
+    except OSError as error:
+        raise FailedPrecondition(
+            "PLACE_UNAVAILABLE",
+            f"nothing can listen at {listen}: {error.strerror}",
+            field="--listen",
+            rule="a place of this machine's that is free, and open to this user",
+            remedy="name another by --listen HOST:PORT, or end what listens there",
+        ) from error
+    _log.info("%s listens at %s, for %s", witness.key, listen, ", ".join(key.text for key in witness.logs))
     server = uvicorn.Server(
         uvicorn.Config(
             http.install(build_pages(witness), max_body=MAX_REQUEST_BYTES),
-            host=host.strip("[]"),
-            port=int(port),
             http=BoundedHttp,
             ssl_certfile=certificate,
             log_config=None,
@@ -134,7 +151,7 @@ async def _serve(witness: Witness, listen: str, certificate: Path | None) -> Non
             server_header=False,
         )
     )
-    await server.serve()
+    await server.serve(sockets=[listening])
 
 
 if __name__ == "__main__":

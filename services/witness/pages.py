@@ -24,7 +24,7 @@ def build_pages(witness: Witness) -> FastAPI:
     async def add_checkpoint(request: Request) -> Response:
         try:
             return PlainTextResponse(await witness.add_checkpoint(await request.body()))
-        except Aborted as conflict:
+        except Aborted as conflict:  # A log that asks for the first time does not know the size.
             # Without a charset, which a media type that is given would get: clients compare it as a whole.
             told = {"Content-Type": SIZE_MEDIA_TYPE}
             return Response(f"{conflict.metadata[SIZE]}\n", status_code=HTTPStatus.CONFLICT, headers=told)

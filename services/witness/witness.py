@@ -12,11 +12,11 @@ from typing import Final
 from services.witness.memory import Memory, origin_hash
 from vitne.canonical import instant_text
 from vitne.clock import Clock
-from vitne.errors import InvalidArgument, Unavailable
+from vitne.errors import Aborted, InvalidArgument, Unavailable, VitneError
 from vitne.merkle.cosignatures import Cosigner, cosign, cosignatures
 from vitne.merkle.notes import NoteKey, keep_signatures
 from vitne.merkle.succession import Lineage
-from vitne.merkle.witnessing import AddCheckpoint, examine
+from vitne.merkle.witnessing import AddCheckpoint, Inconsistent, examine
 
 #: How far a clock is put back when it is kept right. A cosignature bears the time that was said last, meanwhile.
 CORRECTED_BY: Final = timedelta(minutes=1)
@@ -79,15 +79,25 @@ class Witness:
             VitneError: as :func:`~vitne.merkle.witnessing.examine`; ``STORAGE_UNAVAILABLE``.
             Unavailable: ``CLOCK_WENT_BACK``.
         """
-        request = AddCheckpoint.parse(body)
+        try:
+            request = AddCheckpoint.parse(body)
+            async with self._one_at_a_time:
+                return await self._cosign(request)
+        except VitneError as error:
+            # What was signed, and does not follow, is what a witness is there for.
+            level = logging.ERROR if isinstance(error, Inconsistent) else logging.WARNING
+            _log.log(logging.INFO if isinstance(error, Aborted) else level, "nothing is cosigned: %s", error)
+            raise
+
+    async def _cosign(self, request: AddCheckpoint) -> str:
         origin = request.origin
-        async with self._one_at_a_time:
-            self._memory.last(origin)  # refuses a memory that is damaged
-            checkpoint = examine(request, self._logs, self._memory.note(origin), self._lineage)
-            note = keep_signatures(request.note, [key for key in self._logs if key.name == origin])
-            self._said = self._time()
-            line = cosign(note.partition("\n\n")[0] + "\n", self._cosigner, self._said)
-            await asyncio.to_thread(self._remember, checkpoint.origin, note + line)
+        self._memory.last(origin)  # refuses a memory that is damaged
+        checkpoint = examine(request, self._logs, self._memory.note(origin), self._lineage)
+        note = keep_signatures(request.note, [key for key in self._logs if key.name == origin])
+        self._said = self._time()
+        line = cosign(note.partition("\n\n")[0] + "\n", self._cosigner, self._said)
+        await asyncio.to_thread(self._remember, checkpoint.origin, note + line)
+        _log.info("%s: %d leaves are cosigned", origin, checkpoint.size)
         return line
 
     def checkpoint(self, hashed: str) -> str | None:
@@ -105,15 +115,13 @@ class Witness:
         """Now; while the clock is being corrected, what was said last."""
         now = self._now()
         if self._said - now > CORRECTED_BY:
-            error = Unavailable(
+            raise Unavailable(
                 "CLOCK_WENT_BACK",
                 f"the clock says {now:%Y-%m-%dT%H:%M:%SZ}, and the last cosignature {self._said:%Y-%m-%dT%H:%M:%SZ}",
                 rule="a witness's times never go back: a cosignature says by when the log was there",
                 remedy="set the clock right; if it was ahead when that cosignature was made, and is right now, start "
                 "the witness once with --clock-was-ahead",
             )
-            _log.error("nothing is cosigned: %s", error)
-            raise error
         return max(now, self._said)
 
     def _now(self) -> datetime:

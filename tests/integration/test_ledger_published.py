@@ -40,7 +40,7 @@ from vitne.credentials.model import StatusReference
 from vitne.credentials.status_list_cwt import MEDIA_TYPE as CWT
 from vitne.credentials.status_list_cwt import verify_cwt
 from vitne.dev.ports import LOOPBACK
-from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
+from vitne.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vitne.inspection.published_log import over_http, walk_on, witness_marks
 from vitne.merkle.cosignatures import cosign, cosignatures
 from vitne.merkle.leaves import Issued
@@ -484,10 +484,10 @@ async def test_a_status_of_the_past_is_checked_by_others(ledger: Ledger) -> None
         (5, 0, "AT_IN_FUTURE"),
         (-5, -6, "AT_AFTER_KNOWN"),
         (-5, 60, "KNOWN_IN_FUTURE"),
-        (-60, -30, "STATUS_NOT_PROVABLE"),
+        (-60, -30, "STATUS_NOT_KEPT"),
     ):
         now = ledger.clock.now()
-        with pytest.raises((InvalidArgument, Unavailable), match=reason):
+        with pytest.raises((InvalidArgument, NotFound), match=reason):
             await ledger.history.status_at(
                 lease.list, place, at=now + timedelta(minutes=at), known_at=now + timedelta(minutes=known)
             )

@@ -292,7 +292,7 @@ def _bad_key(why: str) -> InvalidArgument:
         "BAD_NOTE_KEY",
         f"not a note's Ed25519 key: {why}",
         rule="C2SP signed-note, Verifier keys",
-        remedy="copy the log's verifier key from its operator's announcement",
+        remedy="copy the verifier key, a log's or a witness's, as its operator publishes it (name+key id+key)",
     )
 
 

@@ -91,12 +91,17 @@ class Policy:
         lines = text.split("\n")
         if len(lines) > MAX_DEFINITIONS:
             raise _bad_policy(f"it has more than {MAX_DEFINITIONS} lines")
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if _CONTROL.search(line):
-                raise _bad_policy("it holds a control character other than tab and newline, or half of one")
+                raise _bad_policy(f"line {number} holds a control character other than tab and newline, or half of one")
             words = [word for word in _BLANKS.split(line.strip(" \t")) if word]
-            if words and not words[0].startswith("#"):
+            if not words or words[0].startswith("#"):
+                continue
+            try:
                 reader.take(words[0], words[1:])
+            except InvalidArgument as error:
+                told = f"line {number}: {error.message}"
+                raise InvalidArgument(error.reason, told, rule=error.rule, remedy=error.remedy) from error
         return reader.policy()
 
     @classmethod
@@ -273,7 +278,7 @@ def _bad_policy(why: str) -> InvalidArgument:
         "BAD_LOG_POLICY",
         f"not a policy of a transparency log: {why}",
         rule="C2SP tlog-policy",
-        remedy="compare it with the example of the specification",
+        remedy="compare it with the example of the specification, or in docs/log.md (Witness it)",
     )
 
 
