@@ -21,6 +21,7 @@ SHOWS: dict[str, list[list[str]]] = {
     "docs/log.md": [
         ["leaves", "agree"],
         [],
+        ["listens at 127.0.0.1:8181", "leaves are cosigned", "\u2014 witness.example/mine "],
         ["lists compared", "the log, its lists and its witnesses agree"],
         ["valid at", "seen by the policy's witnesses by"],
     ],
