@@ -27,7 +27,7 @@ from vitne.errors import DataLoss, InvalidArgument, Unavailable, VitneError
 from vitne.inspection.lists import fetch_logged, fetch_seen, registered_list_keys
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.mirror import Mirror
-from vitne.inspection.published_log import FILE_SECONDS, Fetch, over_http, witness_marks
+from vitne.inspection.published_log import FILE_SECONDS, Fetch, Unanswered, over_http, witness_marks
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import NoteKey
 from vitne.merkle.policy import Policy
@@ -459,7 +459,9 @@ def prefix_named(option: str, url: str) -> Iterator[None]:
     except (Unavailable, InvalidArgument) as error:
         if error.reason not in _NO_LOG:
             raise
-        place = error.field if "://" in error.field else f"{url.rstrip('/')}/{error.field}".rstrip("/")
+        # Where nobody answers, it does not matter which file was asked for first.
+        named = "" if isinstance(error, Unanswered) else error.field
+        place = named if "://" in named else f"{url.rstrip('/')}/{named}".rstrip("/")
         raise type(error)(
             error.reason,
             f"{place}: {error.message}",

@@ -20,7 +20,6 @@ from services.ledger.lists import ListPublisher, PublishedList
 from services.ledger.looks import Looks
 from services.ledger.projections import Projected, Projections
 from services.ledger.resources import LogResources
-from services.ledger.shards import StoredCheckpoint
 from services.ledger.witnessed import WitnessedCheckpoints
 from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import MEDIA_TYPE
@@ -194,7 +193,12 @@ def build_pages(
     @app.api_route("/tile/{path:path}", methods=["GET", "HEAD"])
     @app.api_route(f"/{LOGS_PATH}/{{name}}/tile/{{path:path}}", methods=["GET", "HEAD"])
     async def tile(path: str, name: str = "") -> Response:
-        data = await _resource(resources, await resources.log(name), f"tile/{path}")
+        log = await resources.log(name)
+        try:
+            resource = Resource.parse(f"tile/{path}")
+        except InvalidArgument as error:
+            raise NotFound("TILE_UNKNOWN", error.message, rule=error.rule, remedy=error.remedy) from error
+        data = await resources.read(log, resource)
         if data is None:
             raise NotFound(
                 "TILE_UNKNOWN",
@@ -245,13 +249,6 @@ def build_pages(
     app.add_middleware(Refusals)
     app.add_middleware(PlainLists, publisher=publisher, projections=projections, looks=looks)
     return app
-
-
-async def _resource(resources: LogResources, log: StoredCheckpoint, path: str) -> bytes | None:
-    try:
-        return await resources.read(log, Resource.parse(path))
-    except InvalidArgument:
-        return None  # what is no tile's path is no page
 
 
 def _list_and_form(path: str) -> tuple[str, ListForm]:

@@ -25,6 +25,7 @@ from services.verifier.command import (
     ledger_channel,
     list_fetcher,
     read_credential,
+    told_of_ledger,
 )
 from services.verifier.evidence import PROOF_TIMEOUT_SECONDS, Inclusion, LogProofs
 from services.verifier.files import read_policy, told_of_credential
@@ -118,7 +119,7 @@ async def _collect(asked: argparse.Namespace, credential: str, clock: Clock) -> 
     try:
         stub = ledger_pb2_grpc.LedgerServiceStub(channel)
         own_policy = read_policy(asked.log_policy)
-        with told_of_argument("--trust-list", "url"):
+        with told_of_ledger(asked), told_of_argument("--trust-list", "url"):
             return await collect(
                 credential,
                 stub=stub,

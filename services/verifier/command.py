@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,7 @@ from vitne.accreditation import Projection
 from vitne.clock import Clock, SystemClock
 from vitne.credentials.trust_anchors import TrustAnchors
 from vitne.credentials.w3c import baking
-from vitne.errors import FailedPrecondition, InvalidArgument, VitneError
+from vitne.errors import FailedPrecondition, InvalidArgument, Unavailable, VitneError
 from vitne.frameworks import Frameworks, Standing
 from vitne.inspection.log_memory import LogMemory
 from vitne.runtime.argument_files import told_of
@@ -32,6 +33,7 @@ from vitne.runtime.arguments import host_and_port, parsed, thumbprint, told_of_a
 from vitne.runtime.channel import open_channel
 from vitne.runtime.fetch import AllowRule, Fetcher
 from vitne.runtime.names import DEFAULT_LOG_ORIGIN, DEFAULT_REGISTRY_URI
+from vitne.runtime.status import DeadlineExceeded
 from vitne.runtime.tls import TlsFiles, TlsMaterial
 from vitne.runtime.trust_list import TrustListSource, trust_list_fetcher
 from vitne_api.ledger.v1 import ledger_pb2_grpc
@@ -213,6 +215,27 @@ def ledger_channel(asked: argparse.Namespace) -> Any:
     with told_of_argument("--ledger-certificate", rule=pair):
         TlsMaterial.read(TlsFiles(own, own))
     return open_channel(asked.ledger, None, tls=TlsFiles(own, own, asked.ledger_ca))
+
+
+@contextmanager
+def told_of_ledger(asked: argparse.Namespace) -> Iterator[None]:
+    """Say of a ledger that does not answer which argument names it.
+
+    Raises:
+        VitneError: as it comes; ``UNREACHABLE``, ``DEADLINE_EXCEEDED`` with ``--ledger``.
+    """
+    try:
+        yield
+    except (Unavailable, DeadlineExceeded) as error:
+        if error.reason not in ("UNREACHABLE", "DEADLINE_EXCEEDED"):
+            raise
+        raise type(error)(
+            error.reason,
+            f"no ledger answers at {asked.ledger}",
+            field="--ledger",
+            rule="host and port at which the ledger serves gRPC",
+            remedy="compare it with what the ledger's operator publishes; if it is right, try again later",
+        ) from error
 
 
 def list_fetcher(asked: argparse.Namespace) -> Fetcher:

@@ -20,6 +20,7 @@ from services.verifier.command import (
     ledger_channel,
     list_fetcher,
     read_credential,
+    told_of_ledger,
 )
 from services.verifier.files import CREDENTIAL_FILE, STATUS_FILE, Kept, read_policy, require_kind, told_of_credential
 from services.verifier.past_status import PastStatus, verify_past_status
@@ -197,7 +198,8 @@ async def _ask(
             compact, _, facts = await fetch_list(
                 fetcher, asked.trust_list, asked.registry_key, asked.registry_uri, clock.now()
             )
-        answered = await ask_status(stub, credential.status, at=at, known_at=known_at)
+        with told_of_ledger(asked):
+            answered = await ask_status(stub, credential.status, at=at, known_at=known_at)
     finally:
         await fetcher.close()
         await channel.close()

@@ -99,6 +99,9 @@ async def test_the_ledger_serves_its_log(ledger: Ledger) -> None:
         for path in ("tile/0/001", "tile/0/001.p/45", "tile/entries/001.p/45", "tile/3/000.p/1", "tile/0/1", "tile/x"):
             async with session.get(f"{site}/{path}") as answer:
                 assert answer.status == 404, path
+                # What is to come is told apart from what never will be.
+                told = "not the path of a tile" if path in ("tile/0/1", "tile/x") else "has not come so far"
+                assert told in await answer.text(), path
 
 
 async def test_static_files_on_disk_follow_the_log_and_take_nothing_back(ledger: Ledger, tmp_path: Path) -> None:

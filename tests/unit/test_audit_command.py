@@ -91,6 +91,13 @@ async def test_the_exit_code_tells_what_was_planted(
     assert says in shown.out + shown.err
 
 
+def test_where_nobody_answers_it_is_the_address_that_was_given_that_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert auditor.main(["log", "--url", "http://127.0.0.1:9/logs/", "--key", FIRST.key.text]) == NOT_LOOKED
+    assert capsys.readouterr().err.startswith("LOG_UNREACHABLE: http://127.0.0.1:9/logs: ")
+
+
 @pytest.mark.parametrize(
     "given",
     [

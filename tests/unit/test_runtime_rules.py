@@ -143,6 +143,13 @@ def test_every_violation_is_told_up_to_a_bound() -> None:
     assert {("needed", "FIELD_REQUIRED"), ("number", "TOO_LARGE"), ("list[0].name", "TOO_LONG")} <= set(told)
 
 
+def test_what_may_be_chosen_is_named_where_nothing_was() -> None:
+    with pytest.raises(RuleViolations) as refused:
+        check_rules(issuer_pb2.ChangeStatusRequest())
+    (change,) = (each for each in refused.value.violations if each.field == "change")
+    assert change.remedy == "set it: STATUS_CHANGE_SUSPEND, STATUS_CHANGE_REINSTATE, STATUS_CHANGE_REVOKE"
+
+
 def test_a_prefix_names_where_the_message_stands() -> None:
     assert refusals(Part(name="abcdef"), prefix="items[3]") == [("items[3].name", "TOO_LONG")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import re
 import sys
@@ -17,7 +18,7 @@ from services.verifier.files import told_of_credential
 from tests.unit.verifier_world import World
 from vitne.clock import SystemClock
 from vitne.dev.certificates import CertificateAuthority
-from vitne.errors import InvalidArgument
+from vitne.errors import InvalidArgument, Unavailable
 from vitne.runtime.argument_files import write_file
 from vitne.runtime.arguments import told_of_argument
 
@@ -118,6 +119,18 @@ def test_a_list_that_is_out_of_reach_is_told_of_its_option(folder: Path, capsys:
     assert collect.main(["--trust-list", NOWHERE, *PLACES, "--out", "out", "credential"]) == 2
     assert refused(capsys) == ("FETCH_FAILED", "--trust-list")
     assert not (folder / "out").exists()
+
+
+def test_a_ledger_that_does_not_answer_is_told_of_its_option() -> None:
+    asked = argparse.Namespace(ledger="127.0.0.1:1")
+    with pytest.raises(Unavailable) as told, command.told_of_ledger(asked):
+        raise Unavailable("UNREACHABLE", "a service that this depends on is out of reach")
+    assert (told.value.reason, told.value.field) == ("UNREACHABLE", "--ledger")
+    assert told.value.message == "no ledger answers at 127.0.0.1:1"
+    other = Unavailable("STATUS_NOT_PROVABLE", "not yet")
+    with pytest.raises(Unavailable) as told, command.told_of_ledger(asked):
+        raise other
+    assert told.value is other
 
 
 @pytest.mark.parametrize("registry", ["", "r.example", "ftp://r.example", "https://[r"])

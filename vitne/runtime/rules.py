@@ -228,7 +228,7 @@ def _singular_message(field: FieldDescriptor, rules: rules_pb2.Rules) -> Checker
     name, required = field.name, rules.required
     assert field.message_type is not None  # noqa: S101 - narrows the type; the caller asked
     nested = compile_rules(field.message_type)
-    missing = _missing(name)
+    missing = _missing(field)
 
     def check(message: Any, violations: list[Violation]) -> None:
         if message.HasField(name):
@@ -242,7 +242,7 @@ def _singular_message(field: FieldDescriptor, rules: rules_pb2.Rules) -> Checker
 def _singular_scalar(field: FieldDescriptor, rules: rules_pb2.Rules) -> Checker | None:
     name, required = field.name, rules.required
     test = _scalar_test(field, rules)
-    missing = _missing(name)
+    missing = _missing(field)
     # Members of a oneof count only where they are the one that is set.
     selected_only = field.containing_oneof is not None
     if test is None and not required:
@@ -264,7 +264,7 @@ def _repeated(field: FieldDescriptor, rules: rules_pb2.Rules) -> Checker:
     limit = rules.max_items or DEFAULT_MAX_ITEMS
     nested = compile_rules(field.message_type) if field.message_type is not None else None
     test = _scalar_test(field, rules) if field.message_type is None else None
-    missing = _missing(name)
+    missing = _missing(field)
     too_many = Violation(name, "TOO_MANY_ITEMS", f"at most {limit} elements", "send fewer, or split the request")
     empty = Violation(name, "FIELD_REQUIRED", "elements are not empty", "leave empty elements out")
 
@@ -352,8 +352,12 @@ def _string_test(field: FieldDescriptor, rules: rules_pb2.Rules) -> Callable[[st
     return test
 
 
-def _missing(name: str) -> Violation:
-    return Violation(name, "FIELD_REQUIRED", "the field is required", "set it")
+def _missing(field: FieldDescriptor) -> Violation:
+    remedy = "set it"
+    if field.enum_type is not None:
+        # The first, of the number 0, says that nothing was set.
+        remedy = f"set it: {', '.join(value.name for value in field.enum_type.values[1:])}"
+    return Violation(field.name, "FIELD_REQUIRED", "the field is required", remedy)
 
 
 def _one_required(name: str) -> Checker:
