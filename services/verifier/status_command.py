@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -149,7 +149,10 @@ def _text(kept: PastStatus, proved: ProvenStatus, *, held: bool) -> str:
     else:
         lines.append(f"since {instant_text(proved.effective)}, recorded {instant_text(proved.recorded)}")
     first, second = instant_text(proved.then.issued_at), instant_text(proved.listed.issued_at)
-    if first == second:
+    # A list is dated by the second.
+    if proved.recorded is not None and proved.recorded >= proved.listed.issued_at + timedelta(seconds=1):
+        lines.append(f"by that change itself, and the list of {second}, from before it: what else came may be missing")
+    elif first == second:
         lines.append(f"by the list of {first}: what was recorded after it may be missing")
     else:
         lines.append(

@@ -42,18 +42,21 @@ class Past:
         self.world = World(catalogue=False)
         #: When witnesses saw what was logged then.
         self.witnessed = AT
+        #: What the newest list shows, when it was signed, and of how many leaves.
+        self.newest = VALID_SHOWN, NOW, 3
         self.changes: Sequence[StatusChanged] = [
             StatusChanged(LIST, PLACE, "suspended", SUSPENDED, SUSPENDED),
             StatusChanged(LIST, PLACE, "valid", REINSTATED, REINSTATED),
         ]
 
     def kept(self, at: datetime = AT) -> PastStatus:
-        then, newest = self._token(SUSPENDED_SHOWN, AT), self._token(VALID_SHOWN, NOW)
+        shown, signed, leaves_before = self.newest
+        then, newest = self._token(SUSPENDED_SHOWN, AT), self._token(shown, signed)
         first, second = (change.to_bytes() for change in self.changes)
         log = SampleLog(SIGNER).append([first, ListPublished(LIST, 1, sha256(then.encode()), 1).to_bytes()])
         early = log.note(None, cosigner(0), cosigner(1), at=self.witnessed)
         leaves = [ProvenLeaf(log.entries[index], log.proof(index, early).text()) for index in range(2)]
-        log.append([second, ListPublished(LIST, 2, sha256(newest.encode()), 3).to_bytes()])
+        log.append([second, ListPublished(LIST, 2, sha256(newest.encode()), leaves_before).to_bytes()])
         late = log.note(None, cosigner(0), cosigner(1), at=NOW)
         leaves += [ProvenLeaf(log.entries[index], log.proof(index, late).text()) for index in (2, 3)]
         named = [fact for fact in self.world.chronicle.facts if fact.WhichOneof("content") != "achievement"]
@@ -176,6 +179,22 @@ def test_the_command(past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err
     assert said.startswith("BAD_JSON: ")
     assert "field: STATUS_FILE; " in said
+
+
+def test_a_list_from_before_the_change_is_not_said_to_show_it(
+    past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    revoked = NOW - timedelta(minutes=1)
+    past.newest = SUSPENDED_SHOWN, NOW - timedelta(minutes=5), 2
+    past.changes = [past.changes[0], StatusChanged(LIST, PLACE, "revoked", revoked, revoked)]
+    now = past.kept(NOW)
+    (tmp_path / "status.json").write_bytes(replace(now, evidence=replace(now.evidence, then=None)).to_json())
+    (tmp_path / "policy").write_text(policy_text(SIGNER, 2, "all"))
+    keys = ["--registry-key", TRUST_KEY.key_id, "--log-policy", str(tmp_path / "policy")]
+    assert status_command.verify_main([str(tmp_path / "status.json"), *keys]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("revoked at ")
+    assert "\nby that change itself, and the list of 2026-11-21T09:55:00Z, from before it: " in said
 
 
 def test_the_command_holds_the_status_to_the_credential(
