@@ -11,9 +11,12 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from tests.integration import s3_server
 from tests.integration.ledger_harness import eventually
 from vitne.canonical import sha256
 from vitne.dev.ports import LOOPBACK, free_ports
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @asynccontextmanager
@@ -22,7 +25,7 @@ async def s3_bucket(folder: Path) -> AsyncIterator[str]:
     (port,) = free_ports(1)
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port), stdout=log, stderr=log
+            sys.executable, "-m", s3_server.__name__, str(port), cwd=_ROOT, stdout=log, stderr=log
         )
     url = f"http://{LOOPBACK}:{port}/log"
 

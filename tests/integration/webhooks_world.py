@@ -181,7 +181,9 @@ class Hooks:
         self, url: str, organisation: str = HUB, *, kinds: Any = (), request_id: str = ""
     ) -> webhooks_pb2.RegisterWebhookResponse:
         return await self.caller(organisation).RegisterWebhook(
-            webhooks_pb2.RegisterWebhookRequest(request_id=request_id or str(uuid4()), url=url, kinds=kinds)
+            webhooks_pb2.RegisterWebhookRequest(request_id=request_id or str(uuid4()), url=url, kinds=kinds),
+            # The first call of most tests: the port may be one that gRPC just found nobody at, and backs off from.
+            wait_for_ready=True,
         )
 
     async def rotate(
