@@ -17,6 +17,11 @@ import aiohttp
 import uvloop
 
 from services.auditor import log_command
+from services.auditor.exit_codes import AGREES, DISAGREES, NOT_LOOKED
+from services.auditor.log_arguments import prefix_named, read_policy
+from services.auditor.log_command import URL_OPTION
+from services.auditor.log_look import Beside, look
+from services.auditor.log_report import summary
 from services.auditor.report import as_json, as_text
 from services.auditor.settings import AuditorSettings
 from vitne.audit.agreement import Disagreement
@@ -27,10 +32,12 @@ from vitne.credentials.jose import PublicKey
 from vitne.errors import DataLoss, FailedPrecondition, VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
 from vitne.inspection.lists import status_list_keys
+from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.published_log import FILE_SECONDS
 from vitne.merkle.policy import Policy
 from vitne.messaging import topics
 from vitne.messaging.kafka import KafkaSettings
+from vitne.runtime.argument_files import told_of
 from vitne.runtime.arguments import some_seconds
 from vitne.runtime.main import explained
 from vitne.runtime.objects.folder import replace_file
@@ -49,13 +56,8 @@ OTHER: Final = (
     "With `log` as the first argument (or --url, without it) it knows nothing but what is public, and needs none of "
     "the settings: it walks the published log, and compares it with its lists and witnesses (vitne-audit log --help)."
 )
-AGREES: Final = 0
-DISAGREES: Final = 1
-NOT_LOOKED: Final = 2
 #: First argument of the walk with what is public alone.
 LOG_COMMAND: Final = "log"
-#: An option that only that walk has, and needs: with it, the first argument may be left out.
-LOG_OPTION: Final = "--url"
 #: Seconds in which what is under way must have arrived.
 DEFAULT_SETTLE_SECONDS: Final = 60.0
 
@@ -64,7 +66,8 @@ def main(arguments: list[str]) -> int:
     """Run the command; answers the exit code."""
     if arguments[:1] == [LOG_COMMAND]:
         return log_command.main(arguments[1:])
-    if any(each.partition("=")[0] == LOG_OPTION for each in arguments):
+    # Only that walk has it, and needs it: with it, the first argument may be left out.
+    if any(each.partition("=")[0] == URL_OPTION for each in arguments):
         return log_command.main(arguments)
     parser = argparse.ArgumentParser(
         prog="vitne-audit",
@@ -136,11 +139,11 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
     # Of the first look; the others are told as that.
     telling = iter([progress])
 
-    async def look() -> WorldSnapshot:
+    async def look_inside() -> WorldSnapshot:
         return await observe(installation, progress=next(telling, lambda _text: None))
 
     clock = SystemClock()
-    findings = await settle(look, seconds, clock, progress)
+    findings = await settle(look_inside, seconds, clock, progress)
     if findings.world is None or policy is None:
         return findings
     timeout = aiohttp.ClientTimeout(total=FILE_SECONDS)
@@ -148,17 +151,22 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
     ) as session:
         try:
-            with log_command.prefix_named("VITNE_LOG_URL", settings.log_url):
-                looked = await log_command.look(
+            with told_of(settings.log_memory_file or Path(), "VITNE_LOG_MEMORY_FILE"):
+                remembered = LogMemory.read(settings.log_memory_file)
+            # Compared already with the ledger's database; here with the log as others see it.
+            beside = Beside(
+                _list_keys(findings.world),
+                dict(settings.lists_served_at),
+                remembered,
+                named=[each.url for each in findings.world.ledger.lists],
+                issued=_issued(findings.world),
+            )
+            with prefix_named("VITNE_LOG_URL", settings.log_url):
+                looked = await look(
                     session,
                     settings.log_url,
                     policy,
-                    # Compared already with the ledger's database; here with the log as others see it.
-                    keys=_list_keys(findings.world),
-                    served_at=dict(settings.lists_served_at),
-                    named=[each.url for each in findings.world.ledger.lists],
-                    issued=_issued(findings.world),
-                    memory=settings.log_memory_file,
+                    beside,
                     seconds=seconds,
                     clock=clock,
                     progress=progress,
@@ -172,7 +180,7 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
                 raise
             progress(f"the published log could not be walked: {error}")
             return findings
-    for line in log_command.summary(looked):
+    for line in summary(looked):
         progress(f"published log: {line}")
     found = [*findings.disagreements, *looked.disagreements]
     for unknown in dict.fromkeys(looked.unreachable.values()):
@@ -197,7 +205,7 @@ def _read_policy(file: Path) -> Policy:
     """
     try:
         text = file.read_text("utf-8")
-        policy = log_command.read_policy(text)
+        policy = read_policy(text)
         if not policy.logs:
             raise ValueError("it names no log")
     except (OSError, ValueError, VitneError) as error:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from services.auditor import __main__ as auditor
-from services.auditor import log_command
+from services.auditor.exit_codes import NOT_LOOKED
+from services.auditor.log_arguments import PLACEHOLDER
 from services.auditor.settings import AuditorSettings
 from services.ledger.settings import LedgerSettings
 from tests.deploy.manifests import K8S, ROOT, Installation, Manifest
@@ -88,7 +89,7 @@ def test_what_is_not_filled_in_is_refused_before_anything_is_looked_at(
         file.unlink(missing_ok=True)
         if text is not None:
             file.write_text(text)
-        assert auditor.main([]) == auditor.NOT_LOOKED
+        assert auditor.main([]) == NOT_LOOKED
         told = capsys.readouterr().err
         assert told.startswith(f"BAD_LOG_POLICY: {file} can't be used: ")
         assert "field: VITNE_LOG_POLICY_FILE" in told
@@ -100,7 +101,7 @@ def test_filled_in_it_is_a_policy(installation: Installation, monkeypatch: pytes
     text = _policy(installation)
     for placeholder, key in KEYS.items():
         text = text.replace(placeholder, key)
-    assert log_command.PLACEHOLDER not in text
+    assert PLACEHOLDER not in text
     policy = Policy.parse(text)
     assert [log.name for log in policy.logs] == [ORIGIN]
     assert len(policy.witnesses) == len(policy.urls) == (2 if installation.name == "production" else 0)

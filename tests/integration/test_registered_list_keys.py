@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from services.auditor import log_command
+from services.auditor.exit_codes import NOT_LOOKED
 from tests.unit.accreditation_samples import UCL
 from tests.unit.log_samples import note_signer
 from tests.unit.verifier_world import FOREIGN_KEY, LIST_KEY, OPERATOR, REGISTRY, TRUST_KEY, World
@@ -89,7 +90,7 @@ def test_the_command_fetches_no_list_over_plain_http_in_production(
     environment: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VITNE_ENVIRONMENT", environment)
-    assert log_command.main(arguments("http://127.0.0.1:1/v1/trust-list")) == log_command.NOT_LOOKED
+    assert log_command.main(arguments("http://127.0.0.1:1/v1/trust-list")) == NOT_LOOKED
     said = capsys.readouterr().err
     assert "BAD_ALLOW_RULE" in said
     assert "https" in said
@@ -102,9 +103,9 @@ def test_the_command_fetches_it_from_loopback_anywhere_else(
     monkeypatch.delenv("VITNE_ENVIRONMENT", raising=False)
     if environment is not None:
         monkeypatch.setenv("VITNE_ENVIRONMENT", environment)
-    assert log_command.main(arguments("http://127.0.0.1:1/v1/trust-list")) == log_command.NOT_LOOKED
+    assert log_command.main(arguments("http://127.0.0.1:1/v1/trust-list")) == NOT_LOOKED
     assert "FETCH_FAILED" in capsys.readouterr().err  # It was tried; nobody is there.
-    assert log_command.main(arguments("http://192.0.2.1/v1/trust-list")) == log_command.NOT_LOOKED
+    assert log_command.main(arguments("http://192.0.2.1/v1/trust-list")) == NOT_LOOKED
     assert "BAD_ALLOW_RULE" in capsys.readouterr().err
 
 

@@ -17,7 +17,8 @@ from aiohttp import web
 
 from services.auditor import __main__ as auditor
 from services.auditor import log_command
-from services.auditor.log_command import AGREES, DISAGREES, NOT_LOOKED
+from services.auditor.exit_codes import AGREES, DISAGREES, NOT_LOOKED
+from services.auditor.log_look import Looked
 from tests.unit.log_samples import SampleLog, note_signer
 from tests.unit.test_auditor_exit import SETTINGS
 from tests.unit.test_published_logs import FIRST, Site, issuances, reopened, site, stated
@@ -269,7 +270,7 @@ def test_what_the_databases_told_is_not_lost_where_the_log_cannot_be_walked(
         raise met
 
     monkeypatch.setattr(auditor, "settle", settled)
-    monkeypatch.setattr(log_command, "look", walked)
+    monkeypatch.setattr(auditor, "look", walked)
     monkeypatch.setattr(auditor, "as_text", lambda findings: [str(each) for each in findings.disagreements])
     assert auditor.main(["--settle", "0"]) == code
     shown = capsys.readouterr()
@@ -301,12 +302,12 @@ def test_the_whole_audit_is_not_at_its_end_where_lists_cannot_be_fetched(
     async def settled(*_arguments: Any) -> Findings:
         return Findings(world, found, 0.0)
 
-    async def walked(*_arguments: Any, **_named: Any) -> log_command.Looked:
+    async def walked(*_arguments: Any, **_named: Any) -> Looked:
         unreachable = {"https://status.example/1": away, "https://status.example/2": away}
-        return log_command.Looked(LogMemory(), 9, 4, 0, 0, True, {}, of_the_log, unreachable)
+        return Looked(LogMemory(), 9, 4, 0, 0, True, {}, of_the_log, unreachable)
 
     monkeypatch.setattr(auditor, "settle", settled)
-    monkeypatch.setattr(log_command, "look", walked)
+    monkeypatch.setattr(auditor, "look", walked)
     monkeypatch.setattr(auditor, "as_text", lambda findings: [str(each) for each in findings.disagreements])
     assert auditor.main(["--settle", "0"]) == code
     shown = capsys.readouterr()
@@ -314,3 +315,29 @@ def test_the_whole_audit_is_not_at_its_end_where_lists_cannot_be_fetched(
     assert shown.err.count("LISTS_UNREACHABLE") == 1
     assert "published log: 9 leaves, 4 issuances, 0 lists compared" in shown.err
     assert not memory.exists()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b"no note"])
+def test_the_whole_audit_says_which_setting_names_a_memory_that_is_none(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy, memory = tmp_path / "policy", tmp_path / "seen"
+    policy.write_text(f"log {FIRST.key.text}\nquorum none\n")
+    if content is None:
+        memory.mkdir()
+    else:
+        memory.write_bytes(content)
+    values = {"LOG_URL": "http://127.0.0.1:1", "LOG_POLICY_FILE": str(policy), "LOG_MEMORY_FILE": str(memory)}
+    for name, value in (SETTINGS | values).items():
+        monkeypatch.setenv(f"VITNE_{name}", value)
+    issuer, ledger = SimpleNamespace(credentials=[], lost=[], artefacts={}), SimpleNamespace(lists=[])
+    world = cast(WorldSnapshot, SimpleNamespace(issuer=issuer, topics={}, ledger=ledger))
+
+    async def settled(*_arguments: Any) -> Findings:
+        return Findings(world, [], 0.0)
+
+    monkeypatch.setattr(auditor, "settle", settled)
+    assert auditor.main(["--settle", "0"]) == NOT_LOOKED
+    told = capsys.readouterr().err
+    assert "field: VITNE_LOG_MEMORY_FILE" in told
+    assert str(memory) in told

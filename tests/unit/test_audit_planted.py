@@ -19,8 +19,8 @@ import pytest
 from aiohttp import ClientSession, web
 
 from services.auditor import __main__ as auditor
-from services.auditor import log_command
-from services.auditor.__main__ import AGREES, DISAGREES, NOT_LOOKED
+from services.auditor.exit_codes import AGREES, DISAGREES, NOT_LOOKED
+from services.auditor.log_look import Beside, look
 from tests.unit.log_samples import SampleLog, cosigner, note_signer
 from tests.unit.test_audit_command import served
 from tests.unit.test_auditor_exit import SETTINGS
@@ -35,6 +35,7 @@ from vitne.credentials.list_forms import ListForm
 from vitne.credentials.status_list import JWT_TYPE, decode, pack, sign_token, unpack
 from vitne.credentials.status_list_cwt import sign_cwt
 from vitne.inspection.installation import Findings
+from vitne.inspection.log_memory import LogMemory
 from vitne.merkle.leaves import ListPublished, StatusChanged, StatusName
 from vitne.merkle.notes import Checkpoint, sign_checkpoint
 from vitne.merkle.policy import Policy
@@ -600,13 +601,11 @@ async def test_how_long_the_walk_takes_makes_no_list_old(tmp_path: Path) -> None
     async with AsyncExitStack() as exits:
         url = await exits.enter_async_context(served(slow))
         base = await exits.enter_async_context(lists.serve())
-        looked = await log_command.look(
+        looked = await look(
             await exits.enter_async_context(ClientSession()),
             url,
             Policy.of_log(log.signer.key),
-            keys={LIST_KEY.key_id: parse_public_jwk(LIST_KEY.public_jwk)},
-            served_at={PREFIX: base},
-            memory=None,
+            Beside({LIST_KEY.key_id: parse_public_jwk(LIST_KEY.public_jwk)}, {PREFIX: base}, LogMemory()),
             seconds=0,
             clock=clock,
         )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.auditor import __main__ as command
+from services.auditor.exit_codes import NOT_LOOKED
 
 DSN = "postgresql://auditor:sesame@127.0.0.1:1/registry"
 SETTINGS = {
@@ -31,7 +32,7 @@ def test_a_fault_of_its_own_is_no_disagreement(
         raise KeyError(DSN)
 
     monkeypatch.setattr(command, "audit", stumble)
-    assert command.main(["--settle", "0"]) == command.NOT_LOOKED
+    assert command.main(["--settle", "0"]) == NOT_LOOKED
     said = capsys.readouterr().err
     assert "KeyError" in said
     assert "sesame" not in said

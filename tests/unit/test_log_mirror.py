@@ -10,12 +10,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.auditor.log_command import look
+from services.auditor.log_look import Beside, look
 from tests.unit.log_samples import cosigner, note_signer
 from tests.unit.test_published_logs import FIRST, Site, issuances, site
 from vitne.audit.agreement import Disagreement
 from vitne.clock import SystemClock
 from vitne.errors import DataLoss
+from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.published_logs import PublishedLogs
 from vitne.merkle.notes import sign_note
 from vitne.merkle.policy import Policy
@@ -82,9 +83,7 @@ async def mirrored(
             session,
             served.base,
             policy or Policy.of_log(FIRST.key),
-            keys={},
-            served_at={},
-            memory=None,
+            Beside({}, {}, LogMemory()),
             copy=copy,
             seconds=0,
             clock=SystemClock(),

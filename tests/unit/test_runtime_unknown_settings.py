@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from services.auditor import __main__ as auditor
+from services.auditor.exit_codes import NOT_LOOKED
 from tests.docs.pages import ROOT
 from vitne.dev.settings import shell_environment
 from vitne.runtime.main import cli
@@ -88,7 +89,7 @@ def test_the_auditor_tells_it_before_it_looks(
     monkeypatch.setattr(
         auditor, "load", lambda _kind: SimpleNamespace(faults=list, log_level="info", log_policy_file=None)
     )
-    assert auditor.main([]) == auditor.NOT_LOOKED
+    assert auditor.main([]) == NOT_LOOKED
     said = capsys.readouterr().err
     assert said.startswith("VITNE_LISTS_SERVEDAT: ignored")
     assert "VITNE_LISTS_SERVED_AT" in said
