@@ -13,7 +13,7 @@ from typing import Final
 
 import uvicorn
 
-from services.witness.memory import Memory
+from services.witness.memory import Memory, keep_name
 from services.witness.pages import build_pages
 from services.witness.witness import Witness
 from vitne.canonical import from_b64url
@@ -109,11 +109,13 @@ def load_cosigner(folder: Path, name: str) -> Cosigner:
 
     Raises:
         InvalidArgument: ``BAD_NOTE_KEY``: the name is none.
-        Unavailable: ``CUSTODY_UNAVAILABLE``.
+        FailedPrecondition: ``WITNESS_NAMED_ALREADY``.
+        Unavailable: ``CUSTODY_UNAVAILABLE``, ``STORAGE_UNAVAILABLE``.
     """
     signer = FileKeyCustody(folder).ensure(KEY_LABEL, ED25519)
     with told_of_argument("--name", remedy="give a host and path without a scheme, as witness.example/w1"):
         key = CosignerKey(name, from_b64url(signer.public_jwk["x"]))
+    keep_name(folder, name)
     return Cosigner(key, signer.sign)
 
 

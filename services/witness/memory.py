@@ -1,4 +1,4 @@
-"""What a witness must never forget: the last checkpoint of each log that it cosigned, and the latest time it said."""
+"""What a witness must never forget: its name, each log's last checkpoint that it cosigned, the latest time it said."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vitne.merkle.notes import Checkpoint, split_note
 from vitne.runtime.objects.folder import replace_file, unwritable
 
 _LOCK: Final = "lock"
+_NAME: Final = "name"
 _EXTENSION: Final = ".checkpoint"
 _TIME: Final = "latest-time"
 _LIFTED: Final = "clock-was-ahead"
@@ -24,6 +25,36 @@ _LIFTED: Final = "clock-was-ahead"
 def origin_hash(origin: str) -> str:
     """A log's name in addresses and files: SHA-256 of its origin, in lower-case hexadecimal (tlog-witness)."""
     return hashlib.sha256(origin.encode()).hexdigest()
+
+
+def keep_name(folder: Path, name: str) -> None:
+    """Remember the witness's name, durable once this returns; or compare it, where one is remembered.
+
+    A key's id is of key and name: under another name the same key would be a witness that nobody's policy knows.
+
+    Args:
+        folder: is there.
+        name: of the witness.
+
+    Raises:
+        FailedPrecondition: ``WITNESS_NAMED_ALREADY``.
+        Unavailable: ``STORAGE_UNAVAILABLE``.
+    """
+    file = folder / _NAME
+    try:
+        kept = file.read_bytes().decode("utf-8", "replace").strip() if file.exists() else None
+        if kept is None:
+            replace_file(file, f"{name}\n".encode())
+    except OSError as error:
+        raise unwritable(error) from error
+    if kept not in (None, name):
+        raise FailedPrecondition(
+            "WITNESS_NAMED_ALREADY",
+            f"the witness of {folder} is called {kept}",
+            field="--name",
+            rule="a witness keeps its name with its key: policies know it by both",
+            remedy=f"give --name {kept}; for another witness, give it a folder of its own",
+        )
 
 
 class Memory:

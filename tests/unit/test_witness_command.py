@@ -72,3 +72,19 @@ def test_an_argument_that_is_wrong_is_named(tmp_path: Path, taken: str, capsys: 
     assert said.startswith("BAD_NOTE_KEY: ")
     assert "; field: --name; " in said
     assert "as witness.example/w1" in said
+
+
+def test_its_name_stays_with_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under another name the same key would be a witness that nobody knows."""
+    asked = ["key", "--folder", str(tmp_path), "--name"]
+    assert command.main([*asked, NAME]) == 0
+    first = capsys.readouterr().out
+    log = SampleLog(note_signer(1)).append([b"a"])
+    for other in ([*asked, "witness.example/w2"], arguments(tmp_path, log, "127.0.0.1:0", "witness.example/w2")):
+        assert command.main(other) == command.EXIT_USAGE
+        told = capsys.readouterr()
+        assert told.err.startswith("WITNESS_NAMED_ALREADY: ")
+        assert f"remedy: give --name {NAME}; " in told.err
+        assert told.out == ""
+    assert command.main([*asked, NAME]) == 0
+    assert capsys.readouterr().out == first
