@@ -18,7 +18,7 @@ import uvloop
 
 from services.auditor import log_command
 from services.auditor.exit_codes import AGREES, DISAGREES, NOT_LOOKED
-from services.auditor.log_arguments import prefix_named, read_policy
+from services.auditor.log_arguments import prefix_named, read_policy, remembered
 from services.auditor.log_command import URL_OPTION
 from services.auditor.log_look import Beside, look
 from services.auditor.log_report import summary
@@ -32,12 +32,10 @@ from vitne.credentials.jose import PublicKey
 from vitne.errors import DataLoss, FailedPrecondition, VitneError
 from vitne.inspection.installation import Findings, Installation, observe, settle
 from vitne.inspection.lists import status_list_keys
-from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.published_log import FILE_SECONDS
 from vitne.merkle.policy import Policy
 from vitne.messaging import topics
 from vitne.messaging.kafka import KafkaSettings
-from vitne.runtime.argument_files import told_of
 from vitne.runtime.arguments import some_seconds
 from vitne.runtime.main import explained
 from vitne.runtime.objects.folder import replace_file
@@ -151,13 +149,11 @@ async def audit(settings: AuditorSettings, seconds: float, progress: Callable[[s
         timeout=timeout, connector=aiohttp.TCPConnector(ssl=installation.lists_trust or True)
     ) as session:
         try:
-            with told_of(settings.log_memory_file or Path(), "VITNE_LOG_MEMORY_FILE"):
-                remembered = LogMemory.read(settings.log_memory_file)
             # Compared already with the ledger's database; here with the log as others see it.
             beside = Beside(
                 _list_keys(findings.world),
                 dict(settings.lists_served_at),
-                remembered,
+                remembered(settings.log_memory_file, "VITNE_LOG_MEMORY_FILE"),
                 named=[each.url for each in findings.world.ledger.lists],
                 issued=_issued(findings.world),
             )

@@ -108,8 +108,12 @@ def read_policy(text: str) -> Policy:
     return Policy.parse(text)
 
 
-def remembered(file: Path | None) -> LogMemory:
-    """What the file of ``--remember`` holds; nothing where it is not there yet.
+def remembered(file: Path | None, option: str) -> LogMemory:
+    """What a file holds that is remembered of a log; nothing where it is not there yet.
+
+    Args:
+        file: of it; None: nothing is.
+        option: or variable, that names it.
 
     Raises:
         InvalidArgument: ``FOLDER_MISSING``, ``LOG_MEMORY_UNREADABLE``, ``FILE_UNREADABLE``.
@@ -120,11 +124,11 @@ def remembered(file: Path | None) -> LogMemory:
         raise InvalidArgument(
             "FOLDER_MISSING",
             f"there is no folder {file.parent}",
-            field="--remember",
+            field=option,
             rule="a file in a folder that is there; the file itself is made",
             remedy="make the folder, or name a file elsewhere",
         )
-    with told_of(file, "--remember"):
+    with told_of(file, option):
         return LogMemory.read(file)
 
 

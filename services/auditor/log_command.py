@@ -118,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
                 remedy="give both, or neither",
             )
         keys = {key.key_id: key for key in map(list_key, asked.list_key)}
-        beside = Beside(keys, dict(asked.served_at), remembered(asked.remember), named=asked.list)
+        beside = Beside(keys, dict(asked.served_at), remembered(asked.remember, "--remember"), named=asked.list)
         looked = asyncio.run(_run(asked, policy, beside, copy_in(asked.mirror)))
         if asked.remember and not (looked.disagreements or looked.unreachable):
             replace_file(asked.remember, looked.shown.to_bytes())
