@@ -28,10 +28,12 @@ _AHEAD: Final = """
     SELECT max(recorded) FROM status_change WHERE list_id = $1 AND index = $3 AND recorded > $2 AND number <=
         (SELECT max(changes) FROM list_version WHERE list_id = $1 AND published <= $2 AND expires > $2)
 """
-
-
-#: Whether a later version is logged: versions are dated and logged in their order, so none of before is to come.
-_PASSED: Final = "SELECT EXISTS (SELECT FROM list_version WHERE list_id = $1 AND published > $2 AND logged IS NOT NULL)"
+#: Whether a later version is logged: versions are dated and logged in their order, so none of before is to come. One
+#: that is dated later than now is by a clock that was ahead, and what comes after it is not.
+_PASSED: Final = """
+    SELECT EXISTS (SELECT FROM list_version
+        WHERE list_id = $1 AND published > $2 AND published <= $3 AND logged IS NOT NULL)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +269,7 @@ class History:
                 continue
         if not rows and (ahead := await self._pool.fetchval(_AHEAD, list_id, moment, index)) is not None:
             raise _recorded_ahead(ahead, field)
-        if not rows and await self._pool.fetchval(_PASSED, list_id, moment):
+        if not rows and await self._pool.fetchval(_PASSED, list_id, moment, self._clock.now()):
             raise NotFound(
                 "STATUS_NOT_KEPT",
                 "no list that is kept was in force then, and none will be",

@@ -518,6 +518,28 @@ async def test_what_a_clock_recorded_that_was_ahead_is_proved_once_that_time_is_
     assert (await ledger.history.status_at(lease.list, place)).status is Status.REVOKED
 
 
+async def test_of_a_list_that_began_while_a_clock_was_ahead_nobody_is_told_that_it_stays_without_history(
+    ledger: Ledger,
+) -> None:
+    assert isinstance(ledger.clock, ManualClock)
+    sequencer = ledger.sequencer()
+    await sequencer.claim()
+    ledger.clock.advance(timedelta(hours=1))
+    lease = await ledger.lease()
+    await ledger.publisher.publish_due()
+    ledger.clock.advance(-timedelta(hours=1))
+    await sequencer.integrate()
+    began = ledger.clock.now()
+    with pytest.raises(Unavailable, match="STATUS_NOT_PROVABLE"):
+        await ledger.history.status_at(lease.list, lease.indexes[0])
+    ledger.clock.advance(timedelta(minutes=2))
+    await ledger.publisher.publish_due()
+    await sequencer.integrate()
+    assert (await ledger.history.status_at(lease.list, lease.indexes[0])).status is Status.VALID
+    with pytest.raises(NotFound, match="STATUS_NOT_KEPT"):
+        await ledger.history.status_at(lease.list, lease.indexes[0], at=began)
+
+
 async def test_a_list_in_the_forms_of_others(ledger: Ledger) -> None:
     lease = await ledger.lease()
     await ledger.set(request(lease.list, lease.indexes[0], Change.REVOKE))
