@@ -133,7 +133,12 @@ async def _serve(witness: Witness, listen: str, certificate: Path | None) -> Non
     place = host.strip("[]")
     try:
         # By ourselves, since the server would only log that it can't.
-        listening = socket.create_server((place, int(port)), family=socket.AF_INET6 if ":" in place else socket.AF_INET)
+        v6 = ":" in place
+        listening = socket.create_server(
+            (place, int(port)),
+            family=socket.AF_INET6 if v6 else socket.AF_INET,
+            dualstack_ipv6=v6 and socket.has_dualstack_ipv6(),  # [::] is for all
+        )
     except OSError as error:
         raise FailedPrecondition(
             "PLACE_UNAVAILABLE",
@@ -142,7 +147,8 @@ async def _serve(witness: Witness, listen: str, certificate: Path | None) -> Non
             rule="a place of this machine's that is free, and open to this user",
             remedy="name another by --listen HOST:PORT, or end what listens there",
         ) from error
-    _log.info("%s listens at %s, for %s", witness.key, listen, ", ".join(key.text for key in witness.logs))
+    bound = listening.getsockname()[1]  # which is the system's choice where 0 was asked for
+    _log.info("%s listens at %s:%d, for %s", witness.key, host, bound, ", ".join(key.text for key in witness.logs))
     server = uvicorn.Server(
         uvicorn.Config(
             http.install(build_pages(witness), max_body=MAX_REQUEST_BYTES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -32,13 +33,12 @@ def arguments(folder: Path, log: SampleLog, place: str, name: str = NAME) -> lis
     return ["serve", "--name", name, "--folder", str(folder), "--log", log.signer.key.text, "--listen", place]
 
 
-def test_it_says_what_it_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", *(["[::]"] if socket.has_dualstack_ipv6() else [])])
+def test_it_says_what_it_does(host: str, tmp_path: Path) -> None:
+    """Also where it listens, when the system chose the port; at [::] for all."""
     log = SampleLog(note_signer(1)).append([b"a"])
-    free = socket.create_server(("127.0.0.1", 0))
-    place = f"127.0.0.1:{free.getsockname()[1]}"
-    free.close()
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.witness", *arguments(tmp_path, log, place)],
+        [sys.executable, "-m", "services.witness", *arguments(tmp_path, log, f"{host}:0")],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -46,17 +46,18 @@ def test_it_says_what_it_does(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         says = [json.loads(process.stdout.readline())]
+        listens = re.search(rf" listens at {re.escape(host)}:(\d+), for {re.escape(log.signer.key.text)}", str(says[0]))
+        assert listens is not None
         asked = AddCheckpoint(0, (), log.note()).text().encode()
         for body in (asked, b"old 0\n\nno checkpoint"):
             with suppress(urllib.error.HTTPError):
-                urllib.request.urlopen(f"http://{place}/add-checkpoint", body, timeout=20).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{listens[1]}/add-checkpoint", body, timeout=20).close()
             says.append(json.loads(process.stdout.readline()))
     finally:
         process.terminate()
         process.communicate(timeout=20)
     texts = [each["message"] for each in says]
     assert texts[0].startswith(f"{NAME}+")
-    assert f" listens at {place}, for {log.signer.key.text}" in texts[0]
     assert texts[1] == f"{log.signer.key.name}: 1 leaves are cosigned"
     assert texts[2].startswith("nothing is cosigned: BAD_")
 
