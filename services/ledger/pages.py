@@ -28,6 +28,7 @@ from vitne.errors import InvalidArgument, NotFound, VitneError
 from vitne.merkle.resources import CHECKPOINT_PATH, LOGS_PATH, Resource
 from vitne.merkle.succession import SUCCESSION_PATH
 from vitne.runtime.objects import IMMUTABLE
+from vitne.runtime.representations import GZIP, gzipped, matches, takes_gzip
 
 if TYPE_CHECKING:
     from services.ledger.front_page import FrontPage
@@ -68,7 +69,7 @@ class PlainLists:
     """Answers what nearly everybody asks for, a list as it is, before anything is taken apart.
 
     A request without a query or a condition, for the form that its path names, gets the bytes that the others get, from
-    headers that are made once for each version. Every other goes on to the application.
+    headers that are made once for each version and coding. Every other goes on to the application.
 
     Args:
         app: the application.
@@ -83,34 +84,34 @@ class PlainLists:
         self._projections = projections
         self._looks = looks
         self._max_age = int(publisher.ttl.total_seconds())
-        #: Versions as they are sent, by path.
-        self._made: dict[str, tuple[Projected, Message, Message]] = {}
+        #: Versions as they are sent, by path, and by whether the reader takes gzip.
+        self._made: dict[tuple[str, bool], tuple[Projected, Message, Message]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's event stream (ASGI)."""
         if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
-            path = scope["path"]
-            if self._publisher.find(path) is not None and _is_plain(scope["headers"]):
+            path, headers = scope["path"], scope["headers"]
+            if self._publisher.find(path) is not None and _is_plain(headers):
                 await self._looks.since_now(path)
                 if (newest := self._publisher.find(path)) is not None:
-                    start, body = self._messages(newest)
+                    start, body = self._messages(newest, gzip=_takes_gzip(headers))
                     scope["route"] = _LISTS
                     await send(start)
                     await send(body)
                     return
         await self._app(scope, receive, send)
 
-    def _messages(self, newest: PublishedList) -> tuple[Message, Message]:
-        projected = self._projections.of(newest, ListForm.JWT)
-        made = self._made.get(newest.path)
+    def _messages(self, newest: PublishedList, *, gzip: bool) -> tuple[Message, Message]:
+        projected = self._projections.of(newest, ListForm.JWT, gzip=gzip)
+        made = self._made.get((newest.path, gzip))
         if made is None or made[0] is not projected:
-            headers = list_headers(self._max_age) | {
+            headers = list_headers(self._max_age, gzip=projected.gzip) | {
                 "ETag": projected.etag,
                 "Content-Length": str(len(projected.body)),
                 "Content-Type": ListForm.JWT.media_type,
             }
             raw = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-            made = self._made[newest.path] = (
+            made = self._made[newest.path, gzip] = (
                 projected,
                 {"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": raw},
                 {"type": "http.response.body", "body": projected.body},
@@ -123,6 +124,10 @@ def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return not any(
         name == b"if-none-match" or (name == b"accept" and _CWT_WORD in value.lower()) for name, value in headers
     )
+
+
+def _takes_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return takes_gzip(value.decode("latin-1") for name, value in headers if name == b"accept-encoding")
 
 
 class Refusals:
@@ -151,9 +156,15 @@ class Refusals:
         await self._app(scope, receive, told)
 
 
-def list_headers(max_age: int) -> dict[str, str]:
-    """What is said of every list, in whichever form."""
-    return _CORS | {"Vary": "Accept", "Cache-Control": f"max-age={max_age}"}
+def list_headers(max_age: int, *, gzip: bool) -> dict[str, str]:
+    """What is said of every list, in whichever form.
+
+    Args:
+        max_age: seconds for which a copy may be kept.
+        gzip: whether it is answered in gzip (draft-ietf-oauth-status-list-20, section 8.2).
+    """
+    headers = _CORS | {"Vary": "Accept, Accept-Encoding", "Cache-Control": f"max-age={max_age}"}
+    return headers | {"Content-Encoding": GZIP} if gzip else headers
 
 
 def build_pages(
@@ -192,7 +203,7 @@ def build_pages(
 
     @app.api_route("/tile/{path:path}", methods=["GET", "HEAD"])
     @app.api_route(f"/{LOGS_PATH}/{{name}}/tile/{{path:path}}", methods=["GET", "HEAD"])
-    async def tile(path: str, name: str = "") -> Response:
+    async def tile(request: Request, path: str, name: str = "") -> Response:
         log = await resources.log(name)
         try:
             resource = Resource.parse(f"tile/{path}")
@@ -206,7 +217,13 @@ def build_pages(
                 rule="C2SP tlog-tiles: a checkpoint's size says which tiles there are",
                 remedy="fetch the checkpoint first",
             )
-        return Response(data, media_type="application/octet-stream", headers=_CORS | {"Cache-Control": IMMUTABLE})
+        headers = _CORS | {"Cache-Control": IMMUTABLE}
+        if resource.level is None:  # Hashes do not get shorter.
+            headers["Vary"] = "Accept-Encoding"
+            if takes_gzip(request.headers.getlist("accept-encoding")):
+                headers["Content-Encoding"] = GZIP
+                data = gzipped(data)
+        return Response(data, media_type="application/octet-stream", headers=headers)
 
     @app.api_route(f"/{SUCCESSION_PATH}/{{number}}", methods=["GET", "HEAD"])
     async def succession(number: str) -> Response:
@@ -229,17 +246,19 @@ def build_pages(
         moment = _asked_time(request.query_params)
         if form is ListForm.JWT and prefers_cwt(",".join(request.headers.getlist("accept"))):
             form = ListForm.CWT
-        headers = list_headers(max_age)
+        gzip = takes_gzip(request.headers.getlist("accept-encoding"))
         if moment is not None:
             instant = _instant(moment)
             if form is not ListForm.JWT:
                 raise _not_kept()
             token = await history.token_at(newest.url, instant)
-            return Response(token, media_type=MEDIA_TYPE, headers=headers)
-        projected = projections.of(newest, form)
-        headers["ETag"] = projected.etag
-        if _matches(request.headers.getlist("if-none-match"), projected.etag):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+            body = gzipped(token, repeats=False) if gzip else token
+            return Response(body, media_type=MEDIA_TYPE, headers=list_headers(max_age, gzip=gzip))
+        projected = projections.of(newest, form, gzip=gzip)
+        tag = {"ETag": projected.etag}
+        if matches(request.headers.getlist("if-none-match"), projected.etag):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=list_headers(max_age, gzip=False) | tag)
+        headers = list_headers(max_age, gzip=projected.gzip) | tag
         return Response(projected.body, media_type=form.media_type, headers=headers)
 
     @app.options(_LISTS.path)
@@ -332,9 +351,3 @@ def _not_kept() -> NotFound:
         rule="draft-ietf-oauth-status-list-20, section 8.4; what is logged is kept, once a minute, as a JWT",
         remedy="ask at the list's own address, without an Accept header, or use the RPC StatusAt",
     )
-
-
-def _matches(conditions: list[str], etag: str) -> bool:
-    """If-None-Match (RFC 9110, section 13.1.2): weak comparison with any of the tags; ours hold no comma."""
-    tags = [tag.strip() for condition in conditions for tag in condition.split(",")]
-    return "*" in tags or etag in (tag.removeprefix("W/") for tag in tags)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from vitne.accreditation.dids import organisation_of_path
 from vitne.accreditation.trust_list import FACTS_MEDIA_TYPE, TYPE
 from vitne.errors import InvalidArgument
 from vitne.identifiers import parse_uuid
+from vitne.runtime.representations import GZIP, matches, takes_gzip
 
 #: Entries in one answer where nothing is said.
 DEFAULT_LIMIT: Final = 200
@@ -41,8 +41,6 @@ _BRIEF: Final = _OPEN | {"Cache-Control": "max-age=1"}
 _FOR_EVER: Final = _OPEN | {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 #: How many characters are told again of a parameter that is not taken.
 _SHOWN_NAME: Final = 64
-#: The weight of what is refused (RFC 9110, section 12.4.2).
-_NOT_AT_ALL: Final = re.compile(r"q=0(\.0{0,3})?\Z", re.IGNORECASE)
 
 #: What lists take: whose entries, beyond which id, how many.
 _Provider = Annotated[str, Query(max_length=40)]
@@ -84,19 +82,19 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         """The signed statement of authorities, providers, keys and accreditations: a compact JWS."""
         statement = await trust_list.statement()
         headers = _OPEN | {"ETag": statement.etag, "Cache-Control": "no-cache"}
-        if _matches(request.headers.getlist("if-none-match"), statement.etag):
+        if matches(request.headers.getlist("if-none-match"), statement.etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(statement.token, media_type=f"application/{TYPE}", headers=headers)
 
     @app.get("/v1/trust-list/facts/{revision}", response_class=Response, dependencies=[Depends(_only_known)])
     async def get_facts(request: Request, revision: _Revision) -> Response:
         """The facts that a statement names: JSON Lines, for ever the same."""
-        served = await trust_list.facts(revision, gzip=_takes_gzip(request.headers.getlist("accept-encoding")))
+        served = await trust_list.facts(revision, gzip=takes_gzip(request.headers.getlist("accept-encoding")))
         headers = _FOR_EVER | {"ETag": served.etag}
-        if _matches(request.headers.getlist("if-none-match"), served.etag):
+        if matches(request.headers.getlist("if-none-match"), served.etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         if served.gzip:
-            headers["Content-Encoding"] = "gzip"
+            headers["Content-Encoding"] = GZIP
         return Response(served.body, media_type=FACTS_MEDIA_TYPE, headers=headers)
 
     @app.get(
@@ -106,7 +104,7 @@ def build_pages(  # noqa: PLR0917 - what the pages show
         """What facts have beyond an earlier body of theirs: the rest of its bytes, for ever the same."""
         served = await trust_list.changes(revision, known)
         headers = _FOR_EVER | {"ETag": served.etag}
-        if _matches(request.headers.getlist("if-none-match"), served.etag):
+        if matches(request.headers.getlist("if-none-match"), served.etag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(served.body, media_type=FACTS_MEDIA_TYPE, headers=headers)
 
@@ -172,19 +170,3 @@ def _only_known(request: Request) -> None:
 
 def _json(projection: Projection, content: dict[str, Any]) -> Response:
     return JSONResponse({"registry_revision": projection.revision, **content}, headers=_BRIEF)
-
-
-def _matches(conditions: list[str], etag: str) -> bool:
-    """If-None-Match (RFC 9110, section 13.1.2): weak comparison with any of the tags."""
-    tags = [tag.strip() for condition in conditions for tag in condition.split(",")]
-    return "*" in tags or etag in (tag.removeprefix("W/") for tag in tags)
-
-
-def _takes_gzip(values: list[str]) -> bool:
-    """Accept-Encoding (RFC 9110, section 12.5.3)."""
-    weights: dict[str, str] = {}
-    for part in ",".join(values).split(","):
-        coding, _, weight = part.partition(";")
-        weights[coding.strip().lower()] = weight.strip()
-    weight_of_gzip = weights.get("gzip", weights.get("*"))
-    return weight_of_gzip is not None and not _NOT_AT_ALL.match(weight_of_gzip)

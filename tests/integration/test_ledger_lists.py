@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from services.ledger import projections
 from services.ledger.lists import LOG_EVERY
 from services.ledger.transitions import Change
 from services.ledger.wiring import MIGRATIONS
@@ -266,7 +268,7 @@ async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
     await ledger.publisher.publish_due()
     newest = ledger.publisher.find("/2026/no-1")
     assert newest is not None
-    async with aiohttp.ClientSession() as client:
+    async with aiohttp.ClientSession(headers={"Accept-Encoding": "identity"}) as client:
         async with client.get(f"{site}/2026/no-1", headers={"Origin": "https://wallet.example"}) as answer:
             assert answer.status == 200
             assert answer.headers["Content-Type"] == "application/statuslist+jwt"
@@ -296,6 +298,95 @@ async def test_a_list_over_http(ledger: Ledger, site: str) -> None:
                 assert answer.status == 200
                 assert answer.headers["ETag"] != etag
                 assert await answer.read() == ledger.publisher.published()[0].token
+
+
+@pytest.mark.parametrize("form", ["", ".revocation", ".suspension", ".cwt"])
+async def test_a_list_is_answered_in_gzip_to_who_takes_it(ledger: Ledger, site: str, form: str) -> None:
+    """A list in Base64 (draft-ietf-oauth-status-list-20, section 8.2); a CWT does not get shorter."""
+    lease = await ledger.lease(1000)
+    for index in lease.indexes[::5]:
+        await ledger.set(request(lease.list, index, Change.REVOKE))
+    await ledger.publisher.publish_due()
+    url = f"{site}/2026/no-1{form}"
+    asked = f"?time={int(ledger.clock.now().timestamp())}"
+    async with aiohttp.ClientSession(auto_decompress=False) as client:
+
+        async def get(coding: str, query: str = "", **headers: str) -> tuple[int, Any, bytes]:
+            async with client.get(url + query, headers={"Accept-Encoding": coding, **headers}) as answer:
+                assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+                return answer.status, answer.headers, await answer.read()
+
+        _, told, plain = await get("identity")
+        assert "Content-Encoding" not in told
+        for refusing in ("", "br", "gzip;q=0", "gzip;q=0.0, *"):
+            assert (await get(refusing))[2] == plain
+        for taking in ("gzip", "br, GZIP;q=0.5", "*"):
+            status, packed, body = await get(taking)
+            assert status == 200
+            assert int(packed["Content-Length"]) == len(body)
+            if form == ".cwt":
+                assert ("Content-Encoding" in packed, body) == (False, plain)
+                continue
+            assert packed["Content-Encoding"] == "gzip"
+            assert gzip.decompress(body) == plain
+            assert len(body) < 0.85 * len(plain)
+            # Of another representation, whichever way it was asked for.
+            assert packed["ETag"] != told["ETag"]
+            status, unchanged, nothing = await get(taking, **{"If-None-Match": packed["ETag"]})
+            assert (status, unchanged["ETag"], nothing) == (304, packed["ETag"], b"")
+            assert "Content-Encoding" not in unchanged
+            assert (await get(taking, **{"If-None-Match": told["ETag"]}))[2] == body
+        if form == "":
+            _, packed, body = await get("gzip", asked)
+            assert packed["Content-Encoding"] == "gzip"
+            assert gzip.decompress(body) == (await get("identity", asked))[2]
+        before = plain
+        await ledger.set(request(lease.list, lease.indexes[1], Change.REVOKE))
+        await ledger.publisher.publish_due()
+        _, packed, body = await get("gzip")
+        newest = (await get("identity"))[2]
+        assert newest != before
+        assert (gzip.decompress(body) if "Content-Encoding" in packed else body) == newest
+
+
+async def test_a_list_that_gzip_would_lengthen_is_answered_as_it_is(
+    ledger: Ledger, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.lease()
+    await ledger.publisher.publish_due()
+    monkeypatch.setattr(projections, "gzipped", lambda body, **_named: body + b"longer")
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as client,
+        client.get(f"{site}/2026/no-1", headers={"Accept-Encoding": "gzip"}) as answer,
+    ):
+        assert "Content-Encoding" not in answer.headers
+        assert await answer.read() == ledger.publisher.published()[0].token
+
+
+async def test_entries_are_answered_in_gzip_to_who_takes_it(ledger: Ledger, site: str) -> None:
+    """C2SP tlog-tiles, Log Entries; hashes do not get shorter."""
+    sequencer = ledger.sequencer()
+    await sequencer.claim()
+    lease = await ledger.lease(300)
+    for index in lease.indexes[:60]:
+        await ledger.set(request(lease.list, index, Change.REVOKE))
+    await sequencer.integrate()
+    size = (await ledger.checkpoint()).size
+    assert 60 <= size < 256
+    async with aiohttp.ClientSession(auto_decompress=False) as client:
+        told: dict[tuple[str, str], tuple[str | None, bytes]] = {}
+        for path in (f"tile/entries/000.p/{size}", f"tile/0/000.p/{size}"):
+            for coding in ("identity", "gzip"):
+                async with client.get(f"{site}/{path}", headers={"Accept-Encoding": coding}) as answer:
+                    assert answer.status == 200
+                    assert "immutable" in answer.headers["Cache-Control"]
+                    assert answer.headers.get("Vary") == ("Accept-Encoding" if "entries" in path else None)
+                    told[path, coding] = answer.headers.get("Content-Encoding"), await answer.read()
+    (_, entries), (coded, packed), (_, hashes), (uncoded, same) = told.values()
+    assert coded == "gzip"
+    assert gzip.decompress(packed) == entries
+    assert len(packed) < len(entries) / 4
+    assert (uncoded, same) == (None, hashes)
 
 
 async def test_a_list_as_of_another_time_is_not_passed_off_as_one(ledger: Ledger, site: str) -> None:

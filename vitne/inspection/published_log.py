@@ -163,7 +163,9 @@ async def fetch_file(session: aiohttp.ClientSession, url: str, *, accept: str = 
         Unavailable: ``LOG_UNREACHABLE``; as :class:`Unanswered` where there was no answer.
     """
     try:
-        async with session.get(url, headers={"Accept": accept}, allow_redirects=False) as answer:
+        # Bundles SHOULD be compressed, and clients SHOULD take both (C2SP tlog-tiles, Log Entries).
+        headers = {"Accept": accept, "Accept-Encoding": "gzip, identity"}
+        async with session.get(url, headers=headers, allow_redirects=False) as answer:
             if answer.status == 404:
                 return None
             if answer.status != 200:
