@@ -17,6 +17,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.folders import server_folder
+from tests.pools import opened_pool
 from tests.rooms import ranks, room_of
 from tests.schemas import migrated
 from vitne.clock import ManualClock
@@ -28,7 +29,6 @@ from vitne.dev.narrator import Narrator
 from vitne.dev.postgres import EmbeddedPostgres
 from vitne.dev.stack import APACHE, Stack
 from vitne.dev.story import tell
-from vitne.runtime.database import open_pool
 
 # That the machine has other work to do is no defect.
 settings.register_profile("vitne", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -159,7 +159,7 @@ async def database_dsn(postgres: EmbeddedPostgres, request: pytest.FixtureReques
 @pytest.fixture
 async def pool(database_dsn: str) -> AsyncIterator[asyncpg.Pool]:
     """Connections to the database of :func:`database_dsn`, as services have them: what a session keeps, it keeps."""
-    pool = await open_pool(database_dsn)
+    pool = await opened_pool(database_dsn)
     yield pool
     # Not close(): a test that failed may still hold a connection, and close() would wait for it.
     pool.terminate()

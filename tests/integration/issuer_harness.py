@@ -28,6 +28,7 @@ from services.issuer.rpc import SERVICE
 from services.issuer.settings import IssuerSettings
 from services.issuer.subscriptions import SERVICE as SUBSCRIPTION_SERVICE
 from services.issuer.wiring import KEY_MIGRATIONS, MIGRATIONS, Issuer
+from tests.pools import opened_pool
 from tests.schemas import migrated
 from tests.unit.accreditation_samples import PRIVATE, T0, UCL, UIO, Chronicle, achievement, scope, uuid
 from vitne.accreditation import Projection, timestamp
@@ -38,7 +39,6 @@ from vitne.identifiers import LearnerId, OrganisationId, synthetic_national_id
 from vitne.messaging.headers import Message
 from vitne.runtime.application import Application
 from vitne.runtime.channel import open_channel
-from vitne.runtime.database import open_pool
 from vitne.runtime.identity import HIGH, Caller, LearnerIdentity
 from vitne.runtime.interceptors.chain import Chain
 from vitne.runtime.interceptors.errors import ErrorsInterceptor
@@ -412,7 +412,7 @@ async def make_world(postgres: Any, folder: Path, clock: Clock, **values: Any) -
     names = [f"test_{uuid4().hex}" for _ in range(2)]
     dsn = await migrated(postgres, names[0], MIGRATIONS)
     keys_dsn = await migrated(postgres, names[1], KEY_MIGRATIONS)
-    pool, keys_pool = await open_pool(dsn), await open_pool(keys_dsn, max_size=4)
+    pool, keys_pool = await opened_pool(dsn), await opened_pool(keys_dsn, max_size=4)
     settings = IssuerSettings(
         environment="development",
         database_dsn=dsn,
