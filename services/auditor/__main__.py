@@ -200,8 +200,7 @@ def _read_policy(file: Path) -> Policy:
         FailedPrecondition: ``BAD_LOG_POLICY``: it can't be read, is none, or is still to be filled in.
     """
     try:
-        text = file.read_text("utf-8")
-        policy = read_policy(text)
+        policy = read_policy(file.read_bytes())
         if not policy.logs:
             raise ValueError("it names no log")
     except (OSError, ValueError, VitneError) as error:

@@ -14,7 +14,7 @@ from vitne.errors import InvalidArgument, Unavailable, VitneError
 from vitne.inspection.log_memory import LogMemory
 from vitne.inspection.published_log import Unanswered
 from vitne.merkle.notes import NoteKey
-from vitne.merkle.policy import Policy
+from vitne.merkle.policy import Policy, decode_policy
 from vitne.runtime.argument_files import read_file, told_of
 from vitne.runtime.objects.folder import FolderObjects
 
@@ -85,19 +85,20 @@ def policy_of(file: Path) -> Policy:
         InvalidArgument: as :func:`read_policy`; ``FILE_UNREADABLE``.
     """
     with told_of(file, "--policy"):
-        return read_policy(file.read_bytes().decode("utf-8", "replace"))
+        return read_policy(file.read_bytes())
 
 
-def read_policy(text: str) -> Policy:
+def read_policy(data: bytes) -> Policy:
     """A policy whose keys are filled in.
 
     Args:
-        text: of a policy's file (C2SP tlog-policy).
+        data: of a policy's file (C2SP tlog-policy).
 
     Raises:
         InvalidArgument: ``BAD_LOG_POLICY``, also where it still holds :data:`PLACEHOLDER`; ``BAD_NOTE_KEY``.
     """
-    for number, line in enumerate(text.splitlines(), 1):
+    text = decode_policy(data)
+    for number, line in enumerate(text.split("\n"), 1):
         if PLACEHOLDER in line and not line.lstrip().startswith("#"):
             raise InvalidArgument(
                 "BAD_LOG_POLICY",

@@ -99,9 +99,9 @@ def read_policy(path: Path | None) -> Policy | None:
     """The policy that ``--log-policy`` names; None where it names none.
 
     Raises:
-        InvalidArgument: ``FILE_UNREADABLE``, or as :meth:`Policy.parse`.
+        InvalidArgument: ``FILE_UNREADABLE``, or as :meth:`Policy.read`.
     """
     if path is None:
         return None
     with told_of(path, "--log-policy"):
-        return Policy.parse(path.read_bytes().decode("utf-8", "replace"))
+        return Policy.read(path.read_bytes())

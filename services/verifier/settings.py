@@ -87,7 +87,7 @@ class VerifierSettings(CommonSettings):
             InvalidArgument: ``BAD_LOG_POLICY``, ``BAD_NOTE_KEY``.
             OSError: the file can't be read.
         """
-        return None if self.log_policy_file is None else Policy.parse(self.log_policy_file.read_text("utf-8"))
+        return None if self.log_policy_file is None else Policy.read(self.log_policy_file.read_bytes())
 
     @property
     def log_memory(self) -> LogMemory:

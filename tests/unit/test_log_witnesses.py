@@ -83,6 +83,18 @@ def test_without_witnesses_the_logs_word_counts() -> None:
         Policy.of_log(note_signer(2).key).open(LOG.note())
 
 
+def test_octets_that_are_not_utf_8_are_opaque() -> None:
+    """C2SP tlog-policy, Character set: allowed in comments and names, and different ones are different names."""
+    data = b"# Bed\xf8mt av to\n" + NESTED.encode().replace(b"X1", b"\xd8st").replace(b"X2", b"\xc5st")
+    policy = Policy.read(data)
+    assert (policy.logs, list(policy.witnesses.values())) == ([KEYS[0]], [W0.key, W1.key, W2.key])
+    assert len(policy.witnesses) == 3
+    lines = [cosign(LOG.checkpoint().text(), each, T0) for each in (W0, W2)]
+    assert all(name.isprintable() for name in policy.open(LOG.note() + "".join(lines)).cosigned)
+    with pytest.raises(InvalidArgument, match=r"BAD_LOG_POLICY.*not defined"):
+        Policy.read(data.replace(b"group X any \xd8st", b"group X any \xd8sten"))
+
+
 def test_a_logs_key_speaks_for_its_own_origin() -> None:
     signer = note_signer(1, "log.vitne.example/2027")
     forged = sign_checkpoint(Checkpoint(signer.key.name, 0, EMPTY_ROOT), signer).replace("/2027\n0", "/2026\n0")

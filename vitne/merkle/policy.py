@@ -81,8 +81,17 @@ class Policy:
     retired: frozenset[NoteKey] = frozenset()
 
     @classmethod
+    def read(cls, data: bytes) -> Policy:
+        """Read a policy file's octets, which need not be UTF-8: those that are not stand as ``\\xe9`` (Character set).
+
+        Raises:
+            InvalidArgument: as :meth:`parse`.
+        """
+        return cls.parse(decode_policy(data))
+
+    @classmethod
     def parse(cls, text: str) -> Policy:
-        """Read a policy file.
+        """Read a policy file's text.
 
         Raises:
             InvalidArgument: ``BAD_LOG_POLICY``, ``BAD_NOTE_KEY``.
@@ -199,6 +208,11 @@ class Policy:
             return cosigned.get(name)
         times = sorted(time for member in group.members if (time := self._since(member, cosigned)) is not None)
         return times[group.threshold - 1] if len(times) >= group.threshold else None
+
+
+def decode_policy(data: bytes) -> str:
+    """The text of a policy file: different octets stay different, also where they are not UTF-8 (Character set)."""
+    return data.decode("utf-8", "backslashreplace")
 
 
 class _Reader:
